@@ -1,0 +1,1 @@
+"""Turn -> verdict: who gets how much credit for what, and why."""

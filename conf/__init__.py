@@ -1,0 +1,97 @@
+"""The configuration as data, and the one way from a name in it to an object.
+
+A part (environment, coach, sandbox, generator, runtime, algorithm) is one Python file and one YAML file.
+The YAML's ``name`` is the module; the module defines exactly one public class with a nested ``Config``
+dataclass. Types live in that dataclass, values in the YAML, each value in one place.
+
+>>> load("env", "dsbench").name
+'dsbench'
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+ROOT = Path(__file__).parent
+
+
+class ConfigError(Exception):
+    """What the user asked for cannot be: one clear line, no traceback needed."""
+
+
+def load(group: str, name: str, **overrides: Any) -> DictConfig:
+    """Reads ``conf/<group>/<name>.yaml`` and sets ``overrides`` in it.
+
+    Raises:
+        ConfigError: there is no such file, or an override names a key the file does not have.
+    """
+    path = ROOT / group / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
+        raise ConfigError(f"there is no {group} called {name!r}; there are: {known}")
+    node = OmegaConf.load(path)
+    assert isinstance(node, DictConfig)
+    OmegaConf.set_struct(node, True)
+    for key, value in overrides.items():
+        try:
+            OmegaConf.update(node, key, value)
+        except OmegaConfBaseException:
+            raise ConfigError(
+                f"{group}={name} has no setting {key!r}; it has: {', '.join(map(str, node))}"
+            ) from None
+    return node
+
+
+def plugin(package: str, name: str) -> type[Any]:
+    """The one public class with a nested ``Config`` of module ``package.name``, or of ``name`` if it is dotted.
+
+    Raises:
+        ConfigError: no such module, or it does not define exactly one such class.
+    """
+    path = name if "." in name else f"{package}.{name}"
+    module = _import(path)
+    found = [
+        value
+        for key, value in vars(module).items()
+        if isinstance(value, type)
+        and value.__module__ == module.__name__
+        and hasattr(value, "Config")
+        and not key.startswith("_")
+    ]
+    if len(found) != 1:
+        names = ", ".join(c.__name__ for c in found) or "none"
+        raise ConfigError(f"{path} must define exactly one public class with a nested Config; it has {names}")
+    return found[0]
+
+
+def build(package: str, node: DictConfig, **parts: Any) -> Any:
+    """Builds the part that ``node.name`` names: ``Class(Config(**node), **parts)``.
+
+    Every key of ``node`` but ``name`` is checked against the types of ``Class.Config``.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type, a missing value, or a module that is no plug-in.
+    """
+    cls = plugin(package, node.name)
+    values = {key: node[key] for key in node if key != "name"}
+    try:
+        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(cls.Config), values))
+    except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"{package} {node.name!r}: {reason} (at {error.full_key})") from None
+    return cls(config, **parts)
+
+
+def _import(path: str) -> ModuleType:
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (path == error.name or path.startswith(error.name + ".")):
+            raise  # the plug-in is there; something that it needs is not
+        raise ConfigError(f"there is no module {path!r} to plug in") from None

@@ -1,0 +1,93 @@
+"""The learner's protocols: an algorithm never sees an environment, a device or the trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from learners.types import Batch, Completion, Transition
+
+if TYPE_CHECKING:
+    import torch
+
+    from envs.types import Message
+
+Metrics = dict[str, float]
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+class Algorithm(Protocol):
+    """Rewards -> per-token advantages -> loss."""
+
+    needs_reference: bool
+    """Whether transitions must carry ``ref_logprobs``."""
+
+    def advantages(self, transitions: Sequence[Transition]) -> list[list[float] | None]:
+        """Per-token advantages of every transition of a step, all agents' together and in order.
+
+        Called once on the whole batch, before it is split among agents or workers, so that every statistic is
+        global. None: the row is not trained on.
+        """
+        ...
+
+    def weights(self, transitions: Sequence[Transition]) -> list[float]:
+        """Each row's weight per token, for the rows of ONE agent's optimiser step that are trained on.
+
+        The loss of the step is ``sum over rows, tokens of weight * token loss``.
+        """
+        ...
+
+    def loss(self, logprobs: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, Metrics]:
+        """The scalar loss of a (micro-)batch from new logprobs [N], and sums to be averaged by ``batch.weights``."""
+        ...
+
+
+class Generator(Protocol):
+    """Samples from one agent's current weights."""
+
+    def generate(
+        self, messages: Sequence[Message], *, seed: int, order: int, temperature: float = 1.0
+    ) -> Completion:
+        """One completion, blocking. Requests of concurrent episodes are batched.
+
+        ``seed`` alone decides the random stream; ``order`` (the episode's number) the place in the batch.
+        """
+        ...
+
+
+class Policy(Protocol):
+    """One agent: weights, and how they act and learn."""
+
+    agent: str
+
+    def act(
+        self, messages: Sequence[Message], *, seed: int, order: int, temperature: float = 1.0
+    ) -> Completion: ...
+
+    def update(
+        self, transitions: Sequence[Transition], advantages: Sequence[list[float] | None], algorithm: Algorithm
+    ) -> Metrics:
+        """One batch of this agent's rows -> new weights, in the generator too."""
+        ...
+
+    def reference_logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
+        """Logprobs of the sampled tokens under the frozen reference (KL), natural log."""
+        ...
+
+    def state(self) -> Mapping[str, Any]:
+        """All that a resumed run needs: weights, optimiser, counters."""
+        ...
+
+    def restore(self, state: Mapping[str, Any]) -> None: ...
+
+
+class Runtime(Protocol):
+    """Where objects live and who runs what at once."""
+
+    def map(self, fn: Callable[[In], Out], items: Iterable[In], *, limit: int) -> list[Out | Exception]:
+        """Runs ``fn`` on every item, at most ``limit`` at once; results in the order of the items.
+
+        An ``Exception`` stands where ``fn`` raised it.
+        """
+        ...

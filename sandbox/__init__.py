@@ -1,0 +1,1 @@
+"""Runs untrusted Python and holds an episode's files."""

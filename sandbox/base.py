@@ -1,0 +1,122 @@
+"""What a sandbox is: the protocol every backend implements, and the records that cross it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+Status = Literal["ok", "error", "timeout", "killed", "output_limit"]
+
+GUARANTEES = frozenset({"net", "fs", "pids", "memory", "disk", "pidns"})
+"""What a backend can promise against hostile code: no network; no file outside the work folder written and no
+host file read; bounded processes; bounded memory; bounded disk; host processes invisible."""
+
+
+class SandboxError(Exception):
+    """The sandbox itself failed (never: the code in it). The episode is dropped and counted, not scored."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds that hold against hostile code, for one sandbox."""
+
+    timeout: float = 30.0
+    """Seconds of wall time for one execution, unless ``run`` is given its own."""
+    memory_mb: int = 768
+    processes: int = 64
+    disk_mb: int = 64
+    output_kb: int = 64
+    """Kilobytes of stdout and of stderr that are kept: the head and the tail. Sixty-four times as much kills."""
+    file_mb: int = 16
+    """Largest file that ``read`` and ``write`` move, in megabytes."""
+
+
+@dataclass(frozen=True)
+class SandboxSpec:
+    """What a sandbox is made for; equal specs may share a pool."""
+
+    preload: tuple[str, ...] = ()
+    """Modules imported once, before any code runs, e.g. ``("numpy", "pandas")``."""
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one execution did, as agent, coach and trace see it.
+
+    ``Result("error", 1, "", "ValueError: Input X contains NaN.\\n", False, 0.21, 0.18)``
+    """
+
+    status: Status
+    """``ok``: exit code 0. ``error``: any other. The other three were ended by the sandbox."""
+    exit_code: int | None
+    stdout: str
+    stderr: str
+    truncated: bool
+    """Part of the middle of stdout or stderr was left out (marked in the text)."""
+    wall_s: float
+    cpu_s: float
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """One regular file in the sandbox's work folder."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+class Sandbox(Protocol):
+    """One episode's isolated work folder and interpreter. Not thread-safe; every method blocks."""
+
+    def run(self, code: str, *, timeout: float | None = None, seed: int = 0) -> Result:
+        """Runs ``code`` as one fresh program in the work folder. Code that fails is a ``Result``.
+
+        ``seed`` fixes the global random state of ``random`` and, when preloaded, numpy.
+
+        Raises:
+            SandboxError: the sandbox was lost before it could tell.
+        """
+        ...
+
+    def read(self, path: str) -> bytes:
+        """The bytes of a regular file in the work folder (never a link, device or pipe).
+
+        Raises:
+            FileNotFoundError: there is no such regular file.
+            ValueError: the file is larger than ``Limits.file_mb``, or ``path`` leaves the work folder.
+            SandboxError: the sandbox was lost.
+        """
+        ...
+
+    def write(self, path: str, data: bytes) -> None:
+        """Creates or replaces a regular file in the work folder. Raises like ``read``."""
+        ...
+
+    def list(self) -> tuple[FileInfo, ...]:
+        """The regular files of the work folder, sorted by path; hidden ones left out."""
+        ...
+
+    def close(self) -> None:
+        """Ends every process and removes every file. Safe to call twice."""
+        ...
+
+
+class Backend(Protocol):
+    """Opens sandboxes of one kind."""
+
+    name: str
+    guarantees: frozenset[str]
+    """A subset of ``GUARANTEES``: what this backend, on this machine, holds to."""
+    versions: Mapping[str, str]
+    """Names and versions of the libraries that code inside finds."""
+
+    def open(self, spec: SandboxSpec) -> Sandbox:
+        """Raises ``SandboxError`` when none can be started."""
+        ...
+
+    def close(self) -> None:
+        """Ends every sandbox that this backend opened. Safe to call twice."""
+        ...
