@@ -1,0 +1,124 @@
+"""Does the team learn? Trains over several seeds and tabulates held-out results before and after.
+
+    python -m benchmarks.learning                      # env=dsbench, seeds 0 1 2, and a control at lr=0
+    python -m benchmarks.learning --seeds 0 1 -- coach=outcome steps=80
+
+Everything after ``--`` goes to the learner. Each run is a process of its own; the table is read from the run
+folders, and an unfinished folder is resumed. Intervals over seeds are Student's t, within a run Wilson's, 95 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from scipy import stats
+
+from learners.summary import Interval, wilson
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One finished run, in held-out numbers."""
+
+    label: str
+    before: dict[str, float]
+    after: dict[str, float]
+    seconds: float
+
+
+def train(label: str, folder: Path, arguments: Sequence[str]) -> Trained:
+    """Runs (or resumes, or just reads) one training run.
+
+    Raises:
+        CalledProcessError: the run failed; what it said is above.
+    """
+    command = [sys.executable, "-m", "learners.reinforcepp", *arguments, f"run_dir={folder}", "resume=true"]
+    subprocess.run(command, check=True)
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    evaluations = [row for row in rows if row["phase"] == "eval"]
+    timings = (folder / "timings.jsonl").read_text(encoding="utf-8").splitlines()
+    seconds = sum(v for line in timings for k, v in json.loads(line).items() if k.endswith("_s"))
+    return Trained(label, evaluations[0], evaluations[-1], seconds)
+
+
+def over_seeds(values: Sequence[float]) -> Interval:
+    """Student's t interval of the mean; the whole line for a single value."""
+    if len(values) < 2:
+        return Interval(float("-inf"), float("inf"))
+    low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
+    return Interval(float(low), float(high))
+
+
+def tabulate(runs: Sequence[Trained]) -> Table:
+    """A row a run: held-out success with its interval, fair score, seconds."""
+    table = Table(title="Held-out results before and after training (95 % intervals)", title_justify="left")
+    for name in ("run", "success before", "success after", "change", "fair before", "fair after", "change", "s"):
+        table.add_column(name, justify="left" if name == "run" else "right")
+    for run in runs:
+        table.add_row(
+            run.label,
+            _share(run.before),
+            _share(run.after),
+            f"{run.after['success'] - run.before['success']:+.3f}",
+            f"{run.before['fair']:.3f}",
+            f"{run.after['fair']:.3f}",
+            f"{run.after['fair'] - run.before['fair']:+.3f}",
+            f"{run.seconds:.0f}",
+        )
+    return table
+
+
+def _share(row: dict[str, float]) -> str:
+    count = round(row["episodes"])
+    low, high = wilson(round(row["success"] * count), count)
+    return f"{row['success']:.3f} [{low:.2f}, {high:.2f}]"
+
+
+def _gain(runs: Sequence[Trained], name: str) -> dict[str, float]:
+    gains = [run.after[name] - run.before[name] for run in runs]
+    low, high = over_seeds(gains)
+    return {"mean": float(np.mean(gains)), "low": low, "high": high, "least": min(gains)}
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--out", type=Path, default=Path("runs/learning"), help="folder of the run folders")
+    parser.add_argument("--no-control", action="store_true", help="leave out the run at learning rate 0")
+    parser.add_argument("overrides", nargs="*", help="settings for the learner, after --")
+    options = parser.parse_args()
+    runs = [
+        train(f"seed {seed}", options.out / f"seed{seed}", [*options.overrides, f"seed={seed}"])
+        for seed in options.seeds
+    ]
+    gains = {name: _gain(runs, name) for name in ("success", "fair")}
+    control: list[Trained] = []
+    if not options.no_control:
+        seed = options.seeds[0]
+        arguments = [*options.overrides, f"seed={seed}", "optimizer.lr=0"]
+        control.append(train(f"seed {seed}, lr 0", options.out / f"seed{seed}-lr0", arguments))
+    console = Console()
+    console.print(tabulate([*runs, *control]))
+    for name, gain in gains.items():
+        console.print(
+            f"{name}: mean change {gain['mean']:+.3f} [{gain['low']:+.2f}, {gain['high']:+.2f}] over "
+            f"{len(runs)} seeds, least {gain['least']:+.3f}"
+        )
+    report = {"runs": [asdict(run) for run in [*runs, *control]], "gains": gains}
+    path = options.out / "learning.json"
+    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    console.print(f"written: {path}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""An episode as one JSON line: what coaches, reports and exports read later."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from coaches.base import Verdict
+from envs.types import Turn
+from learners.rollout import Rollout
+from learners.types import Completion
+
+
+def episode_row(phase: str, step: int, rollout: Rollout) -> dict[str, Any]:
+    """One row of ``episodes.jsonl``: every turn with its files, checks, sampling facts and verdict, and the outcome.
+
+    A turn's messages are kept whole for the first turn of each agent; later ones hold only what came on top
+    (``seen`` counts the messages already listed), since an agent's own messages only grow.
+    """
+    episode = rollout.episode
+    seen: dict[str, int] = {}
+    turns = []
+    for turn, completion, verdict in zip(
+        episode.turns, rollout.completions, rollout.verdicts, strict=True
+    ):
+        turns.append(_turn(turn, completion, verdict, seen.get(turn.agent, 0)))
+        seen[turn.agent] = len(turn.observation)
+    return {
+        "phase": phase,
+        "step": step,
+        "id": episode.id,
+        "task": episode.task_id,
+        "kind": episode.kind,
+        "seed": episode.seed,
+        "turns": turns,
+        "outcome": asdict(episode.outcome),
+    }
+
+
+def _turn(turn: Turn, completion: Completion, verdict: Verdict | None, seen: int) -> dict[str, Any]:
+    return {
+        "agent": turn.agent,
+        "index": turn.index,
+        "attempt": turn.attempt,
+        "seen": seen,
+        "observation": [asdict(message) for message in turn.observation[seen:]],
+        "action": turn.action,
+        "code": turn.code,
+        "result": None if turn.result is None else asdict(turn.result),
+        "files": [asdict(file) for file in turn.files_after],
+        "checks": [asdict(check) for check in turn.checks],
+        "last": turn.last,
+        "prompt_tokens": len(completion.prompt_ids),
+        "tokens": len(completion.token_ids),
+        "finish_reason": completion.finish_reason,
+        "weight_version": completion.weight_version,
+        "verdict": None if verdict is None else asdict(verdict),
+    }

@@ -1,0 +1,180 @@
+"""The training loop. It only sequences calls; what each does is in the module that it calls."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from omegaconf import DictConfig
+
+from coaches.reward import CoachReward
+from envs.pipeline import PipelineEnv
+from learners import checkpoint, records
+from learners.base import Metrics
+from learners.build import Parts
+from learners.folder import RunFolder
+from learners.log import Reporter
+from learners.rollout import Assignment, Rollout, derive_seed, play
+from learners.sampler import draw
+from learners.summary import summarise
+from learners.types import Transition
+from sandbox.base import SandboxError
+
+log = logging.getLogger(__name__)
+
+
+class TrainingError(Exception):
+    """The run cannot go on: one clear line says why."""
+
+
+class Trainer:
+    """Rollouts -> advantages -> updates, with held-out evaluation, records and checkpoints between them."""
+
+    def __init__(self, parts: Parts, config: DictConfig, folder: RunFolder, reporter: Reporter) -> None:
+        self.parts = parts
+        self.config = config
+        self.folder = folder
+        self.reporter = reporter
+
+    def run(self) -> None:
+        """Trains from where the folder stands to ``config.steps``.
+
+        Raises:
+            TrainingError: too many episodes or verdicts were lost.
+            ConfigError: there are no tasks to train on.
+        """
+        start = self._restore()
+        if start == 0:
+            self._evaluate(0)
+            self._checkpoint(0)
+        for step in range(start, self.config.steps):
+            self._step(step)
+            done, last = step + 1, step + 1 == self.config.steps
+            if self.config.evaluation.every and (last or done % self.config.evaluation.every == 0):
+                self._evaluate(done)
+            if last or done % self.config.checkpoint.every == 0:
+                self._checkpoint(done)
+
+    def _restore(self) -> int:
+        found = checkpoint.latest(self.folder)
+        self.folder.cut(found.sizes if found else {})
+        if found is None:
+            return 0
+        checkpoint.restore(found, self.parts.policies)
+        log.info("resumed after step %d", found.step)
+        return found.step
+
+    def _checkpoint(self, step: int) -> None:
+        checkpoint.save(self.folder, step, self.parts.policies, keep=self.config.checkpoint.keep)
+
+    def _step(self, step: int) -> None:
+        began = time.perf_counter()
+        rollouts, lost = self._play("train", step)
+        played = time.perf_counter()
+        transitions = [transition for rollout in rollouts for transition in rollout.transitions()]
+        masked = sum(transition.reward is None for transition in transitions)
+        self._guard("verdicts", masked, len(transitions))
+        updates = self._update(transitions)
+        row = {"lost": float(lost), "masked": float(masked)}
+        row |= summarise([rollout.episode for rollout in rollouts])
+        row |= _scores(transitions) | updates
+        sampled = sum(len(transition.completion.token_ids) for transition in transitions)
+        timing = {"play_s": played - began, "update_s": time.perf_counter() - played, "tokens": sampled}
+        self._record("train", step + 1, row, timing)
+
+    def _update(self, transitions: list[Transition]) -> Metrics:
+        algorithm, metrics = self.parts.algorithm, Metrics()
+        if algorithm.needs_reference:
+            transitions = self._with_reference(transitions)
+        advantages = algorithm.advantages(transitions)
+        for agent, policy in self.parts.policies.items():
+            rows = [i for i, transition in enumerate(transitions) if transition.turn.agent == agent]
+            agent_metrics = policy.update(
+                [transitions[i] for i in rows], [advantages[i] for i in rows], algorithm
+            )
+            metrics |= {f"{name}/{agent}": value for name, value in agent_metrics.items()}
+        return metrics
+
+    def _with_reference(self, transitions: list[Transition]) -> list[Transition]:
+        filled = list(transitions)
+        for agent, policy in self.parts.policies.items():
+            rows = [i for i, transition in enumerate(transitions) if transition.turn.agent == agent]
+            logprobs = policy.reference_logprobs([transitions[i].completion for i in rows])
+            for i, row in zip(rows, logprobs, strict=True):
+                filled[i] = replace(transitions[i], ref_logprobs=row)
+        return filled
+
+    def _evaluate(self, step: int) -> None:
+        began = time.perf_counter()
+        rollouts, lost = self._play("eval", step)
+        row = {"lost": float(lost)} | summarise([rollout.episode for rollout in rollouts])
+        self._record("eval", step, row, {"play_s": time.perf_counter() - began})
+
+    def _play(self, phase: str, step: int) -> tuple[list[Rollout], int]:
+        """Plays a step's or an evaluation's episodes; those whose sandbox was lost are counted and left out."""
+        assignments = self._assign(phase, step)
+
+        def one(assignment: Assignment) -> Rollout:
+            core = PipelineEnv(self.parts.scenario, self.parts.backend)
+            if phase == "eval":
+                return play(core, self.parts.policies, assignment)
+            deferred = self.config.rollout.deferred
+            return play(CoachReward(core, self.parts.coach, deferred=deferred), self.parts.policies, assignment)
+
+        results = self.parts.runtime.map(one, assignments, limit=self.config.rollout.concurrency)
+        rollouts, causes = [], Counter[str]()
+        for result in results:
+            if isinstance(result, SandboxError):
+                causes[str(result)] += 1
+            elif isinstance(result, Exception):
+                raise result
+            else:
+                rollouts.append(result)
+        for cause, count in causes.items():
+            log.warning("lost %d of %d episodes: %s", count, len(results), cause)
+        self._guard("episodes", causes.total(), len(results))
+        for rollout in rollouts:
+            self.folder.append("episodes", records.episode_row(phase, step, rollout))
+        return rollouts, causes.total()
+
+    def _assign(self, phase: str, step: int) -> list[Assignment]:
+        seed = self.config.seed
+        if phase == "train":
+            settings = self.config.rollout
+            pool = self.parts.scenario.tasks("train")
+            tasks = draw(pool, step=step, count=settings.tasks, seed=derive_seed(seed, "tasks"))
+        else:
+            settings = self.config.evaluation
+            tasks = list(self.parts.scenario.tasks("heldout"))
+        pairs = [(task, number) for task in tasks for number in range(settings.episodes)]
+        return [
+            Assignment(
+                id=f"{phase}-{step}-{order}",
+                task=task,
+                seed=derive_seed(seed, phase, step, order),
+                order=order,
+                temperature=settings.temperature,
+            )
+            for order, (task, _) in enumerate(pairs)
+        ]
+
+    def _guard(self, what: str, lost: int, total: int) -> None:
+        if total == 0 or lost > self.config.rollout.max_lost * total or lost == total:
+            raise TrainingError(f"{lost} of {total} {what} of this step were lost (rollout.max_lost)")
+
+    def _record(self, phase: str, step: int, row: Metrics, timing: Metrics) -> None:
+        self.folder.append("metrics", {"phase": phase, "step": step} | row)
+        self.folder.append("timings", {"phase": phase, "step": step} | timing)
+        self.reporter.row(phase, step, row, timing)
+
+
+def _scores(transitions: Sequence[Transition]) -> Metrics:
+    """The coach's mean score by agent, on its own scale of 0 to 10."""
+    scores: dict[str, list[float]] = {}
+    for transition in transitions:
+        if transition.reward is not None:
+            scores.setdefault(transition.turn.agent, []).append(transition.reward)
+    return {f"score/{agent}": sum(values) / len(values) for agent, values in scores.items()}
