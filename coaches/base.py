@@ -10,7 +10,7 @@ from envs.types import Outcome, Turn
 
 
 class CoachError(Exception):
-    """No verdict could be had. The turn is masked out of training and counted; it never gets a made-up score."""
+    """No verdict could be had. The turn is masked out of training and counted; its score is never made up."""
 
 
 @dataclass(frozen=True)
