@@ -1,0 +1,123 @@
+"""Spaces for language: any Unicode text, tested in constant time, and chats made of it.
+
+``gymnasium.spaces.Text`` lists its alphabet: over full Unicode it takes seconds to build and loops over every
+character of a text to test it. Here a text is any ``str`` of bounded length, whatever is in it: lone surrogates
+and NUL too, since looking for them would cost a scan per test. ``PipelineEnv`` replaces both where text enters.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import Space
+
+Chat_ = list[dict[str, str]]
+
+_ROLES = ("system", "user", "assistant")
+_LETTERS = np.array(list(string.ascii_letters + string.digits + " .,"))
+_SAMPLE_CHARS = 32
+_SAMPLE_MESSAGES = 4
+
+
+class Text(Space[str]):
+    """Any ``str`` of at most ``max_length`` characters. Samples are short and ASCII.
+
+    >>> "naïve 数学 \\n" in Text(100)
+    True
+    """
+
+    def __init__(self, max_length: int, *, seed: int | np.random.Generator | None = None) -> None:
+        super().__init__(shape=None, dtype=None, seed=seed)
+        self.max_length = max_length
+
+    @property
+    def is_np_flattenable(self) -> bool:
+        return False
+
+    def sample(self, mask: None = None, probability: None = None) -> str:
+        """Up to 32 ASCII letters, digits, blanks, points and commas."""
+        _refuse(mask, probability)
+        length = int(self.np_random.integers(min(self.max_length, _SAMPLE_CHARS) + 1))
+        return "".join(self.np_random.choice(_LETTERS, size=length))
+
+    def contains(self, x: Any) -> bool:
+        return isinstance(x, str) and len(x) <= self.max_length
+
+    def to_jsonable(self, sample_n: Sequence[str]) -> list[str]:
+        return list(sample_n)
+
+    def from_jsonable(self, sample_n: list[Any]) -> list[str]:
+        return list(sample_n)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Text) and self.max_length == other.max_length
+
+    def __hash__(self) -> int:
+        return hash((Text, self.max_length))
+
+    def __repr__(self) -> str:
+        return f"Text({self.max_length})"
+
+
+class Chat(Space[Chat_]):
+    """A list of ``{"role": …, "content": …}``: what chat templates and chat endpoints take as it is.
+
+    At most ``max_messages`` messages of at most ``max_length`` characters; the roles are ``system``, ``user``
+    and ``assistant``. A tuple of such messages is in the space too.
+    """
+
+    def __init__(
+        self, max_messages: int, max_length: int, *, seed: int | np.random.Generator | None = None
+    ) -> None:
+        super().__init__(shape=None, dtype=None, seed=seed)
+        self.max_messages = max_messages
+        self.max_length = max_length
+
+    @property
+    def is_np_flattenable(self) -> bool:
+        return False
+
+    def sample(self, mask: None = None, probability: None = None) -> Chat_:
+        """Up to four messages of up to 32 ASCII characters."""
+        _refuse(mask, probability)
+        count = int(self.np_random.integers(min(self.max_messages, _SAMPLE_MESSAGES) + 1))
+        text = Text(self.max_length, seed=self.np_random)
+        return [
+            {"role": str(self.np_random.choice(_ROLES)), "content": text.sample()} for _ in range(count)
+        ]
+
+    def contains(self, x: Any) -> bool:
+        return isinstance(x, list | tuple) and len(x) <= self.max_messages and all(map(self._is_message, x))
+
+    def _is_message(self, x: Any) -> bool:
+        if not isinstance(x, dict) or x.keys() != {"role", "content"} or x["role"] not in _ROLES:
+            return False
+        content = x["content"]
+        return isinstance(content, str) and len(content) <= self.max_length
+
+    def to_jsonable(self, sample_n: Sequence[Chat_]) -> list[Chat_]:
+        return [[dict(message) for message in chat] for chat in sample_n]
+
+    def from_jsonable(self, sample_n: list[Any]) -> list[Chat_]:
+        return [[dict(message) for message in chat] for chat in sample_n]
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Chat)
+            and self.max_messages == other.max_messages
+            and self.max_length == other.max_length
+        )
+
+    def __hash__(self) -> int:
+        return hash((Chat, self.max_messages, self.max_length))
+
+    def __repr__(self) -> str:
+        return f"Chat({self.max_messages}, {self.max_length})"
+
+
+def _refuse(mask: None, probability: None) -> None:
+    if mask is not None or probability is not None:
+        raise ValueError("texts are sampled without mask and probability")
