@@ -38,7 +38,7 @@ def spoken(action: str) -> str:
 
 
 def program(action: str) -> str | None:
-    """All fenced python blocks of what ``action`` says, joined with newlines into one program; None without any.
+    """All fenced python blocks of what ``action`` says, joined into one program; None without any.
 
     Fences as in CommonMark: backticks or tildes; an indented block loses its fence's indent; a block that is
     never closed runs to the end. Blocks of another or of no language are no program.

@@ -1,14 +1,15 @@
 """Spaces for language: any Unicode text, tested in constant time, and chats made of it.
 
 ``gymnasium.spaces.Text`` lists its alphabet: over full Unicode it takes seconds to build and loops over every
-character of a text to test it. Here a text is any ``str`` of bounded length, whatever is in it: lone surrogates
-and NUL too, since looking for them would cost a scan per test. ``PipelineEnv`` replaces both where text enters.
+character of a text to test it. Here a text is any ``str`` of bounded length, whatever is in it: lone
+surrogates and NUL too, since looking for them would cost a scan per test. ``PipelineEnv`` replaces both where
+text enters.
 """
 
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ class Text(Space[str]):
     def contains(self, x: Any) -> bool:
         return isinstance(x, str) and len(x) <= self.max_length
 
-    def to_jsonable(self, sample_n: Sequence[str]) -> list[str]:
+    def to_jsonable(self, sample_n: Iterable[str]) -> list[str]:
         return list(sample_n)
 
     def from_jsonable(self, sample_n: list[Any]) -> list[str]:
@@ -85,9 +86,7 @@ class Chat(Space[Chat_]):
         _refuse(mask, probability)
         count = int(self.np_random.integers(min(self.max_messages, _SAMPLE_MESSAGES) + 1))
         text = Text(self.max_length, seed=self.np_random)
-        return [
-            {"role": str(self.np_random.choice(_ROLES)), "content": text.sample()} for _ in range(count)
-        ]
+        return [{"role": str(self.np_random.choice(_ROLES)), "content": text.sample()} for _ in range(count)]
 
     def contains(self, x: Any) -> bool:
         return isinstance(x, list | tuple) and len(x) <= self.max_messages and all(map(self._is_message, x))
@@ -98,7 +97,7 @@ class Chat(Space[Chat_]):
         content = x["content"]
         return isinstance(content, str) and len(content) <= self.max_length
 
-    def to_jsonable(self, sample_n: Sequence[Chat_]) -> list[Chat_]:
+    def to_jsonable(self, sample_n: Iterable[Chat_]) -> list[Chat_]:
         return [[dict(message) for message in chat] for chat in sample_n]
 
     def from_jsonable(self, sample_n: list[Any]) -> list[Chat_]:

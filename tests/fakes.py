@@ -1,4 +1,4 @@
-"""Test doubles: a backend without isolation, for programs that the tests wrote themselves, and a tiny scenario."""
+"""Test doubles: a tiny scenario, and a backend without isolation for programs that the tests wrote."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from envs.types import Outcome, Role, Split, Task, Turn
 from sandbox.artifacts import ArtifactCheck, ArtifactSpec
-from sandbox.base import FileInfo, Result, Sandbox, SandboxError, SandboxSpec
+from sandbox.base import FileInfo, Result, Sandbox, SandboxError, SandboxSpec, Status
 
 
 class FakeSandbox:
@@ -39,7 +39,7 @@ class FakeSandbox:
             )
         except subprocess.TimeoutExpired:
             return Result("timeout", None, "", "", False, 0.0, 0.0)
-        status = "error" if done.returncode else "ok"
+        status: Status = "error" if done.returncode else "ok"
         return Result(status, done.returncode, done.stdout, done.stderr, False, 0.0, 0.0)
 
     def read(self, path: str) -> bytes:
@@ -90,7 +90,7 @@ class FakeBackend:
 
 
 class FakeScenario:
-    """Three agents hand a text file on: ``maker`` writes a.txt, ``changer`` makes b.txt of it, ``teller`` reports.
+    """``maker`` writes a.txt, ``changer`` makes b.txt of it, ``teller`` reports.
 
     The outcome is a success if ``b.txt`` holds the task's answer.
     """

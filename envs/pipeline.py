@@ -1,0 +1,300 @@
+"""The one environment: roles play in order, each for its budget of turns, and hand files and words on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.utils import seeding
+from pettingzoo import AECEnv  # type: ignore[import-untyped]
+
+from envs import actions, messages
+from envs.base import Scenario
+from envs.spaces import Chat, Text
+from envs.types import Message, Outcome, Role, Split, Task, Turn
+from sandbox.base import Backend, FileInfo, Limits, Result, Sandbox, SandboxError, SandboxSpec
+
+Observation = dict[str, Any]
+
+_ACTION_CHARS = 2**22
+_MESSAGE_CHARS = 2**28
+_SPLITS: tuple[Split, ...] = ("train", "heldout")
+
+
+class PipelineEnv(AECEnv):  # type: ignore[misc]
+    """Plays any ``Scenario`` as a PettingZoo AEC environment.
+
+    Agents are named as their roles. An observation is ``{"messages": [{"role": …, "content": …}, …],
+    "role": name}`` (no key ``observation``: PettingZoo's ``api_test`` takes that one for an array), an action
+    any text. The python blocks of an action, thinking left out, run as one program in the episode's sandbox.
+    It is opened when the first program runs or a check or the grader first needs it, and closed at the end.
+
+    A stage ends with an action without code, or with the last turn of its role's budget. A role that cannot
+    run code plays one action, and nothing in it is run. Then the next role plays. After the last one
+    ``scenario.grade`` gives the outcome, every agent is terminated, and every agent is paid ``outcome.score``
+    (in [0, 1]; earlier steps pay 0). Loop until ``env.agents`` is empty: the pay arrives at the dead steps.
+
+    ``infos[agent]["turn"]`` is the agent's latest ``Turn``, ``infos[agent]["outcome"]`` the outcome once
+    known. ``turns`` and ``outcome`` stay until the next reset. The same seed, task and actions give the same
+    episode, times apart. Not thread-safe.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        backend: Backend,
+        *,
+        limits: Limits | None = None,
+        output_chars: int = 4000,
+        render_mode: str | None = None,
+    ) -> None:
+        """``limits``: of every episode's sandbox. ``output_chars``: see ``envs.messages.conversation``."""
+        super().__init__()
+        self.scenario = scenario
+        self.backend = backend
+        self.metadata = {
+            "name": f"{scenario.name}_v0",
+            "render_modes": ["ansi"],
+            "is_parallelizable": False,
+        }
+        self.render_mode = render_mode
+        self.possible_agents = [role.name for role in scenario.roles]
+        turns = sum(role.max_turns for role in scenario.roles)
+        self.observation_spaces = {
+            agent: spaces.Dict({"messages": Chat(2 + 2 * turns, _MESSAGE_CHARS), "role": Text(256)})
+            for agent in self.possible_agents
+        }
+        self.action_spaces = {agent: Text(_ACTION_CHARS) for agent in self.possible_agents}
+        self.agents: list[str] = []
+        self.turns: tuple[Turn, ...] = ()
+        self._spec = SandboxSpec(scenario.preload, limits or Limits())
+        self._output_chars = output_chars
+        self._np_random: np.random.Generator | None = None
+        self._task: Task | None = None
+        self._outcome: Outcome | None = None
+        self._workspace: _Workspace | None = None
+
+    def observation_space(self, agent: str) -> spaces.Dict:
+        return self.observation_spaces[agent]
+
+    def action_space(self, agent: str) -> Text:
+        return self.action_spaces[agent]
+
+    @property
+    def task(self) -> Task:
+        """The task being played, with its answer: not for agents. Raises ``RuntimeError`` before a reset."""
+        if self._task is None:
+            raise RuntimeError("reset() comes first")
+        return self._task
+
+    @property
+    def outcome(self) -> Outcome:
+        """Of the finished episode. Raises ``RuntimeError`` while it goes on."""
+        if self._outcome is None:
+            raise RuntimeError("the episode is not over")
+        return self._outcome
+
+    def reset(self, seed: int | None = None, options: Mapping[str, Any] | None = None) -> None:
+        """Starts an episode.
+
+        ``options["task"]`` (a ``Task`` or the id of one) is played; without it one is drawn from
+        ``options["split"]`` (``train`` by default). Other options are ignored, as PettingZoo's tests want it.
+
+        Raises:
+            KeyError: no task has this id.
+        """
+        self.close()
+        if seed is not None or self._np_random is None:
+            self._np_random, _ = seeding.np_random(seed)
+        self._episode_seed = int(
+            self._np_random.integers(2**31)
+        )  # before the draw: the same for a given task
+        self._task = self._choose(options or {})
+        self._workspace = _Workspace(self.backend, self._spec, self._task.files)
+        self.turns = ()
+        self._outcome = None
+        self.agents = list(self.possible_agents)
+        self.rewards = dict.fromkeys(self.agents, 0.0)
+        self._cumulative_rewards = dict.fromkeys(self.agents, 0.0)
+        self.terminations = dict.fromkeys(self.agents, False)
+        self.truncations = dict.fromkeys(self.agents, False)
+        self.infos: dict[str, dict[str, Any]] = {agent: {} for agent in self.agents}
+        self.agent_selection = self.agents[0]
+        self._skip_agent_selection = None  # an episode that was left among its dead steps leaves it set
+
+    def observe(self, agent: str) -> Observation:
+        """What ``agent`` would read if it were its turn now."""
+        chat = [{"role": message.role, "content": message.content} for message in self._read(agent)]
+        return {"messages": chat, "role": agent}
+
+    def step(self, action: str | None) -> None:
+        """Plays one action; None, and only None, for an agent that is terminated.
+
+        Raises:
+            TypeError, ValueError: the action is no text, or too long for the action space.
+            SandboxError: the sandbox was lost; the episode cannot go on and has no outcome.
+        """
+        agent = self.agent_selection
+        if self.terminations[agent]:
+            self._was_dead_step(action)
+            return
+        if not isinstance(action, str):
+            raise TypeError(f"an action is a text, not {type(action).__name__}")
+        if action not in self.action_spaces[agent]:
+            raise ValueError(f"an action has at most {_ACTION_CHARS} characters, not {len(action)}")
+        try:
+            self._advance(self._play(agent, actions.clean(action)))
+        except BaseException:
+            self.close()
+            raise
+
+    def render(self) -> str:
+        """The episode so far as plain text."""
+        lines = [self.task.prompt]
+        lines += [f"## {turn.agent}: {messages.digest([turn])}\n{turn.action}" for turn in self.turns]
+        if self._outcome is not None:
+            lines.append(f"## Outcome: {self._outcome.failure_code}, score {self._outcome.score:g}")
+        return "\n".join(lines)
+
+    def close(self) -> None:
+        """Ends the episode's sandbox; the backend, which others may share, stays open."""
+        if self._workspace is not None:
+            self._workspace.close()
+
+    def _choose(self, options: Mapping[str, Any]) -> Task:
+        wanted = options.get("task")
+        if isinstance(wanted, Task):
+            return wanted
+        if wanted is not None:
+            for split in _SPLITS:
+                for task in self.scenario.tasks(split):
+                    if task.id == wanted:
+                        return task
+            raise KeyError(f"{self.scenario.name} has no task {wanted!r}")
+        assert self._np_random is not None
+        tasks = self.scenario.tasks(options.get("split", "train"))
+        return tasks[int(self._np_random.integers(len(tasks)))]
+
+    def _read(self, agent: str) -> tuple[Message, ...]:
+        return messages.conversation(
+            self.scenario, self.task, self.turns, agent, output_chars=self._output_chars
+        )
+
+    def _play(self, agent: str, action: str) -> Turn:
+        workspace, role = self._open_workspace(), self._role(agent)
+        attempt = sum(turn.agent == agent for turn in self.turns)
+        code = actions.program(action) if role.can_run_code else None
+        before = workspace.list()
+        result = None if code is None else self._run(workspace, code)
+        after = workspace.list()
+        files = {file.path: file for file in after}
+        return Turn(
+            task_id=self.task.id,
+            kind=self.task.kind,
+            agent=agent,
+            role=role,
+            index=len(self.turns),
+            attempt=attempt,
+            observation=self._read(agent),
+            action=action,
+            code=code,
+            result=result,
+            files_before=before,
+            files_after=after,
+            checks=self.scenario.check(self.task, role, files, workspace),
+            last=code is None or attempt + 1 == role.max_turns,
+            facts=self.task.facts,
+        )
+
+    def _run(self, workspace: Sandbox, code: str) -> Result:
+        seed = (self._episode_seed + len(self.turns)) % 2**31
+        return workspace.run(code, timeout=self.scenario.timeout, seed=seed)
+
+    def _advance(self, turn: Turn) -> None:
+        """Files the turn, pays, and passes the word on."""
+        agent = turn.agent
+        self.turns = (*self.turns, turn)
+        self.infos[agent] = {"turn": turn}
+        self._cumulative_rewards[agent] = 0.0
+        self._clear_rewards()
+        if turn.last:
+            place = self.possible_agents.index(agent) + 1
+            if place < len(self.possible_agents):
+                self.agent_selection = self.possible_agents[place]
+            else:
+                self._finish()
+        self._accumulate_rewards()
+
+    def _finish(self) -> None:
+        workspace = self._open_workspace()
+        outcome = self.scenario.grade(self.task, self.turns, workspace if workspace.opened else None)
+        workspace.close()
+        self._outcome = outcome
+        for agent in self.agents:
+            self.terminations[agent] = True
+            self.rewards[agent] = outcome.score
+            self.infos[agent] = {**self.infos[agent], "outcome": outcome}
+        self._deads_step_first()
+
+    def _role(self, agent: str) -> Role:
+        return self.scenario.roles[self.possible_agents.index(agent)]
+
+    def _open_workspace(self) -> _Workspace:
+        if self._workspace is None or self._workspace.closed:
+            raise SandboxError("this episode's sandbox is closed: reset() starts another")
+        return self._workspace
+
+
+class _Workspace:
+    """A ``Sandbox`` that is opened at its first use; until then its files are the task's."""
+
+    def __init__(self, backend: Backend, spec: SandboxSpec, files: Mapping[str, Path]) -> None:
+        self._backend = backend
+        self._spec = spec
+        self._files = files
+        self._listing: tuple[FileInfo, ...] | None = None
+        self._sandbox: Sandbox | None = None
+        self.closed = False
+
+    @property
+    def opened(self) -> bool:
+        return self._sandbox is not None
+
+    def run(self, code: str, *, timeout: float | None = None, seed: int = 0) -> Result:
+        return self._open().run(code, timeout=timeout, seed=seed)
+
+    def read(self, path: str) -> bytes:
+        return self._open().read(path)
+
+    def write(self, path: str, data: bytes) -> None:
+        self._open().write(path, data)
+
+    def list(self) -> tuple[FileInfo, ...]:
+        if self._sandbox is not None:
+            return self._sandbox.list()
+        if self._listing is None:
+            self._listing = tuple(_info(name, path) for name, path in sorted(self._files.items()))
+        return self._listing
+
+    def close(self) -> None:
+        self.closed = True
+        if self._sandbox is not None:
+            self._sandbox.close()
+
+    def _open(self) -> Sandbox:
+        if self.closed:
+            raise SandboxError("this episode's sandbox is closed")
+        if self._sandbox is None:
+            self._sandbox = self._backend.open(self._spec)
+            for name, path in self._files.items():
+                self._sandbox.write(name, path.read_bytes())
+        return self._sandbox
+
+
+def _info(name: str, path: Path) -> FileInfo:
+    data = path.read_bytes()
+    return FileInfo(name, len(data), hashlib.sha256(data).hexdigest())
