@@ -105,7 +105,7 @@ def main() -> None:
     control: list[Trained] = []
     if not options.no_control:
         seed = options.seeds[0]
-        arguments = [*options.overrides, f"seed={seed}", "optimizer.lr=0"]
+        arguments = [*options.overrides, f"seed={seed}", "model.optimizer.lr=0"]
         control.append(train(f"seed {seed}, lr 0", options.out / f"seed{seed}-lr0", arguments))
     console = Console()
     console.print(tabulate([*runs, *control]))

@@ -1,0 +1,107 @@
+"""The command line as a user meets it: every test starts a real process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conf import ROOT
+
+SMOKE = ("experiment=smoke", "model.warm_start.steps=20")
+
+
+def learn(*arguments: str, cwd: Path = ROOT.parent) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "learners.reinforcepp", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(ROOT.parent)}
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, check=False
+    )
+
+
+def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+def test_help_and_cfg_are_hydras_own() -> None:
+    assert "== Configuration groups ==" in learn("--help").stdout
+    shown = learn("--cfg", "job", "steps=7").stdout
+    assert "steps: 7" in shown
+    assert "algorithm" in shown
+
+
+def test_an_unknown_key_is_one_line(tmp_path: Path) -> None:
+    assert_one_line(learn(f"run_dir={tmp_path}/run", "rollout.tusks=3"), "tusks")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_part_is_one_line() -> None:
+    assert_one_line(learn("coach=oracle"), "oracle")
+
+
+def test_a_wrong_type_is_one_line_and_leaves_the_folder_free(tmp_path: Path) -> None:
+    done = learn(f"run_dir={tmp_path}/run", *SMOKE, "algorithm.clip_low=much")
+    assert_one_line(done, "clip_low")
+    assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+def test_a_missing_model_is_one_line(tmp_path: Path) -> None:
+    done = learn(f"run_dir={tmp_path}/run", "model=qwen3-4b", f"model.path={tmp_path}/nowhere")
+    assert_one_line(done, "nowhere")
+
+
+def test_a_malformed_task_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "tasks.json").write_text('[{"prompt": "1+1?"}]')
+    done = learn("env=mathchat", f"run_dir={tmp_path}/run", f"env.tasks={tmp_path}/tasks.json")
+    assert_one_line(done, "tasks.json", "answer")
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert_one_line(learn(f"run_dir={tmp_path}/file/run"), "cannot be written")
+
+
+@pytest.mark.slow
+def test_a_multirun_trains_every_combination_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    done = learn("--multirun", *SMOKE, "steps=1", "evaluation.every=0", "coach=rules,outcome", "seed=0,1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    folders = sorted(path.parent for path in tmp_path.glob("runs/dsbench/*/metrics.jsonl"))
+    names = sorted(folder.name.split("-", 2)[2] for folder in folders)
+    assert names == ["outcome-seed0", "outcome-seed1", "rules-seed0", "rules-seed1"]
+
+
+@pytest.mark.slow
+def test_a_run_leaves_all_that_the_design_names(tmp_path: Path) -> None:
+    done = learn(f"run_dir={tmp_path}/run", *SMOKE)
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "run"
+    assert {path.name for path in run.iterdir()} >= {
+        "config.yaml",
+        "metadata.json",
+        "episodes.jsonl",
+        "metrics.jsonl",
+        "timings.jsonl",
+        "checkpoints",
+        "curves.png",
+    }
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [(row["phase"], row["step"]) for row in rows] == [
+        ("eval", 0),
+        ("train", 1),
+        ("train", 2),
+        ("train", 3),
+        ("eval", 3),
+    ]
+    assert "before" in done.stdout
+    assert "data_engineer" in done.stdout
+    assert "classification" in done.stdout
+    again = learn(f"run_dir={run}", *SMOKE)
+    assert_one_line(again, "not empty")
+    assert [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()] == rows
