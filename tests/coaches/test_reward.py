@@ -166,7 +166,7 @@ def test_the_episode_goes_on_while_a_deferred_coach_thinks() -> None:
     env.reset()
     for action in (1, 2, 3, 4, 5):
         env.step(action)
-    assert env.verdicts == (None,) * 5
+    assert [verdict is None for verdict in env.verdicts] == [True] * 5
     gate.set()
     env.step(6)
     assert [verdict.score for verdict in env.verdicts if verdict] == [1, 2, 3, 4, 5, 6]

@@ -1,0 +1,90 @@
+"""Turns written by hand, for coaches to judge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from envs.actions import program
+from envs.types import Role, Turn
+from sandbox.artifacts import ArtifactCheck, ArtifactSpec
+from sandbox.base import FileInfo, Result, Status
+
+TABLES = ("X_train.pkl", "y_train.pkl", "X_test.pkl")
+ENGINEER = Role("engineer", "", 3, produces=tuple(ArtifactSpec(name, "table") for name in TABLES))
+MODELER = Role(
+    "modeler",
+    "",
+    3,
+    requires=tuple(ArtifactSpec(name, "table") for name in TABLES),
+    produces=(ArtifactSpec("model.pkl", "estimator"),),
+)
+ANALYST = Role(
+    "analyst",
+    "",
+    3,
+    requires=(ArtifactSpec("model.pkl", "estimator"), ArtifactSpec("X_test.pkl", "table")),
+    produces=(ArtifactSpec("submission.csv", "csv"),),
+)
+SOLVER = Role("solver", "Plan.", 1, can_run_code=False)
+EXECUTOR = Role("executor", "Compute.", 3)
+VERIFIER = Role("verifier", "Answer with \\boxed{}.", 1, can_run_code=False)
+
+CODE = "```python\npass\n```"
+
+
+def ran(status: Status = "ok", stdout: str = "", stderr: str = "") -> Result:
+    return Result(status, 0 if status == "ok" else 1, stdout, stderr, False, 0.1, 0.1)
+
+
+class Story:
+    """An episode told turn by turn; files and artifact states persist until a turn changes them."""
+
+    def __init__(self, kind: str = "classification", **facts: Any) -> None:
+        self.kind, self.facts = kind, facts
+        self.turns: list[Turn] = []
+        self.state: dict[str, ArtifactCheck] = {}
+        self.files: dict[str, FileInfo] = {}
+
+    def act(
+        self,
+        role: Role,
+        action: str = CODE,
+        result: Result | None = None,
+        codes: Mapping[str, str] | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> Story:
+        """One turn. ``codes``: the artifacts that it wrote and their state; ``facts``: of all of these."""
+        before = tuple(self.files.values())
+        for name, state in (codes or {}).items():
+            self.state[name] = ArtifactCheck(name, state, facts=facts or {})
+            self.files[name] = FileInfo(name, 1, f"{name} {len(self.turns)}")
+        attempt = sum(turn.agent == role.name for turn in self.turns)
+        code = program(action) if role.can_run_code else None
+        self.turns.append(
+            Turn(
+                task_id="t",
+                kind=self.kind,
+                agent=role.name,
+                role=role,
+                index=len(self.turns),
+                attempt=attempt,
+                observation=(),
+                action=action,
+                code=code,
+                result=None if code is None else result or ran(),
+                files_before=before,
+                files_after=tuple(self.files.values()),
+                checks=tuple(self._check(spec.name) for spec in (*role.requires, *role.produces)),
+                last=code is None or attempt + 1 == role.max_turns,
+                facts=self.facts,
+            )
+        )
+        return self
+
+    def _check(self, name: str) -> ArtifactCheck:
+        return self.state.get(name, ArtifactCheck(name, "missing"))
+
+
+def ok(names: Sequence[str]) -> dict[str, str]:
+    return dict.fromkeys(names, "ok")
