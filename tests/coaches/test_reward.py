@@ -1,4 +1,4 @@
-"""The reward wrapper on a three-agent environment that needs no sandbox."""
+"""The reward wrapper: on a three-agent environment without a sandbox, and on the pipeline environment."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ import pytest
 from pettingzoo import AECEnv  # type: ignore[import-untyped]
 from pettingzoo.test import api_test, seed_test  # type: ignore[import-untyped]
 
+import conf
 from coaches.base import CoachError, Verdict
 from coaches.outcome import OutcomeCoach
 from coaches.reward import CoachReward
+from coaches.rules import Rules
+from envs.pipeline import PipelineEnv
 from envs.types import Outcome, Role, Turn
+from tests.fakes import FakeBackend, FakeScenario, program
 
 AGENTS = ["first", "second", "third"]
 TURNS_EACH = 2
@@ -244,3 +248,50 @@ def test_a_new_episode_starts_with_nothing_of_the_old_one(deferred: bool) -> Non
     env.reset()
     assert (env.verdicts, env.coach_errors, set(env.rewards.values())) == ((), {}, {0.0})
     assert play(env, [1] * 6) == play(CoachReward(Relay(), Numbers(), deferred=deferred), [1] * 6)
+
+
+def pipeline(*, deferred: bool) -> CoachReward:
+    rules: Rules = conf.build("coaches", conf.load("coach", "rules"))
+    return CoachReward(PipelineEnv(FakeScenario(), FakeBackend()), rules, deferred=deferred)
+
+
+@pytest.mark.parametrize("deferred", [False, True])
+def test_the_wrapped_pipeline_passes_pettingzoo_s_own_tests(deferred: bool) -> None:
+    api_test(pipeline(deferred=deferred), num_cycles=20)
+    seed_test(lambda: pipeline(deferred=deferred), num_cycles=20)
+
+
+@pytest.mark.parametrize("deferred", [False, True])
+def test_a_pipeline_is_paid_by_the_rules_and_the_same_twice(deferred: bool) -> None:
+    actions = [
+        program("open('a.txt', 'w').write('1')"),
+        "Done.",
+        program("open('c.txt')"),
+        program("open('b.txt', 'w').write('1')"),
+        "It holds 1.",
+    ]
+    env = pipeline(deferred=deferred)
+    episodes = []
+    for _ in range(2):
+        env.reset(seed=3, options={"task": "train-1"})
+        for action in actions:
+            env.step(action)
+        cumulative = {}
+        while env.agents:
+            agent = env.agent_selection
+            cumulative[agent] = env.last()[1]
+            env.step(None)
+        episodes.append((env.unwrapped.turns, env.verdicts, env.unwrapped.outcome, cumulative))
+    env.close()
+    assert episodes[0] == episodes[1]
+    _, verdicts, outcome, cumulative = episodes[0]
+    assert [v and (v.score, v.blame) for v in verdicts] == [
+        (10, None),
+        (10, None),
+        (0.5, "changer"),
+        (8, None),
+        (10, None),
+    ]
+    assert outcome.success
+    deferred_pay, at_last_turn = {"maker": 20, "changer": 8.5}, {"maker": 10, "changer": 8}
+    assert cumulative == {**(deferred_pay if deferred else at_last_turn), "teller": 10}
