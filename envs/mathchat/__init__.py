@@ -1,0 +1,140 @@
+"""Mathematics in a team: one plans, one computes, one answers (MathChat in MAPPA, arXiv 2601.23228)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pettingzoo.utils.conversions import (  # type: ignore[import-untyped]
+    turn_based_aec_to_parallel,
+)
+
+from conf import ConfigError
+from envs import PipelineEnv, make
+from envs.actions import spoken
+from envs.mathchat import answers, loader
+from envs.mathchat.equivalence import Checker
+from envs.types import Outcome, Role, Split, Task, Turn
+from sandbox.artifacts import ArtifactCheck
+from sandbox.base import FileInfo, Sandbox
+
+_PROMPTS = Path(__file__).with_name("prompts")
+_BUNDLED = Path(__file__).with_name("problems.json")
+
+
+@dataclass
+class Fields:
+    """Keys under which a problem file may hold each thing, the first that is there counting."""
+
+    problem: list[str]
+    answer: list[str]
+    id: list[str]
+    kind: list[str]
+
+
+@dataclass
+class MaxTurns:
+    """Turn budget of each role."""
+
+    problem_solver: int
+    code_executor: int
+    verifier: int
+
+
+class MathChat:
+    """``problem_solver`` → ``code_executor`` → ``verifier``, whose last ``\\boxed{}`` is graded.
+
+    ``Outcome.failure_code``: ``ok``, ``wrong``, ``no_answer``, or ``timeout`` for an answer that cannot be
+    compared within ``grading_timeout``. ``score`` and ``metrics["fair"]`` are 1 or 0.
+    """
+
+    @dataclass
+    class Config:
+        tasks: str | None
+        heldout_tasks: str | None
+        heldout: float
+        split_seed: int
+        fields: Fields
+        context: str
+        max_turns: MaxTurns
+        timeout: float
+        grading_timeout: float
+        preload: list[str]
+
+    name = "mathchat"
+
+    def __init__(self, config: Config) -> None:
+        """Reads the problems.
+
+        Raises:
+            ConfigError: a value is out of range, or a problem file is malformed.
+        """
+        _check(config)
+        turns = config.max_turns
+        self.roles = (
+            Role("problem_solver", _prompt("problem_solver"), turns.problem_solver, can_run_code=False),
+            Role("code_executor", _prompt("code_executor"), turns.code_executor),
+            Role("verifier", _prompt("verifier"), turns.verifier, can_run_code=False),
+        )
+        self.context = config.context
+        self.preload = tuple(config.preload)
+        self.timeout = config.timeout
+        self._checker = Checker(config.grading_timeout)
+        self._tasks = _read(config)
+
+    def tasks(self, split: Split) -> Sequence[Task]:
+        return self._tasks[split]
+
+    def check(
+        self, task: Task, role: Role, files: Mapping[str, FileInfo], sandbox: Sandbox
+    ) -> tuple[ArtifactCheck, ...]:
+        return ()  # words are handed over here, no files
+
+    def grade(self, task: Task, turns: Sequence[Turn], sandbox: Sandbox | None) -> Outcome:
+        code = answers.grade(spoken(turns[-1].action), task.answer, self._checker)
+        score = float(code == "ok")
+        return Outcome(code == "ok", score, {"accuracy": score, "fair": score}, code)
+
+
+def env(**settings: Any) -> PipelineEnv:
+    """``envs.make("mathchat", **settings)``, under the name that PettingZoo's modules use."""
+    return make("mathchat", **settings)
+
+
+raw_env = env
+
+
+def parallel_env(**settings: Any) -> Any:
+    """The same for ``ParallelEnv`` learners: the actions of agents whose turn it is not are ignored."""
+    return turn_based_aec_to_parallel(env(**settings))
+
+
+def _check(config: MathChat.Config) -> None:
+    if config.context not in ("full", "previous"):
+        raise ConfigError(f"envs 'mathchat': context must be full or previous, not {config.context!r}")
+    for role, turns in vars(config.max_turns).items():
+        if turns < 1:
+            raise ConfigError(f"envs 'mathchat': max_turns.{role} must be at least 1, not {turns}")
+    if not 0 < config.heldout < 1:
+        raise ConfigError(f"envs 'mathchat': heldout must lie between 0 and 1, not {config.heldout}")
+
+
+def _read(config: MathChat.Config) -> dict[Split, list[Task]]:
+    fields = vars(config.fields)
+    tasks = loader.load(Path(config.tasks) if config.tasks else _BUNDLED, fields)
+    if config.heldout_tasks is None:
+        if len(tasks) < 2:
+            raise ConfigError(f"{config.tasks}: one problem cannot be split: set env.heldout_tasks")
+        train, heldout = loader.split(tasks, config.heldout, config.split_seed)
+    else:
+        heldout = loader.load(Path(config.heldout_tasks), fields)
+        train = loader.without(tasks, heldout)
+        if not train:
+            raise ConfigError(f"{config.tasks}: every problem is in {config.heldout_tasks} too")
+    return {"train": train, "heldout": heldout}
+
+
+def _prompt(role: str) -> str:
+    return (_PROMPTS / f"{role}.txt").read_text(encoding="utf-8").strip()

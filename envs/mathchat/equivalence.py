@@ -1,0 +1,93 @@
+"""Whether two expressions are equal: ``math-verify`` in a child process that dies when it takes too long.
+
+Agents write these expressions, sympy's parser evaluates Python, and a power tower never ends. So only
+plain mathematics is passed on (``is_plain``), and the child runs under limits that the kernel holds: memory,
+and CPU time for each pair (not wall time: a busy machine must not change an outcome). ``math-verify``'s own
+time limit uses ``signal.alarm``, which works on a main thread only and does not stop a long multiplication.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import threading
+import weakref
+from pathlib import Path
+from typing import Literal
+
+from sandbox.base import SandboxError
+
+Verdict = Literal["equal", "different", "timeout"]
+
+_CHILD = Path(__file__).with_name("compare.py")
+_PLAIN = re.compile(r"(?:\\[a-zA-Z]+|\\[{}%|]|[a-zA-Z](?![a-zA-Z])|[0-9 .,+\-*/^_(){}\[\]=<>|!:%]|π|∞)*")
+
+
+def is_plain(expression: str) -> bool:
+    """Whether it is LaTeX commands, single letters, digits and operators: no names, strings or dunders."""
+    return "__" not in expression and _PLAIN.fullmatch(expression) is not None
+
+
+class Checker:
+    """Compares expressions. The child is started at the first comparison, and again after one died."""
+
+    def __init__(self, timeout: float) -> None:
+        """``timeout``: CPU seconds for one pair."""
+        self.timeout = timeout
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[str] | None = None
+
+    def equal(self, right: str, given: str) -> Verdict:
+        """Compares ``given`` with ``right``; ``timeout`` if the child died over them. Safe from any thread.
+
+        Raises:
+            SandboxError: no child can be started, so that nothing can be graded.
+        """
+        if not is_plain(given):
+            return "different"
+        with self._lock:
+            child = self._child or self._start()
+            answer = _ask(child, json.dumps([right, given]))
+            if not answer:
+                self._child = None
+                child.wait()
+                return "timeout"
+            return "equal" if json.loads(answer) else "different"
+
+    def _start(self) -> subprocess.Popen[str]:
+        child = subprocess.Popen(
+            [sys.executable, "-I", str(_CHILD), str(self.timeout)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            encoding="utf-8",
+        )
+        weakref.finalize(self, _stop, child)
+        if not _read(child):
+            raise SandboxError("the process that compares answers does not start; is math-verify installed?")
+        self._child = child
+        return child
+
+
+def _ask(child: subprocess.Popen[str], line: str) -> str:
+    """The child's answer; nothing if it died."""
+    assert child.stdin is not None
+    try:
+        child.stdin.write(line + "\n")
+        child.stdin.flush()
+    except BrokenPipeError:
+        return ""
+    return _read(child)
+
+
+def _read(child: subprocess.Popen[str]) -> str:
+    assert child.stdout is not None
+    return child.stdout.readline()
+
+
+def _stop(child: subprocess.Popen[str]) -> None:
+    child.kill()
+    child.wait()
