@@ -1,0 +1,273 @@
+"""Makes the bundled tables from the packages that carry them: ``python -m envs.dsbench.build_tables``.
+
+For maintainers: the tables are committed. Wants ``bokeh-sampledata`` 2026.1, ``palmerpenguins`` 0.1.6,
+``statsmodels`` 0.15.0 and ``vega_datasets`` 0.9.0 on the import path; reads their files and runs none of
+their code. The same seed gives the same bytes.
+
+Each task's ``task.yaml`` is written by hand, but for ``labels``, ``baseline`` and ``best``, which are filled
+in here. All rows are the sources' own: no value is invented and none is made missing. Each table gets new ids
+in random order, a new random split and plainer column names, and loses columns that name a row or give its
+target away; ``derived`` says what else was done.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from omegaconf import OmegaConf
+
+from envs.dsbench.metrics import evaluate, perfect
+from envs.dsbench.spec import TABLES, TableSpec, read_spec
+
+SEED = 20261122
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one table is made."""
+
+    load: Callable[[], pd.DataFrame]
+    n_train: int
+    n_test: int
+    group: str = ""
+    """A column whose equal values stay on one side of the split; dropped afterwards."""
+
+
+def main() -> None:
+    for name, recipe in RECIPES.items():
+        build(recipe, TABLES / name)
+
+
+def build(recipe: Recipe, folder: Path) -> None:
+    """Writes the four CSV files of ``folder`` and what follows from them into its ``task.yaml``."""
+    spec = read_spec(folder / "task.yaml")
+    target = spec.target_columns[0]
+    rng = np.random.default_rng([SEED, zlib.crc32(spec.id.encode())])
+    train, test = _split(recipe.load().dropna(subset=[target]), recipe, rng)
+    ids = rng.permutation(len(train) + len(test)) + 1
+    train.insert(0, "id", ids[: len(train)])
+    test.insert(0, "id", ids[len(train) :])
+    answer = test[["id", target]]
+    sample = answer.assign(**{target: _constant(spec, train[target])})
+    frames = {
+        "train": train,
+        "test": test.drop(columns=target),
+        "sample_submission": sample,
+        "answer": answer,
+    }
+    for name, frame in frames.items():
+        frame.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+    labels = sorted(str(label) for label in train[target].unique()) if spec.prediction == "label" else []
+    spec = replace(spec, labels=labels, best=perfect(spec.metric))
+    spec = replace(spec, baseline=_score(spec, answer[target], sample[target]))
+    (folder / "task.yaml").write_text(OmegaConf.to_yaml(asdict(spec)), encoding="utf-8")
+
+
+def _split(
+    table: pd.DataFrame, recipe: Recipe, rng: np.random.Generator
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    if recipe.group:
+        groups = rng.permutation(table[recipe.group].unique())
+        share = recipe.n_train / (recipe.n_train + recipe.n_test)
+        inside = table[recipe.group].isin(groups[: round(share * len(groups))])
+        parts = table[inside], table[~inside]
+        train, test = (part.drop(columns=recipe.group).sample(frac=1, random_state=rng) for part in parts)
+    else:
+        order = rng.permutation(len(table))
+        test = table.iloc[order[: recipe.n_test]].copy()
+        train = table.iloc[order[recipe.n_test : recipe.n_test + recipe.n_train]].copy()
+    return train, test
+
+
+def _constant(spec: TableSpec, target: pd.Series) -> object:
+    """What the sample submission says of every row.
+
+    Something that an honest model does not say of every row: a submission equal to it is a copy.
+    """
+    if spec.prediction == "proba":
+        return 0.5
+    if spec.prediction == "label":
+        return target.value_counts().index[-1]
+    return round(float(target.mean()), 3)
+
+
+def _score(spec: TableSpec, truth: pd.Series, guess: pd.Series) -> float:
+    dtype = object if spec.prediction == "label" else float
+    y, p = (
+        (column.astype(str) if spec.prediction == "label" else column).to_numpy(dtype)[:, None]
+        for column in (truth, guess)
+    )
+    return round(evaluate(spec.metric, y, p, spec.labels), 6)
+
+
+def _file(package: str, path: str) -> Path:
+    found = find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise SystemExit(f"building the tables needs the package {package}; see the head of this module")
+    return Path(found.submodule_search_locations[0]) / path
+
+
+def _bokeh(name: str) -> pd.DataFrame:
+    return pd.read_csv(_file("bokeh_sampledata", f"_data/{name}"))
+
+
+def _titanic() -> pd.DataFrame:
+    table = _bokeh("titanic_all.csv").drop(columns="name")
+    return table[table["class"] != "*"]
+
+
+def _films() -> pd.DataFrame:
+    """Films with ten reviews or more, in random order; the four tasks on them take films of their own."""
+    columns = """ID, Year AS year, Released AS released, Runtime AS runtime, Rating AS rating, Genre AS genre,
+        Country AS country, Language AS language, Metacritic AS metacritic, Oscars AS oscars"""
+    with sqlite3.connect(f"file:{_file('bokeh_sampledata', '_data/movies.db')}?mode=ro", uri=True) as db:
+        left = pd.read_sql(f"SELECT {columns} FROM omdb", db)
+        right = pd.read_sql(
+            "SELECT ID, Meter AS tomatometer, Reviews AS reviews, BoxOffice AS gross FROM tomatoes", db
+        )
+    films = left.merge(right, on="ID").query("reviews >= 10 and tomatometer == tomatometer")
+    for column in ("genre", "country", "language"):
+        films[column] = films[column].str.split(", ").str[0].replace("", None)
+    films["part"] = np.random.default_rng(SEED).integers(4, size=len(films))
+    return films.drop(columns="ID")
+
+
+def _film_fresh() -> pd.DataFrame:
+    films = _films().query("part == 0")
+    films["verdict"] = np.where(films["tomatometer"] >= 60, "fresh", "rotten")
+    return films.drop(columns=["part", "tomatometer", "released", "oscars"])
+
+
+def _film_oscar() -> pd.DataFrame:
+    films = _films().query("part == 1 and reviews >= 20")
+    films["oscar"] = (films["oscars"] > 0).astype(int)
+    return films[["year", "runtime", "metacritic", "tomatometer", "reviews", "gross", "oscar"]]
+
+
+def _film_metacritic() -> pd.DataFrame:
+    films = _films().query("part == 2")
+    return films[["year", "runtime", "tomatometer", "reviews", "gross", "oscars", "metacritic"]]
+
+
+def _film_gross() -> pd.DataFrame:
+    films = _films().query("part == 3 and gross >= 1000")
+    films["log_gross"] = np.log10(films["gross"]).round(4)
+    return films.drop(columns=["part", "gross", "year", "oscars"])
+
+
+def _travel() -> pd.DataFrame:
+    table = pd.read_csv(_file("statsmodels", "datasets/modechoice/modechoice.csv"), sep=";")
+    table["mode"] = table["mode"].map({1: "air", 2: "train", 3: "bus", 4: "car"})
+    return table
+
+
+def _seattle() -> pd.DataFrame:
+    return pd.read_csv(_file("vega_datasets", "_data/seattle-weather.csv"))
+
+
+def _auto_mpg() -> pd.DataFrame:
+    table = _bokeh("auto-mpg.csv")
+    table["origin"] = table["origin"].map({1: "america", 2: "europe", 3: "asia"})
+    table["maker"] = table.pop("name").str.split().str[0]
+    return table
+
+
+def _doctor_visits() -> pd.DataFrame:
+    return pd.read_csv(_file("statsmodels", "datasets/randhie/randhie.csv"))
+
+
+def _lincoln() -> pd.DataFrame:
+    table = _bokeh("lincoln_weather.csv").rename(columns={"DATE": "date", "TMIN": "low", "TMAX": "high"})
+    return table[["date", "low", "high"]].dropna()
+
+
+def _cycling() -> pd.DataFrame:
+    return _bokeh("cycling.csv.gz")[["altitude", "cadence", "distance", "speed", "power"]]
+
+
+def _penguins() -> pd.DataFrame:
+    table = pd.read_csv(_file("palmerpenguins", "data/penguins-raw.csv"))
+    names = {
+        "Species": "species",
+        "Island": "island",
+        "Clutch Completion": "clutch_complete",
+        "Date Egg": "egg_date",
+        "Culmen Length (mm)": "culmen_length",
+        "Culmen Depth (mm)": "culmen_depth",
+        "Flipper Length (mm)": "flipper_length",
+        "Body Mass (g)": "body_mass",
+        "Sex": "sex",
+        "Delta 15 N (o/oo)": "delta_15_n",
+        "Delta 13 C (o/oo)": "delta_13_c",
+    }
+    table = table.rename(columns=names)[list(names.values())]
+    table["species"] = table["species"].str.split().str[0].str.lower()
+    return table
+
+
+def _penguin_sex() -> pd.DataFrame:
+    table = _penguins().drop(columns=["species", "island", "clutch_complete", "egg_date"])
+    return (
+        table.assign(male=table.pop("sex").map({"MALE": 1, "FEMALE": 0}))
+        .dropna(subset="male")
+        .astype({"male": int})
+    )
+
+
+def _penguin_mass() -> pd.DataFrame:
+    return _penguins().drop(columns=["species", "island", "clutch_complete", "egg_date", "sex"])
+
+
+def _vehicles() -> pd.DataFrame:
+    return _bokeh("auto-mpg2.csv").drop(columns=["Unnamed: 0", "model"], errors="ignore")
+
+
+def _anes() -> pd.DataFrame:
+    table = pd.read_csv(_file("statsmodels", "datasets/anes96/anes96.csv"), sep="\t", quotechar="'")
+    table["vote"] = table["vote"].map({0: "clinton", 1: "dole"})
+    return table.rename(columns=str.lower)
+
+
+def _elements() -> pd.DataFrame:
+    table = _bokeh("elements.csv").drop(
+        columns=["symbol", "name", "CPK", "electronic configuration", "ion radius"]
+    )
+    return table.rename(columns=lambda name: name.lower().replace(" ", "_").replace("-", "_"))
+
+
+def _city() -> pd.DataFrame:
+    return pd.read_csv(_file("vega_datasets", "_data/sf-temps.csv"))[["date", "temp"]]
+
+
+RECIPES = {
+    "titanic_survival": Recipe(_titanic, 900, 400),
+    "film_verdict": Recipe(_film_fresh, 1000, 400),
+    "film_oscar": Recipe(_film_oscar, 1000, 500),
+    "glass_type": Recipe(lambda: _bokeh("forensic_glass.csv"), 150, 64),
+    "travel_choice": Recipe(_travel, 600, 240, group="individual"),
+    "seattle_weather": Recipe(_seattle, 1000, 461),
+    "film_metacritic": Recipe(_film_metacritic, 1000, 400),
+    "film_gross": Recipe(_film_gross, 440, 200),
+    "auto_mpg": Recipe(_auto_mpg, 270, 122),
+    "doctor_visits": Recipe(_doctor_visits, 1200, 500),
+    "lincoln_high": Recipe(_lincoln, 255, 110),
+    "cycling_power": Recipe(_cycling, 1200, 500),
+    "penguin_species": Recipe(_penguins, 230, 114),
+    "penguin_sex": Recipe(_penguin_sex, 230, 103),
+    "vehicle_drive": Recipe(_vehicles, 160, 74),
+    "vote_1996": Recipe(_anes, 640, 304),
+    "penguin_mass": Recipe(_penguin_mass, 230, 112),
+    "vehicle_highway": Recipe(lambda: _vehicles().drop(columns="cty"), 160, 74),
+    "element_negativity": Recipe(_elements, 68, 29),
+    "city_temperature": Recipe(_city, 1200, 500),
+}
+
+if __name__ == "__main__":
+    main()

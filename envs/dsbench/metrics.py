@@ -1,0 +1,154 @@
+"""Scores of submissions: pure functions of the true and the predicted values.
+
+Truths and guesses are arrays of shape [rows, targets]: of floats, or of label strings for metrics on
+labels. Metrics are scikit-learn's and SciPy's. Where the official DSBench scorers differ it is noted beside
+the metric.
+
+Three scores come out of one metric (DSBench, arXiv 2409.07703; MAPPA, arXiv 2601.23228):
+
+- ``quality`` in [0, 1], higher is better, comparable between tasks;
+- ``fair``: quality on success, else a fallback that depends on the task. MAPPA's published numbers follow
+  from accuracy 0.5, F1 0 and an RMSE of 50 % of the target's range for every failed run;
+- ``rpg``, DSBench's relative performance gap: how far the score got from the baseline's to the best.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import pearsonr, spearmanr
+from sklearn import metrics as sk
+
+Array = NDArray[Any]
+Score = Callable[[Array, Array, Sequence[str]], float]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One way to score: ``score(truth, guess, labels)``."""
+
+    best: float
+    """The score of the truth itself: 1 where higher is better, 0 where lower is."""
+    prediction: Literal["proba", "label", "value"]
+    """What a submission must hold for it."""
+    score: Score
+
+
+def evaluate(metric: str, truth: Array, guess: Array, labels: Sequence[str] = ()) -> float:
+    """The raw metric. ``labels`` are the classes in order; F1 on two classes takes the last one as positive.
+
+    NaN where the metric is not defined, e.g. the correlation of a constant.
+    """
+    with np.errstate(all="ignore"):
+        return float(METRICS[metric].score(truth, guess, labels))
+
+
+def perfect(metric: str) -> float:
+    """The best score there can be."""
+    return METRICS[metric].best
+
+
+def quality(metric: str, truth: Array, guess: Array, raw: float) -> float:
+    """The score in [0, 1], higher is better.
+
+    Accuracy, F1 and AUC as they are; kappa clipped at 0; log-loss as the geometric mean of the probability
+    that was given to the true class, exp(−loss); every metric on values as 1 − RMSE / range of the true
+    target, clipped at 0 and averaged over targets.
+    """
+    if METRICS[metric].prediction == "value":
+        with np.errstate(over="ignore"):
+            error = np.sqrt(np.mean((guess - truth) ** 2, axis=0))
+        spread = np.ptp(truth, axis=0)
+        share = np.divide(error, spread, out=np.where(error > 0, 1.0, 0.0), where=spread > 0)
+        return float(np.mean(np.clip(1.0 - share, 0.0, 1.0)))
+    value = math.exp(-raw) if metric == "log_loss" else raw
+    return min(max(value, 0.0), 1.0)
+
+
+def fair(success: bool, score: float, metric: str, fallback: Mapping[str, float]) -> float:
+    """``score`` on success, else the fallback of the metric, or, where it has none, of the kind of task.
+
+    Raises:
+        KeyError: ``fallback`` names neither.
+    """
+    if success:
+        return score
+    kind = "regression" if METRICS[metric].prediction == "value" else "classification"
+    return fallback[metric] if metric in fallback else fallback[kind]
+
+
+def rpg(raw: float, baseline: float, best: float) -> float:
+    """max(0, (raw − baseline) / (best − baseline)): 0 at the baseline or worse, 1 at the best, whatever the
+    direction."""
+    return max(0.0, (raw - baseline) / (best - baseline))
+
+
+def _accuracy(y: Array, p: Array, labels: Sequence[str]) -> float:
+    return float(np.mean(y[:, 0] == p[:, 0]))
+
+
+def _f1(average: str) -> Score:
+    def score(y: Array, p: Array, labels: Sequence[str]) -> float:
+        positive = labels[-1] if average == "binary" else 1
+        y, p = y[:, 0].astype(str), p[:, 0].astype(str)
+        return float(sk.f1_score(y, p, average=average, pos_label=positive, zero_division=0.0))
+
+    return score
+
+
+def _roc_auc(y: Array, p: Array, labels: Sequence[str]) -> float:
+    return float(np.mean([sk.roc_auc_score(y[:, k], p[:, k]) for k in range(y.shape[1])]))
+
+
+def _log_loss(y: Array, p: Array, labels: Sequence[str]) -> float:
+    """Binary on one column, else over one-hot columns, each row scaled to sum to 1."""
+    if y.shape[1] == 1:
+        return float(sk.log_loss(y[:, 0], p[:, 0], labels=[0, 1]))
+    p = np.clip(p, np.finfo(float).eps, 1.0)
+    return float(sk.log_loss(y.argmax(axis=1), p / p.sum(axis=1, keepdims=True), labels=range(y.shape[1])))
+
+
+def _kappa(y: Array, p: Array, labels: Sequence[str]) -> float:
+    # All integers in between, seen or not: quadratic weights are made of distances between positions.
+    grades = sorted(int(label) for label in labels)
+    every = list(range(grades[0], grades[-1] + 1))
+    truth, guess = y[:, 0].astype(int), p[:, 0].astype(int)
+    return float(sk.cohen_kappa_score(truth, guess, weights="quadratic", labels=every))
+
+
+def _error(function: Callable[[Array, Array], float]) -> Score:
+    return lambda y, p, labels: float(function(y, p))
+
+
+def _correlation(function: Callable[[Array, Array], Any]) -> Score:
+    def score(y: Array, p: Array, labels: Sequence[str]) -> float:
+        if any(np.ptp(column) == 0 for array in (y, p) for column in array.T):
+            return math.nan
+        return float(np.mean([function(y[:, k], p[:, k]).statistic for k in range(y.shape[1])]))
+
+    return score
+
+
+METRICS: Mapping[str, Metric] = {
+    "accuracy": Metric(1.0, "label", _accuracy),
+    "f1": Metric(1.0, "label", _f1("binary")),
+    "f1_macro": Metric(1.0, "label", _f1("macro")),
+    "f1_micro": Metric(1.0, "label", _f1("micro")),
+    "qwk": Metric(1.0, "label", _kappa),
+    "roc_auc": Metric(1.0, "proba", _roc_auc),  # mean over columns
+    "log_loss": Metric(0.0, "proba", _log_loss),
+    # Errors are means over columns; for RMSE that is MCRMSE, for RMSLE the mean column-wise RMSLE.
+    "rmse": Metric(0.0, "value", _error(sk.root_mean_squared_error)),
+    "rmsle": Metric(0.0, "value", _error(sk.root_mean_squared_log_error)),
+    "mse": Metric(0.0, "value", _error(sk.mean_squared_error)),
+    "mae": Metric(0.0, "value", _error(sk.mean_absolute_error)),
+    "medae": Metric(0.0, "value", _error(sk.median_absolute_error)),
+    "r2": Metric(1.0, "value", _error(sk.r2_score)),
+    "pearson": Metric(1.0, "value", _correlation(pearsonr)),
+    "spearman": Metric(1.0, "value", _correlation(spearmanr)),
+}

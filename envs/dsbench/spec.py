@@ -1,0 +1,121 @@
+"""What there is to know about one table task: the record that ``task.yaml`` holds and the files beside it."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from conf import ConfigError
+from envs.dsbench.metrics import METRICS
+
+TABLES = Path(__file__).parent / "tables"
+
+TASK_TYPES = ("binary", "multiclass", "multilabel", "regression")
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """One table task, as ``task.yaml`` states it."""
+
+    id: str
+    task_type: str
+    """``binary``, ``multiclass``, ``multilabel`` (several columns of probabilities) or ``regression``."""
+    metric: str
+    """A key of ``metrics.METRICS``."""
+    prediction: str
+    """``proba`` in [0, 1], ``label`` (one of ``labels``) or ``value`` (a finite number)."""
+    id_column: str
+    target_columns: list[str]
+    """What a submission holds besides the id."""
+    description: str
+    labels: list[str] = field(default_factory=list)
+    """The classes, sorted; empty unless labels are submitted."""
+    split: str = "train"
+    origin: str = ""
+    licence: str = ""
+    derived: str = ""
+    """What was done to the source's rows."""
+    baseline: float | None = None
+    """The metric of the sample submission …"""
+    best: float | None = None
+    """… and the best one there can be: both for the relative performance gap alone."""
+
+
+@dataclass(
+    frozen=True, eq=False
+)  # equal and hashed as the object it is, so that what is read of it can be cached
+class Table:
+    """A task and where its files lie. ``answer`` is the grader's."""
+
+    spec: TableSpec
+    train: Path
+    test: Path
+    sample: Path
+    answer: Path
+
+
+def read_table(folder: Path) -> Table:
+    """The table in ``folder``: ``task.yaml`` and ``{train,test,sample_submission,answer}.csv``.
+
+    Raises:
+        ConfigError: a file is missing or does not hold what it must.
+    """
+    names = ("train", "test", "sample_submission", "answer")
+    table = Table(read_spec(folder / "task.yaml"), *(folder / f"{name}.csv" for name in names))
+    check_table(table)
+    return table
+
+
+def read_spec(path: Path) -> TableSpec:
+    """Raises ``ConfigError`` where ``path`` is no file or does not hold a ``TableSpec``."""
+    if not path.is_file():
+        raise ConfigError(f"there is no file {path}")
+    try:
+        spec = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TableSpec), OmegaConf.load(path)))
+    except (OmegaConfBaseException, YAMLError, OSError, ValueError) as error:
+        raise ConfigError(f"{path}: {str(error).splitlines()[0]}") from None
+    assert isinstance(spec, TableSpec)
+    return spec
+
+
+def check_table(table: Table) -> None:
+    """Raises ``ConfigError``, in one line, when the task cannot be played."""
+    spec = table.spec
+    for path in (table.train, table.test, table.sample, table.answer):
+        if not path.is_file():
+            raise ConfigError(f"task {spec.id}: there is no file {path}")
+    for path, needed in (
+        (table.sample, spec.target_columns),
+        (table.answer, spec.target_columns),
+        (table.test, []),
+    ):
+        if lost := {spec.id_column, *needed} - set(header(path)):
+            raise ConfigError(f"task {spec.id}: {path} has no column {', '.join(sorted(lost))}")
+    if spec.metric not in METRICS:
+        raise ConfigError(f"task {spec.id}: metric {spec.metric!r} is not one of {', '.join(METRICS)}")
+    if spec.split not in ("train", "heldout"):
+        raise ConfigError(f"task {spec.id}: split must be train or heldout, not {spec.split!r}")
+    if spec.task_type not in TASK_TYPES:
+        raise ConfigError(
+            f"task {spec.id}: task_type {spec.task_type!r} is not one of {', '.join(TASK_TYPES)}"
+        )
+    if spec.prediction != METRICS[spec.metric].prediction:
+        wanted = METRICS[spec.metric].prediction
+        raise ConfigError(
+            f"task {spec.id}: metric {spec.metric} needs prediction {wanted}, not {spec.prediction}"
+        )
+    if not spec.target_columns or (spec.prediction == "label" and len(spec.target_columns) != 1):
+        raise ConfigError(f"task {spec.id}: {len(spec.target_columns)} target columns do not fit the metric")
+    if spec.prediction == "label" and len(spec.labels) < 2:
+        raise ConfigError(f"task {spec.id}: labels must name the classes")
+
+
+def header(path: Path) -> list[str]:
+    """The column names of a CSV file; none if it is empty."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return next(csv.reader(file), [])

@@ -1,0 +1,197 @@
+"""Whether the bytes of a ``submission.csv`` are a submission. Runs on the host, on bytes that an agent's
+code wrote.
+
+No path of an agent reaches a reader, nothing is unpickled, and nothing is repaired: rows are joined by id,
+and what is wrong is named. Codes, in the order in which they are looked for:
+
+    missing     there is no file
+    unreadable  not UTF-8, not CSV, empty, or too large
+    columns     the header, or a row's length, is not what the sample shows
+    rows        too few or too many rows
+    ids         the ids are not those of the test file, each once
+    nan         a value is missing
+    range       a value is no number, infinite, out of range, or no known label
+    ok
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_BYTES = 256 * 2**20
+"""A cap for any task; a task with few rows has a lower one."""
+BYTES_A_VALUE = 256
+"""More than that for each expected value cannot be a submission."""
+
+# Python's float() would take more: 1_000, Arabic digits, surrounding space.
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,5})?")
+_MISSING = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>", "nat"})
+_INFINITE = frozenset({"inf", "infinity"})
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a submission is held against. ``ids`` are those of the answer, each once, in its order."""
+
+    id_column: str
+    target_columns: tuple[str, ...]
+    ids: tuple[str, ...]
+    prediction: str
+    labels: tuple[str, ...] = ()
+    low: float = -math.inf
+    """Values must be greater than it (equal is enough for probabilities, whose bounds are 0 and 1)."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What was found. ``values``: [rows, targets] in the order of ``Key.ids``, of float or of label
+    strings; None unless ``code`` is ``ok``."""
+
+    code: str
+    detail: str = ""
+    values: NDArray[Any] | None = None
+
+
+class _InvalidError(Exception):
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
+def validate(data: bytes | None, key: Key) -> Submission:
+    """Reads ``data`` (None: there was no file) as a submission for ``key``. Never raises on anything in
+    ``data``."""
+    if data is None:
+        return Submission("missing", "there is no submission.csv")
+    try:
+        header, rows = _parse(data, key)
+        return Submission("ok", f"{len(rows)} rows", _values(header, rows, key))
+    except _InvalidError as error:
+        return Submission(error.code, str(error))
+
+
+def canonical(label: str) -> str:
+    """A label by which equal ones are equal: ``1``, ``1.0`` and ``1e0`` are the same integer. Text stays as
+    it is."""
+    if _NUMBER.fullmatch(label):
+        number = float(label)
+        if number.is_integer() and abs(number) < 2**53:
+            return str(int(number))
+    return label
+
+
+def _parse(data: bytes, key: Key) -> tuple[list[str], list[list[str]]]:
+    width = 1 + len(key.target_columns)
+    limit = min(MAX_BYTES, 4096 + BYTES_A_VALUE * width * (len(key.ids) + 1))
+    if len(data) > 16 * limit:
+        raise _InvalidError("unreadable", f"{len(data)} bytes are far too many for {len(key.ids)} rows")
+    if b"\0" in data:
+        raise _InvalidError("unreadable", "it holds NUL bytes")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _InvalidError("unreadable", f"not UTF-8 at byte {error.start}") from None
+    # One row too many is enough to know: a hostile file is not read on.
+    wanted = len(key.ids) + 1
+    rows: list[list[str]] = []
+    try:
+        for row in csv.reader(_lines(text, limit), strict=True):
+            if row:
+                rows.append(row)
+            if len(rows) == 1 and sorted(row) != sorted([key.id_column, *key.target_columns]):
+                wanted_names = ", ".join([key.id_column, *key.target_columns])
+                raise _InvalidError("columns", f"columns {_some(row)} instead of {wanted_names}")
+            if row and len(row) != width:
+                raise _InvalidError(
+                    "columns", f"row {len(rows) - 1} has {len(row)} fields instead of {width}"
+                )
+            if len(rows) > wanted:
+                raise _InvalidError("rows", f"more than the {len(key.ids)} rows of the test file")
+    except csv.Error as error:
+        raise _InvalidError("unreadable", f"not CSV: {error}") from None
+    if not rows:
+        raise _InvalidError("unreadable", "it is empty")
+    if len(rows) < wanted:
+        raise _InvalidError("rows", f"{len(rows) - 1} rows instead of {len(key.ids)}")
+    return rows[0], rows[1:]
+
+
+def _lines(text: str, limit: int) -> Iterable[str]:
+    for number, line in enumerate(io.StringIO(text, newline="")):
+        if len(line) > limit:
+            raise _InvalidError("unreadable", f"line {number + 1} is {len(line)} characters long")
+        yield line
+
+
+def _values(header: list[str], rows: list[list[str]], key: Key) -> NDArray[Any]:
+    place = header.index(key.id_column)
+    by_id = {row[place]: row for row in rows}
+    _check_ids([row[place] for row in rows], key)
+    columns = [header.index(name) for name in key.target_columns]
+    cells = [[by_id[name][column] for column in columns] for name in key.ids]
+    for row, name in zip(cells, key.ids, strict=True):
+        for cell in row:
+            if cell.strip().lower() in _MISSING and cell not in key.labels:
+                raise _InvalidError("nan", f"the value for {key.id_column} {name[:80]} is missing")
+    if key.prediction == "label":
+        return _labels(cells, key)
+    return _numbers(cells, key)
+
+
+def _check_ids(ids: Sequence[str], key: Key) -> None:
+    given, wanted = Counter(ids), Counter(key.ids)
+    if given == wanted:
+        return
+    twice = [name for name, count in given.items() if count > 1]
+    parts = [
+        f"{what}: {len(names)} (e.g. {_some(names[:1])})"
+        for what, names in (
+            ("unknown", list(given.keys() - wanted.keys())),
+            ("left out", list(wanted.keys() - given.keys())),
+            ("repeated", twice),
+        )
+        if names
+    ]
+    raise _InvalidError("ids", "; ".join(parts))
+
+
+def _labels(cells: list[list[str]], key: Key) -> NDArray[Any]:
+    known = {canonical(label): label for label in key.labels}
+    for row, name in zip(cells, key.ids, strict=True):
+        if canonical(row[0]) not in known:
+            raise _InvalidError(
+                "range",
+                f"{_some(row)} for {key.id_column} {name[:80]} is no label; there are {_some(key.labels)}",
+            )
+    return np.array([[known[canonical(row[0])]] for row in cells], dtype=object)
+
+
+def _numbers(cells: list[list[str]], key: Key) -> NDArray[Any]:
+    low, high = (0.0, 1.0) if key.prediction == "proba" else (key.low, math.inf)
+    for row, name in zip(cells, key.ids, strict=True):
+        for cell in row:
+            where = f"for {key.id_column} {name[:80]}"
+            if not _NUMBER.fullmatch(cell):
+                what = "infinite" if cell.lstrip("+-").lower() in _INFINITE else "no number"
+                raise _InvalidError("range", f"{_some([cell])} {where} is {what}")
+            value = float(cell)
+            inside = low <= value <= high if key.prediction == "proba" else low < value < high
+            if not inside:
+                raise _InvalidError("range", f"{_some([cell])} {where} is out of range")
+    return np.array([[float(cell) for cell in row] for row in cells], dtype=np.float64)
+
+
+def _some(values: Sequence[str]) -> str:
+    """A few of ``values`` for a message, cut short: they may be hostile."""
+    text = ", ".join(repr(value[:40]) for value in values[:6])
+    return text + (f" and {len(values) - 6} more" if len(values) > 6 else "")

@@ -1,0 +1,141 @@
+"""From a table to the task that a team reads: its prompt, its public facts and its files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from envs.dsbench.spec import Table, TableSpec
+from envs.types import Task
+
+DESCRIBED_ROWS = 20_000
+"""Column facts of a larger file are read from this many first rows."""
+
+_DATE = re.compile(r"\s*\d{4}[-/]\d{1,2}[-/]\d{1,2}")
+_MOST_LINES = 60
+"""Of the list of columns, in a prompt."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of features as an agent will find it with ``pandas.read_csv``."""
+
+    name: str
+    kind: str
+    """``number``, ``text`` or ``date``."""
+    missing_train: int
+    missing_test: int
+    distinct: int
+    """Distinct values in the train file."""
+
+
+def make_task(table: Table) -> Task:
+    """The task on ``table``; its answer is the table itself, and only paths of the agents' files are in
+    ``files``."""
+    spec = table.spec
+    train, n_train = _read(table, "train")
+    test, n_test = _read(table, "test")
+    columns = _columns(spec, train, test)
+    facts = {
+        "task_type": spec.task_type,
+        "metric": spec.metric,
+        "prediction": spec.prediction,
+        "id_column": spec.id_column,
+        "target_columns": tuple(spec.target_columns),
+        "labels": tuple(spec.labels),
+        "missing": any(column.missing_train or column.missing_test for column in columns),
+        "text": any(column.kind == "text" for column in columns),
+        "dates": any(column.kind == "date" for column in columns),
+        "n_train": n_train,
+        "n_test": n_test,
+    }
+    return Task(
+        id=spec.id,
+        prompt=_prompt(spec, facts, columns),
+        kind="regression" if spec.task_type == "regression" else "classification",
+        answer=table,
+        files={"train.csv": table.train, "test.csv": table.test, "sample_submission.csv": table.sample},
+        metric=spec.metric,
+        facts=facts,
+    )
+
+
+def heading(facts: Mapping[str, Any]) -> str:
+    """The first line of a task's prompt: its public facts in brief."""
+    said = {key: "yes" if facts[key] else "no" for key in ("missing", "text", "dates")}
+    return (
+        f"## Task: {facts['task_type']}; metric {facts['metric']}; submit {facts['prediction']}; "
+        f"missing {said['missing']}; text {said['text']}; dates {said['dates']}"
+    )
+
+
+def _read(table: Table, name: str) -> tuple[pd.DataFrame, int]:
+    """The first rows of a file, and how many rows it has."""
+    path = getattr(table, name)
+    frame = pd.read_csv(path, nrows=DESCRIBED_ROWS)
+    if len(frame) < DESCRIBED_ROWS:
+        return frame, len(frame)
+    return frame, len(pd.read_csv(path, usecols=[0]))
+
+
+def _columns(spec: TableSpec, train: pd.DataFrame, test: pd.DataFrame) -> list[Column]:
+    """The features: what both files have, but the id."""
+    names = [name for name in train.columns if name in test.columns and name != spec.id_column]
+    return [
+        Column(
+            name,
+            _kind(pd.concat([train[name], test[name]], ignore_index=True)),
+            int(train[name].isna().sum()),
+            int(test[name].isna().sum()),
+            int(train[name].nunique()),
+        )
+        for name in names
+    ]
+
+
+def _kind(values: pd.Series) -> str:
+    if pd.api.types.is_numeric_dtype(values):
+        return "number"
+    known = values.dropna().astype(str)
+    return "date" if len(known) and known.map(_DATE.match).notna().mean() > 0.9 else "text"
+
+
+def _prompt(spec: TableSpec, facts: Mapping[str, Any], columns: list[Column]) -> str:
+    targets = ", ".join(spec.target_columns)
+    lines = [
+        heading(facts),
+        spec.description.strip(),
+        f"train.csv has {facts['n_train']} rows with the target ({targets}), test.csv {facts['n_test']} rows "
+        f"without. The column {spec.id_column} names the row and is no feature. Features:",
+        *(_line(column) for column in columns[:_MOST_LINES]),
+    ]
+    if len(columns) > _MOST_LINES:
+        lines.append(f"and {len(columns) - _MOST_LINES} more")
+    return "\n".join([*lines, _wanted(spec, facts)])
+
+
+def _line(column: Column) -> str:
+    text = f"- {column.name}: {column.kind}, {column.distinct} distinct"
+    if column.missing_train or column.missing_test:
+        text += f", missing {column.missing_train} in train and {column.missing_test} in test"
+    return text
+
+
+def _wanted(spec: TableSpec, facts: Mapping[str, Any]) -> str:
+    header = ",".join([spec.id_column, *spec.target_columns])
+    one = {
+        "proba": "a probability from 0 to 1",
+        "label": f"one of the labels {', '.join(spec.labels[:30])}",
+        "value": "a finite number",
+    }[spec.prediction]
+    if spec.prediction == "proba" and spec.task_type == "binary":
+        one += f" that {spec.target_columns[0]} is 1"
+    return (
+        f"submission.csv must have the header {header} and one row for each of the {facts['n_test']} rows of "
+        f"test.csv, with its {spec.id_column} and {one}. sample_submission.csv shows the form; its values are "
+        "no prediction."
+    )
