@@ -25,14 +25,18 @@ def own_turns(history: Sequence[Turn]) -> list[Turn]:
 
 
 def product_codes(turn: Turn) -> dict[str, str]:
-    """What is wrong with each of the role's products after the turn; ``ok`` where nothing is."""
+    """What is wrong with each of the role's products after the turn; ``ok`` where nothing is.
+
+    Beyond what the checks say: ``copied`` is a csv that is another file under a new name; ``unfitted``,
+    ``estimator`` and ``proba`` name a model that cannot do this kind of task.
+    """
     found = {check.name: check for check in turn.checks}
     codes = {}
     for spec in turn.role.produces:
         check = found.get(spec.name)
-        code = "missing" if check is None else check.code
-        misfit = _misfit(spec, check.facts, turn) if check is not None and code == "ok" else None
-        codes[spec.name] = misfit or code
+        codes[spec.name] = "missing" if check is None else check.code
+        if check is not None and check.code == "ok":
+            codes[spec.name] = _misfit(spec, check.facts, turn) or _copied(spec, turn) or "ok"
     return codes
 
 
@@ -130,7 +134,16 @@ def _misfit(spec: ArtifactSpec, facts: Mapping[str, object], turn: Turn) -> str 
     other = "is_classifier" if _is_regression(turn) else "is_regressor"
     if facts.get(other) is True and facts.get(wanted) is not True:
         return "estimator"
+    if turn.facts.get("prediction") == "proba" and facts.get("has_proba") is False:
+        return "proba"
     return None
+
+
+def _copied(spec: ArtifactSpec, turn: Turn) -> str | None:
+    """Whether a csv product is a plain copy of a file that the agent found, such as the sample submission."""
+    product = {file.sha256 for file in turn.files_after if file.path == spec.name}
+    found = {file.sha256 for file in turn.files_before if file.path != spec.name}
+    return "copied" if spec.kind == "csv" and product & found else None
 
 
 def _is_regression(turn: Turn) -> bool:

@@ -11,6 +11,7 @@ import conf
 from coaches.base import Verdict
 from coaches.rules import Rules
 from envs.types import Role
+from sandbox.base import FileInfo
 from tests.coaches.turns import (
     ANALYST,
     CODE,
@@ -156,6 +157,23 @@ def test_a_model_of_the_wrong_kind_costs_the_same_whatever_the_task(
         return score(story.act(MODELER, codes=ok(["model.pkl"]), facts=facts))
 
     assert (model(right), model(wrong), model({**right, "fitted": False})) == (10.0, 4.5, 3.5)
+
+
+def test_a_model_without_probabilities_costs_where_they_are_to_be_submitted() -> None:
+    def model(prediction: str) -> float:
+        story = Story(task_type="binary", prediction=prediction)
+        return score(story.act(MODELER, codes=ok(["model.pkl"]), facts={**CLASSIFIER, "has_proba": False}))
+
+    assert model("proba") < model("label") == 10.0
+
+
+def test_a_copy_of_a_file_that_was_there_is_no_product() -> None:
+    story = handed_over().act(MODELER, codes=ok(["model.pkl"]))
+    story.files["sample_submission.csv"] = FileInfo("sample_submission.csv", 1, "sample")
+    story.act(ANALYST, codes=ok(["submission.csv"]), copies={"submission.csv": "sample_submission.csv"})
+    verdict = judge(story)
+    assert (verdict.score, verdict.blame) == (3.0, "analyst")
+    assert "submission.csv copied" in verdict.rationale
 
 
 def test_without_a_task_type_the_kind_says_whether_numbers_are_wanted() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from envs.actions import program
@@ -53,12 +54,16 @@ class Story:
         result: Result | None = None,
         codes: Mapping[str, str] | None = None,
         facts: Mapping[str, Any] | None = None,
+        copies: Mapping[str, str] | None = None,
     ) -> Story:
-        """One turn. ``codes``: the artifacts that it wrote and their state; ``facts``: of all of these."""
+        """One turn. ``codes``: the artifacts that it wrote and their state; ``facts``: of all of these;
+        ``copies``: files that it then overwrote with others."""
         before = tuple(self.files.values())
         for name, state in (codes or {}).items():
             self.state[name] = ArtifactCheck(name, state, facts=facts or {})
             self.files[name] = FileInfo(name, 1, f"{name} {len(self.turns)}")
+        for name, source in (copies or {}).items():
+            self.files[name] = replace(self.files[source], path=name)
         attempt = sum(turn.agent == role.name for turn in self.turns)
         code = program(action) if role.can_run_code else None
         self.turns.append(
