@@ -53,7 +53,7 @@ class ModelConfig:
     autocast: bool
     """Compute in bfloat16 whatever the weights are, in generation and in updates alike."""
     head_float32: bool
-    """Compute the logits of updates in float32 under autocast too."""
+    """Compute logits in float32, under autocast too."""
     gradient_checkpointing: bool
     device: str
     """``auto`` (a GPU when there is one), or a torch device such as ``cpu`` or ``cuda:1``."""
@@ -144,6 +144,11 @@ def finish(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: M
         raise ConfigError(f"model {name}: only a plain linear output head without bias can be trained")
     if "sliding_attention" in (getattr(model.config, "layer_types", None) or ()):
         raise ConfigError(f"model {name}: sliding-window attention cannot be trained packed")
+    for module in model.modules():  # the policy that learns must be the one that acted: no dropout
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        if hasattr(module, "attention_dropout"):
+            module.attention_dropout = 0.0
     model.set_attn_implementation("sdpa")
     model.to(device=resolve_device(config.device), dtype=getattr(torch, config.dtype))
     return LoadedModel(model.eval(), tokenizer, config)

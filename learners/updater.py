@@ -1,0 +1,162 @@
+"""Rows -> new weights: forward, loss, backward, AdamW."""
+
+from __future__ import annotations
+
+import copy
+import math
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from learners.base import Algorithm, Metrics
+from learners.logprobs import batch_logprobs
+from learners.models.base import LoadedModel, Optimizer
+from learners.samples import pack, padding_share, to_rows
+from learners.types import Batch, Transition
+
+
+class NonFiniteError(Exception):
+    """A loss or gradient is NaN or infinite; the weights are still those of before the step."""
+
+
+class Updater:
+    """One agent's optimiser.
+
+    An optimiser step is the plain sum of its micro-batches' losses, whose token weights were normalised over
+    the whole step; so how rows are packed, and among how many workers, does not change it.
+
+    Args:
+        loaded: the model that is trained, in place.
+        steps: how often ``update`` will be called in the whole run; the cosine schedule ends there.
+        seed: of the split into minibatches.
+    """
+
+    def __init__(self, loaded: LoadedModel, *, steps: int, seed: int) -> None:
+        self.loaded = loaded
+        self.config: Optimizer = loaded.config.optimizer
+        self.done = 0
+        self._total = steps * self.config.epochs * self.config.minibatches
+        self._seed = seed
+        self._parameters = [p for p in loaded.model.parameters() if p.requires_grad]
+        beta1, beta2 = self.config.betas
+        self._optimizer = torch.optim.AdamW(
+            self._parameters, lr=self.config.lr, betas=(beta1, beta2), weight_decay=self.config.weight_decay
+        )
+
+    def update(
+        self,
+        transitions: Sequence[Transition],
+        advantages: Sequence[list[float] | None],
+        algorithm: Algorithm,
+    ) -> Metrics:
+        """Trains on the transitions that have advantages.
+
+        Returns:
+            ``rows`` and ``tokens`` trained on, ``rows_out`` (without advantages), and, when any were,
+            ``loss``, ``entropy``, ``grad_norm`` (before clipping), ``lr``, ``padding`` (share of positions)
+            and the algorithm's own, each the mean over optimiser steps.
+
+        Raises:
+            NonFiniteError: a loss or gradient was not finite.
+        """
+        used = [(t, a) for t, a in zip(transitions, advantages, strict=True) if a is not None]
+        counts = {
+            "rows": float(len(used)),
+            "rows_out": float(len(transitions) - len(used)),
+            "tokens": float(sum(len(a) for _, a in used)),
+        }
+        parts = [part for _ in range(self.config.epochs) for part in self._minibatches(len(used))]
+        sums: Counter[str] = Counter()
+        for part in parts:
+            sums.update(self._step([used[i][0] for i in part], [used[i][1] for i in part], algorithm))
+        return counts | {name: value / len(parts) for name, value in sums.items()}
+
+    def state(self) -> Mapping[str, Any]:
+        """Optimiser state and the count of steps done; live tensors."""
+        return {"optimizer": self._optimizer.state_dict(), "done": self.done}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Makes everything as it was when ``state`` was taken."""
+        self._optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+        self.done = state["done"]
+
+    def _minibatches(self, count: int) -> list[list[int]]:
+        """A split of ``range(count)`` into at most ``minibatches`` parts; random, but for one part."""
+        order = list(range(count))
+        parts = min(self.config.minibatches, count)
+        if parts > 1:
+            random.Random(f"{self._seed} {self.done}").shuffle(order)
+        return [order[i::parts] for i in range(parts)]
+
+    def _step(
+        self, transitions: Sequence[Transition], advantages: Sequence[list[float]], algorithm: Algorithm
+    ) -> Metrics:
+        """One optimiser step on all the rows given."""
+        batches = pack(
+            to_rows(transitions, advantages, algorithm.weights(transitions)),
+            self.loaded.config.update_tokens,
+        )
+        rate = learning_rate(self.config, self.done, self._total)
+        sums: Counter[str] = Counter()
+        with _training(self.loaded):
+            self._optimizer.zero_grad(set_to_none=True)
+            for batch in batches:
+                sums.update(self._accumulate(batch, algorithm))
+            norm = float(torch.nn.utils.clip_grad_norm_(self._parameters, self.config.max_grad_norm))
+            if not math.isfinite(norm):
+                raise NonFiniteError(f"the gradient of optimiser step {self.done} has norm {norm}")
+            for group in self._optimizer.param_groups:
+                group["lr"] = rate
+            self._optimizer.step()
+            self._optimizer.zero_grad(set_to_none=True)
+        self.done += 1
+        return dict(sums) | {"grad_norm": norm, "lr": rate, "padding": padding_share(batches)}
+
+    def _accumulate(self, batch: Batch, algorithm: Algorithm) -> Metrics:
+        """Adds one micro-batch's gradient; its metrics, weighted so that micro-batches add up."""
+        batch = _to(batch, self.loaded.device)
+        logprobs, entropy = batch_logprobs(self.loaded.model, batch, self.loaded.config)
+        loss, metrics = algorithm.loss(logprobs, batch)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise NonFiniteError(f"the loss of optimiser step {self.done} is {value}")
+        loss.backward()  # type: ignore[no-untyped-call]
+        return metrics | {"loss": value, "entropy": float((batch.weights * entropy).sum())}
+
+
+def learning_rate(config: Optimizer, done: int, total: int) -> float:
+    """The rate of optimiser step number ``done`` (from 0) of ``total``."""
+    if done < config.warmup_steps:
+        return config.lr * (done + 1) / config.warmup_steps
+    if config.schedule == "constant":
+        return config.lr
+    progress = min(1.0, (done - config.warmup_steps) / max(1, total - config.warmup_steps))
+    return config.lr * (0.1 + 0.9 * 0.5 * (1.0 + math.cos(math.pi * progress)))
+
+
+@contextmanager
+def _training(loaded: LoadedModel) -> Iterator[None]:
+    """Gradient checkpointing for the length of a block, where it is asked for.
+
+    ``transformers`` does it in train mode alone. Otherwise the model stays in eval mode; either way without
+    dropout (``models.base.finish``), which would make the trained policy another than the one that acted.
+    """
+    if not loaded.config.gradient_checkpointing:
+        yield
+        return
+    loaded.model.gradient_checkpointing_enable({"use_reentrant": False})
+    loaded.model.train()
+    try:
+        yield
+    finally:
+        loaded.model.gradient_checkpointing_disable()  # type: ignore[no-untyped-call]
+        loaded.model.eval()  # type: ignore[no-untyped-call]
+
+
+def _to(batch: Batch, device: torch.device) -> Batch:
+    moved = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in vars(batch).items()}
+    return Batch(**moved)
