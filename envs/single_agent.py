@@ -1,0 +1,71 @@
+"""One role as a Gymnasium environment, for learners that train a single agent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gymnasium
+from pettingzoo import AECEnv  # type: ignore[import-untyped]
+
+Observation = dict[str, Any]
+Actor = Callable[[Observation], str]
+
+
+class SingleAgentEnv(gymnasium.Env[Observation, str]):
+    """``agent``'s view of ``env``; the other agents are played by ``others``.
+
+    A step plays ``agent``'s action, then the others' until it is ``agent``'s turn again or the episode ends.
+    Its reward is what ``last()`` pays: all that ``agent`` earned since its previous action. An episode ends
+    with the whole team's, so the outcome's reward arrives with ``agent``'s last step. ``env`` may be wrapped.
+
+    ``SingleAgentEnv(make("mathchat"), "verifier", {"problem_solver": plan, "code_executor": compute})``
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["ansi"]}  # noqa: RUF012 - Gymnasium's name and type
+
+    def __init__(
+        self,
+        env: AECEnv,
+        agent: str,
+        others: Mapping[str, Actor],
+        *,
+        render_mode: str | None = None,
+    ) -> None:
+        """Raises ``ValueError`` if ``env`` has no such agent or another agent has nobody to play it."""
+        missing = [name for name in env.possible_agents if name != agent and name not in others]
+        if agent not in env.possible_agents or missing:
+            raise ValueError(f"agent {agent!r} of {env.possible_agents}; nobody plays {missing}")
+        self.env = env
+        self.agent = agent
+        self.others = dict(others)
+        self.observation_space = env.observation_space(agent)
+        self.action_space = env.action_space(agent)
+        self.render_mode = render_mode
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Starts an episode and plays the others up to ``agent``'s first turn; ``options`` are ``env``'s."""
+        super().reset(seed=seed)
+        self.env.reset(seed=seed, options=options)
+        observation, _, _, _, info = self._until_our_turn()
+        return observation, info
+
+    def step(self, action: str) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        self.env.step(action)
+        return self._until_our_turn()
+
+    def render(self) -> str:
+        """The episode so far as text."""
+        return str(self.env.render())
+
+    def close(self) -> None:
+        self.env.close()
+
+    def _until_our_turn(self) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        while (name := self.env.agent_selection) != self.agent:
+            observation, _, terminated, truncated, _ = self.env.last()
+            self.env.step(None if terminated or truncated else self.others[name](observation))
+        observation, reward, terminated, truncated, info = self.env.last()
+        return observation, float(reward), terminated, truncated, info
