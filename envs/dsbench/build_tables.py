@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,7 +56,8 @@ def build(recipe: Recipe, folder: Path) -> None:
     train.insert(0, "id", ids[: len(train)])
     test.insert(0, "id", ids[len(train) :])
     answer = test[["id", target]]
-    sample = answer.assign(**{target: _constant(spec, train[target])})
+    sample = answer.copy()
+    sample[target] = _constant(spec, train[target])
     frames = {
         "train": train,
         "test": test.drop(columns=target),
@@ -86,7 +88,7 @@ def _split(
     return train, test
 
 
-def _constant(spec: TableSpec, target: pd.Series) -> object:
+def _constant(spec: TableSpec, target: pd.Series) -> Any:
     """What the sample submission says of every row.
 
     Something that an honest model does not say of every row: a submission equal to it is a copy.
@@ -179,8 +181,8 @@ def _auto_mpg() -> pd.DataFrame:
     return table
 
 
-def _doctor_visits() -> pd.DataFrame:
-    return pd.read_csv(_file("statsmodels", "datasets/randhie/randhie.csv"))
+def _airports() -> pd.DataFrame:
+    return _bokeh("airports.csv").rename(columns=str.lower)[["latitude", "longitude", "altitude"]]
 
 
 def _lincoln() -> pd.DataFrame:
@@ -256,7 +258,7 @@ RECIPES = {
     "film_metacritic": Recipe(_film_metacritic, 1000, 400),
     "film_gross": Recipe(_film_gross, 440, 200),
     "auto_mpg": Recipe(_auto_mpg, 270, 122),
-    "doctor_visits": Recipe(_doctor_visits, 1200, 500),
+    "airport_altitude": Recipe(_airports, 350, 164),
     "lincoln_high": Recipe(_lincoln, 255, 110),
     "cycling_power": Recipe(_cycling, 1200, 500),
     "penguin_species": Recipe(_penguins, 230, 114),

@@ -21,8 +21,8 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import pearsonr, spearmanr
-from sklearn import metrics as sk
+from scipy.stats import pearsonr, spearmanr  # type: ignore[import-untyped]
+from sklearn import metrics as sk  # type: ignore[import-untyped]
 
 Array = NDArray[Any]
 Score = Callable[[Array, Array, Sequence[str]], float]

@@ -21,7 +21,7 @@ import io
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,9 +29,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_BYTES = 256 * 2**20
-"""A cap for any task; a task with few rows has a lower one."""
-BYTES_A_VALUE = 256
-"""More than that for each expected value cannot be a submission."""
+"""Of any submission; one with few rows is held to less:"""
+BYTES_A_ROW, BYTES_A_VALUE = 4096, 256
+"""for each row, and for each value in it."""
 
 # Python's float() would take more: 1_000, Arabic digits, surrounding space.
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,5})?")
@@ -91,46 +91,54 @@ def canonical(label: str) -> str:
 
 
 def _parse(data: bytes, key: Key) -> tuple[list[str], list[list[str]]]:
-    width = 1 + len(key.target_columns)
-    limit = min(MAX_BYTES, 4096 + BYTES_A_VALUE * width * (len(key.ids) + 1))
-    if len(data) > 16 * limit:
-        raise _InvalidError("unreadable", f"{len(data)} bytes are far too many for {len(key.ids)} rows")
-    if b"\0" in data:
-        raise _InvalidError("unreadable", "it holds NUL bytes")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise _InvalidError("unreadable", f"not UTF-8 at byte {error.start}") from None
-    # One row too many is enough to know: a hostile file is not read on.
-    wanted = len(key.ids) + 1
+    """Header and rows, as many and as wide as they must be."""
     rows: list[list[str]] = []
     try:
-        for row in csv.reader(_lines(text, limit), strict=True):
-            if row:
-                rows.append(row)
-            if len(rows) == 1 and sorted(row) != sorted([key.id_column, *key.target_columns]):
-                wanted_names = ", ".join([key.id_column, *key.target_columns])
-                raise _InvalidError("columns", f"columns {_some(row)} instead of {wanted_names}")
-            if row and len(row) != width:
-                raise _InvalidError(
-                    "columns", f"row {len(rows) - 1} has {len(row)} fields instead of {width}"
-                )
-            if len(rows) > wanted:
-                raise _InvalidError("rows", f"more than the {len(key.ids)} rows of the test file")
+        for row in csv.reader(_lines(_text(data, key), key), strict=True):
+            if not row:
+                continue  # a blank line, which no reader of CSV takes for a row
+            _check_row(row, len(rows), key)
+            rows.append(row)
     except csv.Error as error:
         raise _InvalidError("unreadable", f"not CSV: {error}") from None
     if not rows:
         raise _InvalidError("unreadable", "it is empty")
-    if len(rows) < wanted:
+    if len(rows) - 1 < len(key.ids):
         raise _InvalidError("rows", f"{len(rows) - 1} rows instead of {len(key.ids)}")
     return rows[0], rows[1:]
 
 
-def _lines(text: str, limit: int) -> Iterable[str]:
+def _check_row(row: list[str], number: int, key: Key) -> None:
+    wanted = [key.id_column, *key.target_columns]
+    if number == 0 and sorted(row) != sorted(wanted):
+        raise _InvalidError("columns", f"columns {_some(row)} instead of {', '.join(wanted)}")
+    if len(row) != len(wanted):
+        raise _InvalidError("columns", f"row {number} has {len(row)} fields instead of {len(wanted)}")
+    if number > len(key.ids):  # enough to know: a hostile file is not read on
+        raise _InvalidError("rows", f"more than the {len(key.ids)} rows of the test file")
+
+
+def _text(data: bytes, key: Key) -> str:
+    limit = min(MAX_BYTES, _row_limit(key) * (len(key.ids) + 1))
+    if len(data) > limit:
+        raise _InvalidError("unreadable", f"{len(data)} bytes are too many for {len(key.ids)} rows")
+    if b"\0" in data:
+        raise _InvalidError("unreadable", "it holds NUL bytes, or is too large to be read")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _InvalidError("unreadable", f"not UTF-8 at byte {error.start}") from None
+
+
+def _lines(text: str, key: Key) -> Iterator[str]:
     for number, line in enumerate(io.StringIO(text, newline="")):
-        if len(line) > limit:
+        if len(line) > _row_limit(key):
             raise _InvalidError("unreadable", f"line {number + 1} is {len(line)} characters long")
         yield line
+
+
+def _row_limit(key: Key) -> int:
+    return BYTES_A_ROW + BYTES_A_VALUE * (1 + len(key.target_columns))
 
 
 def _values(header: list[str], rows: list[list[str]], key: Key) -> NDArray[Any]:

@@ -136,6 +136,6 @@ def _wanted(spec: TableSpec, facts: Mapping[str, Any]) -> str:
         one += f" that {spec.target_columns[0]} is 1"
     return (
         f"submission.csv must have the header {header} and one row for each of the {facts['n_test']} rows of "
-        f"test.csv, with its {spec.id_column} and {one}. sample_submission.csv shows the form; its values are "
-        "no prediction."
+        f"test.csv, with its {spec.id_column} and {one}. sample_submission.csv shows the form; "
+        "its values are no prediction."
     )
