@@ -49,7 +49,7 @@ def load(group: str, name: str, **overrides: Any) -> DictConfig:
 
 
 def plugin(package: str, name: str) -> type[Any]:
-    """The one public class with a nested ``Config`` of module ``package.name``, or of ``name`` if it is dotted.
+    """The one public class with a nested ``Config`` of module ``package.name``, or of a dotted ``name``.
 
     Raises:
         ConfigError: no such module, or it does not define exactly one such class.
@@ -79,8 +79,8 @@ def build(package: str, node: DictConfig, **parts: Any) -> Any:
         ConfigError: an unknown key, a wrong type, a missing value, or a module that is no plug-in.
     """
     cls = plugin(package, node.name)
-    values = {key: node[key] for key in node if key != "name"}
     try:
+        values = {key: node[key] for key in node if key != "name"}
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(cls.Config), values))
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]

@@ -1,0 +1,193 @@
+"""Every shipped YAML composes, names one plug-in and fits its types; every mistake is one clear line."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+import conf
+from conf import ConfigError
+
+GROUPS = {
+    "env": "envs",
+    "coach": "coaches",
+    "sandbox": "sandbox",
+    "model": "learners.models",
+    "generator": "learners.generators",
+    "runtime": "learners.runtimes",
+    "algorithm": "learners",
+}
+"""Folder of ``conf`` -> the package whose modules its files name."""
+
+
+def files(*groups: str) -> list[tuple[str, str]]:
+    """(group, name) of every YAML in the groups."""
+    return [(group, path.stem) for group in groups for path in sorted((conf.ROOT / group).glob("*.yaml"))]
+
+
+def composed(*overrides: str) -> DictConfig:
+    """What the command line would get."""
+    with initialize_config_dir(str(conf.ROOT), version_base="1.3"):
+        return compose("config", list(overrides))
+
+
+def typed(group: str, node: DictConfig) -> Any:
+    """The plug-in's ``Config`` made of ``node``, as ``conf.build`` makes it."""
+    cls = conf.plugin(GROUPS[group], node.name)
+    values = {key: node[key] for key in node if key != "name"}
+    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(cls.Config), values))
+
+
+def config_classes(config: type) -> Iterator[type]:
+    """A ``Config`` and the dataclasses that its fields have as types."""
+    yield config
+    for hint in get_type_hints(config).values():
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            yield from config_classes(hint)
+
+
+def test_every_folder_of_conf_is_a_group_that_is_known() -> None:
+    folders = {path.name for path in conf.ROOT.iterdir() if path.is_dir() and any(path.glob("*.yaml"))}
+    assert folders == {*GROUPS, "experiment"}
+
+
+@pytest.mark.parametrize(("group", "name"), files(*GROUPS))
+def test_a_shipped_part_composes_names_one_plug_in_and_fits_its_types(group: str, name: str) -> None:
+    raw = (conf.ROOT / group / f"{name}.yaml").read_text(encoding="utf-8")
+    first = next(line for line in raw.splitlines() if line.strip() and not line.startswith("#"))
+    assert first.startswith("name: ")
+    config = typed(group, composed(f"{group}={name}")[group])
+    assert type(config).__name__ == "Config"
+
+
+@pytest.mark.parametrize(("group", "name"), files(*GROUPS))
+def test_a_value_has_its_one_place_in_the_yaml_and_no_default_in_python(group: str, name: str) -> None:
+    cls = conf.plugin(GROUPS[group], conf.load(group, name).name)
+    defaults = [
+        f"{owner.__qualname__}.{field.name}"
+        for owner in config_classes(cls.Config)
+        for field in dataclasses.fields(owner)
+        if field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+    ]
+    assert defaults == []
+
+
+@pytest.mark.parametrize("name", [name for _, name in files("experiment")])
+def test_a_shipped_experiment_composes_and_all_its_parts_fit_their_types(name: str) -> None:
+    config = composed(f"experiment={name}")
+    for group in GROUPS:
+        typed(group, config[group])
+    OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+
+
+def test_the_configuration_without_any_argument_is_complete() -> None:
+    config = composed()
+    assert (config.env.name, config.coach.name) == ("dsbench", "rules")
+    OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+
+
+@pytest.mark.parametrize(("group", "package"), GROUPS.items())
+def test_every_plug_in_has_a_yaml(group: str, package: str) -> None:
+    folder = conf.ROOT.parent.joinpath(*package.split("."))
+    named = {conf.load(group, name).name for _, name in files(group)}
+    modules = [*folder.glob("*.py"), *folder.glob("*/__init__.py")]
+    unnamed = {module_name(path) for path in modules if defines_plug_in(path)} - named
+    assert unnamed == set()
+
+
+def module_name(path: Path) -> str:
+    return path.parent.name if path.name == "__init__.py" else path.stem
+
+
+def defines_plug_in(path: Path) -> bool:
+    """Whether a public class of the file has a nested ``Config``."""
+    return any(
+        isinstance(node, ast.ClassDef)
+        and not node.name.startswith("_")
+        and any(isinstance(inner, ast.ClassDef) and inner.name == "Config" for inner in node.body)
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+    )
+
+
+def test_loading_what_is_not_there_names_what_is() -> None:
+    with pytest.raises(ConfigError, match=r"no coach called 'ruels'; there are: .*outcome, rules"):
+        conf.load("coach", "ruels")
+
+
+def test_an_override_of_a_setting_that_does_not_exist_names_those_that_do() -> None:
+    assert conf.load("coach", "rules", repaired=7.5).repaired == 7.5
+    with pytest.raises(ConfigError, match="coach=rules has no setting 'repared'; it has: name, delivered"):
+        conf.load("coach", "rules", repared=7.5)
+
+
+PART = """
+from dataclasses import dataclass
+
+class {name}:
+    @dataclass
+    class Config:
+        strength: float
+
+    def __init__(self, config, extra=None):
+        self.config, self.extra = config, extra
+"""
+
+
+@pytest.fixture
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of modules outside the project."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+def test_a_dotted_name_plugs_in_a_part_from_outside(outside: Path) -> None:
+    (outside / "outer_one").mkdir()
+    (outside / "outer_one" / "part.py").write_text(PART.format(name="Mine"))
+    node = OmegaConf.create({"name": "outer_one.part", "strength": 2})
+    built = conf.build("coaches", node, extra="more")
+    assert (type(built).__name__, built.config.strength, built.extra) == ("Mine", 2.0, "more")
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"strength": "much"}, "strength"),
+        ({"strength": 1, "weight": 2}, "weight"),
+        ({}, "strength"),
+        ({"strength": "???"}, "strength"),
+    ],
+)
+def test_settings_that_do_not_fit_are_one_line_that_names_the_setting(
+    outside: Path, settings: dict[str, Any], complaint: str
+) -> None:
+    (outside / "outer_two").mkdir(exist_ok=True)
+    (outside / "outer_two" / "part.py").write_text(PART.format(name="Mine"))
+    with pytest.raises(ConfigError, match=complaint) as caught:
+        conf.build("coaches", OmegaConf.create({"name": "outer_two.part", **settings}))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_module_must_hold_exactly_one_plug_in(outside: Path) -> None:
+    (outside / "outer_three").mkdir()
+    (outside / "outer_three" / "two.py").write_text(PART.format(name="A") + PART.format(name="B"))
+    (outside / "outer_three" / "none.py").write_text("from coaches.rules import Rules\n")
+    with pytest.raises(ConfigError, match=r"exactly one .* it has A, B"):
+        conf.plugin("coaches", "outer_three.two")
+    with pytest.raises(ConfigError, match=r"exactly one .* it has none"):
+        conf.plugin("coaches", "outer_three.none")
+
+
+def test_a_missing_module_is_the_user_s_mistake_and_a_missing_dependency_of_it_is_not(outside: Path) -> None:
+    (outside / "outer_four").mkdir()
+    (outside / "outer_four" / "needy.py").write_text("import a_library_nobody_has\n")
+    with pytest.raises(ConfigError, match=r"no module 'coaches\.nobody'"):
+        conf.plugin("coaches", "nobody")
+    with pytest.raises(ModuleNotFoundError, match="a_library_nobody_has"):
+        conf.plugin("coaches", "outer_four.needy")
