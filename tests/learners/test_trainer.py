@@ -1,0 +1,210 @@
+"""The loop on scripted policies: what is counted, masked, recorded and asked of whom."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from coaches.base import CoachError, Verdict
+from envs.types import Message, Turn
+from learners.base import Algorithm, Metrics
+from learners.build import Parts
+from learners.folder import RunFolder, open_folder
+from learners.log import reporting
+from learners.rollout import derive_seed
+from learners.runtimes.local import Local
+from learners.trainer import Trainer, TrainingError
+from learners.types import Completion, Transition
+from sandbox.base import SandboxError, SandboxSpec
+from tests.fakes import FakeBackend, FakeSandbox, FakeScenario, program
+
+
+class ScriptedPolicy:
+    """Writes what its agent should, or with the odds of one in two something else; counts its updates."""
+
+    def __init__(self, agent: str) -> None:
+        self.agent = agent
+        self.updates: list[tuple[int, int]] = []
+
+    def act(
+        self, messages: Sequence[Message], *, seed: int, order: int, temperature: float = 1.0
+    ) -> Completion:
+        number = next(m.content for m in messages if "## Task: write " in m.content).split("write ")[1][0]
+        good = random.Random(seed).random() < 0.5
+        texts = {
+            "maker": program(f"open('a.txt', 'w').write('{number if good else 'x'}')"),
+            "changer": program("open('b.txt', 'w').write(open('a.txt').read())"),
+            "teller": "done",
+        }
+        return Completion(texts[self.agent], (1, 2), (3,), (-0.5,), len(self.updates), "stop")
+
+    def update(
+        self,
+        transitions: Sequence[Transition],
+        advantages: Sequence[list[float] | None],
+        algorithm: Algorithm,
+    ) -> Metrics:
+        self.updates.append((len(transitions), sum(row is not None for row in advantages)))
+        return {"rows": float(self.updates[-1][1])}
+
+    def reference_logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
+        return [(-0.25,) * len(completion.token_ids) for completion in completions]
+
+    def state(self) -> Mapping[str, Any]:
+        return {"updates": list(self.updates)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.updates = list(state["updates"])
+
+
+class Recorder:
+    """An algorithm that remembers what it was asked."""
+
+    def __init__(self, needs_reference: bool = False) -> None:
+        self.needs_reference = needs_reference
+        self.asked: list[Sequence[Transition]] = []
+
+    def advantages(self, transitions: Sequence[Transition]) -> list[list[float] | None]:
+        self.asked.append(transitions)
+        return [None if t.reward is None else [t.reward] for t in transitions]
+
+    def weights(self, transitions: Sequence[Transition]) -> list[float]:
+        return [1.0] * len(transitions)
+
+    def loss(self, logprobs: torch.Tensor, batch: Any) -> tuple[torch.Tensor, Metrics]:
+        raise AssertionError("a scripted policy asks for no loss")
+
+
+class FilesCoach:
+    """Ten for a turn that ends with a file more; no verdict for agents in ``mute``."""
+
+    def __init__(self, mute: Sequence[str] = ()) -> None:
+        self.mute = mute
+
+    def judge(self, history: Sequence[Turn]) -> Verdict:
+        if history[-1].agent in self.mute:
+            raise CoachError("no word")
+        return Verdict(10.0 if len(history[-1].files_after) > len(history[-1].files_before) else 0.0, "files")
+
+
+class LeakyBackend(FakeBackend):
+    """Loses every third sandbox it is asked for."""
+
+    def open(self, spec: SandboxSpec) -> FakeSandbox:
+        if len(self.opened) % 3 == 2:
+            self.opened.append(FakeSandbox(spec))
+            raise SandboxError("the daemon went away")
+        return super().open(spec)
+
+
+def settings(run_dir: Path, **changes: Any) -> DictConfig:
+    base = OmegaConf.create(
+        {
+            "env": {"name": "fake"},
+            "coach": {"name": "files"},
+            "seed": 0,
+            "steps": 2,
+            "run_dir": str(run_dir),
+            "resume": False,
+            "rollout": {
+                "tasks": 2,
+                "episodes": 2,
+                "concurrency": 1,
+                "temperature": 1.0,
+                "deferred": False,
+                "max_lost": 0.5,
+            },
+            "evaluation": {"every": 2, "episodes": 1, "temperature": 1.0},
+            "checkpoint": {"every": 1, "keep": 1},
+            "wandb": {"mode": "disabled", "project": "x"},
+        }
+    )
+    return OmegaConf.merge(base, changes)  # type: ignore[return-value]
+
+
+def trained(config: DictConfig, **parts: Any) -> tuple[list[dict[str, Any]], Parts, RunFolder]:
+    scenario = FakeScenario()
+    whole: dict[str, Any] = {
+        "scenario": scenario,
+        "backend": FakeBackend(),
+        "coach": FilesCoach(),
+        "policies": {role.name: ScriptedPolicy(role.name) for role in scenario.roles},
+        "algorithm": Recorder(),
+        "runtime": Local(Local.Config(torch_threads=1)),
+    }
+    made = Parts(**(whole | parts))
+    with open_folder(config) as folder, reporting(config, folder.path, Console(quiet=True)) as reporter:
+        Trainer(made, config, folder, reporter).run()
+        return list(folder.rows("metrics")), made, folder
+
+
+def test_a_run_evaluates_trains_and_evaluates_again(tmp_path: Path) -> None:
+    rows, parts, folder = trained(settings(tmp_path / "run"))
+    assert [(row["phase"], row["step"]) for row in rows] == [("eval", 0), ("train", 1), ("train", 2), ("eval", 2)]
+    assert rows[0]["episodes"] == 2
+    assert rows[1]["episodes"] == 4
+    assert 0.0 < rows[1]["score/maker"] <= 10.0
+    policies: Any = parts.policies
+    assert all(len(policy.updates) == 2 for policy in policies.values())
+    episodes = list(folder.rows("episodes"))
+    assert len(episodes) == 2 + 4 + 4 + 2
+    assert len({(row["phase"], row["step"], row["id"]) for row in episodes}) == len(episodes)
+
+
+def test_evaluations_are_not_coached_and_differ_in_their_seeds(tmp_path: Path) -> None:
+    _, parts, folder = trained(settings(tmp_path / "run"))
+    evaluated = [row for row in folder.rows("episodes") if row["phase"] == "eval"]
+    assert all(turn["verdict"] is None for row in evaluated for turn in row["turns"])
+    assert len({row["seed"] for row in evaluated}) == len(evaluated)
+    algorithm: Any = parts.algorithm
+    assert all(t.turn.task_id.startswith("train") for asked in algorithm.asked for t in asked)
+
+
+def test_a_turn_without_a_verdict_is_masked_and_counted(tmp_path: Path) -> None:
+    rows, parts, _ = trained(settings(tmp_path / "run"), coach=FilesCoach(mute=("teller",)))
+    assert rows[1]["masked"] == 4
+    assert "score/teller" not in rows[1]
+    policies: Any = parts.policies
+    assert all(trained_on == 0 for _, trained_on in policies["teller"].updates)
+    assert all(trained_on == seen for seen, trained_on in policies["maker"].updates)
+
+
+def test_a_lost_sandbox_drops_its_episode_and_is_counted(tmp_path: Path) -> None:
+    rows, _, _ = trained(settings(tmp_path / "run"), backend=LeakyBackend())
+    assert sum(row["lost"] for row in rows) > 0
+    assert all(row["episodes"] + row["lost"] == (2 if row["phase"] == "eval" else 4) for row in rows)
+
+
+def test_too_many_losses_stop_the_run(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="2 of 2 episodes"):
+        trained(settings(tmp_path / "run"), backend=FakeBackend(broken=True))
+
+
+def test_an_error_that_is_nobodys_sandbox_ends_the_run(tmp_path: Path) -> None:
+    class Broken(FilesCoach):
+        def judge(self, history: Sequence[Turn]) -> Verdict:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        trained(settings(tmp_path / "run"), coach=Broken())
+
+
+def test_reference_logprobs_reach_the_algorithm_that_asks_for_them(tmp_path: Path) -> None:
+    algorithm = Recorder(needs_reference=True)
+    trained(settings(tmp_path / "run"), algorithm=algorithm)
+    assert all(t.ref_logprobs == (-0.25,) for asked in algorithm.asked for t in asked)
+
+
+def test_seeds_of_different_places_differ_and_stay() -> None:
+    places = [(0, "train", 0, 0), (0, "train", 0, 1), (0, "train", 1, 0), (0, "eval", 0, 0), (1, "train", 0, 0)]
+    seeds = [derive_seed(*place) for place in places]
+    assert len(set(seeds)) == len(seeds)
+    assert derive_seed(0, "train", 0, 0) == seeds[0]
+    assert all(0 <= seed < 2**63 for seed in seeds)
