@@ -3,8 +3,8 @@
     python -m benchmarks.learning                      # env=dsbench, seeds 0 1 2, and a control at lr=0
     python -m benchmarks.learning --seeds 0 1 -- coach=outcome steps=80
 
-Everything after ``--`` goes to the learner. Each run is a process of its own; the table is read from the run
-folders, and an unfinished folder is resumed. Intervals over seeds are Student's t, within a run Wilson's, 95 %.
+Everything after ``--`` goes to the learner. Each run is a process of its own; the table is read from the
+run folders, and an unfinished one is resumed. Intervals over seeds are Student's t, within a run Wilson's, 95 %.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from scipy import stats
+from scipy import stats  # type: ignore[import-untyped]
 
 from learners.summary import Interval, wilson
 
@@ -61,7 +61,16 @@ def over_seeds(values: Sequence[float]) -> Interval:
 def tabulate(runs: Sequence[Trained]) -> Table:
     """A row a run: held-out success with its interval, fair score, seconds."""
     table = Table(title="Held-out results before and after training (95 % intervals)", title_justify="left")
-    for name in ("run", "success before", "success after", "change", "fair before", "fair after", "change", "s"):
+    for name in (
+        "run",
+        "success before",
+        "success after",
+        "change",
+        "fair before",
+        "fair after",
+        "change",
+        "s",
+    ):
         table.add_column(name, justify="left" if name == "run" else "right")
     for run in runs:
         table.add_row(
@@ -91,7 +100,9 @@ def _gain(runs: Sequence[Trained], name: str) -> dict[str, float]:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, default=Path("runs/learning"), help="folder of the run folders")
     parser.add_argument("--no-control", action="store_true", help="leave out the run at learning rate 0")

@@ -39,7 +39,7 @@ class Algorithm(Protocol):
         ...
 
     def loss(self, logprobs: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, Metrics]:
-        """The scalar loss of a (micro-)batch from new logprobs [N], and sums to be averaged by ``batch.weights``."""
+        """The scalar loss of a (micro-)batch from new logprobs [N], and metrics as sums over it."""
         ...
 
 
@@ -66,7 +66,10 @@ class Policy(Protocol):
     ) -> Completion: ...
 
     def update(
-        self, transitions: Sequence[Transition], advantages: Sequence[list[float] | None], algorithm: Algorithm
+        self,
+        transitions: Sequence[Transition],
+        advantages: Sequence[list[float] | None],
+        algorithm: Algorithm,
     ) -> Metrics:
         """One batch of this agent's rows -> new weights, in the generator too."""
         ...

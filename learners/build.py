@@ -42,7 +42,7 @@ class Parts:
 
 
 def build(config: DictConfig) -> Parts:
-    """Builds everything that ``config`` names; cheap parts first, so that a mistake shows before a model loads.
+    """Builds everything that ``config`` names; cheap parts first: a mistake shows before a model loads.
 
     Raises:
         ConfigError: a part cannot be had, or its settings are wrong.

@@ -45,7 +45,9 @@ def _panel(panel: Axes, title: str, metric: str, rows: Sequence[dict[str, Any]])
         steps, values = zip(*points, strict=True)
         whole = name == metric
         label = "all" if whole else name.removeprefix(f"{metric}/")
-        panel.plot(steps, values, label=label, marker="o" if len(points) < 12 else None, lw=2.4 if whole else 1.4)
+        panel.plot(
+            steps, values, label=label, marker="o" if len(points) < 12 else None, lw=2.4 if whole else 1.4
+        )
     if panel.get_legend_handles_labels()[0]:
         panel.legend(fontsize=8)
 

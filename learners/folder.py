@@ -1,12 +1,12 @@
 """A run is a folder: made once, held by one process, never overwritten.
 
-    config.yaml      the whole configuration, resolved
-    metadata.json    versions, sandbox and its guarantees
-    episodes.jsonl   every episode: turns, verdicts, outcome
-    metrics.jsonl    one row a step or evaluation; the same for the same config and seed
-    timings.jsonl    seconds and throughput: the part that is never the same
-    checkpoints/     what a killed run resumes from
-    curves.png       the metrics as a picture
+config.yaml      the whole configuration, resolved
+metadata.json    versions, sandbox and its guarantees
+episodes.jsonl   every episode: turns, verdicts, outcome
+metrics.jsonl    one row a step or evaluation; the same for the same config and seed
+timings.jsonl    seconds and throughput: the part that is never the same
+checkpoints/     what a killed run resumes from
+curves.png       the metrics as a picture
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class RunFolder:
         return {path.name: path.stat().st_size for path in sorted(self.path.glob("*.jsonl"))}
 
     def cut(self, sizes: Mapping[str, int]) -> None:
-        """Cuts the jsonl files back to what a checkpoint remembers; rows written after it are played again."""
+        """Cuts the jsonl files back to what a checkpoint remembers; what came after is played again."""
         for path in self.path.glob("*.jsonl"):
             os.truncate(path, sizes.get(path.name, 0))
 
@@ -114,7 +114,7 @@ def _create(config: DictConfig) -> RunFolder:
 
 
 def _reopen(config: DictConfig) -> RunFolder:
-    """Opens the run folder that ``config`` resumes: ``run_dir``, or the newest one with the same configuration.
+    """Opens the folder that ``config`` resumes: ``run_dir``, or the newest with the same configuration.
 
     Raises:
         ConfigError: there is none, another process holds it, or it was made with another configuration.

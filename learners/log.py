@@ -1,4 +1,4 @@
-"""What a person sees of a run: a live view on a terminal, plain lines in a log, Weights & Biases where asked."""
+"""What a person sees of a run: a live view on a terminal, plain lines in a log, W&B where asked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from conf import ConfigError
@@ -116,9 +123,7 @@ def _compare(
     table.add_row(label, cell(before), cell(after), change)
 
 
-def _line(
-    phase: str, step: int, steps: int, row: Mapping[str, float], timing: Mapping[str, float]
-) -> str:
+def _line(phase: str, step: int, steps: int, row: Mapping[str, float], timing: Mapping[str, float]) -> str:
     facts = [f"{'step' if phase == 'train' else 'evaluation after step'} {step}/{steps}"]
     facts += [f"{name} {row[name]:.2f}" for name in row if name.split("/")[0] == "success"]
     facts += [f"fair {row['fair']:.3f}"]
@@ -150,4 +155,3 @@ def _wandb_run(config: DictConfig, folder: Path) -> Any:
         )
     except wandb.Error as error:
         raise ConfigError(f"W&B refuses: {str(error).splitlines()[0]}") from None
-

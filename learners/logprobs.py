@@ -86,15 +86,11 @@ def compute_logits(hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return logits.to(torch.promote_types(hidden.dtype, torch.float32))
 
 
-def head_inputs(
-    model: PreTrainedModel, hidden: torch.Tensor, config: ModelConfig
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Hidden states in the dtype that logits are computed in, and the output head [V, H]."""
+def head_dtype(model: PreTrainedModel, config: ModelConfig) -> torch.dtype:
+    """What logits are multiplied in, for generation and updates alike."""
     if config.head_float32:
-        hidden = hidden.float()
-    elif config.autocast:  # the last norm of a float32 model gives float32 again
-        hidden = hidden.bfloat16()
-    return hidden, model.get_output_embeddings().weight  # type: ignore[no-untyped-call]
+        return torch.float32
+    return torch.bfloat16 if config.autocast else model.dtype
 
 
 def attention_mask(segment: torch.Tensor) -> torch.Tensor:
@@ -116,8 +112,9 @@ def batch_logprobs(
             position_ids=batch.position.to(device),
             use_cache=False,
         ).last_hidden_state
-    chosen = hidden.flatten(0, 1)[batch.source.to(device)]
-    return token_logprobs(*head_inputs(model, chosen, config), batch.target.to(device))
+    chosen = hidden.flatten(0, 1)[batch.source.to(device)].to(head_dtype(model, config))
+    head = model.get_output_embeddings().weight  # type: ignore[no-untyped-call]
+    return token_logprobs(chosen, head, batch.target.to(device))
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from learners.types import Completion
 
 
 def episode_row(phase: str, step: int, rollout: Rollout) -> dict[str, Any]:
-    """One row of ``episodes.jsonl``: every turn with its files, checks, sampling facts and verdict, and the outcome.
+    """One row of ``episodes.jsonl``: turns with files, checks and verdicts, and the outcome.
 
     A turn's messages are kept whole for the first turn of each agent; later ones hold only what came on top
     (``seen`` counts the messages already listed), since an agent's own messages only grow.
@@ -20,9 +20,7 @@ def episode_row(phase: str, step: int, rollout: Rollout) -> dict[str, Any]:
     episode = rollout.episode
     seen: dict[str, int] = {}
     turns = []
-    for turn, completion, verdict in zip(
-        episode.turns, rollout.completions, rollout.verdicts, strict=True
-    ):
+    for turn, completion, verdict in zip(episode.turns, rollout.completions, rollout.verdicts, strict=True):
         turns.append(_turn(turn, completion, verdict, seen.get(turn.agent, 0)))
         seen[turn.agent] = len(turn.observation)
     return {

@@ -29,7 +29,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Rollout:
-    """One played episode: what happened, what was sampled, what the coach said. All aligned with the turns."""
+    """One played episode: what happened, what was sampled, what the coach said; aligned by turn."""
 
     episode: Episode
     completions: tuple[Completion, ...]

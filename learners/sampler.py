@@ -1,4 +1,4 @@
-"""Which tasks a step plays: a pure function of the seed and the step, so that a resumed run draws the same."""
+"""Which tasks a step plays: a pure function of seed and step, so that a resumed run draws the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Episodes -> the numbers a person reads. Pure; every number is the grader's or counted, none is the coach's."""
+"""Episodes -> the numbers a person reads: the grader's or counted, never the coach's."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from scipy.stats import binomtest
+from scipy.stats import binomtest  # type: ignore[import-untyped]
 
 from envs.types import Episode, Turn
 
@@ -27,11 +27,11 @@ def wilson(successes: int, trials: int) -> Interval:
 
 
 def summarise(episodes: Sequence[Episode]) -> Row:
-    """Means over episodes, all together, by task kind (``success/regression``) and by agent (``delivered/modeler``).
+    """Means over episodes, all together, by kind (``success/regression``), by agent (``delivered/modeler``).
 
-    ``success``: share that the grader accepts; ``raw``: mean score of those; ``fair``: mean over all, a failure
-    counting as its fallback; ``delivered``: share of an agent's stages that left all its artifacts in order and
-    its last code without an error; ``turns``: an agent's turns an episode.
+    ``success``: share that the grader accepts; ``raw``: mean score of those; ``fair``: mean over all, a
+    failure counting as its fallback; ``delivered``: share of an agent's stages that left all its artifacts
+    in order and its last code without an error; ``turns``: an agent's turns an episode.
     """
     row = _outcomes(episodes, "")
     for kind in sorted({episode.kind for episode in episodes}):
@@ -43,7 +43,7 @@ def summarise(episodes: Sequence[Episode]) -> Row:
 
 
 def delivered(stage: Sequence[Turn]) -> bool:
-    """Whether an agent's turns ended with all it must produce in order, and its last code ran without an error."""
+    """Whether an agent ended with all that it must produce in order, and its last code ran without error."""
     results = [turn.result for turn in stage if turn.result is not None]
     produced = {spec.name for spec in stage[-1].role.produces}
     in_order = {check.name for check in stage[-1].checks if check.code == "ok"}

@@ -1,7 +1,7 @@
 """The command line: Hydra composes the configuration, and a run follows.
 
-    python -m learners.reinforcepp env=dsbench seed=1
-    python -m learners.train algorithm=my_package.my_algorithm --config-dir my_conf
+python -m learners.reinforcepp env=dsbench seed=1
+python -m learners.train algorithm=my_package.my_algorithm --config-dir my_conf
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ class Trainer:
         self._record("eval", step, row, {"play_s": time.perf_counter() - began})
 
     def _play(self, phase: str, step: int) -> tuple[list[Rollout], int]:
-        """Plays a step's or an evaluation's episodes; those whose sandbox was lost are counted and left out."""
+        """Plays the episodes of a step or an evaluation; those that lost their sandbox are counted only."""
         assignments = self._assign(phase, step)
 
         def one(assignment: Assignment) -> Rollout:
@@ -122,7 +122,9 @@ class Trainer:
             if phase == "eval":
                 return play(core, self.parts.policies, assignment)
             deferred = self.config.rollout.deferred
-            return play(CoachReward(core, self.parts.coach, deferred=deferred), self.parts.policies, assignment)
+            return play(
+                CoachReward(core, self.parts.coach, deferred=deferred), self.parts.policies, assignment
+            )
 
         results = self.parts.runtime.map(one, assignments, limit=self.config.rollout.concurrency)
         rollouts, causes = [], Counter[str]()

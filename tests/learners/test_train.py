@@ -19,7 +19,13 @@ def learn(*arguments: str, cwd: Path = ROOT.parent) -> subprocess.CompletedProce
     command = [sys.executable, "-m", "learners.reinforcepp", *arguments]
     environment = os.environ | {"PYTHONPATH": str(ROOT.parent)}
     return subprocess.run(
-        command, capture_output=True, text=True, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, check=False
+        command,
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        check=False,
     )
 
 
@@ -70,7 +76,9 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_multirun_trains_every_combination_in_a_folder_of_its_own(tmp_path: Path) -> None:
-    done = learn("--multirun", *SMOKE, "steps=1", "evaluation.every=0", "coach=rules,outcome", "seed=0,1", cwd=tmp_path)
+    done = learn(
+        "--multirun", *SMOKE, "steps=1", "evaluation.every=0", "coach=rules,outcome", "seed=0,1", cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     folders = sorted(path.parent for path in tmp_path.glob("runs/dsbench/*/metrics.jsonl"))
     names = sorted(folder.name.split("-", 2)[2] for folder in folders)

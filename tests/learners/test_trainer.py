@@ -147,7 +147,12 @@ def trained(config: DictConfig, **parts: Any) -> tuple[list[dict[str, Any]], Par
 
 def test_a_run_evaluates_trains_and_evaluates_again(tmp_path: Path) -> None:
     rows, parts, folder = trained(settings(tmp_path / "run"))
-    assert [(row["phase"], row["step"]) for row in rows] == [("eval", 0), ("train", 1), ("train", 2), ("eval", 2)]
+    assert [(row["phase"], row["step"]) for row in rows] == [
+        ("eval", 0),
+        ("train", 1),
+        ("train", 2),
+        ("eval", 2),
+    ]
     assert rows[0]["episodes"] == 2
     assert rows[1]["episodes"] == 4
     assert 0.0 < rows[1]["score/maker"] <= 10.0
@@ -203,7 +208,13 @@ def test_reference_logprobs_reach_the_algorithm_that_asks_for_them(tmp_path: Pat
 
 
 def test_seeds_of_different_places_differ_and_stay() -> None:
-    places = [(0, "train", 0, 0), (0, "train", 0, 1), (0, "train", 1, 0), (0, "eval", 0, 0), (1, "train", 0, 0)]
+    places = [
+        (0, "train", 0, 0),
+        (0, "train", 0, 1),
+        (0, "train", 1, 0),
+        (0, "eval", 0, 0),
+        (1, "train", 0, 0),
+    ]
     seeds = [derive_seed(*place) for place in places]
     assert len(set(seeds)) == len(seeds)
     assert derive_seed(0, "train", 0, 0) == seeds[0]
