@@ -52,7 +52,7 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         output_chars: int = 4000,
         render_mode: str | None = None,
     ) -> None:
-        """``limits``: of every episode's sandbox. ``output_chars``: see ``envs.messages.conversation``."""
+        """``limits``: of every sandbox; None: the backend's. ``output_chars``: see ``envs.messages``."""
         super().__init__()
         self.scenario = scenario
         self.backend = backend
@@ -71,7 +71,7 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         self.action_spaces = {agent: Text(_ACTION_CHARS) for agent in self.possible_agents}
         self.agents: list[str] = []
         self.turns: tuple[Turn, ...] = ()
-        self._spec = SandboxSpec(scenario.preload, limits or Limits())
+        self._spec = SandboxSpec(scenario.preload, limits)
         self._output_chars = output_chars
         self._np_random: np.random.Generator | None = None
         self._task: Task | None = None

@@ -34,7 +34,7 @@ class FakeSandbox:
                 cwd=self._root,
                 capture_output=True,
                 text=True,
-                timeout=timeout or self.spec.limits.timeout,
+                timeout=timeout or 30.0,
                 check=False,
             )
         except subprocess.TimeoutExpired:
@@ -99,10 +99,12 @@ class FakeScenario:
     preload: tuple[str, ...] = ()
     timeout = 10.0
 
-    def __init__(self, *, context: str = "full", max_turns: int = 2, files: Mapping[str, Path] | None = None):
+    def __init__(
+        self, *, context: str = "full", max_turns: int = 2, files: Mapping[str, Path] | None = None
+    ) -> None:
         self.context = context
         a, b = ArtifactSpec("a.txt"), ArtifactSpec("b.txt")
-        self.roles = (
+        self.roles: tuple[Role, ...] = (
             Role("maker", "Write a.txt.", max_turns, produces=(a,)),
             Role("changer", "Turn a.txt into b.txt.", max_turns, requires=(a,), produces=(b,)),
             Role("teller", "Say what b.txt holds.", 1, can_run_code=False, requires=(b,)),

@@ -73,7 +73,7 @@ class MathChat:
         """
         _check(config)
         turns = config.max_turns
-        self.roles = (
+        self.roles: tuple[Role, ...] = (
             Role("problem_solver", _prompt("problem_solver"), turns.problem_solver, can_run_code=False),
             Role("code_executor", _prompt("code_executor"), turns.code_executor),
             Role("verifier", _prompt("verifier"), turns.verifier, can_run_code=False),

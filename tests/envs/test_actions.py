@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import pytest
 
 from envs.actions import clean, program, spoken
@@ -17,7 +19,7 @@ from envs.actions import clean, program, spoken
         ("", ""),
     ],
 )
-def test_thinking_is_not_spoken(action, said):
+def test_thinking_is_not_spoken(action: str, said: str) -> None:
     assert spoken(action) == said
 
 
@@ -45,10 +47,10 @@ def test_thinking_is_not_spoken(action, said):
         ("```python\r\nx = 1\r\n```", "x = 1\r"),
     ],
 )
-def test_all_python_blocks_outside_thinking_are_one_program(action, code):
+def test_all_python_blocks_outside_thinking_are_one_program(action: str, code: str | None) -> None:
     assert program(action) == code
 
 
-def test_text_that_no_file_takes_is_replaced():
+def test_text_that_no_file_takes_is_replaced() -> None:
     assert clean("a\ud800b\0c数") == "a\ufffdb\ufffdc数"
     clean("\udfff").encode()

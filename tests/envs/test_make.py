@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import importlib
+import warnings
+from pathlib import Path
+
+import pettingzoo  # type: ignore[import-untyped]
+import pytest
+
+import conf
+import envs
+from envs import contract, mathchat
+from tests.fakes import FakeBackend
+
+
+def test_make_builds_what_the_configuration_names() -> None:
+    backend = FakeBackend()
+    env = envs.make("mathchat", sandbox=backend)
+    assert env.backend is backend
+    assert env.possible_agents == ["problem_solver", "code_executor", "verifier"]
+    assert [role.max_turns for role in env.scenario.roles] == [1, 2, 1]
+
+
+def test_make_takes_settings_of_the_environment() -> None:
+    env = envs.make("mathchat", sandbox=FakeBackend(), context="previous", **{"max_turns.code_executor": 4})
+    assert env.scenario.context == "previous"
+    assert env.scenario.roles[1].max_turns == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "complaint"),
+    [
+        ("nosuch", {}, "no env called 'nosuch'"),
+        ("mathchat", {"nosuch": 1}, "no setting 'nosuch'"),
+        ("mathchat", {"sandbox": "nosuch"}, "no sandbox called 'nosuch'"),
+        ("mathchat", {"timeout": "soon"}, "timeout"),
+        ("mathchat", {"context": "some"}, "must be full or previous"),
+        ("mathchat", {"max_turns.verifier": 0}, "max_turns.verifier must be at least 1"),
+        ("mathchat", {"heldout": 1.5}, "between 0 and 1"),
+        ("mathchat", {"tasks": "nosuch.json"}, "nosuch.json: cannot be read"),
+    ],
+)
+def test_a_wrong_name_or_setting_is_one_clear_line(
+    name: str, settings: dict[str, object], complaint: str
+) -> None:
+    with pytest.raises(conf.ConfigError, match=complaint) as raised:
+        envs.make(name, **{"sandbox": FakeBackend(), **settings})  # type: ignore[arg-type]
+    assert "\n" not in str(raised.value)
+
+
+def test_pettingzoo_makes_every_configured_environment() -> None:
+    for path in (conf.ROOT / "env").glob("*.yaml"):
+        assert f"coachgym/{path.stem}-v0" in pettingzoo.aec_registry
+    env = pettingzoo.make("aec", "coachgym/mathchat-v0", sandbox=FakeBackend(), context="previous")
+    assert isinstance(env, envs.PipelineEnv)
+    assert env.scenario.context == "previous"
+    assert str(env) == "mathchat_v0"
+
+
+def test_registering_again_says_nothing() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        importlib.reload(envs)
+
+
+def test_the_modules_of_environments_follow_pettingzoos_habit() -> None:
+    env = mathchat.env(sandbox=FakeBackend())
+    assert type(env).__name__ == "PipelineEnv"
+    assert mathchat.raw_env is mathchat.env
+    parallel = mathchat.parallel_env(sandbox=FakeBackend())
+    observations, _ = parallel.reset(seed=0)
+    assert set(observations) == {"problem_solver", "code_executor", "verifier"}
+
+
+def test_no_other_package_called_envs_is_imported_in_place_of_ours() -> None:
+    assert Path(envs.__file__) == Path(__file__).parents[2] / "envs" / "__init__.py"
+
+
+@pytest.mark.parametrize("context", ["full", "previous"])
+def test_mathchat_keeps_the_contract(context: str) -> None:
+    contract.check(lambda: envs.make("mathchat", sandbox=FakeBackend(), context=context))

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+import envs
+from envs.pipeline import PipelineEnv
+from envs.single_agent import SingleAgentEnv
+from tests.fakes import FakeBackend, FakeScenario, program
+
+WRITE_A = program("open('a.txt', 'w').write('2')")
+WRITE_B = program("open('b.txt', 'w').write(open('a.txt').read())")
+
+
+def say(text: str) -> Any:
+    return lambda observation: text
+
+
+def view(agent: str, **others: Any) -> SingleAgentEnv:
+    return SingleAgentEnv(PipelineEnv(FakeScenario(), FakeBackend()), agent, others)
+
+
+def test_gymnasiums_checker_accepts_it() -> None:
+    env = view("changer", maker=say("done"), teller=say("0"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that a text is no array
+        check_env(env, skip_render_check=True)
+
+
+def test_the_others_play_before_between_and_after() -> None:
+    env = view("changer", maker=say(WRITE_A), teller=say("2"))
+    observation, info = env.reset(seed=0, options={"task": "train-2"})
+    assert observation in env.observation_space
+    assert "## From maker: ok; a.txt ok" in observation["messages"][1]["content"]
+    assert info == {}
+    observation, reward, terminated, truncated, info = env.step(WRITE_B)
+    assert (reward, terminated, truncated) == (0.0, False, False)
+    assert info["turn"].agent == "changer"
+    observation, reward, terminated, truncated, info = env.step("done")
+    assert (reward, terminated, truncated) == (1.0, True, False)
+    assert info["outcome"].success
+    assert observation in env.observation_space
+
+
+@pytest.mark.parametrize("agent", ["problem_solver", "code_executor", "verifier"])
+def test_every_role_of_mathchat_can_be_the_one(agent: str) -> None:
+    team = envs.make("mathchat", sandbox=FakeBackend())
+    others = {name: say("\\boxed{0}") for name in team.possible_agents if name != agent}
+    env = SingleAgentEnv(team, agent, others)
+    env.reset(seed=0)
+    assert env.observation_space.seed(0) is not None
+    _, _, terminated, _, info = env.step(f"\\boxed{{{team.task.answer[0]}}}")
+    assert terminated
+    assert info["outcome"].success == (agent == "verifier")
+
+
+def test_a_role_that_nobody_plays_is_named() -> None:
+    with pytest.raises(ValueError, match="teller"):
+        view("changer", maker=say("done"))
+    with pytest.raises(ValueError, match="boss"):
+        view("boss", maker=say(""), changer=say(""), teller=say(""))
