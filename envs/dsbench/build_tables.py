@@ -51,7 +51,9 @@ def build(recipe: Recipe, folder: Path) -> None:
     spec = read_spec(folder / "task.yaml")
     target = spec.target_columns[0]
     rng = np.random.default_rng([SEED, zlib.crc32(spec.id.encode())])
-    train, test = _split(recipe.load().dropna(subset=[target]), recipe, rng)
+    table = recipe.load().dropna(subset=[target])
+    table[target] = table.pop(target)  # to the right end
+    train, test = _split(table, recipe, rng)
     ids = rng.permutation(len(train) + len(test)) + 1
     train.insert(0, "id", ids[: len(train)])
     test.insert(0, "id", ids[len(train) :])
