@@ -29,7 +29,9 @@ def check(make_env: Callable[[], AECEnv], *, act: Act | None = None, num_cycles:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that observations are no arrays, and names carry no number
-        api_test(make_env(), num_cycles=num_cycles)
+        env = make_env()
+        api_test(env, num_cycles=num_cycles)
+        env.close()
         seed_test(make_env, num_cycles=num_cycles)
     check_deterministic(make_env, act or (lambda _, index: PRINT_AND_STOP[index % 2]))
     check_answer_is_hidden(make_env)

@@ -8,6 +8,7 @@ time limit uses ``signal.alarm``, which works on a main thread only and does not
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
@@ -52,7 +53,7 @@ class Checker:
             answer = _ask(child, json.dumps([right, given]))
             if not answer:
                 self._child = None
-                child.wait()
+                self._end()
                 return "timeout"
             return "equal" if json.loads(answer) else "different"
 
@@ -65,8 +66,9 @@ class Checker:
             text=True,
             encoding="utf-8",
         )
-        weakref.finalize(self, _stop, child)
+        self._end = weakref.finalize(self, _stop, child)
         if not _read(child):
+            self._end()
             raise SandboxError("the process that compares answers does not start; is math-verify installed?")
         self._child = child
         return child
@@ -90,4 +92,5 @@ def _read(child: subprocess.Popen[str]) -> str:
 
 def _stop(child: subprocess.Popen[str]) -> None:
     child.kill()
-    child.wait()
+    with contextlib.suppress(BrokenPipeError):  # a line that it did not live to read
+        child.communicate()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -147,3 +149,18 @@ def test_integers_start_no_process() -> None:
     assert grade(r"\boxed{012}", ("12",), checker) == "ok"
     assert grade(r"\boxed{13}", ("12",), checker) == "wrong"
     assert checker._child is None
+
+
+def test_a_checker_leaves_no_process_and_no_open_file() -> None:
+    checker = Checker(timeout=0.2)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(2):
+        assert checker.equal("3", "100000000!") == "timeout"
+    assert checker.equal("1/2", "2/4") == "equal"
+    child = checker._child
+    assert child is not None
+    del checker
+    gc.collect()
+    assert child.poll() is not None
+    del child
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
