@@ -105,7 +105,7 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         ``options["split"]`` (``train`` by default). Other options are ignored, as PettingZoo's tests want it.
 
         Raises:
-            KeyError: no task has this id.
+            KeyError: no task has this id, or the split is empty.
         """
         self.close()
         if seed is not None or self._np_random is None:
@@ -176,7 +176,10 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
                         return task
             raise KeyError(f"{self.scenario.name} has no task {wanted!r}")
         assert self._np_random is not None
-        tasks = self.scenario.tasks(options.get("split", "train"))
+        split = options.get("split", "train")
+        tasks = self.scenario.tasks(split)
+        if not tasks:
+            raise KeyError(f"{self.scenario.name} has no {split} tasks")
         return tasks[int(self._np_random.integers(len(tasks)))]
 
     def _read(self, agent: str) -> tuple[Message, ...]:

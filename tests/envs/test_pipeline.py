@@ -272,6 +272,15 @@ def test_a_task_can_be_given_itself_or_by_its_id() -> None:
         env.reset(options={"task": "nosuch"})
 
 
+def test_a_split_without_tasks_is_named() -> None:
+    class Empty(FakeScenario):
+        def tasks(self, split: Any) -> list[Task]:
+            return []
+
+    with pytest.raises(KeyError, match="no heldout tasks"):
+        PipelineEnv(Empty(), FakeBackend()).reset(options={"split": "heldout"})
+
+
 def test_the_seed_reaches_the_program_and_differs_from_turn_to_turn() -> None:
     draw = program("import random; print(random.random())")
 
