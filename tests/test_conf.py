@@ -46,10 +46,13 @@ def typed(group: str, node: DictConfig) -> Any:
 
 
 def config_classes(config: type) -> Iterator[type]:
-    """A ``Config`` and the dataclasses that its fields have as types."""
+    """A ``Config`` and the dataclasses beside it that its fields have as types.
+
+    Records from elsewhere may have defaults of their own, for those who make them in Python.
+    """
     yield config
     for hint in get_type_hints(config).values():
-        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type) and hint.__module__ == config.__module__:
             yield from config_classes(hint)
 
 
