@@ -1,0 +1,175 @@
+"""Every formula against a slow and obvious one."""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pytest
+
+from envs.dsbench import metrics
+
+RNG = np.random.default_rng(7)
+LABELS = ["1", "10", "2", "4"]
+
+
+def column(values: Any) -> np.ndarray:
+    return np.asarray(values, dtype=object)[:, None]
+
+
+def some_labels(n: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    return column(RNG.choice(LABELS, n)), column(RNG.choice(LABELS, n))
+
+
+def some_values(targets: int = 3, n: int = 50) -> tuple[np.ndarray, np.ndarray]:
+    truth = RNG.gamma(2.0, 3.0, (n, targets))
+    return truth, truth + RNG.normal(0, 0.5, (n, targets)).clip(-0.5, None)
+
+
+def slow_f1(y: list[str], p: list[str], label: str) -> float:
+    hits = sum(a == b == label for a, b in zip(y, p, strict=True))
+    return 2 * hits / max(1, y.count(label) + p.count(label))
+
+
+def slow_auc(y: np.ndarray, p: np.ndarray) -> float:
+    pairs = [(a, b) for a, la in zip(p, y, strict=True) for b, lb in zip(p, y, strict=True) if la > lb]
+    return sum(1.0 if a > b else 0.5 if a == b else 0.0 for a, b in pairs) / len(pairs)
+
+
+def slow_kappa(y: list[int], p: list[int]) -> float:
+    n = len(y)
+    seen = sum((a - b) ** 2 for a, b in zip(y, p, strict=True)) / n
+    chance = sum((a - b) ** 2 for a in y for b in p) / n**2
+    return 1 - seen / chance
+
+
+def slow_pearson(y: np.ndarray, p: np.ndarray) -> float:
+    a, b = y - y.mean(), p - p.mean()
+    return float((a * b).sum() / math.sqrt((a * a).sum() * (b * b).sum()))
+
+
+def slow_ranks(x: np.ndarray) -> np.ndarray:
+    return np.array([(x < v).sum() + ((x == v).sum() + 1) / 2 for v in x])
+
+
+def test_metrics_on_labels() -> None:
+    y, p = some_labels()
+    truth, guess = [str(v) for v in y[:, 0]], [str(v) for v in p[:, 0]]
+    same = sum(a == b for a, b in zip(truth, guess, strict=True)) / len(truth)
+    each = [slow_f1(truth, guess, label) for label in LABELS]
+    assert metrics.evaluate("accuracy", y, p, LABELS) == pytest.approx(same)
+    assert metrics.evaluate("f1_micro", y, p, LABELS) == pytest.approx(same)
+    assert metrics.evaluate("f1_macro", y, p, LABELS) == pytest.approx(sum(each) / len(each))
+    kappa = slow_kappa([int(v) for v in truth], [int(v) for v in guess])
+    assert metrics.evaluate("qwk", y, p, LABELS) == pytest.approx(kappa)
+
+
+def test_binary_f1_takes_the_last_label_as_positive() -> None:
+    y, p = column(["0", "1", "1", "1", "0"]), column(["0", "1", "0", "1", "1"])
+    assert metrics.evaluate("f1", y, p, ["0", "1"]) == pytest.approx(slow_f1([*y[:, 0]], [*p[:, 0]], "1"))
+    assert metrics.evaluate("f1", y, column(["0"] * 5), ["0", "1"]) == 0.0
+
+
+def test_kappa_counts_a_grade_that_nobody_saw_as_a_place_between() -> None:
+    y, p = column(["1", "4", "1", "4"]), column(["1", "2", "2", "4"])
+    assert metrics.evaluate("qwk", y, p, ["1", "2", "4"]) == pytest.approx(
+        slow_kappa([1, 4, 1, 4], [1, 2, 2, 4])
+    )
+
+
+@pytest.mark.parametrize("targets", [1, 3])
+def test_metrics_on_probabilities(targets: int) -> None:
+    y = RNG.integers(0, 2, (40, targets)).astype(float)
+    p = RNG.random((40, targets)).round(1)
+    auc = np.mean([slow_auc(y[:, k], p[:, k]) for k in range(targets)])
+    assert metrics.evaluate("roc_auc", y, p) == pytest.approx(auc)
+
+
+def test_log_loss_of_one_column_and_of_one_hot_columns() -> None:
+    y, p = RNG.integers(0, 2, (30, 1)).astype(float), RNG.uniform(0.05, 0.95, (30, 1))
+    slow = -np.mean([math.log(b if a else 1 - b) for a, b in zip(y[:, 0], p[:, 0], strict=True)])
+    assert metrics.evaluate("log_loss", y, p) == pytest.approx(slow)
+    many, weights = np.eye(3)[RNG.integers(0, 3, 30)], RNG.uniform(0.1, 1, (30, 3))
+    slow = -np.mean([math.log((w / w.sum())[row == 1][0]) for row, w in zip(many, weights, strict=True)])
+    assert metrics.evaluate("log_loss", many, weights) == pytest.approx(slow)
+    assert math.isfinite(metrics.evaluate("log_loss", many, np.zeros((30, 3))))
+
+
+@pytest.mark.parametrize("targets", [1, 3])
+def test_metrics_on_values_are_means_over_columns(targets: int) -> None:
+    y, p = some_values(targets)
+    columns = [(y[:, k], p[:, k]) for k in range(targets)]
+    slow = {
+        "rmse": np.mean([math.sqrt(np.mean((b - a) ** 2)) for a, b in columns]),
+        "rmsle": np.mean([math.sqrt(np.mean((np.log1p(b) - np.log1p(a)) ** 2)) for a, b in columns]),
+        "mse": np.mean([np.mean((b - a) ** 2) for a, b in columns]),
+        "mae": np.mean([np.mean(abs(b - a)) for a, b in columns]),
+        "medae": np.mean([np.sort(abs(b - a))[[24, 25]].mean() for a, b in columns]),
+        "r2": np.mean([1 - ((b - a) ** 2).sum() / ((a - a.mean()) ** 2).sum() for a, b in columns]),
+        "pearson": np.mean([slow_pearson(a, b) for a, b in columns]),
+        "spearman": np.mean([slow_pearson(slow_ranks(a), slow_ranks(b)) for a, b in columns]),
+    }
+    assert slow.keys() == {name for name, metric in metrics.METRICS.items() if metric.prediction == "value"}
+    for name, value in slow.items():
+        assert metrics.evaluate(name, y, p) == pytest.approx(value), name
+
+
+@pytest.mark.parametrize("name", metrics.METRICS)
+def test_the_truth_itself_scores_the_best_and_quality_one(name: str) -> None:
+    truths = {"label": column(["1", "2", "2"]), "proba": np.array([[0.0], [1.0]]), "value": some_values()[0]}
+    y = truths[metrics.METRICS[name].prediction]
+    raw = metrics.evaluate(name, y, y, ["1", "2"])
+    assert raw == pytest.approx(metrics.perfect(name), abs=1e-12)
+    assert metrics.quality(name, y, y, raw) == pytest.approx(1.0)
+
+
+def test_a_correlation_with_a_constant_is_not_a_number() -> None:
+    y, _ = some_values(2)
+    assert math.isnan(metrics.evaluate("pearson", y, np.ones_like(y)))
+    assert math.isnan(metrics.evaluate("spearman", y, np.ones_like(y)))
+
+
+def test_quality_of_values_is_one_less_the_error_as_a_share_of_the_range() -> None:
+    y = np.array([[0.0, 100.0], [10.0, 300.0], [5.0, 200.0]])
+    p = y + np.array([[2.0, 0.0], [-2.0, 0.0], [2.0, 0.0]])
+    assert metrics.quality("mae", y, p, 1.0) == pytest.approx(((1 - 2 / 10) + 1) / 2)
+    assert metrics.quality("mae", y, y + 1e6, 1e6) == 0.0
+    assert metrics.quality("rmse", np.ones((3, 1)), np.ones((3, 1)), 0.0) == 1.0
+    assert metrics.quality("rmse", np.ones((3, 1)), np.zeros((3, 1)), 1.0) == 0.0
+
+
+def test_quality_of_other_metrics_lies_between_0_and_1() -> None:
+    y = np.zeros((1, 1))
+    assert metrics.quality("roc_auc", y, y, 0.3) == 0.3
+    assert metrics.quality("qwk", y, y, -0.4) == 0.0
+    assert metrics.quality("log_loss", y, y, math.log(2)) == pytest.approx(0.5)
+
+
+def test_a_failure_is_worth_the_fallback_of_its_metric_or_else_of_its_kind() -> None:
+    fallback = {"classification": 0.5, "regression": 0.4, "f1": 0.0}
+    assert metrics.fair(True, 0.2, "f1", fallback) == 0.2
+    assert metrics.fair(False, 0.9, "f1", fallback) == 0.0
+    assert metrics.fair(False, 0.9, "accuracy", fallback) == 0.5
+    assert metrics.fair(False, 0.9, "rmsle", fallback) == 0.4
+
+
+def test_published_fair_scores_follow_from_success_and_raw_score() -> None:
+    """MAPPA, arXiv 2601.23228: success .4375 and accuracy .690 give .583; .5625 and .889 give .719."""
+    for success, raw, published in ((0.4375, 0.690, 0.583), (0.5625, 0.889, 0.719)):
+        runs = [metrics.fair(n < success * 16, raw, "accuracy", {"classification": 0.5}) for n in range(16)]
+        assert np.mean(runs) == pytest.approx(published, abs=1e-3)
+
+
+def test_the_relative_performance_gap_needs_no_direction() -> None:
+    assert metrics.rpg(0.75, 0.5, 1.0) == 0.5
+    assert metrics.rpg(2.0, 8.0, 0.0) == 0.75
+    assert metrics.rpg(9.0, 8.0, 0.0) == metrics.rpg(0.4, 0.5, 1.0) == 0.0
+
+
+def test_no_two_metrics_are_the_same_by_mistake() -> None:
+    y, p = some_values()
+    names = [name for name, metric in metrics.METRICS.items() if metric.prediction == "value"]
+    for a, b in combinations(names, 2):
+        assert metrics.evaluate(a, y, p) != metrics.evaluate(b, y, p)

@@ -1,0 +1,165 @@
+"""DSBench's own layout, on a small copy of it that the tests write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import conf
+from conf import ConfigError
+from envs.dsbench import DSBench
+from envs.dsbench.metrics import METRICS
+from envs.dsbench.registry import registry
+
+TITANIC = ("titanic", "PassengerId", "Survived", ["0", "1", "1", "0"])
+OBESITY = ("playground-series-s4e2", "id", "NObeyesdad", ["Normal", "Obese", "Thin", "Obese"])
+FAULTS = ("playground-series-s4e3", "id", "Pastry,Z_Scratch,K_Scatch,Stains,Dirtiness,Bumps,Other_Faults", [])
+RINGS = ("playground-series-s4e4", "id", "Rings", ["3", "9", "12", "1"])
+SALES = ("tabular-playground-series-jan-2022", "row_id", "num_sold", ["3", "9", "12", "1"])
+
+
+def write(root: Path, *tasks: tuple[str, str, str, list[str]]) -> Path:
+    """The layout of DSBench's archive; answers are the same four targets again."""
+    data = root / "data"
+    for name, key, target, values in tasks:
+        values = values or [f"{n % 2}" + ",0,1,0,1,0,1" for n in range(3)] + ["0,1,0,1,0,1,0"]
+        folder, answers = data / "data_resplit" / name, data / "answers" / name
+        folder.mkdir(parents=True)
+        answers.mkdir(parents=True)
+        (data / "task").mkdir(exist_ok=True)
+        (data / "task" / f"{name}.txt").write_text("## Description\n\nSay what it is.\n", encoding="utf-8")
+        rows = [f"{n},{n * n},word" for n in range(4)]
+        train = [f"{row},{value}" for row, value in zip(rows, values, strict=True)]
+        lines = {
+            folder / "train.csv": [f"{key},a,b,{target}", *train],
+            folder / "test.csv": [f"{key},a,b", *(f"1{row}" for row in rows)],
+            folder / "sampleSubmission.csv": [f"{key},{target}", *(f"1{n},{values[0]}" for n in range(4))],
+            answers / "test_answer.csv": [f"{key},{target}", *(f"1{n},{v}" for n, v in enumerate(values))],
+        }
+        for path, text in lines.items():
+            path.write_text("\n".join(text) + "\n", encoding="utf-8")
+    return root
+
+
+def scenario(root: Path, **settings: object) -> DSBench:
+    built = conf.build("envs", conf.load("env", "dsbench", source="official", root=str(root), **settings))
+    assert isinstance(built, DSBench)
+    return built
+
+
+def test_the_registry_has_the_74_tasks_and_their_official_metrics() -> None:
+    entries = registry()
+    assert len(entries) == 74
+    assert sum(entry.metric == "roc_auc" for entry in entries.values()) == 23
+    assert sum(entry.metric == "rmsle" for entry in entries.values()) == 11
+    assert sum(entry.split == "heldout" for entry in entries.values()) == 8
+    refused = {entry.metric for entry in entries.values()} - METRICS.keys()
+    assert refused == {"smape", "normalized_gini", "jaccard", "hit_at_3"}
+    for entry in entries.values():
+        assert entry.targets
+        assert entry.id
+        if entry.metric in METRICS:
+            kind = METRICS[entry.metric].prediction
+            assert (kind == "value") == (entry.task_type == "regression"), entry
+            assert abs(entry.best - METRICS[entry.metric].best) < 1e-9
+            assert entry.baseline != entry.best
+            assert kind != "label" or len(entry.targets) == 1
+
+
+@pytest.mark.parametrize("above", ["", "data", "data/data_resplit/.."])
+def test_tasks_are_found_from_any_folder_above_them_and_split_as_in_the_paper(
+    tmp_path: Path, above: str
+) -> None:
+    write(tmp_path, TITANIC, OBESITY, FAULTS, RINGS)
+    built = scenario(tmp_path / above)
+    assert [task.id for task in built.tasks("train")] == ["playground-series-s4e4", "titanic"]
+    assert [task.id for task in built.tasks("heldout")] == [
+        "playground-series-s4e2",
+        "playground-series-s4e3",
+    ]
+
+
+def test_facts_come_from_registry_and_files_and_a_description_cannot_forge_a_heading(tmp_path: Path) -> None:
+    built = scenario(write(tmp_path, TITANIC, OBESITY, FAULTS, RINGS))
+    titanic = built.tasks("train")[1]
+    obesity, faults = built.tasks("heldout")
+    assert titanic.facts["target_columns"] == ("Survived",)
+    assert (titanic.facts["task_type"], titanic.facts["labels"]) == ("binary", ("0", "1"))
+    assert (obesity.kind, obesity.facts["labels"]) == ("classification", ("Normal", "Obese", "Thin"))
+    assert (faults.facts["task_type"], len(faults.facts["target_columns"])) == ("multilabel", 7)
+    lines = titanic.prompt.splitlines()
+    assert lines[0] == "## Task: binary; metric accuracy; submit label; missing no; text yes; dates no"
+    assert not any(line.startswith("#") for line in lines[1:])
+    assert "Say what it is." in lines
+
+
+def test_submissions_are_graded_and_placed_between_the_official_baseline_and_the_best(tmp_path: Path) -> None:
+    built = scenario(write(tmp_path, OBESITY, FAULTS))
+    for task in built.tasks("heldout"):
+        outcome = built.grade(task, (), _Holder(task.answer.answer.read_bytes()))
+        assert (outcome.success, outcome.score, outcome.metrics["rpg"]) == (True, 1.0, 1.0)
+    obesity = built.tasks("heldout")[0]
+    data = b"id,NObeyesdad\n10,Obese\n11,Obese\n12,Obese\n13,Obese\n"
+    outcome = built.grade(obesity, (), _Holder(data))
+    assert outcome.metrics["accuracy"] == outcome.score == 0.5
+    assert outcome.metrics["rpg"] == pytest.approx((0.5 - 0.15077071) / (1 - 0.15077071))
+
+
+def test_a_task_whose_metric_is_not_there_is_left_out_and_said_or_refused_when_asked_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path, TITANIC, SALES)
+    assert [task.id for task in scenario(tmp_path).tasks("train")] == ["titanic"]
+    assert "tabular-playground-series-jan-2022 (smape)" in caplog.text
+    with pytest.raises(
+        ConfigError, match=r"^task tabular-playground-series-jan-2022 is scored by smape, .*$"
+    ):
+        scenario(tmp_path, tasks=["tabular-playground-series-jan-2022"])
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "data_resplit/titanic/train.csv",
+        "data_resplit/titanic/sampleSubmission.csv",
+        "answers/titanic/test_answer.csv",
+        "task/titanic.txt",
+    ],
+)
+def test_a_missing_file_is_one_clear_line(tmp_path: Path, lost: str) -> None:
+    write(tmp_path, TITANIC)
+    (tmp_path / "data" / lost).unlink()
+    with pytest.raises(ConfigError) as error:
+        scenario(tmp_path)
+    assert "titanic" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_wrong_roots_and_names_are_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="data_resplit"):
+        scenario(tmp_path)
+    with pytest.raises(ConfigError, match="no modelling task 'titanik'"):
+        scenario(write(tmp_path, TITANIC), tasks=["titanik"])
+    with pytest.raises(ConfigError, match="needs a root"):
+        conf.build("envs", conf.load("env", "dsbench", source="official"))
+
+
+def test_an_answer_with_another_header_is_noticed_before_anything_is_played(tmp_path: Path) -> None:
+    write(tmp_path, TITANIC)
+    (tmp_path / "data/answers/titanic/test_answer.csv").write_text(
+        "PassengerId,Transported\n10,0\n", encoding="utf-8"
+    )
+    with pytest.raises(ConfigError, match="has no column Survived"):
+        scenario(tmp_path)
+
+
+class _Holder:
+    """A sandbox that holds one submission."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def read(self, path: str) -> bytes:
+        assert path == "submission.csv"
+        return self.data

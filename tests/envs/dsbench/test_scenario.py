@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import pickle
+import shutil
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+import conf
+from conf import ConfigError
+from envs.dsbench import DSBench
+from envs.dsbench.spec import TABLES
+from envs.types import Task
+from sandbox.base import SandboxError
+from tests.envs.dsbench.pipelines import FolderSandbox, programs
+
+
+def scenario(**settings: object) -> DSBench:
+    built = conf.build("envs", conf.load("env", "dsbench", **settings))
+    assert isinstance(built, DSBench)
+    return built
+
+
+def find(built: DSBench, name: str) -> Task:
+    return next(task for split in ("train", "heldout") for task in built.tasks(split) if task.id == name)
+
+
+def test_the_roles_hand_over_features_then_a_model_then_a_submission() -> None:
+    roles = scenario(max_turns={"data_engineer": 2, "modeler": 3, "analyst": 1}).roles
+    assert [(role.name, role.max_turns) for role in roles] == [
+        ("data_engineer", 2),
+        ("modeler", 3),
+        ("analyst", 1),
+    ]
+    assert [[spec.name for spec in role.produces] for role in roles] == [
+        ["X_train.pkl", "y_train.pkl", "X_test.pkl"],
+        ["model.pkl"],
+        ["submission.csv"],
+    ]
+    for before, after in pairwise(roles):
+        known = {spec.name for role in roles[: roles.index(after)] for spec in role.produces}
+        assert {spec.name for spec in after.requires} <= known
+        assert {spec.name for spec in before.produces} & {spec.name for spec in after.requires}
+    for role in roles:
+        assert all(spec.name in role.instructions for spec in role.produces)
+        assert "##" not in role.instructions
+
+
+def test_the_submission_is_checked_for_form_and_never_for_its_score(tmp_path: Path) -> None:
+    built = scenario()
+    task = find(built, "penguin_sex")
+    sandbox, analyst = FolderSandbox(tmp_path, task), built.roles[2]
+
+    def state() -> tuple[str, str]:
+        files = {file.path: file for file in sandbox.list()}
+        check = built._check_submission(task, files, sandbox)
+        return check.code, check.detail
+
+    assert analyst.produces[0].name == "submission.csv"
+    assert state()[0] == "missing"
+    rows = (tmp_path / "sample_submission.csv").read_text().replace(",0.5", ",0.25")
+    sandbox.write("submission.csv", rows.encode())
+    worst = state()
+    sandbox.write("submission.csv", task.answer.answer.read_bytes())
+    assert worst == state() == ("ok", "103 rows")
+    sandbox.write("submission.csv", rows.replace("male", "female").encode())
+    assert state()[0] == "columns"
+
+
+def test_a_lost_sandbox_is_no_outcome(tmp_path: Path) -> None:
+    class Lost(FolderSandbox):
+        def read(self, path: str) -> bytes:
+            raise SandboxError("gone")
+
+    class Full(FolderSandbox):
+        def read(self, path: str) -> bytes:
+            raise ValueError("larger than 16 MB")
+
+    built = scenario()
+    task = find(built, "penguin_sex")
+    with pytest.raises(SandboxError):
+        built.grade(task, (), Lost(tmp_path, task))
+    assert built.grade(task, (), Full(tmp_path, task)).failure_code == "unreadable"
+
+
+def test_tasks_survive_a_trip_to_another_process(tmp_path: Path) -> None:
+    built = pickle.loads(pickle.dumps(scenario()))
+    task = pickle.loads(pickle.dumps(find(built, "penguin_mass")))
+    sandbox = FolderSandbox(tmp_path, task)
+    for part in programs(task):
+        assert sandbox.run(part).status == "ok"
+    assert built.grade(task, (), sandbox).success
+
+
+def test_tasks_and_heldout_choose_among_the_tables() -> None:
+    built = scenario(tasks=["titanic_survival", "penguin_sex", "auto_mpg"], heldout=["titanic_survival"])
+    assert [task.id for task in built.tasks("train")] == ["auto_mpg", "penguin_sex"]
+    assert [task.id for task in built.tasks("heldout")] == ["titanic_survival"]
+    assert built.tasks("train") is built.tasks("train")
+
+
+def test_a_folder_of_the_users_own_is_read_like_a_bundled_one(tmp_path: Path) -> None:
+    shutil.copytree(TABLES / "titanic_survival", tmp_path / "mine")
+    for root in (tmp_path, tmp_path / "mine"):
+        built = scenario(source="local", root=str(root))
+        assert [task.id for task in built.tasks("train")] == ["titanic_survival"]
+        assert built.tasks("heldout") == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("metric: roc_auc", "metric: auc", "metric 'auc' is not one of"),
+        ("prediction: proba", "prediction: label", "metric roc_auc needs prediction proba"),
+        ("task_type: binary", "task_type: yes_no", "task_type 'yes_no'"),
+        ("- survived", "- died", "has no column died"),
+        ("split: train", "split: test", "split must be train or heldout"),
+        ("id: titanic_survival\n", "", "Missing mandatory value|Structured config"),
+        ("licence:", "license:", "license"),
+        ("task_type", "{", "task.yaml"),
+    ],
+)
+def test_a_malformed_task_file_is_one_clear_line(tmp_path: Path, old: str, new: str, said: str) -> None:
+    shutil.copytree(TABLES / "titanic_survival", tmp_path / "mine")
+    path = tmp_path / "mine" / "task.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(ConfigError, match=said) as error:
+        scenario(source="local", root=str(tmp_path))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"context": "none"}, "context"),
+        ({"source": "kaggle", "root": "/"}, "source"),
+        ({"source": "local", "root": "/nowhere"}, "there is no folder /nowhere"),
+        ({"max_turns": {"modeler": 0}}, "max_turns"),
+        ({"tasks": ["nothing"]}, "tasks names no such task: nothing"),
+        ({"heldout": ["nothing"]}, "heldout names no such task: nothing"),
+        ({"timeout": "soon"}, "timeout"),
+    ],
+)
+def test_a_wrong_setting_is_one_clear_line(settings: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as error:
+        scenario(**settings)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import io
+import time
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from envs.dsbench import submission
+from envs.dsbench.submission import Key, canonical, validate
+
+VALUES = Key("id", ("y",), ("7", "003", "a b"), "value")
+PROBA = replace(VALUES, prediction="proba")
+LABELS = replace(VALUES, prediction="label", labels=("0", "1", "no, thanks"))
+TWO = replace(VALUES, target_columns=("y", "z"))
+
+
+def code(text: str | bytes | None, key: Key = VALUES) -> str:
+    return validate(text.encode() if isinstance(text, str) else text, key).code
+
+
+def test_rows_are_joined_by_id_in_any_order_and_columns_by_name() -> None:
+    found = validate(b"z,id,y\n30,a b,3\n20,003,2\n10,7,1\n", TWO)
+    assert found.code == "ok"
+    assert found.values is not None
+    assert found.values.tolist() == [[1, 10], [2, 20], [3, 30]]
+
+
+def test_what_pandas_writes_is_read_back_exactly() -> None:
+    frame = pd.DataFrame({"id": VALUES.ids, "y": [1 / 3, -1e-300, 12345678901234.5]})
+    found = validate(frame.to_csv(index=False).encode(), VALUES)
+    assert found.values is not None
+    assert found.values[:, 0].tolist() == frame["y"].tolist()
+    found = validate(frame.assign(y=["no, thanks", "1", "0"]).to_csv(index=False).encode(), LABELS)
+    assert found.values is not None
+    assert found.values[:, 0].tolist() == ["no, thanks", "1", "0"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id,y\r\n7,1\r\n003,2\r\na b,3\r\n",
+        "\ufeffid,y\n7,1\n003,2\na b,3",
+        'id,y\n\n"7","1"\n\n003,2\na b,3\n\n',
+    ],
+)
+def test_line_ends_quotes_blank_lines_and_a_byte_order_mark_are_plain_csv(text: str) -> None:
+    assert code(text) == "ok"
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (None, "missing"),
+        (b"", "unreadable"),
+        (b"\n\n", "unreadable"),
+        (b"id,y\n7,1\n003,\xff\na b,3\n", "unreadable"),
+        (b"id,y\n7,1\n003,2\x00\na b,3\n", "unreadable"),
+        (b'id,y\n7,1\n003,"2\na b,3\n', "unreadable"),
+        (b'id,y\n7,1\n003,"2"x\na b,3\n', "unreadable"),
+        (b"\x80\x05\x95pickle", "unreadable"),
+        (b"7,1\n003,2\na b,3\n", "columns"),
+        (b"id,Y\n7,1\n003,2\na b,3\n", "columns"),
+        (b",id,y\n0,7,1\n1,003,2\n2,a b,3\n", "columns"),
+        (b"id,y,y\n7,1,1\n003,2,2\na b,3,3\n", "columns"),
+        (b"id,y\n7,1\n003\na b,3\n", "columns"),
+        (b"id,y\n7,1\n003,2,9\na b,3\n", "columns"),
+        (b"id;y\n7;1\n003;2\na b;3\n", "columns"),
+        (b"id,y\n", "rows"),
+        (b"id,y\n7,1\n003,2\n", "rows"),
+        (b"id,y\n7,1\n003,2\na b,3\na b,3\n", "rows"),
+        (b"id,y\n7,1\n3,2\na b,3\n", "ids"),
+        (b"id,y\n7,1\n7,2\na b,3\n", "ids"),
+        (b"id,y\n7.0,1\n003,2\na b,3\n", "ids"),
+        (b"id,y\n7,1\n003,\na b,3\n", "nan"),
+        (b"id,y\n7,1\n003,NaN\na b,3\n", "nan"),
+        (b"id,y\n7,1\n003,inf\na b,3\n", "range"),
+        (b"id,y\n7,1\n003,1e999\na b,3\n", "range"),
+        (b"id,y\n7,1\n003,1_0\na b,3\n", "range"),
+        ("id,y\n7,1\n003,\u0661\na b,3\n".encode(), "range"),
+        (b"id,y\n7,1\n003,True\na b,3\n", "range"),
+        (b"id,y\n7,1\n003,[0.2]\na b,3\n", "range"),
+    ],
+)
+def test_what_is_wrong_is_named(text: bytes | None, wanted: str) -> None:
+    found = validate(text, VALUES)
+    assert found.code == wanted, found
+    assert found.values is None
+    assert found.detail
+
+
+def test_probabilities_lie_in_0_to_1_both_included() -> None:
+    assert code("id,y\n7,0\n003,1\na b,0.5\n", PROBA) == "ok"
+    assert code("id,y\n7,-0.01\n003,1\na b,0.5\n", PROBA) == "range"
+    assert code("id,y\n7,1.0000001\n003,1\na b,0.5\n", PROBA) == "range"
+
+
+def test_labels_are_those_of_the_task_and_numbers_among_them_compare_as_numbers() -> None:
+    assert code('id,y\n7,1.0\n003,0\na b,"no, thanks"\n', LABELS) == "ok"
+    assert code("id,y\n7,0.73\n003,0\na b,1\n", LABELS) == "range"
+    assert code("id,y\n7,No\n003,0\na b,1\n", LABELS) == "range"
+    assert code("id,y\n7,\n003,0\na b,1\n", LABELS) == "nan"
+    assert code("id,y\n7,NA\n003,0\na b,1\n", replace(LABELS, labels=("0", "1", "NA"))) == "ok"
+
+
+def test_a_lower_bound_is_left_out_itself() -> None:
+    key = replace(VALUES, low=-1.0)
+    assert code("id,y\n7,-0.999\n003,0\na b,1\n", key) == "ok"
+    assert code("id,y\n7,-1\n003,0\na b,1\n", key) == "range"
+
+
+def test_equal_labels_have_one_form() -> None:
+    assert canonical("1.0") == canonical("1") == canonical("1e0") == "1"
+    assert canonical("-2.0") == "-2"
+    assert canonical("1.5") == "1.5"
+    assert canonical("True") == "True"
+    assert canonical("1e999") == "1e999"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"id,y\n" + b"9" * 40_000_000,
+        b"," * 40_000_000,
+        b'"' * 3_000_000,
+        b"id,y\n" + b'7,"' + b"\n" * 20_000_000,
+        b"id,y\n" * 8_000_000,
+        b"id,y\n7,1" + b"0" * 4000 + b"\n003,2\na b,3\n",
+    ],
+    ids=[
+        "one huge field",
+        "millions of columns",
+        "quotes",
+        "a field of lines",
+        "millions of headers",
+        "digits",
+    ],
+)
+def test_a_hostile_file_is_refused_at_once(data: bytes) -> None:
+    start = time.perf_counter()
+    found = validate(data, VALUES)
+    assert found.values is None
+    assert len(found.detail) < 600
+    assert time.perf_counter() - start < 1.0
+
+
+def test_a_hostile_file_no_larger_than_a_large_task_allows_is_refused_in_seconds() -> None:
+    key = replace(VALUES, ids=tuple(map(str, range(100_000))))
+    for data in (b"id,y\n" * 100_001, b'id,y\n"' + b"\n" * 5_000_000, b"id,y\n" + b"\n" * 5_000_000):
+        start = time.perf_counter()
+        assert validate(data, key).values is None
+        assert time.perf_counter() - start < 5.0
+
+
+def test_a_message_never_carries_much_of_a_hostile_value() -> None:
+    found = validate(f"id,y\n7,1\n003,{'x' * 4000}\na b,3\n".encode(), VALUES)
+    assert found.code == "range"
+    assert len(found.detail) < 200
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.one_of(
+        st.binary(max_size=300), st.text(alphabet='id,y\n\r"7a b03.e-nf\0', max_size=80).map(str.encode)
+    )
+)
+def test_nothing_makes_it_raise(data: bytes) -> None:
+    for key in (VALUES, PROBA, LABELS, TWO):
+        found = validate(data, key)
+        assert (found.values is not None) == (found.code == "ok")
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=3, max_size=3),
+    st.permutations(range(3)),
+)
+def test_any_finite_values_come_back_in_the_order_of_the_key(values: list[float], order: list[int]) -> None:
+    out = io.StringIO("")
+    frame = pd.DataFrame({"id": VALUES.ids, "y": values}).iloc[list(order)]
+    frame.to_csv(out, index=False)
+    found = validate(out.getvalue().encode(), VALUES)
+    assert found.values is not None
+    assert np.array_equal(found.values[:, 0], values)
+
+
+def test_the_codes_are_those_of_the_module_text() -> None:
+    assert submission.__doc__ is not None
+    for name in ("missing", "unreadable", "columns", "rows", "ids", "nan", "range", "ok"):
+        assert f"\n    {name}" in submission.__doc__
