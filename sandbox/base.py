@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from typing import Literal, Protocol
 
 Status = Literal["ok", "error", "timeout", "killed", "output_limit"]
@@ -31,6 +31,20 @@ class Limits:
     file_mb: int = 16
     """Largest file that ``read`` and ``write`` move, in megabytes."""
 
+    @classmethod
+    def read(cls, values: Mapping[str, float]) -> Limits:
+        """From settings, where every limit has its value. Raises ``SandboxError`` when one is missing or unknown."""
+        names = [item.name for item in fields(cls)]
+        if sorted(values) != sorted(names):
+            raise SandboxError(
+                f"limits must give {', '.join(names)}, and no others; they give {', '.join(values)}"
+            )
+        if wrong := [name for name, value in values.items() if value <= 0]:
+            raise SandboxError(f"limits must be positive: {', '.join(wrong)}")
+        return cls(
+            **{name: float(values[name]) if name == "timeout" else int(values[name]) for name in names}
+        )  # type: ignore[arg-type]
+
 
 @dataclass(frozen=True)
 class SandboxSpec:
@@ -38,7 +52,8 @@ class SandboxSpec:
 
     preload: tuple[str, ...] = ()
     """Modules imported once, before any code runs, e.g. ``("numpy", "pandas")``."""
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits | None = None
+    """None: those of the backend."""
 
 
 @dataclass(frozen=True)

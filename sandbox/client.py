@@ -1,0 +1,129 @@
+"""The host's side of one guest, however it was launched: a ``Sandbox`` over a stream of frames."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any, Protocol, get_args
+
+from sandbox.base import FileInfo, Limits, Result, SandboxError, Status
+from sandbox.frames import Gone, pack, unpack
+
+PATIENCE = 5.0
+"""Seconds past a program's own deadline, and for a file, after which the guest is taken for lost."""
+
+
+class Channel(Protocol):
+    """A connected stream, as a socket is one."""
+
+    def settimeout(self, value: float | None, /) -> None: ...
+    def sendall(self, data: bytes, /) -> None: ...
+    def recv(self, size: int, /) -> bytes: ...
+    def close(self) -> None: ...
+
+
+class GuestSandbox:
+    """One guest. ``end`` is called once, when it is closed or lost, and returns when everything of it is gone."""
+
+    def __init__(self, channel: Channel, limits: Limits, end: Callable[[], None] = lambda: None) -> None:
+        self._channel, self._limits, self._end = channel, limits, end
+        self._closed = False
+
+    def wait(self, seconds: float) -> None:
+        """Waits until the guest is ready. Raises ``SandboxError``."""
+        header, _ = self._receive(seconds, 0)
+        if header.get("ready") is not True:
+            self.close()
+            raise SandboxError(f"the sandbox did not start: {header.get('error', 'no reason given')}")
+
+    def run(self, code: str, *, timeout: float | None = None, seed: int = 0) -> Result:
+        seconds = self._limits.timeout if timeout is None else timeout
+        data = code.encode("utf-8", errors="replace")  # half of a surrogate pair is no program anyway
+        request = {"op": "run", "timeout": seconds, "seed": seed}
+        # of each output: the kept part and the mark of what was left out
+        header, body = self._ask(request, data, seconds + PATIENCE, (self._limits.output_kb << 11) + 4096)
+        try:
+            split = _number(header["stdout"])
+            return Result(
+                _status(header["status"]),
+                None if header["exit_code"] is None else int(_number(header["exit_code"])),
+                body[: int(split)].decode("utf-8", errors="replace"),
+                body[int(split) :].decode("utf-8", errors="replace"),
+                header["truncated"] is True,
+                _number(header["wall_s"]),
+                _number(header["cpu_s"]),
+            )
+        except (KeyError, ValueError) as error:
+            raise self._lost(f"a malformed result ({error})") from None
+
+    def read(self, path: str) -> bytes:
+        return self._ask({"op": "read", "path": path}, b"", PATIENCE, self._limits.file_mb << 20)[1]
+
+    def write(self, path: str, data: bytes) -> None:
+        if len(data) > self._limits.file_mb << 20:
+            raise ValueError(f"{path!r} has {len(data)} bytes, more than {self._limits.file_mb} MB")
+        self._ask({"op": "write", "path": path}, data, PATIENCE, 0)
+
+    def list(self) -> tuple[FileInfo, ...]:
+        _, body = self._ask({"op": "list"}, b"", PATIENCE, 8 << 20)
+        try:
+            return tuple(
+                FileInfo(str(path), int(size), str(digest)) for path, size, digest in json.loads(body)
+            )
+        except (ValueError, TypeError, RecursionError):
+            raise self._lost("a malformed listing") from None
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._channel.close()
+            self._end()
+
+    def _ask(
+        self, header: dict[str, Any], body: bytes, seconds: float, room: int
+    ) -> tuple[dict[str, Any], bytes]:
+        if self._closed:
+            raise SandboxError("the sandbox is closed")
+        try:
+            self._channel.settimeout(seconds)
+            self._channel.sendall(pack(header, body))
+        except OSError as error:
+            raise self._lost(str(error)) from None
+        answer, data = self._receive(seconds, room)
+        if answer.get("error") == "missing":
+            raise FileNotFoundError(answer.get("detail"))
+        if "error" in answer:
+            raise ValueError(answer.get("detail"))
+        return answer, data
+
+    def _receive(self, seconds: float, room: int) -> tuple[dict[str, Any], bytes]:
+        deadline = time.monotonic() + seconds
+
+        def receive(size: int) -> bytes:
+            self._channel.settimeout(max(0.001, deadline - time.monotonic()))
+            return self._channel.recv(size)
+
+        try:
+            return unpack(receive, room)
+        except TimeoutError:
+            raise self._lost(f"no answer within {seconds:g} seconds") from None
+        except (Gone, OSError) as error:
+            raise self._lost(str(error)) from None
+
+    def _lost(self, reason: str) -> SandboxError:
+        self.close()
+        return SandboxError(f"the sandbox was lost: {reason}")
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{value!r} is no number")
+    return value
+
+
+def _status(value: object) -> Status:
+    if value not in get_args(Status):
+        raise ValueError(f"{value!r} is no status")
+    status: Status = value
+    return status

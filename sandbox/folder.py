@@ -1,0 +1,132 @@
+"""Reads, writes and lists the work folder without ever following a link. Standard library only."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Iterator
+
+MAX_FILES, MAX_DEPTH, MAX_ENTRIES = 1000, 8, 4096
+
+
+class Folder:
+    """The work folder at ``path``. Names come from the host and must be relative; what they name is hostile."""
+
+    def __init__(self, path: str, disk_mb: int, file_mb: int) -> None:
+        self.path, self.disk, self.file = path, disk_mb << 20, file_mb << 20
+        self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        self.hashes: dict[tuple[int, ...], str] = {}
+
+    def unlock(self) -> None:
+        """Gives back to us the rights that code inside may have taken away."""
+        os.fchmod(self.fd, 0o700)
+
+    def _parent(self, path: str, create: bool = False) -> tuple[int, str]:
+        """A descriptor of the folder that holds ``path``, which the caller closes, and the last name."""
+        parts = path.split("/")
+        if any(part in ("", ".", "..") or "\0" in part for part in parts) or len(parts) > MAX_DEPTH:
+            raise ValueError(f"{path!r} is no path in the work folder")
+        folder = os.dup(self.fd)
+        try:
+            for part in parts[:-1]:
+                if create:
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(part, 0o700, dir_fd=folder)
+                inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+                os.close(folder)
+                folder = inner
+        except OSError as error:
+            os.close(folder)
+            raise FileNotFoundError(f"no folder for {path!r}: {error.strerror}") from None
+        return folder, parts[-1]
+
+    def read(self, path: str) -> bytes:
+        """The bytes of a regular file. Raises ``FileNotFoundError``, ``ValueError``."""
+        folder, name = self._parent(path)
+        try:
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+        except OSError as error:
+            raise FileNotFoundError(f"no regular file {path!r}: {error.strerror}") from None
+        finally:
+            os.close(folder)
+        with open(fd, "rb") as file:
+            info = os.fstat(fd)
+            if not stat.S_ISREG(info.st_mode):
+                raise FileNotFoundError(f"{path!r} is no regular file")
+            if info.st_size > self.file:
+                raise ValueError(f"{path!r} has {info.st_size} bytes, more than {self.file}")
+            return file.read(info.st_size)
+
+    def write(self, path: str, data: bytes) -> None:
+        """Creates or replaces a regular file, and its folders. Raises ``OSError``, ``ValueError``."""
+        folder, name = self._parent(path, create=True)
+        draft = f".{os.getpid()}.draft"
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(draft, dir_fd=folder)
+            fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=folder)
+            try:
+                with open(fd, "wb") as file:
+                    file.write(data)
+                os.rename(draft, name, src_dir_fd=folder, dst_dir_fd=folder)
+            except OSError:
+                os.unlink(draft, dir_fd=folder)
+                raise
+        finally:
+            os.close(folder)
+
+    def files(self) -> Iterator[tuple[str, int, str]]:
+        """Path, size and sha256 of regular files, sorted; at most ``MAX_FILES``, and no hidden or odd names."""
+        found = []
+        for root, dirs, names, fd in os.fwalk(self.path):
+            inner = os.path.relpath(root, self.path)
+            prefix = "" if inner == "." else inner + "/"
+            deep = prefix.count("/") >= MAX_DEPTH - 1
+            dirs[:] = [] if deep else sorted(filter(_visible, dirs))[:MAX_FILES]
+            for name in sorted(filter(_visible, names)):
+                with contextlib.suppress(OSError):
+                    info = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                    if stat.S_ISREG(info.st_mode):
+                        found.append((prefix + name, info))
+            if len(found) >= MAX_FILES:
+                break
+        budget = 4 * self.disk  # sparse files look large for nothing
+        for path, info in sorted(found, key=lambda pair: pair[0])[:MAX_FILES]:
+            budget -= info.st_size
+            yield path, info.st_size, self._hash(path, info) if budget > 0 else ""
+
+    def full(self) -> bool:
+        """Whether there is more here than there may be: for a folder on a disk without quotas."""
+        used = files = 0
+        for root, dirs, names, fd in os.fwalk(self.path):
+            if root.count("/") > self.path.count("/") + 64:
+                return True
+            for name in dirs + names:
+                with contextlib.suppress(OSError):
+                    used += os.stat(name, dir_fd=fd, follow_symlinks=False).st_blocks << 9
+                    files += 1
+            if used > self.disk or files > MAX_ENTRIES:
+                return True
+        return False
+
+    def _hash(self, path: str, info: os.stat_result) -> str:
+        """The sha256, remembered by what changes with the content; "" for a file too large to be read."""
+        if info.st_size > self.file:
+            return ""
+        key = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+        if key not in self.hashes:
+            try:
+                value = hashlib.sha256(self.read(path)).hexdigest()
+            except (OSError, ValueError):
+                return ""
+            if time.time_ns() - info.st_ctime_ns < 50_000_000:
+                return value  # within the clock's grain a second change could look the same
+            self.hashes[key] = value
+        return self.hashes[key]
+
+
+def _visible(name: str) -> bool:
+    return not name.startswith(".") and name.isprintable()

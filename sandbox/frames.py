@@ -1,0 +1,50 @@
+"""What host and guest say to each other: frames of a JSON object and bytes. Standard library only."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from typing import Any
+
+_HEAD = struct.Struct(">II")
+MAX_HEADER = 1 << 20
+
+
+class Gone(Exception):
+    """The other side is gone."""
+
+
+def pack(header: dict[str, Any], body: bytes = b"") -> bytes:
+    """One frame: two big-endian 32-bit lengths, a JSON object, bytes."""
+    text = json.dumps(header).encode()
+    return _HEAD.pack(len(text), len(body)) + text + body
+
+
+def unpack(receive: Callable[[int], bytes], max_body: int) -> tuple[dict[str, Any], bytes]:
+    """Reads one frame from the other side, which is not trusted.
+
+    Raises:
+        Gone: the stream ended, or what came is no frame within bounds.
+    """
+    head, body = _HEAD.unpack(_exactly(receive, _HEAD.size))
+    if head > MAX_HEADER or body > max_body:
+        raise Gone(f"a frame of {head} + {body} bytes is too large")
+    try:
+        header = json.loads(_exactly(receive, head))
+    except (ValueError, RecursionError):
+        raise Gone("a frame's header is not JSON") from None
+    if not isinstance(header, dict):
+        raise Gone("a frame's header is not an object")
+    return header, _exactly(receive, body)
+
+
+def _exactly(receive: Callable[[int], bytes], size: int) -> bytes:
+    parts, left = [], size
+    while left:
+        part = receive(min(left, 1 << 20))
+        if not part:
+            raise Gone("the stream ended")
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)

@@ -1,0 +1,215 @@
+"""Sandboxes without a daemon: forks of a process that has its libraries loaded, isolated by the kernel alone.
+
+``mode: namespaces`` holds everything in ``GUARANTEES``: no network, files or processes of the machine; memory and
+processes are bounded per process by rlimits and in sum by the user's own count and a look every 0.1 s, so a burst
+may pass the bound for that long. Not covered: kernel memory (descriptors, page tables), CPU time within the
+timeout, and flaws of the kernel that is shared.
+
+``mode: landlock`` lacks ``pidns`` (other processes' existence, not their content, could be inferred) and ``disk``
+(the same look every 0.1 s is all there is). Where we are not root and processes are counted per user, the user's
+own processes count too.
+
+``mode: none`` is no isolation at all, only limits against accidents. It has to be asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import logging
+import os
+import platform
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox.base import GUARANTEES, Limits, Sandbox, SandboxError, SandboxSpec
+from sandbox.client import GuestSandbox
+
+_HELD = {
+    "namespaces": GUARANTEES,
+    "landlock": GUARANTEES - {"disk", "pidns"},
+    "none": frozenset[str](),
+}
+LIBRARIES = ("numpy", "pandas", "scipy", "scikit-learn", "joblib", "sympy")
+STARTUP = 180.0
+"""Seconds for the imports of a nursery."""
+ENVIRONMENT = {
+    "PATH": "/usr/bin:/bin",
+    "LANG": "C.UTF-8",
+    "PYTHONHASHSEED": "0",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "JOBLIB_MULTIPROCESSING": "0",  # n_jobs=-1 would pay an import of everything in each worker
+}
+_CHECK = """
+import socket
+def held(action):
+    try: action()
+    except OSError: return True
+print(held(socket.socket), *(held(lambda: open(path)) for path in {paths!r}))
+"""
+
+
+class Local:
+    """Opens sandboxes on this machine. One nursery a set of preloaded modules, started at its first use."""
+
+    @dataclass(frozen=True)
+    class Config:
+        mode: str
+        """``auto``: ``namespaces`` where the kernel allows them, else ``landlock``."""
+        allow_unisolated: bool
+        """Run without isolation where neither can be had, instead of refusing."""
+        limits: dict[str, float]
+        """Of a sandbox whose spec has none."""
+
+    def __init__(self, config: Config) -> None:
+        """Raises ``SandboxError`` when no allowed mode holds what it promises here."""
+        self.limits = Limits.read(config.limits)
+        self._lock = threading.Lock()
+        self._nurseries: dict[tuple[str, ...], _Nursery] = {}
+        self._closed = False
+        self.mode = self._choose(config)
+        self.name = f"local-{self.mode}"
+        self.guarantees = _HELD[self.mode]
+        self.versions = {"python": platform.python_version(), **_versions()}
+
+    def open(self, spec: SandboxSpec) -> Sandbox:
+        return self._nursery(spec.preload).open(spec.limits or self.limits)
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            nurseries = list(self._nurseries.values())
+        for nursery in nurseries:
+            nursery.close()
+
+    def _nursery(self, preload: tuple[str, ...]) -> _Nursery:
+        with self._lock:
+            if self._closed:
+                raise SandboxError("the backend is closed")
+            nursery = self._nurseries.get(preload)
+            if nursery is None or not nursery.alive:
+                nursery = self._nurseries[preload] = _Nursery(self.mode, preload)
+            return nursery
+
+    def _choose(self, config: Config) -> str:
+        known = ("namespaces", "landlock")
+        if config.mode not in (*known, "auto"):
+            raise SandboxError(f"mode must be auto, namespaces or landlock, not {config.mode!r}")
+        reasons = []
+        for mode in known if config.mode == "auto" else (config.mode,):
+            try:
+                _verify(mode)
+            except SandboxError as error:
+                reasons.append(f"{mode}: {error}")
+            else:
+                return mode
+        reason = "; ".join(reasons)
+        if not config.allow_unisolated:
+            raise SandboxError(f"code cannot be isolated here ({reason}); run Docker, or a newer kernel")
+        logging.getLogger(__name__).warning("programs run WITHOUT ISOLATION (%s)", reason)
+        return "none"
+
+
+def _verify(mode: str) -> None:
+    """Opens a sandbox and looks from inside whether it holds. Raises ``SandboxError``."""
+    nursery = _Nursery(mode, ())
+    try:
+        with tempfile.NamedTemporaryFile() as canary:
+            os.fchmod(canary.fileno(), 0o644)
+            box = nursery.open(Limits())
+            result = box.run(_CHECK.format(paths=[canary.name, __file__]), timeout=20)
+    finally:
+        nursery.close()
+    if result.stdout.split() != ["True"] * 3:
+        raise SandboxError(f"it does not hold (sockets, files, our files): {result.stdout}{result.stderr}")
+
+
+class _Nursery:
+    """The host's side of a ``sandbox.nursery`` process."""
+
+    def __init__(self, mode: str, preload: tuple[str, ...]) -> None:
+        self._lock = threading.Lock()
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "sandbox.nursery",
+            str(theirs.fileno()),
+            mode,
+            json.dumps(preload),
+        ]
+        environment = {**ENVIRONMENT, "PYTHONPATH": str(Path(__file__).parent.parent)}
+        with theirs:
+            self._process = subprocess.Popen(
+                command, env=environment, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()], start_new_session=True,
+            )  # fmt: skip
+        self._control.settimeout(STARTUP)
+        try:
+            answer = json.loads(self._control.recv(1 << 16) or b"{}")
+        except OSError as error:
+            answer = {"error": str(error)}
+        if not answer.get("ready"):
+            self.close()
+            raise SandboxError(answer.get("error", "the launcher ended at once"))
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def open(self, limits: Limits) -> GuestSandbox:
+        ours, theirs = socket.socketpair()
+        settings = dataclasses.asdict(limits)
+        del settings["timeout"]
+        with theirs:
+            try:
+                with self._lock:
+                    socket.send_fds(self._control, [json.dumps(settings).encode()], [theirs.fileno()])
+            except OSError as error:
+                ours.close()
+                raise SandboxError(f"the launcher of sandboxes is gone: {error}") from None
+        box = GuestSandbox(_Stream(ours), limits)
+        box.wait(30)
+        return box
+
+    def close(self) -> None:
+        self._control.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(10)
+            return
+        self._process.kill()
+        self._process.wait()
+
+
+class _Stream:
+    """A socket whose ``close`` returns once the guest has ended all its processes."""
+
+    def __init__(self, stream: socket.socket) -> None:
+        self._stream = stream
+        self.settimeout, self.sendall, self.recv = stream.settimeout, stream.sendall, stream.recv
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError), self._stream:
+            self._stream.shutdown(socket.SHUT_WR)
+            self._stream.settimeout(5)
+            while self._stream.recv(1 << 16):
+                pass
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found

@@ -1,0 +1,181 @@
+"""The launcher of local sandboxes: imports the libraries once, and forks a guest out of itself for every sandbox.
+
+It never sees what an agent wrote, so nothing passes from one sandbox to the next. A message on its control socket
+is one frame's header with one descriptor, the guest's end of the sandbox's own connection. It ends, and with it
+every guest, when that socket closes; guests also watch a lifeline, so that none is left if it dies first.
+
+Started as ``python -P -m sandbox.nursery <control descriptor> <mode> <preload as JSON>``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sandbox import jail, landlock
+from sandbox.frames import pack
+from sandbox.guest import Guest, Settings, preload
+from sandbox.processes import end_descendants
+from sandbox.seccomp import libc
+
+_PR_SET_CHILD_SUBREAPER = 36
+GRACE = 2.0
+"""Seconds that guests have to end by themselves once the control socket closed."""
+
+
+class Nursery:
+    """Serves one control socket."""
+
+    def __init__(self, control: socket.socket, mode: str) -> None:
+        self.control, self.mode = control, mode
+        self.lifeline, self.life = os.pipe()
+        self.guests: dict[int, str | None] = {}
+        """Process -> its work folder on disk, to be removed after it."""
+        self.opened = 0
+        libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+    def serve(self) -> None:
+        """Forks guests until the control socket closes; then ends them, and removes their folders."""
+        wake, wake_end = os.pipe2(os.O_NONBLOCK)
+        signal.set_wakeup_fd(wake_end)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        ready = select.poll()
+        ready.register(self.control, select.POLLIN)
+        ready.register(wake, select.POLLIN)
+        while True:
+            for fd, _ in ready.poll():
+                if fd == wake:
+                    os.read(wake, 4096)
+                    self._reap()
+                elif not self._open():
+                    self._close()
+                    return
+
+    def _open(self) -> bool:
+        message, fds, _, _ = socket.recv_fds(self.control, 1 << 16, 1)
+        if not message:
+            return False
+        self.opened += 1
+        user = jail.unused_user(self.opened)
+        work = None if self.mode == "namespaces" else self._folder(user)
+        try:
+            pid = self._fork(fds[0], json.loads(message), user, work)
+            self.guests[pid] = work
+        except OSError as error:
+            os.write(fds[0], pack({"ready": False, "error": str(error)}))
+        finally:
+            os.close(fds[0])
+        return True
+
+    def _folder(self, user: int) -> str:
+        path = tempfile.mkdtemp(prefix="sandbox-")
+        os.chmod(path, 0o700)
+        if user != os.geteuid() and jail.readable_by_all():
+            os.chown(path, user, user)
+        return path
+
+    def _fork(self, fd: int, settings: dict[str, Any], user: int, work: str | None) -> int:
+        """The process id of a new guest, as seen from here."""
+        pid = jail.fork_guest() if work is None else os.fork()
+        if pid == 0:
+            self._become(
+                fd, lambda: self._in_folder(settings, user, work) if work else self._in_root(settings, user)
+            )
+        return pid
+
+    def _become(self, fd: int, prepare: Callable[[], tuple[Settings, Callable[[], None]]]) -> None:
+        """Turns this fresh child into a guest. Never returns."""
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.close(self.life)
+            self.control.close()
+            settings, enter = prepare()
+            Guest(fd, fd, self.lifeline, settings, enter).serve()
+            status = 0
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.write(fd, pack({"ready": False, "error": str(error)}))
+        finally:
+            os._exit(status)
+
+    def _in_root(self, given: dict[str, Any], user: int) -> tuple[Settings, Callable[[], None]]:
+        jail.mount_guest(given["disk_mb"], user)
+        jail.drop_rights(user, user)
+        rules = jail.rules_in_root()
+        landlock.restrict(rules)
+        os.environ.update(HOME=jail.WORK, TMPDIR=jail.temporary())
+        return Settings(**given, work=jail.WORK, nproc="own", watch=["memory"]), lambda: landlock.restrict(
+            rules
+        )
+
+    def _in_folder(self, given: dict[str, Any], user: int, work: str) -> tuple[Settings, Callable[[], None]]:
+        libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        os.environ.update(HOME=work, TMPDIR=work)
+        nproc = "own" if user != os.geteuid() else "shared"
+        settings = Settings(**given, work=work, nproc=nproc, watch=["memory", "disk"])
+        if self.mode == "none":
+            return settings, lambda: None
+        rules, ours = jail.rules_on_host(work, processes=False), jail.rules_on_host(work, processes=True)
+        jail.drop_rights(user, os.stat(work).st_uid)
+        landlock.restrict(ours)
+        return settings, lambda: landlock.restrict(rules)
+
+    def _reap(self) -> None:
+        """Takes leave of processes that ended: a guest's folder goes, and so does what outlived the guest."""
+        lost = False
+        with contextlib.suppress(ChildProcessError):
+            while pid := os.waitpid(-1, os.WNOHANG)[0]:
+                lost = lost or pid in self.guests
+                if work := self.guests.pop(pid, None):
+                    shutil.rmtree(work, ignore_errors=True)
+        if lost and self.mode != "namespaces":
+            end_descendants(frozenset(self.guests))
+
+    def _close(self) -> None:
+        os.close(self.life)
+        until = time.monotonic() + GRACE
+        while self.guests and time.monotonic() < until:
+            time.sleep(0.005)
+            self._reap()
+        for pid in self.guests:
+            os.kill(pid, signal.SIGKILL)
+        end_descendants()
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                if work := self.guests.pop(os.waitpid(-1, 0)[0], None):
+                    shutil.rmtree(work, ignore_errors=True)
+
+
+def main() -> None:
+    control = socket.socket(fileno=int(sys.argv[1]))
+    mode, modules = sys.argv[2], json.loads(sys.argv[3])
+    if root := os.environ.pop("PYTHONPATH", None):
+        sys.path.remove(root)
+    try:
+        if mode == "landlock" and not landlock.version():
+            raise OSError("this kernel has no Landlock (it needs Linux 5.13, and it must be enabled)")
+        if mode == "namespaces":
+            jail.enter_root()
+        preload(modules)
+    except (OSError, ImportError, ctypes.ArgumentError) as error:
+        control.send(json.dumps({"ready": False, "error": str(error)}).encode())
+        return
+    control.send(json.dumps({"ready": True}).encode())
+    Nursery(control, mode).serve()
+
+
+if __name__ == "__main__":
+    main()
