@@ -1,0 +1,362 @@
+"""REINFORCE++ against a slow reference that loops over tokens in float64, for every combination."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from conf import ConfigError, build, load
+from learners.reinforcepp import CHOICES, ReinforcePP
+from learners.samples import pack, to_rows
+from learners.types import Transition
+from tests.learners.doubles import completion, transition
+
+TOLERANCE = 1e-6
+
+
+def algorithm(**changes: Any) -> ReinforcePP:
+    found = build("learners", load("algorithm", "reinforcepp", **changes))
+    assert isinstance(found, ReinforcePP)
+    return found
+
+
+def episodes(seed: int = 0, unknown: bool = True) -> list[Transition]:
+    """Four episodes of three agents on two tasks: lengths, rewards and reference at random; some rows are
+    truncated, some have no reward, one sampled nothing."""
+    dice = random.Random(seed)
+    found = []
+    for e in range(4):
+        index = 0
+        for agent in ("engineer", "modeler", "analyst"):
+            for attempt in range(dice.randint(1, 3)):
+                sampled = completion(
+                    length=dice.randint(1, 4),
+                    prompt=dice.randint(1, 7),
+                    seed=dice.randrange(10**6),
+                    finish_reason="length" if dice.random() < 0.2 else "stop",
+                )
+                reward = None if unknown and dice.random() < 0.12 else dice.uniform(0, 10)
+                found.append(
+                    transition(
+                        reward,
+                        agent=agent,
+                        episode=f"e{e}",
+                        index=index,
+                        attempt=attempt,
+                        task=f"t{e % 2}",
+                        kind=("classification", "regression")[e % 2],
+                        sampled=sampled,
+                        reference=tuple(p + dice.gauss(0, 0.3) for p in sampled.logprobs),
+                    )
+                )
+                index += 1
+    found[4] = replace(found[4], completion=completion(length=0), ref_logprobs=())
+    return found
+
+
+# ---- the slow reference: nothing clever, one token at a time ----
+
+
+def slow_return(c: ReinforcePP.Config, rows: list[Transition], k: int) -> float | None:
+    me, total = rows[k], 0.0
+    later = [
+        t
+        for t in rows
+        if t.episode == me.episode
+        and t.turn.index >= me.turn.index
+        and (c.credit == "team" or t.turn.agent == me.turn.agent)
+    ]
+    if c.credit == "action":
+        later = [me]
+    for distance, t in enumerate(sorted(later, key=lambda t: t.turn.index)):
+        factor = c.gamma**distance
+        if factor == 0.0:
+            continue
+        if t.reward is None:
+            return None
+        total += factor * t.reward * c.reward_scale
+    return total
+
+
+def slow_advantages(c: ReinforcePP.Config, rows: list[Transition]) -> list[list[float] | None]:
+    g: list[float | None] = []
+    for k, t in enumerate(rows):
+        value = slow_return(c, rows, k)
+        if t.completion.finish_reason == "length":
+            if c.truncated == "mask":
+                value = None
+            if c.truncated == "penalty" and value is not None:
+                value -= c.truncated_penalty
+        if len(t.completion.token_ids) == 0:
+            value = None
+        g.append(value)
+
+    def same(a: Transition, b: Transition) -> bool:
+        if c.baseline == "agent_turn_kind":
+            return (a.turn.agent, a.turn.attempt, a.turn.kind) == (b.turn.agent, b.turn.attempt, b.turn.kind)
+        return (a.turn.agent, a.turn.attempt, a.turn.task_id) == (
+            b.turn.agent,
+            b.turn.attempt,
+            b.turn.task_id,
+        )
+
+    tokens: list[list[float] | None] = []
+    for k, t in enumerate(rows):
+        value = g[k]
+        if value is None:
+            tokens.append(None)
+            continue
+        if c.baseline != "none":
+            group = [i for i in range(len(rows)) if g[i] is not None and same(rows[i], t)]
+            others = [i for i in group if i != k]
+            peers = others if c.baseline == "leave_one_out" and others else group
+            value -= sum(g[i] for i in peers) / len(peers)  # type: ignore[misc]
+        row = []
+        for at in range(len(t.completion.token_ids)):
+            kl = 0.0
+            if c.kl == "reward_k1":
+                assert t.ref_logprobs is not None
+                for later in range(at, len(t.completion.token_ids)):
+                    kl += t.completion.logprobs[later] - t.ref_logprobs[later]
+            row.append(value - c.kl_coef * kl)
+        tokens.append(row)
+    if c.adv_norm == "none":
+        return tokens
+    whitened: list[list[float] | None] = [None] * len(tokens)
+    for agent in sorted({t.turn.agent for t in rows}):
+        pool = []
+        for t, row in zip(rows, tokens, strict=True):
+            if row is not None and (c.adv_norm == "all" or t.turn.agent == agent):
+                for x in row:
+                    pool.append((1.0 if c.norm_weighting == "token" else 1.0 / len(row), x))
+        mass = sum(w for w, _ in pool)
+        mean = sum(w * x for w, x in pool) / mass
+        std = math.sqrt(sum(w * (x - mean) ** 2 for w, x in pool) / mass)
+        for k, (t, row) in enumerate(zip(rows, tokens, strict=True)):
+            if row is not None and t.turn.agent == agent:
+                whitened[k] = [(x - mean) / (std + 1e-8) for x in row]
+    return whitened
+
+
+def slow_weight(c: ReinforcePP.Config, rows: list[Transition], k: int) -> float:
+    def prompt(t: Transition) -> tuple[str, str, int]:
+        return t.turn.agent, t.turn.task_id, t.turn.attempt
+
+    if c.loss_agg == "token":
+        return 1.0 / sum(len(t.completion.token_ids) for t in rows)
+    if c.loss_agg == "sequence":
+        return 1.0 / len(rows) / len(rows[k].completion.token_ids)
+    mine = sum(len(t.completion.token_ids) for t in rows if prompt(t) == prompt(rows[k]))
+    return 1.0 / len({prompt(t) for t in rows}) / mine
+
+
+def slow_token_loss(c: ReinforcePP.Config, new: float, old: float, ref: float, advantage: float) -> float:
+    ratio = math.exp(new - old)
+    clipped = ratio
+    if clipped < 1.0 - c.clip_low:
+        clipped = 1.0 - c.clip_low
+    if clipped > 1.0 + c.clip_high:
+        clipped = 1.0 + c.clip_high
+    objective = min(ratio * advantage, clipped * advantage)
+    if c.dual_clip is not None and advantage < 0:
+        objective = max(objective, c.dual_clip * advantage)
+    loss = -objective
+    if c.kl == "loss_k2":
+        loss += c.kl_coef * ratio * 0.5 * (new - ref) ** 2
+    return loss
+
+
+# ---- the tests ----
+
+
+def combinations(*names: str) -> list[dict[str, Any]]:
+    return [
+        dict(zip(names, values, strict=True)) for values in itertools.product(*(CHOICES[n] for n in names))
+    ]
+
+
+def close(found: list[list[float] | None], wanted: list[list[float] | None]) -> bool:
+    return all(
+        (a is None and b is None)
+        or (a is not None and b is not None and a == pytest.approx(b, abs=TOLERANCE, rel=0))
+        for a, b in zip(found, wanted, strict=True)
+    )
+
+
+@pytest.mark.parametrize("credit", CHOICES["credit"])
+@pytest.mark.parametrize("gamma", [0.0, 0.7, 1.0])
+def test_advantages_equal_the_slow_reference_for_every_combination(credit: str, gamma: float) -> None:
+    rows = episodes()
+    for options in combinations("baseline", "kl", "truncated", "adv_norm", "norm_weighting"):
+        subject = algorithm(credit=credit, gamma=gamma, **options)
+        found, wanted = subject.advantages(rows), slow_advantages(subject.config, rows)
+        assert close(found, wanted), options
+        assert any(row is not None for row in found)
+
+
+@pytest.mark.parametrize("dual_clip", [None, 2.0])
+@pytest.mark.parametrize("kl", CHOICES["kl"])
+@pytest.mark.parametrize("loss_agg", CHOICES["loss_agg"])
+def test_the_loss_equals_the_slow_reference(loss_agg: str, kl: str, dual_clip: float | None) -> None:
+    rows = [t for t in episodes(1, unknown=False) if t.turn.agent == "modeler"]
+    subject = algorithm(loss_agg=loss_agg, kl=kl, dual_clip=dual_clip, clip_low=0.2, clip_high=0.3)
+    advantages = subject.advantages(rows)
+    used = [t for t, a in zip(rows, advantages, strict=True) if a is not None]
+    values = [a for a in advantages if a is not None]
+    dice, wanted, total = random.Random(2), 0.0, 0.0
+    new = [[p + dice.gauss(0, 0.8) for p in t.completion.logprobs] for t in used]
+    for k, t in enumerate(used):
+        assert t.ref_logprobs is not None
+        for at in range(len(new[k])):
+            old, ref = t.completion.logprobs[at], t.ref_logprobs[at]
+            weight = slow_weight(subject.config, used, k)
+            wanted += weight * slow_token_loss(subject.config, new[k][at], old, ref, values[k][at])
+            total += weight
+    assert total == pytest.approx(1.0)
+    found = 0.0
+    for batch in pack(to_rows(used, values, subject.weights(used)), max_tokens=16):
+        logprobs = torch.tensor([new[r][n] for r, n in counted(batch.row.tolist())], dtype=torch.float64)
+        found += float(subject.loss(logprobs, batch)[0])
+    assert found == pytest.approx(wanted, abs=TOLERANCE)
+
+
+def counted(rows: list[int]) -> list[tuple[int, int]]:
+    """[3, 3, 1] -> [(3, 0), (3, 1), (1, 0)]"""
+    return [(row, rows[:n].count(row)) for n, row in enumerate(rows)]
+
+
+def test_metrics_of_micro_batches_add_up_to_those_of_one_batch() -> None:
+    rows = episodes(3, unknown=False)
+    subject = algorithm(kl="loss_k2", dual_clip=3.0, truncated="keep")
+    rows = [t for t in rows if t.completion.token_ids]
+    values = [a for a in subject.advantages(rows) if a is not None]
+    packed = to_rows(rows, values, subject.weights(rows))
+
+    def total(max_tokens: int) -> dict[str, float]:
+        sums: dict[str, float] = {}
+        for batch in pack(packed, max_tokens):
+            shift = torch.sin(batch.old_logprobs * 9) * 0.5  # the same for a token wherever it is packed
+            for name, value in subject.loss(batch.old_logprobs + shift, batch)[1].items():
+                sums[name] = sums.get(name, 0.0) + value
+        return sums
+
+    assert len(pack(packed, 16)) > 3
+    assert total(16) == pytest.approx(total(10**6), abs=1e-5)
+    assert 0 < total(16)["clip_fraction"] < 1
+
+
+def test_the_gradient_at_unchanged_weights_is_minus_advantage_times_weight() -> None:
+    rows = [t for t in episodes(4, unknown=False) if t.completion.token_ids]
+    subject = algorithm(truncated="keep")
+    values = [a for a in subject.advantages(rows) if a is not None]
+    (batch,) = pack(to_rows(rows, values, subject.weights(rows)), 10**6)
+    logprobs = batch.old_logprobs.clone().requires_grad_()
+    loss, metrics = subject.loss(logprobs, batch)
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(logprobs.grad, -batch.weights * batch.advantages)
+    assert metrics["clip_fraction"] == 0.0
+    assert metrics["approx_kl"] == pytest.approx(0.0, abs=1e-7)
+
+
+def test_dual_clip_bounds_the_loss_of_a_bad_action_and_leaves_good_ones_alone() -> None:
+    rows = [transition(0.0, sampled=completion(1, seed=1)), transition(10.0, sampled=completion(1, seed=2))]
+    subject = algorithm(dual_clip=3.0)
+    values = [a for a in subject.advantages(rows) if a is not None]
+    (batch,) = pack(to_rows(rows, values, [1.0, 1.0]), 100)
+    bad = batch.advantages < 0
+    far = batch.old_logprobs + 5.0
+    loss = subject.loss(far, replace(batch, weights=bad.float()))[0]
+    assert float(loss) == pytest.approx(3.0, rel=1e-4)
+    assert float(subject.loss(far, replace(batch, weights=(~bad).float()))[0]) == pytest.approx(
+        -1.2, rel=1e-4
+    )
+
+
+def test_a_vast_ratio_makes_no_nan_gradient() -> None:
+    rows = [transition(r, sampled=completion(2, seed=int(r))) for r in (1.0, 9.0)]
+    subject = algorithm()
+    values = [a for a in subject.advantages(rows) if a is not None]
+    (batch,) = pack(to_rows(rows, values, subject.weights(rows)), 100)
+    logprobs = (batch.old_logprobs + 500.0).requires_grad_()
+    subject.loss(logprobs, batch)[0].backward()  # type: ignore[no-untyped-call]
+    assert logprobs.grad is not None
+    assert torch.isfinite(logprobs.grad).all()
+
+
+def test_masked_rows_change_nothing_for_the_others() -> None:
+    rows = episodes(5, unknown=False)
+    extra = [
+        transition(9.0, agent="modeler", episode="x", sampled=completion(6, finish_reason="length")),
+        transition(None, agent="modeler", episode="y", sampled=completion(6)),
+    ]
+    subject = algorithm(credit="action", baseline="agent_turn_kind")
+    with_extra = subject.advantages(rows + extra)
+    assert with_extra[-2:] == [None, None]
+    assert with_extra[:-2] == subject.advantages(rows)
+
+
+def test_a_return_that_needs_an_unknown_reward_is_masked_and_earlier_agents_with_it_only_for_teams() -> None:
+    rows = [
+        transition(5.0, agent="a", index=0),
+        transition(None, agent="b", index=1),
+        transition(5.0, agent="b", index=2, attempt=1),
+    ]
+
+    def masked(credit: str, gamma: float = 1.0) -> list[bool]:
+        return [row is None for row in algorithm(credit=credit, gamma=gamma).advantages(rows)]
+
+    assert masked("action") == [False, True, False]
+    assert masked("agent") == [False, True, False]
+    assert masked("team") == [True, True, False]
+    assert masked("team", gamma=0.0) == [False, True, False]
+
+
+def test_whitened_advantages_of_each_agent_have_mean_0_and_deviation_1() -> None:
+    rows = episodes(6)
+    found = algorithm(adv_norm="agent").advantages(rows)
+    for agent in ("engineer", "modeler", "analyst"):
+        pool = torch.tensor(
+            [x for t, a in zip(rows, found, strict=True) if t.turn.agent == agent for x in a or []],
+            dtype=torch.float64,
+        )
+        assert float(pool.mean()) == pytest.approx(0.0, abs=1e-6)
+        assert float(pool.std(correction=0)) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_equal_rewards_teach_nothing() -> None:
+    found = algorithm().advantages([transition(7.0, episode=f"e{i}") for i in range(3)])
+    assert all(abs(x) < 1e-6 for row in found if row is not None for x in row)
+
+
+def test_scores_of_another_agent_do_not_move_an_agents_advantages() -> None:
+    rows = episodes(7, unknown=False)
+    moved = [
+        replace(t, reward=9.9) if t.turn.agent == "analyst" and t.reward is not None else t for t in rows
+    ]
+    for t, a, b in zip(rows, algorithm().advantages(rows), algorithm().advantages(moved), strict=True):
+        if t.turn.agent != "analyst":
+            assert a == b
+
+
+def test_no_transitions_give_no_advantages() -> None:
+    assert algorithm(baseline="leave_one_out").advantages([]) == []
+
+
+def test_a_reference_is_asked_for_exactly_when_there_is_a_kl_term() -> None:
+    assert [algorithm(kl=kl).needs_reference for kl in CHOICES["kl"]] == [False, True, True]
+    with pytest.raises(ValueError, match="ref_logprobs"):
+        algorithm(kl="reward_k1").advantages([transition(1.0)])
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"credit": "everyone"}, {"gamma": 1.5}, {"dual_clip": 1.0}, {"kl": "k3"}, {"loss_agg": "mean"}]
+)
+def test_a_setting_that_does_not_exist_is_one_clear_error(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        algorithm(**wrong)
