@@ -90,6 +90,11 @@ def test_a_shipped_experiment_composes_and_all_its_parts_fit_their_types(name: s
     OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
 
 
+def test_an_experiment_has_its_way_and_the_command_line_the_last_word() -> None:
+    assert composed("experiment=smoke").steps == 3
+    assert composed("experiment=smoke", "steps=5").steps == 5
+
+
 def test_the_configuration_without_any_argument_is_complete() -> None:
     config = composed()
     assert (config.env.name, config.coach.name) == ("dsbench", "rules")

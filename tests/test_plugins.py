@@ -218,4 +218,4 @@ def test_a_mistake_in_a_part_from_outside_is_one_clear_line(annex: Path) -> None
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: coaches 'annex.vowels'")
     assert "Traceback" not in done.stderr
-    assert not (annex / "run").exists()
+    assert not (annex / "run" / "episodes.jsonl").exists()
