@@ -93,11 +93,16 @@ class DSBench:
         self._tasks: dict[Split, tuple[Task, ...]] = {}
 
     def tasks(self, split: Split) -> Sequence[Task]:
-        """The tasks of a split, sorted by id."""
+        """The tasks of a split, sorted by id.
+
+        Raises:
+            ConfigError: a task's answer is not one that a submission could be held against.
+        """
         if split not in self._tasks:
-            self._tasks[split] = tuple(
-                make_task(table) for table in self._tables if table.spec.split == split
-            )
+            tables = [table for table in self._tables if table.spec.split == split]
+            for table in tables:
+                submission_key(table)  # now, not in the middle of a training
+            self._tasks[split] = tuple(make_task(table) for table in tables)
         return self._tasks[split]
 
     def check(

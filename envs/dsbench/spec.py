@@ -78,7 +78,7 @@ def read_spec(path: Path) -> TableSpec:
     try:
         spec = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TableSpec), OmegaConf.load(path)))
     except (OmegaConfBaseException, YAMLError, OSError, ValueError) as error:
-        raise ConfigError(f"{path}: {str(error).splitlines()[0]}") from None
+        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from None
     assert isinstance(spec, TableSpec)
     return spec
 
@@ -89,12 +89,8 @@ def check_table(table: Table) -> None:
     for path in (table.train, table.test, table.sample, table.answer):
         if not path.is_file():
             raise ConfigError(f"task {spec.id}: there is no file {path}")
-    for path, needed in (
-        (table.sample, spec.target_columns),
-        (table.answer, spec.target_columns),
-        (table.test, []),
-    ):
-        if lost := {spec.id_column, *needed} - set(header(path)):
+    for path in (table.sample, table.answer):
+        if lost := {spec.id_column, *spec.target_columns} - set(header(path)):
             raise ConfigError(f"task {spec.id}: {path} has no column {', '.join(sorted(lost))}")
     if spec.metric not in METRICS:
         raise ConfigError(f"task {spec.id}: metric {spec.metric!r} is not one of {', '.join(METRICS)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,18 @@ from conf import ConfigError
 from envs.dsbench import DSBench
 from envs.dsbench.metrics import METRICS
 from envs.dsbench.registry import registry
+from envs.types import Outcome, Task
+from tests.envs.dsbench.pipelines import FolderSandbox
 
 TITANIC = ("titanic", "PassengerId", "Survived", ["0", "1", "1", "0"])
 OBESITY = ("playground-series-s4e2", "id", "NObeyesdad", ["Normal", "Obese", "Thin", "Obese"])
-FAULTS = ("playground-series-s4e3", "id", "Pastry,Z_Scratch,K_Scatch,Stains,Dirtiness,Bumps,Other_Faults", [])
+DEFECTS = "Pastry,Z_Scratch,K_Scatch,Stains,Dirtiness,Bumps,Other_Faults"
+FAULTS = (
+    "playground-series-s4e3",
+    "id",
+    DEFECTS,
+    ["0,0,0,0,0,0,0", "1,0,1,0,1,0,1", "0,1,0,1,0,1,0", "1,1,1,1,1,1,1"],
+)
 RINGS = ("playground-series-s4e4", "id", "Rings", ["3", "9", "12", "1"])
 SALES = ("tabular-playground-series-jan-2022", "row_id", "num_sold", ["3", "9", "12", "1"])
 
@@ -23,7 +32,6 @@ def write(root: Path, *tasks: tuple[str, str, str, list[str]]) -> Path:
     """The layout of DSBench's archive; answers are the same four targets again."""
     data = root / "data"
     for name, key, target, values in tasks:
-        values = values or [f"{n % 2}" + ",0,1,0,1,0,1" for n in range(3)] + ["0,1,0,1,0,1,0"]
         folder, answers = data / "data_resplit" / name, data / "answers" / name
         folder.mkdir(parents=True)
         answers.mkdir(parents=True)
@@ -94,14 +102,21 @@ def test_facts_come_from_registry_and_files_and_a_description_cannot_forge_a_hea
     assert "Say what it is." in lines
 
 
+def submit(built: DSBench, task: Task, data: bytes) -> Outcome:
+    with tempfile.TemporaryDirectory() as folder:
+        sandbox = FolderSandbox(Path(folder), task)
+        sandbox.write("submission.csv", data)
+        return built.grade(task, (), sandbox)
+
+
 def test_submissions_are_graded_and_placed_between_the_official_baseline_and_the_best(tmp_path: Path) -> None:
     built = scenario(write(tmp_path, OBESITY, FAULTS))
     for task in built.tasks("heldout"):
-        outcome = built.grade(task, (), _Holder(task.answer.answer.read_bytes()))
+        outcome = submit(built, task, task.answer.answer.read_bytes())
         assert (outcome.success, outcome.score, outcome.metrics["rpg"]) == (True, 1.0, 1.0)
     obesity = built.tasks("heldout")[0]
     data = b"id,NObeyesdad\n10,Obese\n11,Obese\n12,Obese\n13,Obese\n"
-    outcome = built.grade(obesity, (), _Holder(data))
+    outcome = submit(built, obesity, data)
     assert outcome.metrics["accuracy"] == outcome.score == 0.5
     assert outcome.metrics["rpg"] == pytest.approx((0.5 - 0.15077071) / (1 - 0.15077071))
 
@@ -154,12 +169,18 @@ def test_an_answer_with_another_header_is_noticed_before_anything_is_played(tmp_
         scenario(tmp_path)
 
 
-class _Holder:
-    """A sandbox that holds one submission."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-
-    def read(self, path: str) -> bytes:
-        assert path == "submission.csv"
-        return self.data
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("10,0\n10,1\n", "not unique"),
+        ("", "not unique"),
+        ("10,0\n11,7\n", "a label that the task does not name"),
+    ],
+)
+def test_an_answer_that_cannot_be_graded_against_is_noticed_before_anything_is_played(
+    tmp_path: Path, rows: str, said: str
+) -> None:
+    write(tmp_path, TITANIC)
+    (tmp_path / "data/answers/titanic/test_answer.csv").write_text("PassengerId,Survived\n" + rows)
+    with pytest.raises(ConfigError, match=said):
+        scenario(tmp_path).tasks("train")
