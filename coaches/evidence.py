@@ -11,7 +11,6 @@ from envs.types import Turn
 from sandbox.artifacts import ArtifactSpec
 
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:/\d+|[eE][+-]?\d{1,2}\b)?")
-_BRACE = re.compile(r"\\boxed\s*\{|[{}]")
 _TO_THE_COACH = re.compile(
     r"(?<![a-z])(score|reward|rating|grade|verdict)\W{0,5}(is|of|to)?\W{0,5}\d"
     r"|(?<![a-z])(coach|judge|grader|evaluator)(?![a-z])|^\s*#+ |<\W?tool|<\|",
@@ -84,20 +83,6 @@ def substance(action: str) -> str:
     """
     lines = spoken(action).splitlines()
     return "\n".join(line for line in lines if not _TO_THE_COACH.search(line)).strip()
-
-
-def boxed(action: str) -> str | None:
-    """The content of the last ``\\boxed{}`` to be closed, outside of thinking; None where there is none."""
-    text, content = spoken(action), None
-    opened: list[int | None] = []
-    for brace in _BRACE.finditer(text):
-        if brace.group() == "{":
-            opened.append(None)
-        elif brace.group() != "}":
-            opened.append(brace.end())
-        elif opened and (start := opened.pop()) is not None:
-            content = text[start : brace.start()].strip()
-    return content
 
 
 def agrees(said: str, value: str) -> bool:

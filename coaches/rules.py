@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from coaches import evidence
 from coaches.base import Verdict
+from envs.actions import spoken
+from envs.mathchat.answers import boxed
 from envs.types import Turn
 
 
@@ -153,7 +155,7 @@ class Rules:
 
     def _answer(self, history: Sequence[Turn]) -> Finding:
         config, turn = self.config, history[-1]
-        said = evidence.boxed(turn.action)
+        said = boxed(spoken(turn.action))
         if said is None:
             return Finding(config.gave_up, "gives no boxed answer", True)
         if (value := evidence.last_printed(history[:-1])) is None:

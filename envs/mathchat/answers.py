@@ -14,7 +14,7 @@ from envs.mathchat.equivalence import Checker
 
 MAX_CHARS = 256
 
-_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|[{}]")
 _SPACES = re.compile(r"\\[,;:> ]|\\q?quad\b|~|\s+")
 _WORDS = re.compile(r"\\(?:text|textbf|textrm|mathrm|mathbf|mbox|operatorname)\s*\{([^{}]*)\}")
 _NOISE = re.compile(r"\$|\\(?:left|right|displaystyle)\b|\^\s*\{?\s*(?:\\circ|\\degree)\s*\}?|\\degree\b|°")
@@ -30,14 +30,15 @@ _REMARK = re.compile(r"\s*\([^()]*[a-z]{3}[^()]*\)\s*$", re.I)
 
 
 def boxed(text: str) -> str | None:
-    """The content of the last ``\\boxed{…}`` whose braces balance; None without any."""
-    for opening in reversed(list(_BOX.finditer(text))):
-        depth = 1
-        for position in range(opening.end(), len(text)):
-            depth += {"{": 1, "}": -1}.get(text[position], 0)
-            if depth == 0:
-                return text[opening.end() : position].strip()
-    return None
+    """The content of the last ``\\boxed{…}`` whose braces balance; None without any. Linear in the text."""
+    opened: list[int | None] = []
+    last, content = -1, None
+    for brace in _BRACE.finditer(text):
+        if brace.group() != "}":
+            opened.append(None if brace.group() == "{" else brace.end())
+        elif opened and (start := opened.pop()) is not None and start > last:
+            last, content = start, text[start : brace.start()].strip()
+    return content
 
 
 def normalized(answer: str) -> str:
