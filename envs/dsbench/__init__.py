@@ -8,7 +8,7 @@ folder of the user's.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from envs.dsbench.loaders import load_tables
 from envs.dsbench.submission import validate
 from envs.dsbench.tasks import make_task
 from envs.types import Outcome, Role, Split, Task, Turn
-from sandbox.artifacts import ArtifactCheck, ArtifactSpec
+from sandbox.artifacts import ArtifactCheck, ArtifactSpec, check_artifacts
 from sandbox.base import FileInfo, Sandbox
 
 __all__ = ["DSBench"]
@@ -110,9 +110,7 @@ class DSBench:
     ) -> tuple[ArtifactCheck, ...]:
         """State of the role's artifacts: the pickles by a probe in the sandbox, the submission by the
         host."""
-        from sandbox.artifacts import check_artifacts
-
-        specs = (*role.requires, *role.produces)
+        specs = [_fitting(spec, task) for spec in (*role.requires, *role.produces)]
         probed = [spec for spec in specs if spec.name != SUBMISSION]
         checks = {check.name: check for check in check_artifacts(probed, files, sandbox)} if probed else {}
         if len(probed) < len(specs):
@@ -130,9 +128,14 @@ class DSBench:
         return grade(task.answer, None if sandbox is None else _read(sandbox), self.fallback)
 
 
+def _fitting(spec: ArtifactSpec, task: Task) -> ArtifactSpec:
+    """Several targets make a table, not a vector."""
+    several = spec.kind == "vector" and len(task.facts["target_columns"]) > 1
+    return replace(spec, kind="table") if several else spec
+
+
 def _read(sandbox: Sandbox) -> bytes | None:
-    """The submission's bytes; None if there is no such file. One larger than any submission reads as no
-    CSV."""
+    """The submission's bytes; None if there is no such file. A file too large to be read is no CSV."""
     try:
         return sandbox.read(SUBMISSION)
     except FileNotFoundError:

@@ -54,12 +54,12 @@ class Key:
 
 @dataclass(frozen=True)
 class Submission:
-    """What was found. ``values``: [rows, targets] in the order of ``Key.ids``, of float or of label
-    strings; None unless ``code`` is ``ok``."""
+    """What was found."""
 
     code: str
     detail: str = ""
     values: NDArray[Any] | None = None
+    """[rows, targets] in the order of ``Key.ids``, of float or of label strings; None unless ``ok``."""
 
 
 class _InvalidError(Exception):
@@ -69,8 +69,7 @@ class _InvalidError(Exception):
 
 
 def validate(data: bytes | None, key: Key) -> Submission:
-    """Reads ``data`` (None: there was no file) as a submission for ``key``. Never raises on anything in
-    ``data``."""
+    """Reads ``data`` (None: no file) as a submission for ``key``. Nothing in ``data`` makes it raise."""
     if data is None:
         return Submission("missing", "there is no submission.csv")
     try:
@@ -81,8 +80,7 @@ def validate(data: bytes | None, key: Key) -> Submission:
 
 
 def canonical(label: str) -> str:
-    """A label by which equal ones are equal: ``1``, ``1.0`` and ``1e0`` are the same integer. Text stays as
-    it is."""
+    """The one form of equal labels: ``1``, ``1.0`` and ``1e0`` are one integer. Text stays as it is."""
     if _NUMBER.fullmatch(label):
         number = float(label)
         if number.is_integer() and abs(number) < 2**53:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import conf
+import envs
 from conf import ConfigError
 from envs.dsbench import DSBench
 from envs.dsbench.spec import TABLES
@@ -54,10 +55,10 @@ def test_the_submission_is_checked_for_form_and_never_for_its_score(tmp_path: Pa
 
     def state() -> tuple[str, str]:
         files = {file.path: file for file in sandbox.list()}
-        check = built._check_submission(task, files, sandbox)
+        check = built.check(task, analyst, files, sandbox)[-1]
+        assert check.name == "submission.csv"
         return check.code, check.detail
 
-    assert analyst.produces[0].name == "submission.csv"
     assert state()[0] == "missing"
     rows = (tmp_path / "sample_submission.csv").read_text().replace(",0.5", ",0.25")
     sandbox.write("submission.csv", rows.encode())
@@ -148,3 +149,63 @@ def test_a_wrong_setting_is_one_clear_line(settings: dict[str, object], said: st
     with pytest.raises(ConfigError, match=said) as error:
         scenario(**settings)
     assert "\n" not in str(error.value)
+
+
+def states(built: DSBench, task: Task, sandbox: FolderSandbox, role: int) -> dict[str, str]:
+    files = {file.path: file for file in sandbox.list()}
+    return {check.name: check.code for check in built.check(task, built.roles[role], files, sandbox)}
+
+
+def test_every_role_sees_the_state_of_what_it_needs_and_makes(tmp_path: Path) -> None:
+    built = scenario()
+    task = find(built, "titanic_survival")
+    sandbox = FolderSandbox(tmp_path, task)
+    features = ["X_train.pkl", "y_train.pkl", "X_test.pkl"]
+    assert states(built, task, sandbox, 0) == dict.fromkeys(features, "missing")
+    for part in programs(task):
+        sandbox.run(part)
+    assert states(built, task, sandbox, 0) == dict.fromkeys(features, "ok")
+    assert states(built, task, sandbox, 1) == dict.fromkeys([*features[:2], "model.pkl"], "ok")
+    assert states(built, task, sandbox, 2) == dict.fromkeys(
+        ["X_test.pkl", "model.pkl", "submission.csv"], "ok"
+    )
+
+
+def test_features_that_a_model_cannot_take_are_named(tmp_path: Path) -> None:
+    built = scenario()
+    task = find(built, "titanic_survival")
+    sandbox = FolderSandbox(tmp_path, task)
+    engineer = programs(task)[0]
+    for old, new, expected in (
+        ('.to_pickle("X_train.pkl")', '.iloc[1:].to_pickle("X_train.pkl")', {"X_train.pkl": "rows"}),
+        ("T.to_pickle", "T.iloc[:, 1:].to_pickle", {"X_test.pkl": "columns"}),
+        ("X[numbers], T[numbers] =", "_ =", {"X_train.pkl": "nan", "X_test.pkl": "nan"}),
+        (
+            "pd.get_dummies(pd.concat([X, T]), dtype=float)",
+            "pd.concat([X, T])",
+            {"X_train.pkl": "text", "X_test.pkl": "text"},
+        ),
+        ("y.to_pickle", "y.dropna().iloc[5:].to_pickle", {"y_train.pkl": "rows"}),
+    ):
+        assert old in engineer
+        assert sandbox.run(engineer.replace(old, new)).status == "ok"
+        wrong = {name: code for name, code in states(built, task, sandbox, 0).items() if code != "ok"}
+        assert wrong == expected
+
+
+def test_a_team_plays_a_table_from_prompt_to_outcome_in_an_isolated_sandbox() -> None:
+    try:
+        env = envs.make("dsbench", sandbox="local")
+        env.reset(seed=1, options={"task": "penguin_mass"})
+    except SandboxError as error:
+        pytest.skip(f"no isolated local sandbox here: {error}")
+    for code in programs(env.task):
+        for action in (f"```python\n{code}\n```", "Done."):
+            env.step(action)
+    assert env.outcome.success
+    assert env.outcome.metrics["quality"] > 0.8
+    assert [turn.last for turn in env.turns] == [False, True] * 3
+    assert all(check.code == "ok" for turn in env.turns for check in turn.checks)
+    prompt = env.turns[-1].observation[1].content
+    assert "## From modeler: ok; model.pkl ok" in prompt
+    env.close()
