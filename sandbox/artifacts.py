@@ -1,10 +1,20 @@
-"""What a stage must hand over, and what is known of it without ever unpickling on the host."""
+"""What a stage must hand over, and what is known of it without ever unpickling on the host.
+
+Everything here is advice for agents, coaches and people: an artifact is written by the agent that is judged
+by it, and a pickle can make the probe say anything. An outcome comes from a grader that reads plain data
+itself."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import pickletools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
 from typing import Any, Literal
+
+from sandbox.base import FileInfo, Sandbox
 
 Kind = Literal["table", "vector", "estimator", "csv", "any"]
 
@@ -37,7 +47,172 @@ class ArtifactCheck:
 
     name: str
     code: str
-    """``ok``, or the first thing wrong: missing, empty, size, unreadable, kind, rows, columns, text, nan, …"""
+    """``ok``, or the first thing wrong: missing, empty, size, unreadable, kind, rows, columns, text, nan."""
     detail: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """What the probe read. Advisory: the file's writer could forge it, so it never decides an outcome."""
+    """What the probe read: for data ``rows, n_columns, columns, n_text, text, missing, infinite, …``; for a
+    model ``fitted, is_classifier, is_regressor, has_predict, has_proba, n_features_in``. Advisory, as said
+    above."""
+
+
+_PROBE = Path(__file__).with_name("probe.py").read_text(encoding="utf-8")
+_KINDS: Mapping[str, type | tuple[type, ...]] = {
+    "type": str, "error": str, "dimensions": int, "rows": int, "n_columns": int, "columns": list, "n_text": int,
+    "text": list, "missing": int, "missing_rows": int, "infinite": int, "has_fit": bool, "has_predict": bool,
+    "has_proba": bool, "is_classifier": bool, "is_regressor": bool, "fitted": bool, "n_features_in": int,
+}  # fmt: skip
+
+
+def check_artifacts(
+    specs: Sequence[ArtifactSpec],
+    files: Mapping[str, FileInfo],
+    sandbox: Sandbox,
+    *,
+    max_bytes: int = 16 << 20,
+    timeout: float = 20.0,
+) -> tuple[ArtifactCheck, ...]:
+    """One check for each spec, in order, from ``files`` and from one program run in ``sandbox``.
+
+    An artifact larger than ``max_bytes`` is ``size``, unopened. Probing ends after ``timeout`` seconds.
+
+    Raises:
+        SandboxError: the sandbox was lost.
+    """
+    refused = {spec.name: check for spec in specs if (check := _from_listing(spec, files, max_bytes))}
+    probed = [spec.name for spec in specs if spec.name not in refused and spec.kind != "any"]
+    if probed:
+        probed += [s.columns_of for s in specs if s.columns_of and s.columns_of in files and s.name in probed]
+        counted = [s.rows_of for s in specs if s.rows_of and s.rows_of in files and s.name in probed]
+        facts, rows = _probe(list(dict.fromkeys(probed)), list(dict.fromkeys(counted)), sandbox, timeout)
+    else:
+        facts, rows = {}, {}
+    return tuple(refused.get(spec.name) or _check(spec, facts, rows) for spec in specs)
+
+
+def _from_listing(spec: ArtifactSpec, files: Mapping[str, FileInfo], max_bytes: int) -> ArtifactCheck | None:
+    file = files.get(spec.name)
+    if file is None:
+        return ArtifactCheck(spec.name, "missing", f"there is no {spec.name}")
+    if file.size == 0:
+        return ArtifactCheck(spec.name, "empty", "the file is empty")
+    if file.size > max_bytes:
+        return ArtifactCheck(spec.name, "size", f"{file.size} bytes are more than {max_bytes}")
+    return None
+
+
+def _probe(
+    names: list[str], counted: list[str], sandbox: Sandbox, timeout: float
+) -> tuple[dict[str, dict[str, Any]], dict[str, int]]:
+    """What the probe said of each file, with all that is not as it should be left out."""
+    arguments = f"{json.dumps(names)}, {json.dumps(counted)}, {1 << 15}"
+    result = sandbox.run(f"{_PROBE}\n\nreport({arguments})\n", timeout=timeout)
+    try:
+        said = json.loads(result.stdout.strip().rpartition("\n")[2])
+        facts = {name: _sound(said["facts"][name]) for name in names}
+        rows = {name: said["rows"][name] for name in counted if isinstance(said["rows"][name], int)}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        reason = (
+            "loading it ended the program"
+            if result.status == "ok"
+            else f"loading it ended in {result.status}"
+        )
+        return {name: {"error": reason} for name in names}, {}
+    return facts, rows
+
+
+def _sound(facts: object) -> dict[str, Any]:
+    """Facts whose names and types are known. Raises ``TypeError``."""
+    if not isinstance(facts, dict):
+        raise TypeError("facts are no object")
+    kept = {key: value for key, value in facts.items() if key in _KINDS}
+    for key, value in kept.items():
+        if type(value) is not _KINDS[key]:
+            raise TypeError(f"{key} is a {type(value).__name__}")
+        if isinstance(value, list) and not all(isinstance(item, str) for item in value):
+            raise TypeError(f"{key} holds more than text")
+    return kept
+
+
+def _check(
+    spec: ArtifactSpec, all_facts: Mapping[str, dict[str, Any]], rows: Mapping[str, int]
+) -> ArtifactCheck:
+    facts = dict(all_facts.get(spec.name, {}))
+    if "error" in facts:
+        return ArtifactCheck(spec.name, "unreadable", facts["error"])
+    code, detail = _fault(spec, facts, all_facts.get(spec.columns_of or "", {}), rows.get(spec.rows_of or ""))
+    return ArtifactCheck(spec.name, code, detail, facts)
+
+
+def _fault(
+    spec: ArtifactSpec, facts: Mapping[str, Any], other: Mapping[str, Any], rows: int | None
+) -> tuple[str, str]:
+    """The first thing wrong with an artifact that could be read: a code and what it means here."""
+    if fault := _wrong_kind(spec, facts):
+        return "kind", fault
+    if rows is not None and "rows" in facts and facts["rows"] != rows:
+        return "rows", f"{facts['rows']} rows, but {spec.rows_of} has {rows}"
+    if "columns" in other and facts.get("columns") != other["columns"]:
+        return "columns", _different(facts.get("columns", []), other["columns"], str(spec.columns_of))
+    if spec.numeric and facts.get("n_text"):
+        return "text", f"{facts['n_text']} columns are not numeric: {', '.join(facts.get('text', [])[:5])}"
+    if spec.complete and facts.get("missing"):
+        return "nan", f"{facts.get('missing_rows')} of {facts.get('rows')} rows hold missing values"
+    if spec.complete and facts.get("infinite"):
+        return "nan", f"{facts['infinite']} values are infinite"
+    return "ok", ""
+
+
+def _wrong_kind(spec: ArtifactSpec, facts: Mapping[str, Any]) -> str:
+    found = f"a {facts.get('type', 'thing')}"
+    dimensions, columns = facts.get("dimensions"), facts.get("n_columns")
+    if spec.kind == "estimator":
+        return "" if facts.get("has_predict") else f"{found} that cannot predict"
+    if spec.kind == "vector":
+        flat = dimensions == 1 or (dimensions == 2 and columns == 1)
+        return (
+            ""
+            if flat
+            else f"{found} of {columns} columns, not one vector"
+            if columns
+            else f"{found}, not a vector"
+        )
+    if spec.kind in ("table", "csv"):
+        return "" if dimensions == 2 else f"{found}, not a table"
+    return ""
+
+
+def _different(found: list[str], wanted: list[str], name: str) -> str:
+    missing = [column for column in wanted if column not in found]
+    added = [column for column in found if column not in wanted]
+    if missing or added:
+        some = ", ".join((missing + added)[:5])
+        return f"{len(missing)} columns of {name} are missing, {len(added)} are new: {some}"
+    return f"the columns of {name} in another order"
+
+
+def pickle_globals(data: bytes, max_ops: int = 100_000) -> tuple[str, ...]:
+    """The modules' names that a pickle would import, sorted, without loading it: ``("builtins.eval", …)``.
+
+    Reads at most ``max_ops`` instructions of the first pickle in ``data``, and stops where it is malformed. A
+    name that is put together from computed strings appears as ``?``.
+    """
+    found: set[str] = set()
+    memo: dict[int, str] = {}
+    texts, top = ["?", "?"], "?"
+    try:
+        for opcode, argument, _ in islice(pickletools.genops(data), max_ops):
+            kind = opcode.name
+            if kind in ("GLOBAL", "INST"):
+                found.add(str(argument).replace(" ", "."))
+            elif kind == "STACK_GLOBAL":
+                found.add(".".join(texts))
+            elif kind == "MEMOIZE" or kind.endswith("PUT"):
+                memo[len(memo) if argument is None else int(argument)] = top
+                continue
+            top = "?"
+            if "UNICODE" in kind or kind.endswith("GET"):
+                top = str(argument) if "UNICODE" in kind else memo.get(int(argument or 0), "?")
+                texts = [texts[1], top]
+    except ValueError:
+        pass  # not a pickle from here on, such as the raw arrays that joblib appends
+    return tuple(sorted(found))

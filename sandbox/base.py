@@ -27,13 +27,15 @@ class Limits:
     processes: int = 64
     disk_mb: int = 64
     output_kb: int = 64
-    """Kilobytes of stdout and of stderr that are kept: the head and the tail. Sixty-four times as much kills."""
+    """Kilobytes of stdout and of stderr that are kept: the head and the tail. Sixty-four times as much kills.
+    """
     file_mb: int = 16
     """Largest file that ``read`` and ``write`` move, in megabytes."""
 
     @classmethod
     def read(cls, values: Mapping[str, float]) -> Limits:
-        """From settings, where every limit has its value. Raises ``SandboxError`` when one is missing or unknown."""
+        """From settings, where every limit has its value. Raises ``SandboxError`` when one is missing or
+        unknown."""
         names = [item.name for item in fields(cls)]
         if sorted(values) != sorted(names):
             raise SandboxError(
@@ -41,9 +43,8 @@ class Limits:
             )
         if wrong := [name for name, value in values.items() if value <= 0]:
             raise SandboxError(f"limits must be positive: {', '.join(wrong)}")
-        return cls(
-            **{name: float(values[name]) if name == "timeout" else int(values[name]) for name in names}
-        )  # type: ignore[arg-type]
+        whole = {name: int(values[name]) for name in names if name != "timeout"}
+        return cls(timeout=float(values["timeout"]), **whole)
 
 
 @dataclass(frozen=True)

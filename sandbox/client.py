@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any, Protocol, get_args
 
 from sandbox.base import FileInfo, Limits, Result, SandboxError, Status
-from sandbox.frames import Gone, pack, unpack
+from sandbox.frames import GoneError, pack, unpack
 
+_STATUSES: tuple[Status, ...] = get_args(Status)
 PATIENCE = 5.0
 """Seconds past a program's own deadline, and for a file, after which the guest is taken for lost."""
 
@@ -24,7 +25,8 @@ class Channel(Protocol):
 
 
 class GuestSandbox:
-    """One guest. ``end`` is called once, when it is closed or lost, and returns when everything of it is gone."""
+    """One guest. ``end`` is called once, when it is closed or lost, and returns when everything of it is
+    gone."""
 
     def __init__(self, channel: Channel, limits: Limits, end: Callable[[], None] = lambda: None) -> None:
         self._channel, self._limits, self._end = channel, limits, end
@@ -108,7 +110,7 @@ class GuestSandbox:
             return unpack(receive, room)
         except TimeoutError:
             raise self._lost(f"no answer within {seconds:g} seconds") from None
-        except (Gone, OSError) as error:
+        except (GoneError, OSError) as error:
             raise self._lost(str(error)) from None
 
     def _lost(self, reason: str) -> SandboxError:
@@ -123,7 +125,7 @@ def _number(value: object) -> float:
 
 
 def _status(value: object) -> Status:
-    if value not in get_args(Status):
-        raise ValueError(f"{value!r} is no status")
-    status: Status = value
-    return status
+    for status in _STATUSES:
+        if status == value:
+            return status
+    raise ValueError(f"{value!r} is no status")

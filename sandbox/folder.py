@@ -13,7 +13,7 @@ MAX_FILES, MAX_DEPTH, MAX_ENTRIES = 1000, 8, 4096
 
 
 class Folder:
-    """The work folder at ``path``. Names come from the host and must be relative; what they name is hostile."""
+    """The work folder at ``path``. Names come from the host; what they name is hostile."""
 
     def __init__(self, path: str, disk_mb: int, file_mb: int) -> None:
         self.path, self.disk, self.file = path, disk_mb << 20, file_mb << 20
@@ -79,7 +79,7 @@ class Folder:
             os.close(folder)
 
     def files(self) -> Iterator[tuple[str, int, str]]:
-        """Path, size and sha256 of regular files, sorted; at most ``MAX_FILES``, and no hidden or odd names."""
+        """Path, size and sha256 of regular files, sorted; at most ``MAX_FILES``, none hidden or unprintable."""
         found = []
         for root, dirs, names, fd in os.fwalk(self.path):
             inner = os.path.relpath(root, self.path)

@@ -11,7 +11,7 @@ _HEAD = struct.Struct(">II")
 MAX_HEADER = 1 << 20
 
 
-class Gone(Exception):
+class GoneError(Exception):
     """The other side is gone."""
 
 
@@ -25,17 +25,17 @@ def unpack(receive: Callable[[int], bytes], max_body: int) -> tuple[dict[str, An
     """Reads one frame from the other side, which is not trusted.
 
     Raises:
-        Gone: the stream ended, or what came is no frame within bounds.
+        GoneError: the stream ended, or what came is no frame within bounds.
     """
     head, body = _HEAD.unpack(_exactly(receive, _HEAD.size))
     if head > MAX_HEADER or body > max_body:
-        raise Gone(f"a frame of {head} + {body} bytes is too large")
+        raise GoneError(f"a frame of {head} + {body} bytes is too large")
     try:
         header = json.loads(_exactly(receive, head))
     except (ValueError, RecursionError):
-        raise Gone("a frame's header is not JSON") from None
+        raise GoneError("a frame's header is not JSON") from None
     if not isinstance(header, dict):
-        raise Gone("a frame's header is not an object")
+        raise GoneError("a frame's header is not an object")
     return header, _exactly(receive, body)
 
 
@@ -44,7 +44,7 @@ def _exactly(receive: Callable[[int], bytes], size: int) -> bytes:
     while left:
         part = receive(min(left, 1 << 20))
         if not part:
-            raise Gone("the stream ended")
+            raise GoneError("the stream ended")
         parts.append(part)
         left -= len(part)
     return b"".join(parts)

@@ -1,15 +1,15 @@
-"""The program inside a sandbox, whatever launched it. Standard library only, as are the modules it imports: their
-sources are also sent over a pipe.
+"""The program inside a sandbox, whatever launched it. Standard library only, as are the modules it imports:
+their sources are also sent over a pipe.
 
 It speaks frames with the host, and forks one child per execution out of an interpreter that has its libraries
-loaded already, so that a snippet costs a fork and not an import. After every execution all other processes of the
-sandbox are killed, which needs this one to be process 1 of a pid namespace, or the subreaper of its descendants.
+loaded already, so that a snippet costs a fork and not an import. After every execution all other processes of
+the sandbox are killed, which needs this one to be process 1 of a pid namespace, or the subreaper of its
+descendants.
 
-What it holds up against code that runs as its own user: it ignores the signals that end Python, is not dumpable
-(its memory, environment and descriptors cannot be read, nor can it be traced), and is the last that the kernel's
-memory killer takes. What it does not: memory is forked, so a child can read what the host sent earlier. Hence one
-sandbox for one episode, and never an answer in it.
-"""
+What it holds up against code that runs as its own user: it ignores the signals that end Python, is not
+dumpable (its memory, environment and descriptors cannot be read, nor can it be traced), and is the last that
+the kernel's memory killer takes. What it does not: memory is forked, so a child can read what the host sent
+earlier. Hence one sandbox for one episode, and never an answer in it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from sandbox.folder import Folder
-from sandbox.frames import Gone, pack, unpack
+from sandbox.frames import GoneError, pack, unpack
 from sandbox.processes import descendants, end_descendants, proportional, resident, tasks_of
 from sandbox.program import run_program
 from sandbox.seccomp import filter_system_calls, libc
@@ -46,7 +46,8 @@ class Settings(NamedTuple):
     output_kb: int
     file_mb: int
     nproc: str
-    """Who else counts towards RLIMIT_NPROC: ``own``: nobody; ``shared``: the user's other processes; ``off``: not set."""
+    """Who else counts towards RLIMIT_NPROC: ``own``: nobody; ``shared``: the user's other processes; ``off``:
+    not set."""
     watch: Sequence[str]
     """What no kernel limit bounds in sum, so that the guest has to look: ``memory``, ``disk``."""
 
@@ -104,7 +105,7 @@ class Guest:
             while True:
                 self._wait_for_request()
                 self._answer(*unpack(lambda size: os.read(self.source, size), self.settings.file_mb << 20))
-        except (Gone, BrokenPipeError, ConnectionError):
+        except (GoneError, BrokenPipeError, ConnectionError):
             pass
         finally:
             end_descendants()
@@ -114,7 +115,7 @@ class Guest:
         ready.register(self.source, select.POLLIN)
         ready.register(self.lifeline, 0)
         if any(fd == self.lifeline for fd, _ in ready.poll()):
-            raise Gone("the launcher is gone")
+            raise GoneError("the launcher is gone")
 
     def _send(self, header: dict[str, Any], body: bytes = b"") -> None:
         data = memoryview(pack(header, body))
@@ -188,7 +189,7 @@ class Guest:
                 if fd == pidfd:
                     return ""
                 if fd not in streams:
-                    raise Gone("the host is gone")
+                    raise GoneError("the host is gone")
                 data = os.read(fd, 1 << 16)
                 streams[fd].add(data)
                 if not data:

@@ -2,11 +2,11 @@
 
 Two ways, each with Landlock and the system call filter on top:
 
-- ``namespaces``: the launcher moves into a root of its own that holds what Python reads, and nothing else; each
-  guest gets its own mounts, processes, network, IPC and host name, and an unused uid when we are root. Needs root,
-  or a kernel that lets users make user namespaces.
-- ``landlock``: no privilege at all. The rules name what Python reads; everything else of the machine is denied.
-"""
+- ``namespaces``: the launcher moves into a root of its own that holds what Python reads, and nothing else;
+  each guest gets its own mounts, processes, network, IPC and host name, and an unused uid when we are root.
+  Needs root, or a kernel that lets users make user namespaces.
+- ``landlock``: no privilege at all. The rules name what Python reads; everything else of the machine is
+  denied."""
 
 from __future__ import annotations
 
@@ -73,11 +73,13 @@ def _without(path: str, excluded: list[str]) -> Iterator[str]:
         yield path
 
 
-# ---- namespaces -----------------------------------------------------------------------------------------------
+# ---- namespaces
+# -----------------------------------------------------------------------------------------------
 
 
 def enter_root() -> None:
-    """Moves this process into a fresh read-only root that shows ``visible`` and hides ``hidden``. Raises ``OSError``."""
+    """Moves this process into a fresh read-only root that shows ``visible`` and hides ``hidden``. Raises
+    ``OSError``."""
     _unshare(_NEWNS)
     _mount("none", "/", "", _SLAVE | _REC)
     new = "/sys"  # any folder that is always there and that Python reads nothing from
@@ -192,7 +194,8 @@ def _call(what: str, result: int) -> None:
         raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
 
 
-# ---- rights ---------------------------------------------------------------------------------------------------
+# ---- rights
+# ---------------------------------------------------------------------------------------------------
 
 
 def unused_user(number: int) -> int:
@@ -208,7 +211,8 @@ def unused_user(number: int) -> int:
 
 
 def drop_rights(user: int, files_as: int) -> None:
-    """Becomes ``user``, without a single capability, for good; files are opened as ``files_as``. Raises ``OSError``."""
+    """Becomes ``user``, without a single capability, for good; files are opened as ``files_as``. Raises
+    ``OSError``."""
     if os.geteuid() == 0:
         _call("securebits", libc.prctl(_PR_SET_SECUREBITS, 1 << 2, 0, 0, 0))  # keep what the last lines need
         os.setgroups([])
@@ -231,7 +235,8 @@ def readable_by_all() -> bool:
     return True
 
 
-# ---- Landlock -------------------------------------------------------------------------------------------------
+# ---- Landlock
+# -------------------------------------------------------------------------------------------------
 
 
 def rules_in_root() -> int:

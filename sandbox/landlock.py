@@ -1,7 +1,7 @@
 """Landlock: a process gives up, for itself and all it starts, the files and sockets it does not need.
 
-Needs Linux 5.13; network rules 6.7, and from 6.12 it also keeps signals and abstract sockets inside. No privilege.
-"""
+Needs Linux 5.13; network rules 6.7, and from 6.12 it also keeps signals and abstract sockets inside. No
+privilege."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
 """Sandboxes without a daemon: forks of a process that has its libraries loaded, isolated by the kernel alone.
 
-``mode: namespaces`` holds everything in ``GUARANTEES``: no network, files or processes of the machine; memory and
-processes are bounded per process by rlimits and in sum by the user's own count and a look every 0.1 s, so a burst
-may pass the bound for that long. Not covered: kernel memory (descriptors, page tables), CPU time within the
-timeout, and flaws of the kernel that is shared.
+``mode: namespaces`` holds everything in ``GUARANTEES``: no network, files or processes of the machine; memory
+and processes are bounded per process by rlimits and in sum by the user's own count and a look every 0.1 s, so
+a burst may pass the bound for that long. Not covered: kernel memory (descriptors, page tables), CPU time
+within the timeout, and flaws of the kernel that is shared.
 
-``mode: landlock`` lacks ``pidns`` (other processes' existence, not their content, could be inferred) and ``disk``
-(the same look every 0.1 s is all there is). Where we are not root and processes are counted per user, the user's
-own processes count too.
+``mode: landlock`` lacks ``pidns`` (other processes' existence, not their content, could be inferred) and
+``disk`` (the same look every 0.1 s is all there is). Where we are not root and processes are counted per
+user, the user's own processes count too.
 
 ``mode: none`` is no isolation at all, only limits against accidents. It has to be asked for.
 """

@@ -1,8 +1,10 @@
-"""The launcher of local sandboxes: imports the libraries once, and forks a guest out of itself for every sandbox.
+"""The launcher of local sandboxes: imports the libraries once, and forks a guest out of itself for every
+sandbox.
 
-It never sees what an agent wrote, so nothing passes from one sandbox to the next. A message on its control socket
-is one frame's header with one descriptor, the guest's end of the sandbox's own connection. It ends, and with it
-every guest, when that socket closes; guests also watch a lifeline, so that none is left if it dies first.
+It never sees what an agent wrote, so nothing passes from one sandbox to the next. A message on its control
+socket is one frame's header with one descriptor, the guest's end of the sandbox's own connection. It ends,
+and with it every guest, when that socket closes; guests also watch a lifeline, so that none is left if it
+dies first.
 
 Started as ``python -P -m sandbox.nursery <control descriptor> <mode> <preload as JSON>``.
 """

@@ -62,7 +62,7 @@ def resident(pid: int) -> int:
 
 
 def proportional(pid: int, otherwise: int) -> int:
-    """Bytes in memory, those it shares with others in part; costly. ``otherwise`` where they cannot be read."""
+    """Bytes in memory, shared ones in part; costly. ``otherwise`` where that cannot be read."""
     try:
         with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith(b"Pss:"))

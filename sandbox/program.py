@@ -42,9 +42,9 @@ def run_program(code: str, seed: int) -> int:
             sys.excepthook(type(error), error, inner)
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
-    for text in (sys.stdout, sys.stderr):
+    for output in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
-            text.flush()
+            output.flush()
     return status
 
 

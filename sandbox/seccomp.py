@@ -1,4 +1,5 @@
-"""The system calls that code in a sandbox has no use for, and the filter that denies them. Standard library only."""
+"""The system calls that code in a sandbox has no use for, and the filter that denies them. Standard library
+only."""
 
 from __future__ import annotations
 
@@ -11,20 +12,21 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 _X86_64, _AARCH64 = 0xC000003E, 0xC00000B7
 _NEW = {  # one number on every architecture
-    "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427, "open_tree": 428, "move_mount": 429,
-    "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433, "pidfd_getfd": 438, "mount_setattr": 442,
-    "memfd_secret": 447,
+    "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427, "open_tree": 428, "fsopen": 430,
+    "move_mount": 429, "fsconfig": 431, "fsmount": 432, "fspick": 433, "pidfd_getfd": 438,
+    "mount_setattr": 442, "memfd_secret": 447,
 }  # fmt: skip
 _TABLES: dict[str, dict[str, int]] = {
-    # No sockets; no memory that outlives or is counted outside a process (SysV, message queues, memfd); no new
-    # namespaces or mounts; no looking into other processes; no kernel interfaces with a history of escapes.
+    # No sockets; no memory that outlives a process or is not counted as its own (SysV, message queues, memfd);
+    # no new namespaces or mounts; no look into other processes; no interfaces with a history of escapes.
     "x86_64": {
-        "socket": 41, "shmget": 29, "shmat": 30, "semget": 64, "msgget": 68, "mq_open": 240, "memfd_create": 319,
-        "unshare": 272, "setns": 308, "mount": 165, "umount2": 166, "pivot_root": 155, "chroot": 161,
-        "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311, "kcmp": 312, "personality": 135,
-        "bpf": 321, "perf_event_open": 298, "userfaultfd": 323, "add_key": 248, "request_key": 249, "keyctl": 250,
-        "init_module": 175, "finit_module": 313, "kexec_load": 246, "kexec_file_load": 320, "fanotify_init": 300,
-        "name_to_handle_at": 303, "open_by_handle_at": 304, "syslog": 103, "quotactl": 179, **_NEW,
+        "socket": 41, "shmget": 29, "shmat": 30, "semget": 64, "msgget": 68, "mq_open": 240,
+        "memfd_create": 319, "unshare": 272, "setns": 308, "mount": 165, "umount2": 166, "pivot_root": 155,
+        "chroot": 161, "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311, "kcmp": 312,
+        "personality": 135, "bpf": 321, "perf_event_open": 298, "userfaultfd": 323, "add_key": 248,
+        "request_key": 249, "keyctl": 250, "init_module": 175, "finit_module": 313, "kexec_load": 246,
+        "kexec_file_load": 320, "fanotify_init": 300, "name_to_handle_at": 303, "open_by_handle_at": 304,
+        "syslog": 103, "quotactl": 179, **_NEW,
     },
     "aarch64": {
         "socket": 198, "shmget": 194, "shmat": 196, "semget": 190, "msgget": 186, "mq_open": 180,
