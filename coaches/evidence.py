@@ -54,10 +54,14 @@ def bad_inputs(history: Sequence[Turn]) -> tuple[list[str], list[str]]:
     return came, [name for name in bad if name not in came]
 
 
-def producer(history: Sequence[Turn], artifact: str) -> str | None:
-    """The latest agent before the last turn's own whose duty the artifact was."""
-    for turn in reversed(history):
-        if turn.agent != history[-1].agent and any(spec.name == artifact for spec in turn.role.produces):
+def culprit(history: Sequence[Turn], artifacts: Sequence[str]) -> str | None:
+    """The first agent to have played whose duty one of the artifacts was; None where nobody's was.
+
+    The first, because what came later may be broken only because this was. The last turn's agent is left out.
+    """
+    for turn in history:
+        duties = {spec.name for spec in turn.role.produces}
+        if turn.agent != history[-1].agent and duties & set(artifacts):
             return turn.agent
     return None
 

@@ -31,7 +31,7 @@ class Rules:
 
     Scores are dense: while products are missing, each that a turn brings closer to order counts, so that a
     learner has a slope to climb from the first day. Quality against hidden labels is not seen, so the scale
-    means the same for classification and regression. Blame goes to the agent that handed over a broken
+    means the same for classification and regression. Blame goes to the first agent that handed over a broken
     artifact, where the receiver found it broken and has not touched it; else to the agent itself.
     """
 
@@ -184,7 +184,7 @@ class Rules:
 
     @staticmethod
     def _blame(history: Sequence[Turn], came: list[str], spoiled: list[str]) -> str:
-        upstream = None if spoiled or not came else evidence.producer(history, came[0])
+        upstream = None if spoiled else evidence.culprit(history, came)
         return upstream or history[-1].agent
 
 

@@ -20,6 +20,8 @@ from envs.pipeline import PipelineEnv
 from envs.types import Outcome, Role, Turn
 from tests.fakes import FakeBackend, FakeScenario, program
 
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pettingzoo")
+
 AGENTS = ["first", "second", "third"]
 TURNS_EACH = 2
 

@@ -125,6 +125,11 @@ def test_blame_goes_to_the_agent_whose_duty_the_broken_artifact_was_not_to_the_o
     assert judge(story.act(ANALYST, result=ran("error"))).blame == "modeler"
 
 
+def test_of_several_broken_artifacts_the_one_that_broke_first_decides_the_blame() -> None:
+    story = Story().act(ENGINEER, codes=ok(TABLES[:2])).act(MODELER, result=ran("error"))
+    assert judge(story.act(ANALYST, result=ran("error"))).blame == "engineer"
+
+
 def test_an_agent_that_spoils_what_it_was_given_is_blamed_itself() -> None:
     verdict = judge(handed_over().act(MODELER, codes={"X_test.pkl": "nan", "model.pkl": "ok"}))
     assert verdict.blame == "modeler"
