@@ -13,9 +13,8 @@ from functools import cache
 from pathlib import Path
 
 from conf import ConfigError
-from envs.dsbench.grading import grade, submission_key
+from envs.dsbench.grading import grade, inspect, prepare
 from envs.dsbench.loaders import load_tables
-from envs.dsbench.submission import validate
 from envs.dsbench.tasks import make_task
 from envs.types import Outcome, Role, Split, Task, Turn
 from sandbox.artifacts import ArtifactCheck, ArtifactSpec, check_artifacts
@@ -101,18 +100,18 @@ class DSBench:
         if split not in self._tasks:
             tables = [table for table in self._tables if table.spec.split == split]
             for table in tables:
-                submission_key(table)  # now, not in the middle of a training
+                prepare(table)  # now, not in the middle of a training
             self._tasks[split] = tuple(make_task(table) for table in tables)
         return self._tasks[split]
 
     def check(
         self, task: Task, role: Role, files: Mapping[str, FileInfo], sandbox: Sandbox
     ) -> tuple[ArtifactCheck, ...]:
-        """State of the role's artifacts: the pickles by a probe in the sandbox, the submission by the
-        host."""
+        """State of the role's artifacts: the pickles by a probe in the sandbox, the submission here."""
         specs = [_fitting(spec, task) for spec in (*role.requires, *role.produces)]
         probed = [spec for spec in specs if spec.name != SUBMISSION]
-        checks = {check.name: check for check in check_artifacts(probed, files, sandbox)} if probed else {}
+        found = check_artifacts(probed, files, sandbox)
+        checks = {spec.name: _recounted(check, spec, task) for spec, check in zip(probed, found, strict=True)}
         if len(probed) < len(specs):
             checks[SUBMISSION] = self._check_submission(task, files, sandbox)
         return tuple(checks[spec.name] for spec in specs)
@@ -120,7 +119,7 @@ class DSBench:
     def _check_submission(self, task: Task, files: Mapping[str, FileInfo], sandbox: Sandbox) -> ArtifactCheck:
         if SUBMISSION not in files:
             return ArtifactCheck(SUBMISSION, "missing", "there is no submission.csv")
-        found = validate(_read(sandbox), submission_key(task.answer))
+        found = inspect(task.answer, _read(sandbox))
         return ArtifactCheck(SUBMISSION, found.code, found.detail)
 
     def grade(self, task: Task, turns: Sequence[Turn], sandbox: Sandbox | None) -> Outcome:
@@ -132,6 +131,15 @@ def _fitting(spec: ArtifactSpec, task: Task) -> ArtifactSpec:
     """Several targets make a table, not a vector."""
     several = spec.kind == "vector" and len(task.facts["target_columns"]) > 1
     return replace(spec, kind="table") if several else spec
+
+
+def _recounted(check: ArtifactCheck, spec: ArtifactSpec, task: Task) -> ArtifactCheck:
+    """``check``, against the rows of the file as it was given: an agent may have written over it."""
+    given = {"train.csv": task.facts["n_train"], "test.csv": task.facts["n_test"]}.get(spec.rows_of or "")
+    rows = check.facts.get("rows")
+    if check.code != "ok" or given is None or rows == given:
+        return check
+    return replace(check, code="rows", detail=f"{rows} rows, but {spec.rows_of} came with {given}")
 
 
 def _read(sandbox: Sandbox) -> bytes | None:

@@ -20,32 +20,42 @@ from envs.types import Outcome
 _TRUE_FALSE = {"True": "1", "False": "0", "true": "1", "false": "0"}
 
 
-def submission_key(table: Table) -> Key:
-    """What a submission to ``table`` is held against."""
-    return _answer(table)[0]
+def prepare(table: Table) -> None:
+    """Reads the answer of ``table``. Raises ``ConfigError`` where no submission could be held against it."""
+    _answer(table)
+
+
+def inspect(table: Table, data: bytes | None) -> Submission:
+    """What is wrong with a submission, and nothing on how it scores: ``submission.validate``, and ``copied``.
+
+    The sample submission's values handed back are no prediction.
+    """
+    key, _ = _answer(table)
+    found = validate(data, key)
+    sample = validate(table.sample.read_bytes(), key)
+    if found.values is None or sample.values is None or not np.array_equal(found.values, sample.values):
+        return found
+    return Submission("copied", "the values are those of sample_submission.csv")
 
 
 def grade(table: Table, data: bytes | None, fallback: Mapping[str, float]) -> Outcome:
     """The outcome of a submission, ``data`` being its bytes (None: there was none).
 
     Success is a submission that can be scored, however badly it scores: the paper's criterion. With one
-    exception: the values of the sample submission handed back are no prediction, so that such a run fails
-    with the code ``copied``. A metric that is not finite (the correlation of a constant, an overflow) fails
-    as ``nan``.
+    exception: the sample submission handed back fails as ``copied``. A metric that is not finite (the
+    correlation of a constant, an overflow) fails as ``nan``.
 
     Metrics: the task's own under its name, where it could be computed; ``quality``, ``fair`` and ``rpg`` (see
     ``envs.dsbench.metrics``), the last where the baseline is known; ``copied_sample`` 0 or 1.
     """
     spec = table.spec
     key, truth = _answer(table)
-    found = validate(data, key)
+    found = inspect(table, data)
     if found.values is None:
-        return _failure(spec, found.code, {"copied_sample": 0.0}, fallback)
+        return _failure(spec, found.code, fallback)
     raw = metrics.evaluate(spec.metric, truth, found.values, key.labels)
     if not math.isfinite(raw):
-        return _failure(spec, "nan", {"copied_sample": 0.0}, fallback)
-    if _is_sample(found, table, key):
-        return _failure(spec, "copied", {spec.metric: raw, "copied_sample": 1.0}, fallback)
+        return _failure(spec, "nan", fallback)
     score = metrics.quality(spec.metric, truth, found.values, raw)
     scores = {spec.metric: raw, "quality": score, "copied_sample": 0.0, "fair": score}
     if spec.baseline is not None and spec.best is not None and spec.baseline != spec.best:
@@ -53,21 +63,12 @@ def grade(table: Table, data: bytes | None, fallback: Mapping[str, float]) -> Ou
     return Outcome(True, score, scores, "ok")
 
 
-def _failure(
-    spec: TableSpec, code: str, known: Mapping[str, float], fallback: Mapping[str, float]
-) -> Outcome:
+def _failure(spec: TableSpec, code: str, fallback: Mapping[str, float]) -> Outcome:
     fair = metrics.fair(False, 0.0, spec.metric, fallback)
-    scores = {**known, "quality": 0.0, "fair": fair}
+    scores = {"quality": 0.0, "copied_sample": float(code == "copied"), "fair": fair}
     if spec.baseline is not None and spec.best is not None:
         scores["rpg"] = 0.0  # as DSBench scores a missing result
     return Outcome(False, 0.0, scores, code)
-
-
-def _is_sample(found: Submission, table: Table, key: Key) -> bool:
-    sample = validate(table.sample.read_bytes(), key)
-    return (
-        sample.values is not None and found.values is not None and bool((sample.values == found.values).all())
-    )
 
 
 @lru_cache(maxsize=256)

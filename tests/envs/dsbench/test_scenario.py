@@ -65,6 +65,8 @@ def test_the_submission_is_checked_for_form_and_never_for_its_score(tmp_path: Pa
     worst = state()
     sandbox.write("submission.csv", task.answer.answer.read_bytes())
     assert worst == state() == ("ok", "103 rows")
+    sandbox.write("submission.csv", (tmp_path / "sample_submission.csv").read_bytes())
+    assert state()[0] == "copied"
     sandbox.write("submission.csv", rows.replace("male", "female").encode())
     assert state()[0] == "columns"
 
@@ -191,6 +193,15 @@ def test_features_that_a_model_cannot_take_are_named(tmp_path: Path) -> None:
         assert sandbox.run(engineer.replace(old, new)).status == "ok"
         wrong = {name: code for name, code in states(built, task, sandbox, 0).items() if code != "ok"}
         assert wrong == expected
+
+
+def test_rows_are_counted_against_the_file_as_it_was_given(tmp_path: Path) -> None:
+    built = scenario()
+    task = find(built, "titanic_survival")
+    sandbox = FolderSandbox(tmp_path, task)
+    shorten = 'import pandas as pd\npd.read_csv("test.csv").dropna().to_csv("test.csv", index=False)\n'
+    assert sandbox.run(shorten + programs(task)[0]).status == "ok"
+    assert states(built, task, sandbox, 0) == {"X_train.pkl": "ok", "y_train.pkl": "ok", "X_test.pkl": "rows"}
 
 
 def test_a_team_plays_a_table_from_prompt_to_outcome_in_an_isolated_sandbox() -> None:
