@@ -50,7 +50,8 @@ class CoachReward(BaseWrapper[str, Any, Any]):  # type: ignore[misc]
         self.coach = coach
         self.hindsight = not hasattr(coach, "judge")
         self.deferred = deferred or self.hindsight
-        self._pool = ThreadPoolExecutor(threads, "coach") if self.deferred else None
+        self._threads = threads
+        self._pool: ThreadPoolExecutor | None = None
         self._pending: dict[int, Future[Judged]] = {}
         self._verdicts: list[Verdict | None] = []
 
@@ -81,9 +82,8 @@ class CoachReward(BaseWrapper[str, Any, Any]):  # type: ignore[misc]
             self._accumulate_rewards()
 
     def close(self) -> None:
+        """Drops verdicts under way without waiting for them; ``reset`` starts anew."""
         self._drop_pending()
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
         super().close()
 
     def _follow_infos(self) -> None:
@@ -97,17 +97,22 @@ class CoachReward(BaseWrapper[str, Any, Any]):  # type: ignore[misc]
     def _judge_or_defer(self, agent: str) -> None:
         turns = self._turns()
         self._verdicts.append(None)
-        if self._pool is None:
+        if not self.deferred:
             self._pay(agent, len(turns) - 1, judge(cast(Coach, self.coach), turns))
             self.infos[agent]["verdict"] = self._verdicts[-1]
             return
         if not self.hindsight:
-            self._pending[len(turns) - 1] = self._pool.submit(judge, cast(Coach, self.coach), turns)
+            self._defer(turns)
         ended = {name for name in self.agents if self.terminations[name] or self.truncations[name]}
         if self.hindsight and ended.issuperset(self.agents):
             self._pay_all(turns, judge_episode(cast(HindsightCoach, self.coach), turns, self._outcome()))
         for index in [i for i in self._pending if turns[i].agent in ended]:
             self._pay(turns[index].agent, index, self._pending.pop(index).result())
+
+    def _defer(self, turns: tuple[Turn, ...]) -> None:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads, "coach")
+        self._pending[len(turns) - 1] = self._pool.submit(judge, cast(Coach, self.coach), turns)
 
     def _pay_all(self, turns: Sequence[Turn], judged: Sequence[Judged]) -> None:
         for index, (turn, one) in enumerate(zip(turns, judged, strict=True)):
@@ -122,9 +127,9 @@ class CoachReward(BaseWrapper[str, Any, Any]):  # type: ignore[misc]
             self.rewards[agent] += verdict.score
 
     def _drop_pending(self) -> None:
-        for future in self._pending.values():
-            future.cancel()
-        self._pending = {}
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool, self._pending = None, {}
 
     def _turns(self) -> tuple[Turn, ...]:
         return tuple(cast(Any, self.unwrapped).turns)

@@ -252,6 +252,17 @@ def test_a_new_episode_starts_with_nothing_of_the_old_one(deferred: bool) -> Non
     assert play(env, [1] * 6) == play(CoachReward(Relay(), Numbers(), deferred=deferred), [1] * 6)
 
 
+@pytest.mark.parametrize("deferred", [False, True])
+def test_closing_does_not_wait_for_a_slow_coach_and_the_wrapper_can_be_reset(deferred: bool) -> None:
+    gate = threading.Event()
+    env = CoachReward(Relay(), Numbers(wait=lambda: gate.wait(30) if deferred else None), deferred=deferred)
+    env.reset()
+    env.step(1)
+    env.close()
+    gate.set()
+    assert sum(map(sum, play(env, [1] * 6).values())) == 6
+
+
 def pipeline(*, deferred: bool) -> CoachReward:
     rules: Rules = conf.build("coaches", conf.load("coach", "rules"))
     return CoachReward(PipelineEnv(FakeScenario(), FakeBackend()), rules, deferred=deferred)
