@@ -69,11 +69,12 @@ class Updater:
             "rows_out": float(len(transitions) - len(used)),
             "tokens": float(sum(len(a) for _, a in used)),
         }
-        parts = [part for _ in range(self.config.epochs) for part in self._minibatches(len(used))]
         sums: Counter[str] = Counter()
-        for part in parts:
-            sums.update(self._step([used[i][0] for i in part], [used[i][1] for i in part], algorithm))
-        return counts | {name: value / len(parts) for name, value in sums.items()}
+        before = self.done
+        for _ in range(self.config.epochs):
+            for part in self._minibatches(len(used)):
+                sums.update(self._step([used[i][0] for i in part], [used[i][1] for i in part], algorithm))
+        return counts | {name: value / (self.done - before) for name, value in sums.items()}
 
     def state(self) -> Mapping[str, Any]:
         """Optimiser state and the count of steps done; live tensors."""

@@ -122,8 +122,8 @@ def finish(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: M
     """Moves a model to its device and dtype and checks that generator and updater can deal with it.
 
     Raises:
-        ConfigError: no chat template, too short a context, or an architecture that packed updates would get
-            wrong (an output head that is more than a matrix, sliding-window attention).
+        ConfigError: no chat template, too short a context or attention window, or an output head that is
+            more than a matrix, which updates would get wrong.
     """
     import torch
 
@@ -144,8 +144,11 @@ def finish(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: M
         or any(getattr(model.config, key, None) not in (None, 1, 1.0) for key in special)
     ):
         raise ConfigError(f"model {name}: only a plain linear output head without bias can be trained")
-    if "sliding_attention" in (getattr(model.config, "layer_types", None) or ()):
-        raise ConfigError(f"model {name}: sliding-window attention cannot be trained packed")
+    window = getattr(model.config, "sliding_window", None)
+    if window is not None and window < wanted:
+        raise ConfigError(
+            f"model {name}: max_prompt_tokens + max_new_tokens is {wanted}, above its attention window {window}"
+        )
     for module in model.modules():  # the policy that learns must be the one that acted: no dropout
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0

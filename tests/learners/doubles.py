@@ -7,7 +7,14 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 from coaches.base import Verdict
 from envs.types import Message, Role, Turn
@@ -56,7 +63,9 @@ def tokenizer() -> PreTrainedTokenizerFast:
     vocabulary = {token: i for i, token in enumerate(["<s>", "<e>", "<u>", *LETTERS])}
     core = Tokenizer(models.WordLevel(vocabulary, unk_token="<u>"))
     core.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-    found = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<e>", bos_token="<s>", unk_token="<u>")
+    found = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=core, eos_token="<e>", bos_token="<s>", unk_token="<u>"
+    )
     found.chat_template = TEMPLATE
     return found
 
@@ -65,7 +74,7 @@ def loaded_model(seed: int = 0, kind: str = "llama", **changes: Any) -> LoadedMo
     """A random two-layer model of hidden size 32, peaked enough that completions end and logprobs vary."""
     torch.manual_seed(seed)
     tokens = tokenizer()
-    sizes = {
+    sizes: dict[str, Any] = {
         "vocab_size": len(tokens),
         "hidden_size": 32,
         "intermediate_size": 64,
@@ -78,9 +87,12 @@ def loaded_model(seed: int = 0, kind: str = "llama", **changes: Any) -> LoadedMo
         "bos_token_id": tokens.bos_token_id,
         "eos_token_id": tokens.eos_token_id,
     }
+    model: PreTrainedModel
     if kind == "llama":
-        return finish(LlamaForCausalLM(LlamaConfig(**sizes)), tokens, model_config(**changes))
-    return finish(Qwen3ForCausalLM(Qwen3Config(**sizes, head_dim=8)), tokens, model_config(**changes))
+        model = LlamaForCausalLM(LlamaConfig(**sizes))  # type: ignore[no-untyped-call]
+    else:
+        model = Qwen3ForCausalLM(Qwen3Config(**sizes, head_dim=8))  # type: ignore[no-untyped-call]
+    return finish(model, tokens, model_config(**changes))
 
 
 def messages(text: str) -> tuple[Message, ...]:

@@ -20,10 +20,12 @@ from tests.learners.doubles import completion, transition
 TOLERANCE = 1e-6
 
 
+SHIPPED = build("learners", load("algorithm", "reinforcepp"))
+
+
 def algorithm(**changes: Any) -> ReinforcePP:
-    found = build("learners", load("algorithm", "reinforcepp", **changes))
-    assert isinstance(found, ReinforcePP)
-    return found
+    """As shipped, but for ``changes``."""
+    return ReinforcePP(replace(SHIPPED.config, **changes))
 
 
 def episodes(seed: int = 0, unknown: bool = True) -> list[Transition]:
@@ -128,19 +130,20 @@ def slow_advantages(c: ReinforcePP.Config, rows: list[Transition]) -> list[list[
         tokens.append(row)
     if c.adv_norm == "none":
         return tokens
+    known = [(k, t.turn.agent, row) for k, (t, row) in enumerate(zip(rows, tokens, strict=True)) if row]
     whitened: list[list[float] | None] = [None] * len(tokens)
-    for agent in sorted({t.turn.agent for t in rows}):
+    for agent in sorted({agent for _, agent, _ in known}):
         pool = []
-        for t, row in zip(rows, tokens, strict=True):
-            if row is not None and (c.adv_norm == "all" or t.turn.agent == agent):
-                for x in row:
-                    pool.append((1.0 if c.norm_weighting == "token" else 1.0 / len(row), x))
+        for _, other, values in known:
+            if c.adv_norm == "all" or other == agent:
+                for x in values:
+                    pool.append((1.0 if c.norm_weighting == "token" else 1.0 / len(values), x))
         mass = sum(w for w, _ in pool)
         mean = sum(w * x for w, x in pool) / mass
         std = math.sqrt(sum(w * (x - mean) ** 2 for w, x in pool) / mass)
-        for k, (t, row) in enumerate(zip(rows, tokens, strict=True)):
-            if row is not None and t.turn.agent == agent:
-                whitened[k] = [(x - mean) / (std + 1e-8) for x in row]
+        for k, other, values in known:
+            if other == agent:
+                whitened[k] = [(x - mean) / (std + 1e-8) for x in values]
     return whitened
 
 

