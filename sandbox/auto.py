@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import conf
 from sandbox.base import Backend, Sandbox, SandboxError, SandboxSpec
 
-_ORDER = ("local",)
+_ORDER = ("docker", "local")
 
 
 class Auto:

@@ -1,0 +1,228 @@
+"""What every backend must do and withstand. Ships with the package, so that a new backend can be held to it.
+
+``for name in CHECKS: verify(name, backend)``. A backend lists in ``known_gaps`` the names of checks that it fails;
+one that it passes after all is as much an error as one that it fails unannounced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from sandbox.base import Backend, FileInfo, Limits, Sandbox, SandboxError, SandboxSpec
+from sandbox.hostile import ATTACKS
+
+SMALL = Limits(timeout=4.0, memory_mb=128, processes=24, disk_mb=8, output_kb=8, file_mb=4)
+"""The limits under which the checks run."""
+Check = Callable[[Backend], None]
+
+
+def verify(name: str, backend: Backend) -> None:
+    """Runs one check. Raises ``AssertionError`` where it fails, or passes although it is a known gap."""
+    known = name in getattr(backend, "known_gaps", frozenset())
+    try:
+        CHECKS[name](backend)
+    except AssertionError:
+        if not known:
+            raise
+    else:
+        assert not known, f"{backend.name} holds against {name!r}: it is no gap any more"
+
+
+@contextlib.contextmanager
+def _box(backend: Backend) -> Iterator[Sandbox]:
+    box = backend.open(SandboxSpec(limits=SMALL))
+    try:
+        yield box
+    finally:
+        box.close()
+
+
+# ---- behaviour ------------------------------------------------------------------------------------------------
+
+
+def _programs_end_as_python_programs_do(backend: Backend) -> None:
+    with _box(backend) as box:
+        fine = box.run("import sys\nprint('out'); print('err', file=sys.stderr)")
+        assert (fine.status, fine.exit_code, fine.stdout, fine.stderr) == ("ok", 0, "out\n", "err\n")
+        assert fine.wall_s > 0 and fine.cpu_s > 0 and not fine.truncated
+        assert box.run("print(__name__)").stdout == "__main__\n"
+        assert box.run("import sys; sys.exit(3)").exit_code == 3
+        assert box.run("import sys; sys.exit('reason')").stderr == "reason\n"
+        assert box.run("input()").stderr.endswith("EOFError: EOF when reading a line\n")
+        failed = box.run("def f():\n    return 1 / 0\nf()")
+        assert (failed.status, failed.exit_code) == ("error", 1)
+        assert failed.stderr.splitlines()[0] == "Traceback (most recent call last):"
+        assert 'File "<action>", line 2, in f' in failed.stderr and "return 1 / 0" in failed.stderr
+        assert failed.stderr.endswith("ZeroDivisionError: division by zero\n")
+        assert "SyntaxError" in box.run("if").stderr
+        assert box.run("import atexit; atexit.register(print, 'end')").stdout == "end\n"
+        assert box.run("import threading as t, time\nt.Thread(target=lambda: (time.sleep(.1), print('x'))).start()").stdout == "x\n"
+
+
+def _each_program_is_fresh_and_seeded(backend: Backend) -> None:
+    with _box(backend) as box, _box(backend) as other:
+        box.run("import builtins, json\nbuiltins.len = None; json.dumps = None; x = 1")
+        assert box.run("import json\nprint(len(json.dumps([])))\nx").stderr.endswith("name 'x' is not defined\n")
+        draw = "import random\nprint(random.random(), hash('a'))"
+        first = box.run(draw, seed=5).stdout
+        assert box.run(draw, seed=5).stdout == other.run(draw, seed=5).stdout == first
+        assert box.run(draw, seed=6).stdout != first
+
+
+def _long_output_keeps_head_and_tail(backend: Backend) -> None:
+    with _box(backend) as box:
+        result = box.run("print('HEAD' + 'x' * 20000 + 'TAIL')")
+        assert result.status == "ok" and result.truncated
+        assert result.stdout.startswith("HEADx") and result.stdout.endswith("xTAIL\n")
+        assert "bytes left out" in result.stdout and len(result.stdout) < 9000
+        assert box.run("import sys\nsys.stdout.buffer.write(b'a\\xff')").stdout == "a\ufffd"
+        assert box.run("print('\\ud800 \\N{SNOWMAN}')").stdout == "\\ud800 \N{SNOWMAN}\n"
+
+
+def _a_timeout_ends_a_program_and_keeps_what_it_said(backend: Backend) -> None:
+    with _box(backend) as box:
+        result = box.run("import time\nprint('before')\ntime.sleep(60)", timeout=0.3)
+        assert (result.status, result.exit_code, result.stdout) == ("timeout", None, "before\n")
+        assert 0.3 <= result.wall_s < 3
+
+
+def _files_come_and_go(backend: Backend) -> None:
+    data = bytes(range(256)) * 4096
+    with _box(backend) as box, _box(backend) as other:
+        assert box.list() == ()
+        box.write("b.bin", data)
+        box.write("a/b.txt", b"hello")
+        box.write("a/b.txt", b"bye")
+        assert box.read("b.bin") == data and box.read("a/b.txt") == b"bye"
+        assert box.list() == tuple(
+            FileInfo(path, len(body), hashlib.sha256(body).hexdigest()) for path, body in (("a/b.txt", b"bye"), ("b.bin", data))
+        )
+        assert box.run("print(open('a/b.txt').read()); open('c', 'w').write('new'); open('.h', 'w')").stdout == "bye\n"
+        assert [file.path for file in box.list()] == ["a/b.txt", "b.bin", "c"]
+        box.write("mine.py", b"x = 7")
+        assert box.run("import mine; print(mine.x)").stdout == "7\n"
+        assert other.list() == () and other.run("import os; print(os.listdir('.'))").stdout == "[]\n"
+
+
+def _paths_and_sizes_are_refused(backend: Backend) -> None:
+    with _box(backend) as box:
+        for path in ("../x", "/etc/passwd", "", "a//b", "a/./b", "..", "a/../../x", "a\0b"):
+            _raises(ValueError, lambda path=path: box.read(path))
+            _raises(ValueError, lambda path=path: box.write(path, b""))
+        _raises(FileNotFoundError, lambda: box.read("none"))
+        _raises(FileNotFoundError, lambda: box.read("none/none"))
+        _raises(ValueError, lambda: box.write("big", bytes((4 << 20) + 1)))
+        box.run("open('big', 'wb').write(bytes((4 << 20) + 1))")
+        _raises(ValueError, lambda: box.read("big"))
+        assert [(file.path, file.sha256) for file in box.list()] == [("big", "")]
+
+
+def _links_pipes_and_odd_names_are_left_alone(backend: Backend) -> None:
+    with _box(backend) as box:
+        box.run(
+            "import os\nopen('real', 'w').write('x')\n"
+            "for target, name in (('/etc/passwd', 'link'), ('/etc', 'dir'), ('/dev/zero', 'zero'), ('real', 'near')):\n"
+            "    os.symlink(target, name)\n"
+            "try: os.mkfifo('pipe')\nexcept OSError: pass\n"
+            "for name in (b'new\\nline', b'\\xff\\xfe', b'tab\\t'): open(name, 'w')\n"
+            "path = '.'\nfor n in range(300):\n    path += '/d'\n    os.mkdir(path)\n"
+        )
+        assert [file.path for file in box.list()] == ["real"]
+        for name in ("link", "dir/passwd", "zero", "near", "pipe", "dir"):
+            _raises(FileNotFoundError, lambda name=name: box.read(name))
+        box.write("link", b"mine")
+        assert box.read("link") == b"mine"
+
+
+def _nothing_runs_on_after_a_program(backend: Backend) -> None:
+    with _box(backend) as box:
+        box.run(
+            "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n"
+            "        while True:\n            open('beat', 'w').write(str(time.time())); time.sleep(.01)\n    os._exit(0)\ntime.sleep(.2)"
+        )
+        before = box.list()
+        time.sleep(0.2)
+        assert before and box.list() == before
+
+
+def _a_closed_sandbox_is_gone(backend: Backend) -> None:
+    box = backend.open(SandboxSpec(limits=SMALL))
+    box.close()
+    box.close()
+    _raises(SandboxError, lambda: box.run("1"))
+    _raises(SandboxError, lambda: box.list())
+
+
+def _the_host_s_environment_stays_outside(backend: Backend) -> None:
+    with _box(backend) as box:
+        names = box.run("import os; print(*os.environ)").stdout.split()
+        foreign = set(names) & (set(os.environ) - {"PATH", "LANG", "HOME", "TMPDIR", "LC_CTYPE"})
+        assert not {name for name in foreign if box.run(f"import os; print(os.environ[{name!r}])").stdout.strip() not in "01C.UTF-8"}
+
+
+def _raises(kind: type[Exception], action: Callable[[], object]) -> None:
+    try:
+        action()
+    except kind:
+        return
+    raise AssertionError(f"{kind.__name__} was not raised")
+
+
+# ---- attacks --------------------------------------------------------------------------------------------------
+
+
+def _attack(name: str) -> Check:
+    def check(backend: Backend) -> None:
+        attack = ATTACKS[name]
+        with _outsider() as pid, tempfile.NamedTemporaryFile() as secret, _box(backend) as box:
+            Path(secret.name).chmod(0o644)
+            ours = str(Path(__file__).parent.parent)
+            result = box.run(attack.code.format(secret=secret.name, ours=ours, pid=pid))
+            assert "BREACH" not in result.stdout, result
+            assert result.status in attack.ends, result
+            started = time.monotonic()
+            after = box.run("print('unharmed')", timeout=10)
+            assert (after.status, after.stdout) == ("ok", "unharmed\n"), after
+            assert time.monotonic() - started < 5
+            box.list()
+
+    return check
+
+
+@contextlib.contextmanager
+def _outsider() -> Iterator[int]:
+    """A process of the machine, which has to survive."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        yield process.pid
+        assert process.poll() is None, "a process outside was killed"
+    finally:
+        process.kill()
+        process.wait()
+
+
+_BEHAVIOUR = (
+    _programs_end_as_python_programs_do,
+    _each_program_is_fresh_and_seeded,
+    _long_output_keeps_head_and_tail,
+    _a_timeout_ends_a_program_and_keeps_what_it_said,
+    _files_come_and_go,
+    _paths_and_sizes_are_refused,
+    _links_pipes_and_odd_names_are_left_alone,
+    _nothing_runs_on_after_a_program,
+    _a_closed_sandbox_is_gone,
+    _the_host_s_environment_stays_outside,
+)
+CHECKS: dict[str, Check] = {
+    **{check.__name__.strip("_").replace("_", " "): check for check in _BEHAVIOUR},
+    **{name: _attack(name) for name in ATTACKS},
+}
+"""Name -> check."""

@@ -1,0 +1,164 @@
+"""The image that the ``docker`` backend runs: ``python -m sandbox.image build``.
+
+From a registry's Python base when one answers, else from this machine's own Debian mirror, which needs root
+and ``mmdebstrap`` but no network for the daemon. The libraries are those installed here, in the same
+versions, so that what is pickled inside can be checked against what is documented outside. The image is named
+by the hash of all that, holds nothing of this project, and has no setuid file. It is built for this machine's
+architecture."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.metadata
+import json
+import platform
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import docker  # type: ignore[import-untyped]
+from docker.errors import DockerException, ImageNotFound  # type: ignore[import-untyped]
+
+from sandbox.local import LIBRARIES
+
+LABEL = "coachgym.libraries"
+"""The image's label that holds the libraries' versions, as JSON."""
+BASE = "python:3.11-slim"
+_SITE = "/opt/site"
+_SETTINGS = ("ENV PYTHONDONTWRITEBYTECODE=1", f"ENV PYTHONPATH={_SITE}", "WORKDIR /work", "USER 65534:65534")
+_STRIP = "find / -xdev -type f -perm /6000 -exec chmod a-s {} +"
+_LEFT_OUT = ("doc", "man", "locale", "info", "lintian")
+_GLIBC = ("2_28", "2_27", "2_17")
+
+
+def libraries() -> dict[str, str]:
+    """The libraries of the image and their versions: those that are installed here."""
+    return {name: importlib.metadata.version(name) for name in LIBRARIES}
+
+
+def tag() -> str:
+    """The name of the image for the present recipe and versions."""
+    recipe = [libraries(), platform.machine(), BASE, _SETTINGS, _STRIP, _LEFT_OUT]
+    return f"coachgym-sandbox:{hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]}"
+
+
+def build(base: str, client: docker.DockerClient) -> str:
+    """Builds the image unless it is there, and returns its tag. ``base``: ``registry``, ``debian``, ``auto``.
+
+    Raises ``DockerException``, ``subprocess.CalledProcessError`` or ``OSError``.
+    """
+    name = tag()
+    try:
+        client.images.get(name)
+        return name
+    except ImageNotFound:
+        pass
+    found = base != "debian" and _pull(client, must=base == "registry")
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        if found:
+            _from_registry(root, name, client)
+        else:
+            _from_debian(root / "root", name, client)
+    return name
+
+
+def _pull(client: docker.DockerClient, must: bool) -> bool:
+    try:
+        client.images.pull(BASE)
+    except DockerException as error:
+        if must:
+            raise
+        print(f"no registry answers ({str(error).splitlines()[0][:120]}); building from Debian packages")
+        return False
+    return True
+
+
+def _from_registry(folder: Path, name: str, client: docker.DockerClient) -> None:
+    _install(folder / "site", "3.11")
+    steps = [f"FROM {BASE}", f"COPY site {_SITE}", f"RUN python -m compileall -q -j0 {_SITE}; {_STRIP}"]
+    (folder / "Dockerfile").write_text("\n".join([*steps, *_SETTINGS, ""]))
+    client.images.build(path=str(folder), tag=name, labels={LABEL: json.dumps(libraries())}, rm=True)
+
+
+def _from_debian(root: Path, name: str, client: docker.DockerClient) -> None:
+    if not shutil.which("mmdebstrap"):
+        raise OSError("building from Debian packages needs mmdebstrap: apt-get install mmdebstrap")
+    release = dict(
+        line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line
+    )
+    sources = [
+        path for path in Path("/etc/apt").glob("sources.list*") if path.is_file() and path.stat().st_size
+    ]
+    sources += [p for p in Path("/etc/apt/sources.list.d").glob("*") if p.suffix in (".list", ".sources")]
+    excluded = [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in _LEFT_OUT]
+    _run("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--include=python3", *excluded,
+         release["VERSION_CODENAME"].strip('"'), str(root), *map(str, sources))  # fmt: skip
+    python = (root / "usr/bin/python3").readlink().name
+    _install(root / _SITE[1:], python.removeprefix("python"))
+    _run("chroot", str(root), "python3", "-m", "compileall", "-q", "-j0", _SITE, f"/usr/lib/{python}")
+    _run("chroot", str(root), "sh", "-c", f"{_STRIP}; ln -sf python3 /usr/bin/python")
+    for folder in ("dev", "tmp", "var/cache/apt", "var/lib/apt/lists"):
+        shutil.rmtree(root / folder, ignore_errors=True)
+        (root / folder).mkdir(parents=True)
+    (root / "work").mkdir()
+    _import(root, name, client)
+
+
+def _import(root: Path, name: str, client: docker.DockerClient) -> None:
+    changes = [
+        *_SETTINGS,
+        "ENV PATH=/usr/local/bin:/usr/bin:/bin",
+        f"LABEL {LABEL}={json.dumps(json.dumps(libraries()))}",
+    ]
+    repository, version = name.split(":")
+    with tempfile.TemporaryFile() as file:
+        with tarfile.open(fileobj=file, mode="w") as archive:
+            archive.add(root, arcname=".")
+        file.seek(0)
+        client.api.import_image_from_stream(file, repository=repository, tag=version, changes=changes)
+
+
+def _install(target: Path, python: str) -> None:
+    """Installs the libraries' wheels for another Python into a folder, all in the versions that are here."""
+    pins = {item.metadata["Name"]: item.version for item in importlib.metadata.distributions()}
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.write("".join(f"{name}=={version}\n" for name, version in sorted(pins.items())))
+        file.flush()
+        machine = platform.machine()
+        platforms = [f"--platform=manylinux_{glibc}_{machine}" for glibc in _GLIBC]
+        platforms += [f"--platform=manylinux2014_{machine}"]
+        _run(sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", f"--target={target}", *platforms,
+             f"--python-version={python}", "--implementation=cp", "--only-binary=:all:",
+             f"--constraint={file.name}", *libraries())  # fmt: skip
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m sandbox.image", description="The image of docker sandboxes."
+    )
+    parser.add_argument("action", choices=["build", "name"], help="make the image, or print its name")
+    parser.add_argument("--base", choices=["auto", "registry", "debian"], default="auto")
+    given = parser.parse_args(arguments)
+    if given.action == "build":
+        try:
+            build(given.base, docker.from_env())
+        except (DockerException, subprocess.CalledProcessError, OSError) as error:
+            print(f"the image was not built: {error}", file=sys.stderr)
+            return 1
+        print(*(f"{name} {version}" for name, version in libraries().items()), sep="\n")
+    print(tag())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
