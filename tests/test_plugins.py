@@ -201,6 +201,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in lines]
 
 
+@pytest.mark.slow
 def test_an_environment_a_coach_an_algorithm_and_a_model_from_outside_train_a_team(annex: Path) -> None:
     done = train(annex)
     assert done.returncode == 0, done.stderr
@@ -213,6 +214,7 @@ def test_an_environment_a_coach_an_algorithm_and_a_model_from_outside_train_a_te
     assert all(any("vanilla_loss" in key for key in row) for row in steps)
 
 
+@pytest.mark.slow
 def test_a_mistake_in_a_part_from_outside_is_one_clear_line(annex: Path) -> None:
     done = train(annex, "coach.each=much")
     assert done.returncode == 2
