@@ -147,7 +147,7 @@ def finish(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: M
     window = getattr(model.config, "sliding_window", None)
     if window is not None and window < wanted:
         raise ConfigError(
-            f"model {name}: max_prompt_tokens + max_new_tokens is {wanted}, above its attention window {window}"
+            f"model {name}: a prompt and completion of {wanted} tokens exceed its attention window {window}"
         )
     for module in model.modules():  # the policy that learns must be the one that acted: no dropout
         if isinstance(module, torch.nn.Dropout):
