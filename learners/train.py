@@ -64,25 +64,31 @@ def building(config: DictConfig, run: RunFolder) -> Iterator[Parts]:
 def main(algorithm: str | None = None) -> None:
     """Runs the command line. ``algorithm`` is the default where the arguments name none.
 
-    What the user can mend ends as one line on stderr and exit code 2; with ``HYDRA_FULL_ERROR=1`` set by the
-    user, as a traceback.
+    What the user can mend ends as one line on stderr and exit code 2; with ``COACHGYM_TRACEBACK=1``, as a
+    traceback.
     """
     if algorithm is not None and not any(word.startswith("algorithm=") for word in sys.argv[1:]):
         sys.argv.append(f"algorithm={algorithm}")
-    tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would otherwise print over several lines
-    try:
+    with _one_line_errors():
         _command()
-    except (ConfigError, TrainingError, HydraException, OmegaConfBaseException) as error:
-        if tracebacks:
-            raise
-        print(f"error: {_one_line(error)}", file=sys.stderr)
-        sys.exit(2)
 
 
 @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="config")
 def _command(config: DictConfig) -> None:
-    train(config)
+    with _one_line_errors():  # here too: Hydra writes a line of its own about an error that leaves the job
+        train(config)
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    try:
+        yield
+    except (ConfigError, TrainingError, HydraException, OmegaConfBaseException) as error:
+        if os.environ.get("COACHGYM_TRACEBACK") == "1":
+            raise
+        print(f"error: {_one_line(error)}", file=sys.stderr)
+        sys.exit(2)
 
 
 def _one_line(error: BaseException) -> str:

@@ -48,7 +48,8 @@ class Trainer:
         """
         start = self._restore()
         if start == 0:
-            self._evaluate(0)
+            if self.config.evaluation.every:
+                self._evaluate(0)
             self._checkpoint(0)
         for step in range(start, self.config.steps):
             self._step(step)
