@@ -17,6 +17,10 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 
+class TrainingError(Exception):
+    """The run cannot go on: one clear line says why."""
+
+
 class Algorithm(Protocol):
     """Rewards -> per-token advantages -> loss."""
 

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from coaches.reward import CoachReward
 from envs.pipeline import PipelineEnv
 from learners import checkpoint, records
-from learners.base import Metrics
+from learners.base import Metrics, TrainingError
 from learners.build import Parts
 from learners.folder import RunFolder
 from learners.log import Reporter
@@ -24,10 +24,6 @@ from learners.types import Transition
 from sandbox.base import SandboxError
 
 log = logging.getLogger(__name__)
-
-
-class TrainingError(Exception):
-    """The run cannot go on: one clear line says why."""
 
 
 class Trainer:

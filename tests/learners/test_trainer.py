@@ -14,13 +14,13 @@ from rich.console import Console
 
 from coaches.base import CoachError, Verdict
 from envs.types import Message, Turn
-from learners.base import Algorithm, Metrics
+from learners.base import Algorithm, Metrics, TrainingError
 from learners.build import Parts
 from learners.folder import RunFolder, open_folder
 from learners.log import reporting
 from learners.rollout import derive_seed
 from learners.runtimes.local import Local
-from learners.trainer import Trainer, TrainingError
+from learners.trainer import Trainer
 from learners.types import Completion, Transition
 from sandbox.base import SandboxError, SandboxSpec
 from tests.fakes import FakeBackend, FakeSandbox, FakeScenario, program

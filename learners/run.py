@@ -1,0 +1,53 @@
+"""One whole run, from a configuration to a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.console import Console
+
+from conf import ConfigError
+from learners.build import Parts, build, metadata
+from learners.curves import draw
+from learners.folder import RunFolder, open_folder
+from learners.log import before_after, reporting, set_up_logging
+from learners.trainer import Trainer
+
+
+def train(config: DictConfig) -> Path:
+    """Trains, or goes on training, as ``config`` says; evaluates; returns the run folder.
+
+    Raises:
+        ConfigError: what the configuration asks for cannot be.
+        SandboxError: no sandbox can be had.
+        TrainingError: the run cannot go on.
+    """
+    console = Console()
+    set_up_logging(console)
+    with open_folder(config) as run, _building(config, run) as parts:
+        run.describe(metadata(parts))
+        console.print(f"run folder: {run.path}", highlight=False, soft_wrap=True)
+        with reporting(config, run.path, console) as reporter:
+            Trainer(parts, config, run, reporter).run()
+        evaluations = [row for row in run.rows("metrics") if row["phase"] == "eval"]
+        if evaluations:
+            console.print(before_after(evaluations[0], evaluations[-1]))
+        console.print(f"curves: {draw(run)}", highlight=False, soft_wrap=True)
+    return run.path
+
+
+@contextmanager
+def _building(config: DictConfig, run: RunFolder) -> Iterator[Parts]:
+    """The parts of a run, closed at its end. A run that cannot be built leaves its folder free again."""
+    try:
+        parts = build(config)
+    except ConfigError:
+        run.withdraw()
+        raise
+    try:
+        yield parts
+    finally:
+        parts.close()
