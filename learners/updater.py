@@ -12,14 +12,14 @@ from typing import Any
 
 import torch
 
-from learners.base import Algorithm, Metrics
+from learners.base import Algorithm, Metrics, TrainingError
 from learners.logprobs import batch_logprobs
 from learners.models.base import LoadedModel, Optimizer
 from learners.samples import pack, padding_share, to_rows
 from learners.types import Batch, Transition
 
 
-class NonFiniteError(Exception):
+class NonFiniteError(TrainingError):
     """A loss or gradient is NaN or infinite; the weights are still those of before the step."""
 
 
