@@ -6,6 +6,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from conf import ConfigError
 from envs.types import Message
 from learners.base import Algorithm, Generator, Metrics
 from learners.logprobs import completion_logprobs
@@ -96,10 +97,10 @@ class LocalPolicy:
         """Makes everything as it was when ``state`` was taken, exactly.
 
         Raises:
-            ValueError: ``state`` was trained against other initial weights than this policy's reference.
+            ConfigError: ``state`` was trained against other initial weights than this policy's reference.
         """
         if state["reference"] != self._origin:
-            raise ValueError(
+            raise ConfigError(
                 f"the initial weights of {self.agent} are not those its checkpoint was trained from"
             )
         self.loaded.model.load_state_dict(state["model"])

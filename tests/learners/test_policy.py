@@ -111,7 +111,7 @@ def test_a_restored_policy_acts_and_learns_bit_for_bit_as_the_unbroken_one() -> 
 
 
 def test_a_checkpoint_of_other_initial_weights_is_refused() -> None:
-    with pytest.raises(ValueError, match="not those its checkpoint was trained from"):
+    with pytest.raises(conf.ConfigError, match="not those its checkpoint was trained from"):
         policy(seed=1, reference=True).restore(policy(seed=2, reference=True).state())
 
 
