@@ -57,9 +57,10 @@ class ArtifactCheck:
 
 _PROBE = Path(__file__).with_name("probe.py").read_text(encoding="utf-8")
 _KINDS: Mapping[str, type | tuple[type, ...]] = {
-    "type": str, "error": str, "dimensions": int, "rows": int, "n_columns": int, "columns": list, "n_text": int,
-    "text": list, "missing": int, "missing_rows": int, "infinite": int, "has_fit": bool, "has_predict": bool,
-    "has_proba": bool, "is_classifier": bool, "is_regressor": bool, "fitted": bool, "n_features_in": int,
+    "type": str, "error": str, "dimensions": int, "rows": int, "n_columns": int, "columns": list,
+    "n_text": int, "text": list, "missing": int, "missing_rows": int, "infinite": int, "has_fit": bool,
+    "has_predict": bool, "has_proba": bool, "is_classifier": bool, "is_regressor": bool, "fitted": bool,
+    "n_features_in": int,
 }  # fmt: skip
 
 

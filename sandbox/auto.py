@@ -18,8 +18,8 @@ class Auto:
     class Config:
         allow_unisolated: bool
         """Run without isolation where nothing can isolate, instead of refusing."""
-        limits: dict[str, float]
-        """Limits that differ from those in the chosen backend's own file."""
+        limits: dict[str, float | None]
+        """Null: what the chosen backend's own file says."""
 
     def __init__(self, config: Config) -> None:
         """Raises ``SandboxError`` when no backend can start."""
@@ -39,7 +39,10 @@ def _choose(config: Auto.Config) -> Backend:
     reasons: list[str] = []
     for name in _ORDER:
         node = conf.load("sandbox", name)
-        node.limits = {**node.limits, **config.limits}
+        node.limits = {
+            **node.limits,
+            **{key: value for key, value in config.limits.items() if value is not None},
+        }
         if name == "local":
             node.allow_unisolated = config.allow_unisolated
         try:

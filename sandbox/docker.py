@@ -73,6 +73,7 @@ class Docker:
         """Of a sandbox whose spec has none."""
 
     name = "docker"
+    known_gaps = frozenset[str]()
     guarantees = GUARANTEES
 
     def __init__(self, config: Config) -> None:
@@ -232,12 +233,16 @@ def _versions(client: docker.DockerClient, name: str, built_here: bool) -> dict[
 
 
 def _remove(client: docker.DockerClient, container: str) -> None:
-    with contextlib.suppress(NotFound):
-        try:
-            client.api.remove_container(container, force=True)
-        except APIError as error:
-            if error.status_code != 409:  # its removal is under way
-                raise SandboxError(f"the container {container} cannot be removed: {_line(error)}") from None
+    """Returns when the container is gone. Raises ``SandboxError``."""
+    try:
+        client.api.remove_container(container, force=True)
+    except NotFound:
+        pass
+    except APIError as error:
+        if error.status_code != 409:  # its removal is under way
+            raise SandboxError(f"the container {container} cannot be removed: {_line(error)}") from None
+        with contextlib.suppress(NotFound):
+            client.api.wait(container, timeout=10, condition="removed")
 
 
 def _remove_orphans(client: docker.DockerClient) -> None:

@@ -79,7 +79,7 @@ class Folder:
             os.close(folder)
 
     def files(self) -> Iterator[tuple[str, int, str]]:
-        """Path, size and sha256 of regular files, sorted; at most ``MAX_FILES``, none hidden or unprintable."""
+        """Path, size and sha256 of regular files, sorted; at most ``MAX_FILES``; no hidden or odd names."""
         found = []
         for root, dirs, names, fd in os.fwalk(self.path):
             inner = os.path.relpath(root, self.path)

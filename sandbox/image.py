@@ -117,11 +117,11 @@ def _import(root: Path, name: str, client: docker.DockerClient) -> None:
         f"LABEL {LABEL}={json.dumps(json.dumps(libraries()))}",
     ]
     repository, version = name.split(":")
-    with tempfile.TemporaryFile() as file:
+    with tempfile.NamedTemporaryFile(suffix=".tar") as file:
         with tarfile.open(fileobj=file, mode="w") as archive:
             archive.add(root, arcname=".")
-        file.seek(0)
-        client.api.import_image_from_stream(file, repository=repository, tag=version, changes=changes)
+        file.flush()
+        client.api.import_image_from_file(file.name, repository=repository, tag=version, changes=changes)
 
 
 def _install(target: Path, python: str) -> None:
@@ -133,8 +133,8 @@ def _install(target: Path, python: str) -> None:
         machine = platform.machine()
         platforms = [f"--platform=manylinux_{glibc}_{machine}" for glibc in _GLIBC]
         platforms += [f"--platform=manylinux2014_{machine}"]
-        _run(sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", f"--target={target}", *platforms,
-             f"--python-version={python}", "--implementation=cp", "--only-binary=:all:",
+        _run(sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", f"--target={target}",
+             *platforms, f"--python-version={python}", "--implementation=cp", "--only-binary=:all:",
              f"--constraint={file.name}", *libraries())  # fmt: skip
 
 

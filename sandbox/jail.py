@@ -199,7 +199,7 @@ def _call(what: str, result: int) -> None:
 
 
 def unused_user(number: int) -> int:
-    """A uid that nobody has, when we are root; else our own. ``number`` tells guests of one launcher apart."""
+    """A uid that nobody has, when we are root; else our own. ``number`` tells a launcher's guests apart."""
     if os.geteuid():
         return os.geteuid()
     user = (1 << 30) + os.getpid() % (1 << 22) * 128 + number % 128

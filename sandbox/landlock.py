@@ -1,7 +1,8 @@
 """Landlock: a process gives up, for itself and all it starts, the files and sockets it does not need.
 
-Needs Linux 5.13; network rules 6.7, and from 6.12 it also keeps signals and abstract sockets inside. No
-privilege."""
+Needs no privilege. Linux 5.13 has it; before 6.2 it did not keep files from being emptied. From 6.7 it has
+rules for TCP, and from 6.12 it keeps signals and abstract sockets inside. Files' modes, owners, times and
+attributes it leaves open (``sandbox.seccomp.filter_on_host``), and so does their existence."""
 
 from __future__ import annotations
 
@@ -18,6 +19,8 @@ _MAKE = (
     1 << 4 | 1 << 5 | 1 << 7 | 1 << 8 | 1 << 12 | 1 << 13
 )  # remove and make: folders, files, links; rename
 _ON_FILES = _EXECUTE | _WRITE | _READ | _TRUNCATE | 1 << 15
+NEEDED = 3
+"""The least ABI that holds files against every change of their content."""
 READ = _READ | _LIST
 LOAD = READ | _EXECUTE
 CHANGE = READ | _WRITE | _TRUNCATE | _MAKE

@@ -29,7 +29,7 @@ from sandbox import jail, landlock
 from sandbox.frames import pack
 from sandbox.guest import Guest, Settings, preload
 from sandbox.processes import end_descendants
-from sandbox.seccomp import libc
+from sandbox.seccomp import filter_on_host, libc
 
 _PR_SET_CHILD_SUBREAPER = 36
 GRACE = 2.0
@@ -133,7 +133,12 @@ class Nursery:
         rules, ours = jail.rules_on_host(work, processes=False), jail.rules_on_host(work, processes=True)
         jail.drop_rights(user, os.stat(work).st_uid)
         landlock.restrict(ours)
-        return settings, lambda: landlock.restrict(rules)
+
+        def enter() -> None:
+            landlock.restrict(rules)
+            filter_on_host()
+
+        return settings, enter
 
     def _reap(self) -> None:
         """Takes leave of processes that ended: a guest's folder goes, and so does what outlived the guest."""
@@ -167,8 +172,10 @@ def main() -> None:
     if root := os.environ.pop("PYTHONPATH", None):
         sys.path.remove(root)
     try:
-        if mode == "landlock" and not landlock.version():
-            raise OSError("this kernel has no Landlock (it needs Linux 5.13, and it must be enabled)")
+        if mode == "landlock" and landlock.version() < landlock.NEEDED:
+            raise OSError(
+                "the kernel has no Landlock, or too old a one (it needs Linux 6.2, and to be enabled)"
+            )
         if mode == "namespaces":
             jail.enter_root()
         preload(modules)

@@ -8,8 +8,8 @@ import resource
 import signal
 
 
-def descendants(root: int) -> set[int]:
-    """Every process below ``root``, zombies too."""
+def descendants(root: int, spare: frozenset[int] = frozenset()) -> set[int]:
+    """Every process below ``root``, zombies too, but for ``spare`` and what is below those."""
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -19,7 +19,7 @@ def descendants(root: int) -> set[int]:
     found: set[int] = set()
     todo = [root]
     while todo:
-        below = children.get(todo.pop(), [])
+        below = set(children.get(todo.pop(), ())) - spare
         found.update(below)
         todo += below
     return found
@@ -37,8 +37,7 @@ def end_descendants(spare: frozenset[int] = frozenset()) -> None:
         return
     seen: set[int] = set()
     while True:
-        spared = set(spare).union(*map(descendants, spare))
-        fresh = descendants(os.getpid()) - seen - spared
+        fresh = descendants(os.getpid(), spare) - seen
         if not fresh:
             break
         _signal_each(fresh, signal.SIGSTOP)

@@ -4,6 +4,7 @@ only."""
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 import struct
 
@@ -17,7 +18,7 @@ _NEW = {  # one number on every architecture
     "mount_setattr": 442, "memfd_secret": 447,
 }  # fmt: skip
 _TABLES: dict[str, dict[str, int]] = {
-    # No sockets; no memory that outlives a process or is not counted as its own (SysV, message queues, memfd);
+    # No sockets; no memory that outlives a process or does not count as its own (SysV, queues, memfd);
     # no new namespaces or mounts; no look into other processes; no interfaces with a history of escapes.
     "x86_64": {
         "socket": 41, "shmget": 29, "shmat": 30, "semget": 64, "msgget": 68, "mq_open": 240,
@@ -39,35 +40,108 @@ _TABLES: dict[str, dict[str, int]] = {
     },
 }  # fmt: skip
 _SPECIAL = {
-    "x86_64": {"clone": 56, "prlimit64": 302, "clone3": 435},
-    "aarch64": {"clone": 220, "prlimit64": 261, "clone3": 435},
+    "x86_64": {"clone": 56, "prlimit64": 302, "clone3": 435, "kill": 62, "tgkill": 234, "ioctl": 16},
+    "aarch64": {"clone": 220, "prlimit64": 261, "clone3": 435, "kill": 129, "tgkill": 131, "ioctl": 29},
 }
-_DENIED = _TABLES.get(platform.machine(), {})
-SYSTEM_CALLS = {**_DENIED, **_SPECIAL.get(platform.machine(), {})}
+# What Landlock leaves open on files and processes that are shared with the machine. Changes of a file's mode,
+# owner, times and attributes are answered as done, and not done, since copying a file makes some.
+_UNDONE = {
+    "x86_64": (
+        90,
+        91,
+        268,
+        452,
+        92,
+        93,
+        94,
+        260,
+        188,
+        189,
+        190,
+        197,
+        198,
+        199,
+        463,
+        466,
+        132,
+        235,
+        261,
+        280,
+        469,
+    ),
+    "aarch64": (52, 53, 452, 54, 55, 5, 6, 7, 14, 15, 16, 463, 466, 88, 469),
+}  # chmod, chown, setxattr, removexattr, utime and all their variants
+_NOT_OURS = {
+    "x86_64": (253, 254, 294, 141, 203, 144, 142, 314, 251, 256, 279, 129, 297, 424, 200),
+    "aarch64": (27, 26, 140, 122, 119, 118, 274, 30, 238, 239, 138, 240, 424, 130),
+}  # inotify, setpriority, sched_set*, ioprio_set, migrate_pages, move_pages; signals, but for the two below
+_SET_FLAGS, _SET_ATTRIBUTES = 0x40086602, 0x401C5820  # ioctl on an open file
+
+_MACHINE = platform.machine()
+_DENIED = _TABLES.get(_MACHINE, {})
+SYSTEM_CALLS = {**_DENIED, **_SPECIAL.get(_MACHINE, {})}
 """Names and numbers on this machine; empty on one whose table we lack. The aarch64 table is untested."""
 _NAMESPACE_FLAGS = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
 
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_ALLOW, _KILL, _DONE, _EPERM, _ENOSYS = 0x7FFF0000, 0x80000000, 0x00050000, 0x00050001, 0x00050026
+_NUMBER, _ARCHITECTURE, _FIRST, _SECOND = 0, 4, 16, 24  # where the call and its arguments lie
+_Line = tuple[int, int, int, int]
+
 
 def filter_system_calls() -> None:
-    """Installs the filter on this process and all its later children. Raises ``OSError``."""
-    if not SYSTEM_CALLS:
-        raise OSError(f"no table of system calls for {platform.machine()}")
-    load, jeq, jge, jset, ret = 0x20, 0x15, 0x35, 0x45, 0x06
-    allow, kill, eperm, enosys = 0x7FFF0000, 0x80000000, 0x00050001, 0x00050026
-    arch = _X86_64 if platform.machine() == "x86_64" else _AARCH64
+    """Denies, to this process and all its later children, what no program needs. Raises ``OSError``."""
     call = SYSTEM_CALLS
-    code = [(load, 0, 0, 4), (jeq, 1, 0, arch), (ret, 0, 0, kill), (load, 0, 0, 0)]
-    code += [(jge, 0, 1, 0x40000000), (ret, 0, 0, eperm)]  # the x32 table would go round the numbers below
-    for number in _DENIED.values():
-        code += [(jeq, 0, 1, number), (ret, 0, 0, eperm)]
+    code = [line for number in _DENIED.values() for line in _answer(number, _EPERM)]
     # clone3 hides its flags behind a pointer; libc takes ENOSYS as "use clone", whose flags can be read
-    code += [(jeq, 0, 1, call["clone3"]), (ret, 0, 0, enosys)]
-    code += [(jeq, 0, 3, call["clone"]), (load, 0, 0, 16), (jset, 0, 1, _NAMESPACE_FLAGS), (ret, 0, 0, eperm)]
-    code += [(load, 0, 0, 0), (jeq, 0, 3, call["prlimit64"]), (load, 0, 0, 16)]
-    code += [(jeq, 1, 0, 0), (ret, 0, 0, eperm)]  # only one's own limits
-    code += [(ret, 0, 0, allow)]
-    table = b"".join(struct.pack("HBBI", *line) for line in code)
-    program = struct.pack("HL", len(code), _address(table))
+    code += _answer(call.get("clone3", 0), _ENOSYS)
+    code += [(_EQUAL, 0, 4, call.get("clone", 0)), (_LOAD, 0, 0, _FIRST)]
+    code += [(_ANY_BIT, 0, 1, _NAMESPACE_FLAGS), (_RETURN, 0, 0, _EPERM), (_LOAD, 0, 0, _NUMBER)]
+    code += _only("prlimit64", _FIRST, 0)
+    _install(code)
+
+
+def filter_on_host() -> None:
+    """Denies besides, to a program that shares files and processes with the machine, what Landlock does not.
+
+    It may signal only itself: by number, which its children do not share. Raises ``OSError``.
+    """
+    code = [line for number in _UNDONE.get(_MACHINE, ()) for line in _answer(number, _DONE)]
+    code += [line for number in _NOT_OURS.get(_MACHINE, ()) for line in _answer(number, _EPERM)]
+    code += _only("kill", _FIRST, os.getpid()) + _only("tgkill", _FIRST, os.getpid())
+    code += [(_EQUAL, 0, 4, SYSTEM_CALLS.get("ioctl", 0)), (_LOAD, 0, 0, _SECOND)]
+    code += [(_EQUAL, 1, 0, _SET_FLAGS), (_EQUAL, 0, 1, _SET_ATTRIBUTES), (_RETURN, 0, 0, _EPERM)]
+    _install(code)
+
+
+def _answer(number: int, action: int) -> list[_Line]:
+    return [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, action)]
+
+
+def _only(name: str, argument: int, value: int) -> list[_Line]:
+    """Denies a call unless the low half of an argument is ``value``."""
+    number = SYSTEM_CALLS.get(name, 0)
+    checked = [(_EQUAL, 1, 0, value), (_RETURN, 0, 0, _EPERM), (_LOAD, 0, 0, _NUMBER)]
+    return [(_EQUAL, 0, 4, number), (_LOAD, 0, 0, argument), *checked]
+
+
+def _install(code: list[_Line]) -> None:
+    if not SYSTEM_CALLS:
+        raise OSError(f"no table of system calls for {_MACHINE}")
+    arch = _X86_64 if _MACHINE == "x86_64" else _AARCH64
+    before = [
+        (_LOAD, 0, 0, _ARCHITECTURE),
+        (_EQUAL, 1, 0, arch),
+        (_RETURN, 0, 0, _KILL),
+        (_LOAD, 0, 0, _NUMBER),
+    ]
+    before += [
+        (_AT_LEAST, 0, 1, 0x40000000),
+        (_RETURN, 0, 0, _EPERM),
+    ]  # the x32 table would go round the numbers
+    lines = [*before, *code, (_RETURN, 0, 0, _ALLOW)]
+    table = b"".join(struct.pack("HBBI", *line) for line in lines)
+    program = struct.pack("HL", len(lines), _address(table))
     if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or libc.prctl(PR_SET_SECCOMP, 2, program, 0, 0):
         raise OSError(ctypes.get_errno(), "seccomp")
 

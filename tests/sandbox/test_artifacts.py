@@ -1,0 +1,191 @@
+"""Artifact checks on a real sandbox, by honest and by hostile artifacts."""
+
+import pickle
+from collections.abc import Iterator
+
+import pytest
+
+import conf
+from sandbox.artifacts import ArtifactCheck, ArtifactSpec, check_artifacts, pickle_globals
+from sandbox.base import Backend, Sandbox, SandboxSpec
+
+PRELOAD = ("numpy", "pandas", "joblib", "sklearn.linear_model")
+SPECS = (
+    ArtifactSpec("X_train.pkl", "table", rows_of="train.csv", numeric=True, complete=True),
+    ArtifactSpec("y_train.pkl", "vector", rows_of="train.csv"),
+    ArtifactSpec(
+        "X_test.pkl", "table", rows_of="test.csv", columns_of="X_train.pkl", numeric=True, complete=True
+    ),
+    ArtifactSpec("model.pkl", "estimator"),
+    ArtifactSpec("submission.csv", "csv"),
+)
+GOOD = """
+import joblib, numpy, pandas
+from sklearn.linear_model import LinearRegression, LogisticRegression
+frame = pandas.DataFrame(numpy.random.rand(30, 3), columns=["a", "b", "c"])
+frame.to_csv("train.csv", index=False)
+frame[:10].to_csv("test.csv", index=False)
+frame.to_pickle("X_train.pkl")
+frame["a"].to_pickle("y_train.pkl")
+frame[:10].to_pickle("X_test.pkl")
+joblib.dump(LogisticRegression().fit(frame, frame["a"] > 0.5), "model.pkl")
+frame[:10].to_csv("submission.csv", index=False)
+"""
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator[Backend]:
+    built: Backend = conf.build("sandbox", conf.load("sandbox", "local"))
+    yield built
+    built.close()
+
+
+@pytest.fixture
+def box(backend: Backend) -> Iterator[Sandbox]:
+    opened = backend.open(SandboxSpec(PRELOAD))
+    yield opened
+    opened.close()
+
+
+def check(box: Sandbox, code: str, *specs: ArtifactSpec) -> list[ArtifactCheck]:
+    result = box.run(GOOD + code)
+    assert result.status == "ok", result.stderr
+    return list(check_artifacts(specs or SPECS, {file.path: file for file in box.list()}, box))
+
+
+def test_good_artifacts_are_ok_and_their_facts_are_known(box: Sandbox) -> None:
+    found = check(box, "")
+    assert [(one.name, one.code) for one in found] == [(spec.name, "ok") for spec in SPECS]
+    assert found[0].facts["rows"] == 30
+    assert found[0].facts["columns"] == ["a", "b", "c"]
+    model = found[3].facts
+    assert (model["fitted"], model["has_predict"], model["has_proba"], model["n_features_in"]) == (
+        True,
+        True,
+        True,
+        3,
+    )
+    assert (model["is_classifier"], model["is_regressor"]) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "expected", "detail"),
+    [
+        ("import os; os.remove('X_train.pkl')", "X_train.pkl", "missing", "there is no"),
+        ("open('X_train.pkl', 'w')", "X_train.pkl", "empty", "empty"),
+        ("open('X_train.pkl', 'wb').write(bytes(17 << 20))", "X_train.pkl", "size", "17825792 bytes"),
+        ("open('X_train.pkl', 'w').write('x')", "X_train.pkl", "unreadable", "Error"),
+        ("joblib.dump(frame, 'model.pkl')", "model.pkl", "kind", "a DataFrame that cannot predict"),
+        ("joblib.dump(LinearRegression(), 'X_train.pkl')", "X_train.pkl", "kind", "a LinearRegression, not"),
+        ("frame.to_pickle('y_train.pkl')", "y_train.pkl", "kind", "of 3 columns"),
+        ("frame[:9].to_pickle('X_train.pkl')", "X_train.pkl", "rows", "9 rows, but train.csv has 30"),
+        ("frame[:10][['b', 'a', 'c']].to_pickle('X_test.pkl')", "X_test.pkl", "columns", "another order"),
+        (
+            "frame[:10][['a']].to_pickle('X_test.pkl')",
+            "X_test.pkl",
+            "columns",
+            "2 columns of X_train.pkl are missing",
+        ),
+        (
+            "frame.assign(a='x').to_pickle('X_train.pkl')",
+            "X_train.pkl",
+            "text",
+            "1 columns are not numeric: a",
+        ),
+        (
+            "frame.where(frame.a > 0.5).to_pickle('X_train.pkl')",
+            "X_train.pkl",
+            "nan",
+            "of 30 rows hold missing",
+        ),
+        ("(frame / 0).to_pickle('X_train.pkl')", "X_train.pkl", "nan", "90 values are infinite"),
+    ],
+)
+def test_the_first_thing_wrong_is_named(
+    box: Sandbox, code: str, name: str, expected: str, detail: str
+) -> None:
+    found = {one.name: one for one in check(box, "\n" + code)}
+    assert found[name].code == expected
+    assert detail in found[name].detail
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "joblib.dump(frame.to_numpy(), 'X_train.pkl')",
+        "import scipy.sparse; joblib.dump(scipy.sparse.csr_matrix(frame.to_numpy()), 'X_train.pkl')",
+        "frame.assign(a=frame.a > 0.5).to_pickle('X_train.pkl')",
+        "joblib.dump(frame, 'X_train.pkl', compress=3)",
+    ],
+)
+def test_other_kinds_of_table_are_tables_too(box: Sandbox, code: str) -> None:
+    assert check(box, "\n" + code, SPECS[0])[0].code == "ok"
+
+
+def test_an_unfitted_model_and_a_regressor_are_seen_as_such(box: Sandbox) -> None:
+    facts = check(box, "\njoblib.dump(LinearRegression(), 'model.pkl')", SPECS[3])[0].facts
+    assert facts["fitted"] is False
+    assert facts["is_regressor"] is True
+    assert facts["has_proba"] is False
+
+
+HOSTILE = """
+import pickle
+class Evil:
+    def __reduce__(self): return exec, ({program!r},)
+pickle.dump(Evil(), open("X_train.pkl", "wb"))
+"""
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import os; os._exit(0)",
+        "raise SystemExit(0)",
+        "raise KeyboardInterrupt",
+        "import time; time.sleep(60)",
+        "while True: print('x' * 10000)",
+        'import os; os.write(1, b\'{"facts": [], "rows": {}}\'); os._exit(0)',
+        "import os; os.write(1, b'[' * 30000); os._exit(0)",
+        'import os; os.write(1, b\'{"facts": {"X_train.pkl": {"rows": "many"}}, "rows": {}}\'); os._exit(0)',
+        "import os; os.kill(os.getppid(), 9); os.kill(os.getpid(), 9)",
+    ],
+)
+def test_an_artifact_that_attacks_its_reader_is_unreadable(box: Sandbox, program: str) -> None:
+    box.run(GOOD + HOSTILE.format(program=program))
+    files = {file.path: file for file in box.list()}
+    [found] = check_artifacts(SPECS[:1], files, box, timeout=1)
+    assert found.code == "unreadable"
+    assert box.run("print('unharmed')").stdout == "unharmed\n"
+
+
+def test_files_in_the_work_folder_shadow_no_library(box: Sandbox) -> None:
+    names = ("json", "pandas", "joblib", "numpy", "contextlib", "sklearn")
+    code = f"\nfor name in {names}: open(name + '.py', 'w').write('1/0')"
+    assert [one.code for one in check(box, code)] == ["ok"] * 5
+
+
+def test_nothing_runs_when_there_is_nothing_to_look_at() -> None:
+    class Untouchable:
+        def run(self, *_: object, **__: object) -> None:
+            raise AssertionError("the probe ran")
+
+    found = check_artifacts(SPECS, {}, Untouchable())  # type: ignore[arg-type]
+    assert {one.code for one in found} == {"missing"}
+
+
+class _Evil:
+    def __reduce__(self) -> tuple[object, ...]:
+        return eval, ("1/0",)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_the_imports_of_a_pickle_are_listed_without_loading_it(protocol: int) -> None:
+    wanted = "__builtin__.eval" if protocol < 3 else "builtins.eval"
+    assert pickle_globals(pickle.dumps([_Evil(), _Evil()], protocol)) == (wanted,)
+
+
+def test_a_broken_or_endless_pickle_lists_what_came_before() -> None:
+    assert pickle_globals(b"") == ()
+    assert pickle_globals(b"cos\nsystem\n\xff\xff") == ("os.system",)
+    assert pickle_globals(b"cos\nsystem\n" + b"0" * 10**6 + b"cos\nexit\n", max_ops=1000) == ("os.system",)

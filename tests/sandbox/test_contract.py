@@ -1,0 +1,36 @@
+"""Every backend against the contract. CI starts a Docker daemon, so that there nothing may be missing."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+import conf
+from sandbox import contract
+from sandbox.base import Backend, SandboxError
+
+SETTINGS = {
+    "namespaces": ("local", {"mode": "namespaces"}),
+    "landlock": ("local", {"mode": "landlock"}),
+    "docker": ("docker", {}),
+}
+
+
+@pytest.fixture(
+    scope="module", params=["namespaces", "landlock", pytest.param("docker", marks=pytest.mark.docker)]
+)
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    name, settings = SETTINGS[request.param]
+    try:
+        built: Backend = conf.build("sandbox", conf.load("sandbox", name, **settings))
+    except SandboxError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"CI must run {request.param}: {error}")
+        pytest.skip(f"{request.param} cannot run here: {error}")
+    yield built
+    built.close()
+
+
+@pytest.mark.parametrize("name", contract.CHECKS)
+def test_it_holds(backend: Backend, name: str) -> None:
+    contract.verify(name, backend)
