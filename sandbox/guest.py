@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import importlib
+import importlib.machinery
 import json
 import os
 import resource
 import select
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
@@ -285,6 +286,8 @@ def preload(modules: Sequence[str]) -> None:
     """Imports ``modules``. Raises ``ImportError``."""
     for name in modules:
         importlib.import_module(name)
+    importlib.machinery.PathFinder.find_spec("no module")  # lists every folder now: later that may be denied
+    tempfile.tempdir = None  # whoever asked for one before did so outside
     gc.collect()
     gc.freeze()  # a collection in a child would touch, and so copy, every page of the libraries
 

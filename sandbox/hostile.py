@@ -149,9 +149,8 @@ for pid in (os.getppid(), 1, PID):
         """
 for path in (SECRET, "/etc/shadow", "/dev/mem", "/dev/kmsg", "/dev/sda", "/dev/vda", "/proc/kcore"):
     attempt(path, lambda: open(path, "rb").read(1))
-attempt("ours", lambda: os.listdir(OURS))
 for name in ("envs", "coaches", "learners", "benchmarks", "conf"):
-    attempt(name, lambda: os.listdir(os.path.join(OURS, name)))
+    attempt(name, lambda: os.listdir(os.path.join(OURS, name)) or -1)
     try: print("BREACH", __import__(name))
     except ImportError: pass
 """

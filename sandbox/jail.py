@@ -228,7 +228,7 @@ def drop_rights(user: int, files_as: int) -> None:
 
 def readable_by_all() -> bool:
     """Whether a user without any rights could read the Python that runs here."""
-    for path in {os.path.realpath(sys.executable), sysconfig.get_path("stdlib"), *site.getsitepackages()}:
+    for path in filter(os.path.exists, {os.path.realpath(sys.executable), *sys.path}):
         for part in (Path(path), *Path(path).parents):
             if not stat.S_IMODE(part.stat().st_mode) & 0o001:
                 return False

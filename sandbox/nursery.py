@@ -82,9 +82,10 @@ class Nursery:
 
     def _folder(self, user: int) -> str:
         path = tempfile.mkdtemp(prefix="sandbox-")
-        os.chmod(path, 0o700)
+        os.mkdir(f"{path}/.tmp", 0o700)
         if user != os.geteuid() and jail.readable_by_all():
-            os.chown(path, user, user)
+            for folder in (path, f"{path}/.tmp"):
+                os.chown(folder, user, user)
         return path
 
     def _fork(self, fd: int, settings: dict[str, Any], user: int, work: str | None) -> int:
@@ -125,7 +126,8 @@ class Nursery:
 
     def _in_folder(self, given: dict[str, Any], user: int, work: str) -> tuple[Settings, Callable[[], None]]:
         libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        os.environ.update(HOME=work, TMPDIR=work)
+        os.environ.update(HOME=work, TMPDIR=f"{work}/.tmp")
+        tempfile.tempdir = None
         nproc = "own" if user != os.geteuid() else "shared"
         settings = Settings(**given, work=work, nproc=nproc, watch=["memory", "disk"])
         if self.mode == "none":
