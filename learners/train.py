@@ -27,11 +27,21 @@ def main(algorithm: str | None = None) -> None:
     What the user can mend ends as one line on stderr and exit code 2; with ``COACHGYM_TRACEBACK=1``, as a
     traceback.
     """
-    if algorithm is not None and not any(word.startswith("algorithm=") for word in sys.argv[1:]):
-        sys.argv.append(f"algorithm={algorithm}")
+    if algorithm is not None:
+        sys.argv = with_default(sys.argv, "algorithm", algorithm)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would otherwise print over several lines
     with _one_line_errors():
         _command()
+
+
+def with_default(arguments: list[str], key: str, value: str) -> list[str]:
+    """``arguments`` with ``key=value`` where they do not set ``key``, beside the other settings: Hydra takes
+    settings from one place only, before or after its options."""
+    settings = [i for i, word in enumerate(arguments) if "=" in word and not word.startswith("-")]
+    if any(arguments[i].startswith(f"{key}=") for i in settings):
+        return arguments
+    place = settings[-1] + 1 if settings else len(arguments)
+    return [*arguments[:place], f"{key}={value}", *arguments[place:]]
 
 
 @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="config")

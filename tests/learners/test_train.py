@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from conf import ROOT
+from learners.train import with_default
 
 SMOKE = ("experiment=smoke", "model.warm_start.steps=20")
 
@@ -41,6 +42,15 @@ def test_help_and_cfg_are_hydras_own() -> None:
     shown = learn("--cfg", "job", "steps=7").stdout
     assert "steps: 7" in shown
     assert "algorithm" in shown
+
+
+def test_settings_may_stand_before_or_after_options() -> None:
+    for words in (["x", "env=a", "--cfg", "job"], ["x", "--cfg", "job", "env=a"]):
+        place = words.index("env=a") + 1
+        assert with_default(words, "algorithm", "b") == [*words[:place], "algorithm=b", *words[place:]]
+    assert with_default(["x", "--help"], "algorithm", "b") == ["x", "--help", "algorithm=b"]
+    assert with_default(["x", "algorithm=c"], "algorithm", "b") == ["x", "algorithm=c"]
+    assert "steps: 3" in learn("experiment=smoke", "--cfg", "job").stdout
 
 
 def test_an_unknown_key_is_one_line(tmp_path: Path) -> None:
