@@ -70,8 +70,8 @@ class Nursery:
             return False
         self.opened += 1
         user = jail.unused_user(self.opened)
-        work = None if self.mode == "namespaces" else self._folder(user)
         try:
+            work = None if self.mode == "namespaces" else self._folder(user)
             pid = self._fork(fds[0], json.loads(message), user, work)
             self.guests[pid] = work
         except OSError as error:
