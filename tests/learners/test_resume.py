@@ -14,7 +14,7 @@ import pytest
 
 from conf import ROOT
 
-ARGUMENTS = ("experiment=smoke", "model.warm_start.steps=20", "algorithm.kl=reward_k1", "evaluation.every=2")
+ARGUMENTS = ("experiment=smoke", "model.warm_start.steps=30", "algorithm.kl=reward_k1", "evaluation.every=2")
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:

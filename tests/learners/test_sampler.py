@@ -17,7 +17,9 @@ def test_a_step_draws_the_same_tasks_whatever_was_drawn_before() -> None:
 
 
 def test_kinds_are_drawn_in_equal_parts_however_many_tasks_they_have() -> None:
-    drawn = Counter(task.kind for s in range(9) for task in draw(tasks(a=5, b=3, c=1), step=s, count=4, seed=0))
+    drawn = Counter(
+        task.kind for s in range(9) for task in draw(tasks(a=5, b=3, c=1), step=s, count=4, seed=0)
+    )
     assert drawn == {"a": 12, "b": 12, "c": 12}
 
 

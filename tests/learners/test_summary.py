@@ -19,7 +19,9 @@ def turn(agent: str, index: int, status: str | None, code: str) -> Turn:
 
 
 def episode(kind: str, success: bool, score: float, fair: float, turns: tuple[Turn, ...]) -> Episode:
-    return Episode("e", "t", kind, 0, turns, Outcome(success, score, {"fair": fair}, "ok" if success else "rows"))
+    return Episode(
+        "e", "t", kind, 0, turns, Outcome(success, score, {"fair": fair}, "ok" if success else "rows")
+    )
 
 
 def test_wilsons_interval_is_the_closed_form() -> None:

@@ -13,7 +13,7 @@ import pytest
 from conf import ROOT
 from learners.train import with_default
 
-SMOKE = ("experiment=smoke", "model.warm_start.steps=20")
+SMOKE = ("experiment=smoke", "model.warm_start.steps=30")
 
 
 def learn(*arguments: str, cwd: Path = ROOT.parent) -> subprocess.CompletedProcess[str]:
