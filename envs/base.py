@@ -47,7 +47,7 @@ class Scenario(Protocol):
     def check(
         self, task: Task, role: Role, files: Mapping[str, FileInfo], sandbox: Sandbox
     ) -> tuple[ArtifactCheck, ...]:
-        """State of ``role``'s required and produced artifacts. Raises ``SandboxError`` if the sandbox is lost."""
+        """State of ``role``'s required and produced artifacts. Raises ``SandboxError``."""
         ...
 
     def grade(self, task: Task, turns: Sequence[Turn], sandbox: Sandbox | None) -> Outcome:

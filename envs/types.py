@@ -30,7 +30,7 @@ class Task:
 
     id: str
     prompt: str
-    """The first message every agent reads. Its ``## `` headings carry the facts in brief (see ``pipeline``)."""
+    """The first message every agent reads. Its ``## `` headings carry the facts in brief (see ``base``)."""
     kind: str
     """What results are stratified by, e.g. ``classification``, ``regression``, ``math``."""
     answer: Any = field(repr=False)
