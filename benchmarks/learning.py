@@ -4,7 +4,7 @@
     python -m benchmarks.learning --seeds 0 1 -- coach=outcome steps=80
 
 Everything after ``--`` goes to the learner. Each run is a process of its own; the table is read from the
-run folders, and an unfinished one is resumed. Intervals (95 %) are Student's t over seeds, Wilson's within runs.
+run folders, and an unfinished one is resumed. Intervals of 95 %: Student's t over seeds, Wilson's in a run.
 """
 
 from __future__ import annotations

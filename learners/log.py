@@ -28,6 +28,9 @@ from learners.summary import wilson
 
 log = logging.getLogger(__name__)
 
+KINDS = 4
+"""Success is shown for all episodes and, where these are no more than this, for each kind of task."""
+
 
 def set_up_logging(console: Console) -> None:
     """Our own lines from INFO on, libraries' from WARNING on."""
@@ -125,7 +128,8 @@ def _compare(
 
 def _line(phase: str, step: int, steps: int, row: Mapping[str, float], timing: Mapping[str, float]) -> str:
     facts = [f"{'step' if phase == 'train' else 'evaluation after step'} {step}/{steps}"]
-    facts += [f"{name} {row[name]:.2f}" for name in row if name.split("/")[0] == "success"]
+    shares = [name for name in row if name.split("/")[0] == "success"]
+    facts += [f"{name} {row[name]:.2f}" for name in (shares if len(shares) <= KINDS else shares[:1])]
     facts += [f"fair {row['fair']:.3f}"]
     scores = [f"{name.split('/')[1]} {row[name]:.1f}" for name in row if name.startswith("score/")]
     facts += [f"coach: {', '.join(scores)}"] if scores else []
