@@ -213,7 +213,8 @@ def _client() -> Any:
     try:
         client = docker.from_env(timeout=60)
     except DockerException as error:
-        raise SandboxError(f"no Docker daemon answers ({_line(error)})") from None
+        where = os.environ.get("DOCKER_HOST", "its usual socket")
+        raise SandboxError(f"no Docker daemon answers at {where}") from error
     try:
         yield client
     finally:
@@ -227,7 +228,7 @@ def _versions(client: docker.DockerClient, name: str, built_here: bool) -> dict[
         how = "build it with `python -m sandbox.image build`" if built_here else "pull or build it"
         raise SandboxError(f"the Docker image {name} is missing: {how}") from None
     except DockerException as error:
-        raise SandboxError(f"no Docker daemon answers ({_line(error)})") from None
+        raise SandboxError(f"the Docker daemon refuses: {_line(error)}") from error
     versions: dict[str, str] = json.loads(labels.get(image.LABEL, "{}"))
     return versions
 
