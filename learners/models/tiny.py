@@ -1,4 +1,4 @@
-"""A Llama of a million parameters, made here in about a minute: a bare machine has something to train.
+"""A Llama of 0.8 million parameters, made here in about a minute: a bare machine has something to train.
 
 It is a teaching policy and no language model. It has seen a few thousand sampled demonstrations of mixed
 quality for the roles of one environment, reads the ``## `` headings of a chat and nothing else, and knows no

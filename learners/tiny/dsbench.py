@@ -95,5 +95,5 @@ def _attempt(role: Role, rng: random.Random, *, good: float) -> Turn:
             role, attempt=attempt, status="error", stderr=stderr, states=dict.fromkeys(names, state)
         )
     states = {name: "ok" if rng.random() < 0.4 else rng.choice(_STATES[name]) for name in names}
-    stdout = f"{rng.random():.3f}\n" if role.name == "modeler" else ""
+    stdout = f"{rng.random():.2f}\n" if role.name == "modeler" else ""
     return made_up_turn(role, attempt=attempt, stdout=stdout, states=states)

@@ -63,20 +63,20 @@ WEIGHTS: Mapping[str, Mapping[str, Mapping[str, float]]] = {
         "dates": {"parts": 0.4, "dropped": 0.25, "left": 0.35},
         "missing": {"median": 0.4, "zero": 0.15, "dropped": 0.2, "left": 0.25},
         "text": {"joint": 0.25, "codes": 0.25, "numbers": 0.15, "separate": 0.2, "left": 0.15},
-        "saving": {"all": 0.5, "no_test": 0.15, "no_target": 0.15, "misnamed": 0.2},
+        "saving": {"all": 0.55, "no_test": 0.15, "no_target": 0.15, "misnamed": 0.15},
     },
     "modeler": {
         "kind": {"classifier": 0.5, "regressor": 0.5},
         "estimator": {"forest": 0.4, "tree": 0.3, "linear": 0.3},
-        "saving": {"right": 0.5, "forgotten": 0.2, "misnamed": 0.15, "unfitted": 0.15},
+        "saving": {"right": 0.55, "forgotten": 0.15, "misnamed": 0.15, "unfitted": 0.15},
     },
     "analyst": {
         "model": {"loaded": 0.92, "forgotten": 0.08},
         "features": {"test": 0.92, "train": 0.08},
-        "ids": {"test": 0.85, "counted": 0.15},
+        "ids": {"test": 0.9, "counted": 0.1},
         "predict": {"predict": 0.5, "proba": 0.5},
-        "column": {"target": 0.85, "other": 0.15},
-        "index": {"dropped": 0.8, "left": 0.2},
+        "column": {"target": 0.9, "other": 0.1},
+        "index": {"dropped": 0.85, "left": 0.15},
         "saving": {"right": 0.9, "misnamed": 0.1},
     },
 }
@@ -135,7 +135,9 @@ def _modeler(chosen: Chosen) -> str:
         'y = pd.read_pickle("y_train.pkl")',
         f"model = {_ESTIMATORS[chosen['kind'], chosen['estimator']]}",
         "" if chosen["saving"] == "unfitted" else "model.fit(X, y)",
-        "print(model.score(X, y))" if chosen["saving"] == "forgotten" else f'joblib.dump(model, "{path}")',
+        "print(round(model.score(X, y), 2))"
+        if chosen["saving"] == "forgotten"
+        else f'joblib.dump(model, "{path}")',
     )
 
 
