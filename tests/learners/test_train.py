@@ -16,9 +16,9 @@ from learners.train import with_default
 SMOKE = ("experiment=smoke", "model.warm_start.steps=30")
 
 
-def learn(*arguments: str, cwd: Path = ROOT.parent) -> subprocess.CompletedProcess[str]:
+def learn(*arguments: str, cwd: Path = ROOT.parent, **variables: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "learners.reinforcepp", *arguments]
-    environment = os.environ | {"PYTHONPATH": str(ROOT.parent)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT.parent)} | variables
     return subprocess.run(
         command,
         capture_output=True,
@@ -79,6 +79,13 @@ def test_a_malformed_task_file_is_one_line(tmp_path: Path) -> None:
     assert_one_line(done, "tasks.json", "answer")
 
 
+def test_a_tracker_that_refuses_is_one_line(tmp_path: Path) -> None:
+    for name in ("online", "sometimes"):
+        done = learn(f"run_dir={tmp_path}/{name}", *SMOKE, f"wandb.mode={name}", WANDB_API_KEY="")
+        assert_one_line(done, "W&B" if name == "online" else "wandb.mode")
+        assert not (tmp_path / name / "metrics.jsonl").exists()
+
+
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert_one_line(learn(f"run_dir={tmp_path}/file/run"), "cannot be written")
@@ -97,9 +104,10 @@ def test_a_multirun_trains_every_combination_in_a_folder_of_its_own(tmp_path: Pa
 
 @pytest.mark.slow
 def test_a_run_leaves_all_that_the_design_names(tmp_path: Path) -> None:
-    done = learn(f"run_dir={tmp_path}/run", *SMOKE)
+    done = learn(f"run_dir={tmp_path}/run", *SMOKE, "wandb.mode=offline")
     assert done.returncode == 0, done.stderr
     run = tmp_path / "run"
+    assert list(run.glob("wandb/offline-run-*/*.wandb"))
     assert {path.name for path in run.iterdir()} >= {
         "config.yaml",
         "metadata.json",
