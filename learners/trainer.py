@@ -140,14 +140,15 @@ class Trainer:
         return rollouts, causes.total()
 
     def _assign(self, phase: str, step: int) -> list[Assignment]:
-        seed = self.config.seed
+        seed, settings = self.config.seed, self.config.rollout
         if phase == "train":
-            settings = self.config.rollout
             pool = self.parts.scenario.tasks("train")
             tasks = draw(pool, step=step, count=settings.tasks, seed=derive_seed(seed, "tasks"))
         else:
             settings = self.config.evaluation
             tasks = list(self.parts.scenario.tasks("heldout"))
+            if settings.tasks is not None and settings.tasks < len(tasks):
+                tasks = draw(tasks, step=0, count=settings.tasks, seed=derive_seed(seed, "heldout"))
         pairs = [(task, number) for task in tasks for number in range(settings.episodes)]
         return [
             Assignment(

@@ -44,7 +44,7 @@ def test_killed_at_three_points_and_resumed_a_run_gives_the_same_metrics(tmp_pat
     # While its parts are built; amid the episodes of the second step; right after that step's metrics, before
     # its checkpoint or amid its writing.
     kill_when(start(broken), lambda: (broken / "config.yaml").exists())
-    before_second = 8 + 4  # the first evaluation's and the first step's
+    before_second = 4 + 4  # the first evaluation's and the first step's
     kill_when(start(broken, "resume=true"), lambda: lines(broken, "episodes") > before_second)
     kill_when(start(broken, "resume=true"), lambda: lines(broken, "metrics") >= 3)
     assert start(broken, "resume=true").wait() == 0

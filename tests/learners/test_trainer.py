@@ -121,7 +121,7 @@ def settings(run_dir: Path, **changes: Any) -> DictConfig:
                 "deferred": False,
                 "max_lost": 0.5,
             },
-            "evaluation": {"every": 2, "episodes": 1, "temperature": 1.0},
+            "evaluation": {"every": 2, "tasks": None, "episodes": 1, "temperature": 1.0},
             "checkpoint": {"every": 1, "keep": 1},
             "wandb": {"mode": "disabled", "project": "x"},
         }
@@ -170,6 +170,13 @@ def test_evaluations_are_not_coached_and_differ_in_their_seeds(tmp_path: Path) -
     assert len({row["seed"] for row in evaluated}) == len(evaluated)
     algorithm: Any = parts.algorithm
     assert all(t.turn.task_id.startswith("train") for asked in algorithm.asked for t in asked)
+
+
+def test_every_evaluation_meets_the_same_part_of_the_held_out_tasks(tmp_path: Path) -> None:
+    config = settings(tmp_path / "run", evaluation={"tasks": 1, "episodes": 2})
+    rows, _, folder = trained(config)
+    assert [row["episodes"] for row in rows if row["phase"] == "eval"] == [2, 2]
+    assert len({row["task"] for row in folder.rows("episodes") if row["phase"] == "eval"}) == 1
 
 
 def test_a_turn_without_a_verdict_is_masked_and_counted(tmp_path: Path) -> None:
