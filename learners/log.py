@@ -97,7 +97,7 @@ def before_after(before: Mapping[str, float], after: Mapping[str, float]) -> Tab
     for suffix in ["", *(f"/{kind}" for kind in kinds)]:
         where = suffix.lstrip("/") or "all tasks"
         _compare(table, f"{where}: success", f"success{suffix}", f"episodes{suffix}", before, after)
-        _compare(table, f"{where}: fair score", f"fair{suffix}", None, before, after)
+        _compare(table, f"{where}: fair", f"fair{suffix}", None, before, after)
         table.add_section()
     for agent in [name.split("/")[1] for name in after if name.startswith("delivered/")]:
         _compare(table, f"{agent}: delivered", f"delivered/{agent}", "episodes", before, after)
