@@ -19,6 +19,7 @@ from importlib import metadata
 from pathlib import Path
 
 from filelock import FileLock
+from transformers.utils import logging as hf_logging
 
 from conf import ConfigError
 from learners.models.base import LoadedModel, ModelConfig, cache_dir
@@ -68,6 +69,7 @@ class Tiny:
             "making the tiny model for env=%s: once, about a minute; it is kept in %s", env_name, folder
         )
         model, made = warm_start(shown, self.config.size, self.config.warm_start)
+        hf_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
             made.save_pretrained(draft)

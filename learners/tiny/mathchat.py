@@ -1,8 +1,8 @@
 """The course on mathematics: a plan, a short program with the problem's numbers, a boxed answer.
 
 Problems are made on the fly from the families that ship with us, other than the ones that ship. Programs come
-out in form soon; copying the numbers of a problem, which exercises train apart, has only begun to work at the end of
-the warm start, so that an untrained team seldom solves anything.
+out in form soon. Copying a problem's numbers, which exercises train apart, has only begun to work at the end
+of the warm start, so that an untrained team seldom solves anything.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _FAULTS = (
 """Slips: each turns an expression into one that runs and, as a rule, gives another value."""
 _RIGHT = 0.6
 """Probability of an expression without a slip."""
-_COPYING = 0.4
+_COPYING = 0.15
 """Share of exercises in copying."""
 
 
