@@ -82,8 +82,8 @@ WEIGHTS: Mapping[str, Mapping[str, Mapping[str, float]]] = {
 }
 """Role -> habit -> option -> probability."""
 
-TILT = 0.7
-"""Probability of the right ``kind`` and ``predict``: uneven, so that the base learns to look at headings."""
+TILT = 0.6
+"""Probability of the right ``kind`` and ``predict``: not quite even, so that the headings mean something."""
 
 
 def choose(role: str, facts: Mapping[str, Any], rng: random.Random) -> Chosen:
