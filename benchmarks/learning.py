@@ -118,7 +118,7 @@ def main() -> None:
         seed = options.seeds[0]
         arguments = [*options.overrides, f"seed={seed}", "model.optimizer.lr=0"]
         control.append(train(f"seed {seed}, lr 0", options.out / f"seed{seed}-lr0", arguments))
-    console = Console()
+    console = Console(width=120)
     console.print(tabulate([*runs, *control]))
     for name, gain in gains.items():
         console.print(
