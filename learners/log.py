@@ -29,7 +29,7 @@ from learners.summary import wilson
 log = logging.getLogger(__name__)
 
 KINDS = 4
-"""Success is shown for all episodes and, where these are no more than this, for each kind of task."""
+"""Up to so many kinds of task, a line shows the success of each."""
 
 
 def set_up_logging(console: Console) -> None:
@@ -37,6 +37,7 @@ def set_up_logging(console: Console) -> None:
     handler: logging.Handler
     if console.is_terminal:
         handler = RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S")
+        handler.setFormatter(logging.Formatter("%(message)s"))
     else:
         handler = logging.StreamHandler(sys.stdout)
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
@@ -128,8 +129,8 @@ def _compare(
 
 def _line(phase: str, step: int, steps: int, row: Mapping[str, float], timing: Mapping[str, float]) -> str:
     facts = [f"{'step' if phase == 'train' else 'evaluation after step'} {step}/{steps}"]
-    shares = [name for name in row if name.split("/")[0] == "success"]
-    facts += [f"{name} {row[name]:.2f}" for name in (shares if len(shares) <= KINDS else shares[:1])]
+    kinds = [f"{name.split('/')[1]} {row[name]:.2f}" for name in row if name.startswith("success/")]
+    facts += [f"success {row['success']:.2f}" + (f" ({', '.join(kinds)})" if 1 < len(kinds) <= KINDS else "")]
     facts += [f"fair {row['fair']:.3f}"]
     scores = [f"{name.split('/')[1]} {row[name]:.1f}" for name in row if name.startswith("score/")]
     facts += [f"coach: {', '.join(scores)}"] if scores else []
