@@ -152,7 +152,7 @@ for path in (SECRET, "/etc/shadow", "/dev/mem", "/dev/kmsg", "/dev/sda", "/dev/v
 for name in ("envs", "coaches", "learners", "benchmarks", "conf"):
     attempt(name, lambda: os.listdir(os.path.join(OURS, name)) or -1)
     try: print("BREACH", __import__(name))
-    except ImportError: pass
+    except (ImportError, OSError): pass  # not found, or found and not readable
 """
     ),
     "writing where it must not": Attack(
