@@ -267,8 +267,10 @@ class _Workspace:
     def opened(self) -> bool:
         return self._sandbox is not None
 
-    def run(self, code: str, *, timeout: float | None = None, seed: int = 0) -> Result:
-        return self._open().run(code, timeout=timeout, seed=seed)
+    def run(
+        self, code: str, *, timeout: float | None = None, seed: int = 0, session: str | None = None
+    ) -> Result:
+        return self._open().run(code, timeout=timeout, seed=seed, session=session)
 
     def read(self, path: str) -> bytes:
         return self._open().read(path)

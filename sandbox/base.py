@@ -11,10 +11,21 @@ Status = Literal["ok", "error", "timeout", "killed", "output_limit"]
 GUARANTEES = frozenset({"net", "fs", "pids", "memory", "disk", "pidns"})
 """What a backend can promise against hostile code: no network; no file outside the work folder written and no
 host file read; bounded processes; bounded memory; bounded disk; host processes invisible."""
+MAX_SESSIONS = 4
+"""Interpreters that one sandbox keeps alive."""
 
 
 class SandboxError(Exception):
     """The sandbox itself failed (never: the code in it). The episode is dropped and counted, not scored."""
+
+
+class LostError(SandboxError):
+    """A sandbox that was ready is gone: its process was killed, its daemon stopped, its answers are wrong."""
+
+    def __init__(self, reason: str, *, running: bool) -> None:
+        super().__init__(f"the sandbox was lost: {reason}")
+        self.running = running
+        """A program was running, which may be what ended the sandbox: see ``sandbox.recovery``."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +42,10 @@ class Limits:
     """
     file_mb: int = 16
     """Largest file that ``read`` and ``write`` move, in megabytes."""
+    idle: float = 3600.0
+    """Seconds without a request after which the sandbox ends itself, should its host have forgotten it."""
+    lifetime: float = 14400.0
+    """Seconds after which the sandbox ends itself in any case."""
 
     @classmethod
     def read(cls, values: Mapping[str, float]) -> Limits:
@@ -43,8 +58,9 @@ class Limits:
             )
         if wrong := [name for name, value in values.items() if value <= 0]:
             raise SandboxError(f"limits must be positive: {', '.join(wrong)}")
-        whole = {name: int(values[name]) for name in names if name != "timeout"}
-        return cls(timeout=float(values["timeout"]), **whole)
+        seconds = {"timeout", "idle", "lifetime"}
+        given = {name: float(values[name]) if name in seconds else int(values[name]) for name in names}
+        return cls(**given)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -73,6 +89,10 @@ class Result:
     """Part of the middle of stdout or stderr was left out (marked in the text)."""
     wall_s: float
     cpu_s: float
+    state_lost: bool = False
+    """The session that this program ran in is gone, with its variables: it did not stop when interrupted."""
+    losses: int = 0
+    """How many sandboxes were lost before this result came (``sandbox.recovery``)."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +107,19 @@ class FileInfo:
 class Sandbox(Protocol):
     """One episode's isolated work folder and interpreter. Not thread-safe; every method blocks."""
 
-    def run(self, code: str, *, timeout: float | None = None, seed: int = 0) -> Result:
+    def run(
+        self, code: str, *, timeout: float | None = None, seed: int = 0, session: str | None = None
+    ) -> Result:
         """Runs ``code`` as one fresh program in the work folder. Code that fails is a ``Result``.
 
-        ``seed`` fixes the global random state of ``random`` and, when preloaded, numpy.
+        ``session`` names an interpreter that stays, with its variables, from one program to the next, as a
+        notebook's does; at most ``MAX_SESSIONS`` of a sandbox live at once. ``seed`` fixes the global random
+        state of ``random`` and, when preloaded, numpy; in a session, only at its start.
 
         Raises:
-            SandboxError: the sandbox was lost before it could tell.
+            LostError: the sandbox was lost before it could tell.
+            SandboxError: it is closed.
+            ValueError: one session too many.
         """
         ...
 
@@ -103,7 +129,7 @@ class Sandbox(Protocol):
         Raises:
             FileNotFoundError: there is no such regular file.
             ValueError: the file is larger than ``Limits.file_mb``, or ``path`` leaves the work folder.
-            SandboxError: the sandbox was lost.
+            LostError: the sandbox was lost.
         """
         ...
 

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol, get_args
 
-from sandbox.base import FileInfo, Limits, Result, SandboxError, Status
-from sandbox.frames import GoneError, pack, unpack
+from sandbox.base import FileInfo, Limits, LostError, Result, SandboxError, Status
+from sandbox.inside.frames import GoneError, pack, unpack
 
 _STATUSES: tuple[Status, ...] = get_args(Status)
 PATIENCE = 5.0
@@ -30,7 +30,7 @@ class GuestSandbox:
 
     def __init__(self, channel: Channel, limits: Limits, end: Callable[[], None] = lambda: None) -> None:
         self._channel, self._limits, self._end = channel, limits, end
-        self._closed = False
+        self._closed = self._running = False
 
     def wait(self, seconds: float) -> None:
         """Waits until the guest is ready. Raises ``SandboxError``."""
@@ -39,10 +39,12 @@ class GuestSandbox:
             self.close()
             raise SandboxError(f"the sandbox did not start: {header.get('error', 'no reason given')}")
 
-    def run(self, code: str, *, timeout: float | None = None, seed: int = 0) -> Result:
+    def run(
+        self, code: str, *, timeout: float | None = None, seed: int = 0, session: str | None = None
+    ) -> Result:
         seconds = self._limits.timeout if timeout is None else timeout
         data = code.encode("utf-8", errors="replace")  # half of a surrogate pair is no program anyway
-        request = {"op": "run", "timeout": seconds, "seed": seed}
+        request = {"op": "run", "timeout": seconds, "seed": seed, "session": session}
         # of each output: the kept part and the mark of what was left out
         header, body = self._ask(request, data, seconds + PATIENCE, (self._limits.output_kb << 11) + 4096)
         try:
@@ -55,6 +57,7 @@ class GuestSandbox:
                 header["truncated"] is True,
                 _number(header["wall_s"]),
                 _number(header["cpu_s"]),
+                header["state_lost"] is True,
             )
         except (KeyError, ValueError) as error:
             raise self._lost(f"a malformed result ({error})") from None
@@ -87,6 +90,7 @@ class GuestSandbox:
     ) -> tuple[dict[str, Any], bytes]:
         if self._closed:
             raise SandboxError("the sandbox is closed")
+        self._running = header["op"] == "run"
         try:
             self._channel.settimeout(seconds)
             self._channel.sendall(pack(header, body))
@@ -113,9 +117,9 @@ class GuestSandbox:
         except (GoneError, OSError) as error:
             raise self._lost(str(error)) from None
 
-    def _lost(self, reason: str) -> SandboxError:
+    def _lost(self, reason: str) -> LostError:
         self.close()
-        return SandboxError(f"the sandbox was lost: {reason}")
+        return LostError(reason, running=self._running)
 
 
 def _number(value: object) -> float:

@@ -1,10 +1,10 @@
 """Sandboxes in containers, one for each episode: no network, no mount from the host, nothing that outlives
 us.
 
-The program inside is ``sandbox.guest``, sent over the container's standard input, so that any image with a
-Python serves. When this process ends, however it ends, that input closes, the guest ends, and the daemon
-removes the container. Containers of processes that ended while the daemon did not run are removed at the next
-start.
+The program inside is ``sandbox.inside.guest``, sent over the container's standard input, so that any image
+with a Python serves. When this process ends, however it ends, that input closes, the guest ends, and the
+daemon removes the container. Containers of processes that ended while the daemon did not run are removed at
+the next start.
 
 Not covered: flaws of the kernel, which is shared, unless ``runtime: runsc``; and CPU time within the timeout.
 """
@@ -28,27 +28,13 @@ import docker  # type: ignore[import-untyped]
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound  # type: ignore[import-untyped]
 from docker.types import LogConfig, Ulimit  # type: ignore[import-untyped]
 
-from sandbox import image
+from sandbox import boot, image
 from sandbox.base import GUARANTEES, Limits, Sandbox, SandboxError, SandboxSpec
 from sandbox.client import GuestSandbox
-from sandbox.frames import pack
 from sandbox.local import ENVIRONMENT
 from sandbox.pool import Pool
 
 _OWNER, _RUN = "coachgym.owner", "coachgym.run"
-_MODULES = ("frames", "seccomp", "processes", "folder", "program", "guest")
-_BOOT = """
-import json, sys, types
-size = int.from_bytes(sys.stdin.buffer.raw.read(4), "big")
-data = b""
-while len(data) < size:
-    data += sys.stdin.buffer.raw.read(size - len(data)) or sys.exit(1)
-sys.modules["sandbox"] = types.ModuleType("sandbox")
-for name, source in json.loads(data):
-    module = sys.modules["sandbox." + name] = types.ModuleType("sandbox." + name)
-    exec(compile(source, name, "exec"), module.__dict__)
-module.main()
-"""
 STARTUP = 120.0
 """Seconds for a container to start and import what it preloads."""
 _OWN_MB = 256
@@ -123,11 +109,8 @@ class Docker:
         box = GuestSandbox(channel, limits, lambda: self._end(container))
         settings = dataclasses.asdict(limits) | {"work": "/work", "nproc": "off", "watch": []}
         del settings["timeout"]
-        sources = [(name, Path(__file__).with_name(f"{name}.py").read_text("utf-8")) for name in _MODULES]
-        bundle = json.dumps(sources).encode()
         try:
-            channel.sendall(len(bundle).to_bytes(4, "big") + bundle)
-            channel.sendall(pack({"preload": spec.preload, "settings": settings}))
+            channel.sendall(boot.message(spec.preload, settings))
         except OSError as error:
             box.close()
             raise SandboxError(f"the container ended at once: {error}") from None
@@ -161,7 +144,7 @@ class Docker:
         )
         return {
             "image": self._image,
-            "entrypoint": ["python3", "-P", "-c", _BOOT],
+            "entrypoint": ["python3", "-P", "-c", boot.PROGRAM],
             "user": "65534:65534",
             "working_dir": "/work",
             "environment": {**ENVIRONMENT, "PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/work"},

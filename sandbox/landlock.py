@@ -2,7 +2,7 @@
 
 Needs no privilege. Linux 5.13 has it; before 6.2 it did not keep files from being emptied. From 6.7 it has
 rules for TCP, and from 6.12 it keeps signals and abstract sockets inside. Files' modes, owners, times and
-attributes it leaves open (``sandbox.seccomp.filter_on_host``), and so does their existence."""
+attributes it leaves open (``sandbox.inside.seccomp.filter_on_host``), and so does their existence."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import os
 import struct
 from collections.abc import Iterable
 
-from sandbox.seccomp import PR_SET_NO_NEW_PRIVS, libc
+from sandbox.inside.seccomp import PR_SET_NO_NEW_PRIVS, libc
 
 _CREATE, _ADD, _RESTRICT = 444, 445, 446  # the same on every architecture
 _EXECUTE, _WRITE, _READ, _LIST, _TRUNCATE = 1, 2, 4, 8, 1 << 14

@@ -26,10 +26,10 @@ from collections.abc import Callable
 from typing import Any
 
 from sandbox import jail, landlock
-from sandbox.frames import pack
-from sandbox.guest import Guest, Settings, preload
-from sandbox.processes import end_descendants
-from sandbox.seccomp import filter_on_host, libc
+from sandbox.inside.frames import pack
+from sandbox.inside.guest import Guest, Settings, preload
+from sandbox.inside.processes import end_descendants
+from sandbox.inside.seccomp import filter_on_host, libc
 
 _PR_SET_CHILD_SUBREAPER = 36
 GRACE = 2.0

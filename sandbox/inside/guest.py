@@ -26,11 +26,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from sandbox.folder import Folder
-from sandbox.frames import GoneError, pack, unpack
-from sandbox.processes import descendants, end_descendants, proportional, resident, tasks_of
-from sandbox.program import run_program
-from sandbox.seccomp import filter_system_calls, libc
+from sandbox.inside.folder import Folder
+from sandbox.inside.frames import GoneError, pack, unpack
+from sandbox.inside.processes import descendants, end_descendants, proportional, resident, tasks_of
+from sandbox.inside.program import run_program
+from sandbox.inside.seccomp import filter_system_calls, libc
 
 TICK = 0.1
 """Seconds between two looks at memory and disk use, where no kernel limit bounds the sum of all processes."""
@@ -46,6 +46,8 @@ class Settings(NamedTuple):
     disk_mb: int
     output_kb: int
     file_mb: int
+    idle: float
+    lifetime: float
     nproc: str
     """Who else counts towards RLIMIT_NPROC: ``own``: nobody; ``shared``: the user's other processes; ``off``:
     not set."""
@@ -89,6 +91,7 @@ class Guest:
     ) -> None:
         self.source, self.sink, self.lifeline = source, sink, lifeline
         self.settings, self.enter = settings, enter
+        self.until = time.monotonic() + settings.lifetime
         self.folder = Folder(settings.work, settings.disk_mb, settings.file_mb)
         self.null = os.open("/dev/null", os.O_RDWR)
         with open("/proc/self/statm", "rb") as file:
@@ -115,8 +118,10 @@ class Guest:
         ready = select.poll()
         ready.register(self.source, select.POLLIN)
         ready.register(self.lifeline, 0)
-        if any(fd == self.lifeline for fd, _ in ready.poll()):
-            raise GoneError("the launcher is gone")
+        seconds = min(self.settings.idle, self.until - time.monotonic())
+        events = ready.poll(max(0.0, 1000 * seconds))
+        if not events or any(fd == self.lifeline for fd, _ in events):
+            raise GoneError("the launcher is gone, or the host has forgotten this sandbox")
 
     def _send(self, header: dict[str, Any], body: bytes = b"") -> None:
         data = memoryview(pack(header, body))
@@ -173,6 +178,7 @@ class Guest:
             "truncated": any(stream.left_out for stream in streams.values()),
             "wall_s": wall,
             "cpu_s": usage.ru_utime + usage.ru_stime,
+            "state_lost": False,
             "stdout": len(stdout),
         }
         return answer, stdout + stderr + note

@@ -1,0 +1,37 @@
+"""How a guest starts where nothing of this project is installed: its sources come over its standard input.
+
+``python3 -P -c PROGRAM``, then ``message`` on its stdin; it answers with frames on its stdout."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sandbox.inside.frames import pack
+
+_PACKAGE = "sandbox.inside"
+_MODULES = ("frames", "seccomp", "processes", "folder", "program", "guest")
+"""Each after those that it imports."""
+PROGRAM = f"""
+import json, sys, types
+size = int.from_bytes(sys.stdin.buffer.raw.read(4), "big")
+data = b""
+while len(data) < size:
+    data += sys.stdin.buffer.raw.read(size - len(data)) or sys.exit(1)
+for name in ("sandbox", "{_PACKAGE}"):
+    sys.modules[name] = types.ModuleType(name)
+for name, source in json.loads(data):
+    module = sys.modules["{_PACKAGE}." + name] = types.ModuleType("{_PACKAGE}." + name)
+    exec(compile(source, name, "exec"), module.__dict__)
+module.main()
+"""
+
+
+def message(preload: Sequence[str], settings: Mapping[str, Any]) -> bytes:
+    """The first bytes for a guest: its sources, then what it is to be."""
+    folder = Path(__file__).with_name("inside")
+    sources = [(name, (folder / f"{name}.py").read_text("utf-8")) for name in _MODULES]
+    bundle = json.dumps(sources).encode()
+    return len(bundle).to_bytes(4, "big") + bundle + pack({"preload": preload, "settings": settings})
