@@ -17,6 +17,7 @@ from envs.base import Scenario
 from envs.spaces import Chat, Text
 from envs.types import Message, Outcome, Role, Split, Task, Turn
 from sandbox.base import Backend, FileInfo, Limits, Result, Sandbox, SandboxError, SandboxSpec
+from sandbox.recovery import RecoveringSandbox
 
 Observation = dict[str, Any]
 
@@ -294,7 +295,7 @@ class _Workspace:
         if self.closed:
             raise SandboxError("this episode's sandbox is closed")
         if self._sandbox is None:
-            self._sandbox = self._backend.open(self._spec)
+            self._sandbox = RecoveringSandbox(lambda: self._backend.open(self._spec))
             for name, path in self._files.items():
                 self._sandbox.write(name, path.read_bytes())
         return self._sandbox

@@ -134,7 +134,9 @@ def _line(phase: str, step: int, steps: int, row: Mapping[str, float], timing: M
     facts += [f"fair {row['fair']:.3f}"]
     scores = [f"{name.split('/')[1]} {row[name]:.1f}" for name in row if name.startswith("score/")]
     facts += [f"coach: {', '.join(scores)}"] if scores else []
-    lost: Sequence[str] = [f"{name} {row[name]:.0f}" for name in ("lost", "masked") if row.get(name)]
+    lost: Sequence[str] = [
+        f"{name} {row[name]:.0f}" for name in ("lost", "recovered", "masked") if row.get(name)
+    ]
     facts += [*lost, f"{sum(value for name, value in timing.items() if name.endswith('_s')):.1f} s"]
     return " | ".join(facts)
 

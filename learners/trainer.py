@@ -75,7 +75,7 @@ class Trainer:
         masked = sum(transition.reward is None for transition in transitions)
         self._guard("verdicts", masked, len(transitions))
         updates = self._update(transitions)
-        row = {"lost": float(lost), "masked": float(masked)}
+        row = {"lost": float(lost), "recovered": _recovered(rollouts), "masked": float(masked)}
         row |= summarise([rollout.episode for rollout in rollouts])
         row |= _scores(transitions) | updates
         sampled = sum(len(transition.completion.token_ids) for transition in transitions)
@@ -107,7 +107,8 @@ class Trainer:
     def _evaluate(self, step: int) -> None:
         began = time.perf_counter()
         rollouts, lost = self._play("eval", step)
-        row = {"lost": float(lost)} | summarise([rollout.episode for rollout in rollouts])
+        row = {"lost": float(lost), "recovered": _recovered(rollouts)}
+        row |= summarise([rollout.episode for rollout in rollouts])
         self._record("eval", step, row, {"play_s": time.perf_counter() - began})
 
     def _play(self, phase: str, step: int) -> tuple[list[Rollout], int]:
@@ -169,6 +170,12 @@ class Trainer:
         self.folder.append("metrics", {"phase": phase, "step": step} | row)
         self.folder.append("timings", {"phase": phase, "step": step} | timing)
         self.reporter.row(phase, step, row, timing)
+
+
+def _recovered(rollouts: Sequence[Rollout]) -> float:
+    """How many sandboxes were lost in episodes that could go on all the same."""
+    results = (turn.result for rollout in rollouts for turn in rollout.episode.turns)
+    return float(sum(result.losses for result in results if result is not None))
 
 
 def _scores(transitions: Sequence[Transition]) -> Metrics:

@@ -24,7 +24,9 @@ class FakeSandbox:
         self._folder = tempfile.TemporaryDirectory()
         self._root = Path(self._folder.name)
 
-    def run(self, code: str, *, timeout: float | None = None, seed: int = 0) -> Result:
+    def run(
+        self, code: str, *, timeout: float | None = None, seed: int = 0, session: str | None = None
+    ) -> Result:
         self._check_open()
         self.programs.append(code)
         command = [sys.executable, "-I", "-c", f"import random; random.seed({seed})\nexec({code!r})"]

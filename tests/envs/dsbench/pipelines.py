@@ -67,7 +67,9 @@ class FolderSandbox:
         for name, path in task.files.items():
             self.write(name, path.read_bytes())
 
-    def run(self, code: str, *, timeout: float | None = None, seed: int = 0) -> Result:
+    def run(
+        self, code: str, *, timeout: float | None = None, seed: int = 0, session: str | None = None
+    ) -> Result:
         out = io.StringIO()
         with contextlib.chdir(self.root), contextlib.redirect_stdout(out):
             try:
