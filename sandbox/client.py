@@ -31,6 +31,7 @@ class GuestSandbox:
     def __init__(self, channel: Channel, limits: Limits, end: Callable[[], None] = lambda: None) -> None:
         self._channel, self._limits, self._end = channel, limits, end
         self._closed = self._running = False
+        self._answered = time.monotonic()
 
     def wait(self, seconds: float) -> None:
         """Waits until the guest is ready. Raises ``SandboxError``."""
@@ -79,6 +80,21 @@ class GuestSandbox:
         except (ValueError, TypeError, RecursionError):
             raise self._lost("a malformed listing") from None
 
+    def alive(self) -> bool:
+        """Whether it still waits for a request, and not for so long that it may end itself any moment. Does
+        not block."""
+        limits = self._limits
+        if self._closed or time.monotonic() - self._answered > min(limits.idle, limits.lifetime) / 2:
+            return False
+        try:
+            self._channel.settimeout(0)
+            self._channel.recv(1)  # the end of the stream, or what nobody asked for
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
     def close(self) -> None:
         if not self._closed:
             self._closed = True
@@ -111,11 +127,13 @@ class GuestSandbox:
             return self._channel.recv(size)
 
         try:
-            return unpack(receive, room)
+            answer = unpack(receive, room)
         except TimeoutError:
             raise self._lost(f"no answer within {seconds:g} seconds") from None
         except (GoneError, OSError) as error:
             raise self._lost(str(error)) from None
+        self._answered = time.monotonic()
+        return answer
 
     def _lost(self, reason: str) -> LostError:
         self.close()

@@ -91,7 +91,7 @@ class Docker:
                 for container in left:
                     _remove(client, container)
 
-    def _start(self, spec: SandboxSpec) -> Sandbox:
+    def _start(self, spec: SandboxSpec) -> GuestSandbox:
         limits = spec.limits or self.limits
         with _client() as client:
             container = None
