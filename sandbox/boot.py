@@ -1,4 +1,5 @@
-"""How a guest starts where nothing of this project is installed: its sources come over its standard input.
+"""How a guest starts: in which environment, and, where nothing of this project is installed, with its sources
+coming over its standard input.
 
 ``python3 -P -c PROGRAM``, then ``message`` on its stdin; it answers with frames on its stdout."""
 
@@ -14,6 +15,16 @@ from sandbox.inside.frames import pack
 _PACKAGE = "sandbox.inside"
 _MODULES = ("frames", "seccomp", "processes", "folder", "program", "guest")
 """Each after those that it imports."""
+ENVIRONMENT = {
+    "PATH": "/usr/bin:/bin",
+    "LANG": "C.UTF-8",
+    "PYTHONHASHSEED": "0",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "JOBLIB_MULTIPROCESSING": "0",  # n_jobs=-1 would pay an import of everything in each worker
+}
 PROGRAM = f"""
 import json, sys, types
 size = int.from_bytes(sys.stdin.buffer.raw.read(4), "big")

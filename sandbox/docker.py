@@ -21,7 +21,6 @@ import struct
 import threading
 import uuid
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import docker  # type: ignore[import-untyped]
@@ -31,7 +30,7 @@ from docker.types import LogConfig, Ulimit  # type: ignore[import-untyped]
 from sandbox import boot, image
 from sandbox.base import GUARANTEES, Limits, Sandbox, SandboxError, SandboxSpec
 from sandbox.client import GuestSandbox
-from sandbox.local import ENVIRONMENT
+from sandbox.owner import dead, owner
 from sandbox.pool import Pool
 
 _OWNER, _RUN = "coachgym.owner", "coachgym.run"
@@ -147,8 +146,8 @@ class Docker:
             "entrypoint": ["python3", "-P", "-c", boot.PROGRAM],
             "user": "65534:65534",
             "working_dir": "/work",
-            "environment": {**ENVIRONMENT, "PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/work"},
-            "labels": {_OWNER: _owner(os.getpid()), _RUN: self._run},
+            "environment": {**boot.ENVIRONMENT, "PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/work"},
+            "labels": {_OWNER: owner(os.getpid()), _RUN: self._run},
             "stdin_open": True,
             "host_config": hosted,
         }
@@ -231,27 +230,9 @@ def _remove(client: docker.DockerClient, container: str) -> None:
 
 def _remove_orphans(client: docker.DockerClient) -> None:
     """Removes our containers whose owner, a process of this machine since it was booted, is gone."""
-    boot = _boot()
     for container in client.containers.list(all=True, filters={"label": _OWNER}, ignore_removed=True):
-        owner = container.labels[_OWNER]
-        if owner.startswith(boot + ":") and owner != _owner(int(owner.split(":")[2])):
+        if dead(container.labels[_OWNER]):
             _remove(client, container.id)
-
-
-def _boot() -> str:
-    """What process ids mean something in: this machine since it was booted, and this pid namespace."""
-    return (
-        f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}:{os.stat('/proc/self/ns/pid').st_ino}"
-    )
-
-
-def _owner(pid: int) -> str:
-    """What a process shares with no other: machine, process id, start time. ``gone`` if there is none."""
-    try:
-        started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        return "gone"
-    return f"{_boot()}:{pid}:{started}"
 
 
 def _line(error: Exception) -> str:

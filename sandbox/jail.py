@@ -20,8 +20,8 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
+from sandbox.inside.landlock import CHANGE, DEVICE, LOAD, READ, ruleset
 from sandbox.inside.seccomp import SYSTEM_CALLS, libc
-from sandbox.landlock import CHANGE, DEVICE, LOAD, READ, ruleset
 
 OURS = ("sandbox", "envs", "coaches", "learners", "benchmarks", "conf", "tests")
 """Never visible inside: answers lie among them, also where they are installed."""

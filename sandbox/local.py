@@ -29,6 +29,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from sandbox import boot
 from sandbox.base import GUARANTEES, Limits, Sandbox, SandboxError, SandboxSpec
 from sandbox.client import GuestSandbox
 
@@ -42,16 +43,6 @@ _GAPS = {"landlock": frozenset({"a process outside can be noticed", "filling the
 LIBRARIES = ("numpy", "pandas", "scipy", "scikit-learn", "joblib", "sympy")
 STARTUP = 180.0
 """Seconds for the imports of a nursery."""
-ENVIRONMENT = {
-    "PATH": "/usr/bin:/bin",
-    "LANG": "C.UTF-8",
-    "PYTHONHASHSEED": "0",
-    "PYTHONDONTWRITEBYTECODE": "1",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "JOBLIB_MULTIPROCESSING": "0",  # n_jobs=-1 would pay an import of everything in each worker
-}
 _CHECK = """
 import socket
 def held(action):
@@ -152,7 +143,7 @@ class _Nursery:
             mode,
             json.dumps(preload),
         ]
-        environment = {**ENVIRONMENT, "PYTHONPATH": str(Path(__file__).parent.parent)}
+        environment = {**boot.ENVIRONMENT, "PYTHONPATH": str(Path(__file__).parent.parent)}
         with theirs:
             self._process = subprocess.Popen(
                 command, env=environment, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,

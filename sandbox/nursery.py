@@ -25,7 +25,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from sandbox import jail, landlock
+from sandbox import jail
+from sandbox.inside import landlock
 from sandbox.inside.frames import pack
 from sandbox.inside.guest import Guest, Settings, preload
 from sandbox.inside.processes import end_descendants

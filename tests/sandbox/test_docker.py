@@ -12,7 +12,8 @@ import pytest
 
 import conf
 from sandbox.base import SandboxError, SandboxSpec
-from sandbox.docker import _OWNER, _RUN, Docker, _boot, _client
+from sandbox.docker import _OWNER, _RUN, Docker, _client
+from sandbox.owner import here
 
 pytestmark = pytest.mark.docker
 ROOT = Path(__file__).parents[2]
@@ -129,7 +130,7 @@ def test_closing_the_backend_removes_what_is_open_and_what_is_warm() -> None:
 def test_only_containers_whose_owner_is_dead_are_removed_at_the_start(backend: Docker) -> None:
     box = backend.open(SandboxSpec())
     with _client() as client:
-        for name, owner in (("dead", f"{_boot()}:4194000:1"), ("foreign", "another-machine:1:1:1")):
+        for name, owner in (("dead", f"{here()}:4194000:1"), ("foreign", "another-machine:1:1:1")):
             settings = {"labels": {_OWNER: owner, _RUN: f"{name}-{backend._run}"}}
             client.api.create_container(backend._image, ["true"], **settings)
     docker().close()
