@@ -290,10 +290,12 @@ def _verdict(ended: str, exit_code: int, timeout: float, settings: Settings) -> 
 
 def preload(modules: Sequence[str]) -> None:
     """Imports ``modules``. Raises ``ImportError``."""
+    gc.disable()  # of what an import makes next to nothing is garbage, and looking for it takes its time
     for name in modules:
         importlib.import_module(name)
     importlib.machinery.PathFinder.find_spec("no module")  # lists every folder now: later that may be denied
     tempfile.tempdir = None  # whoever asked for one before did so outside
+    gc.enable()
     gc.collect()
     gc.freeze()  # a collection in a child would touch, and so copy, every page of the libraries
 

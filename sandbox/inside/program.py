@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import linecache
 import os
+import random
 import sys
+import threading
+import traceback
 
 
 def run_program(code: str, seed: int) -> int:
     """Runs ``code`` as ``__main__`` of this process, as ``python`` would; returns the exit code."""
-    import atexit
-    import random
-    import threading
-    import traceback
-
     for number, name in ((1, "stdout"), (2, "stderr")):
         text = open(number, "w", encoding="utf-8", errors="backslashreplace", buffering=1)  # noqa: SIM115
         setattr(sys, name, text)
