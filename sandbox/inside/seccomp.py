@@ -15,13 +15,15 @@ _X86_64, _AARCH64 = 0xC000003E, 0xC00000B7
 _NEW = {  # one number on every architecture
     "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427, "open_tree": 428, "fsopen": 430,
     "move_mount": 429, "fsconfig": 431, "fsmount": 432, "fspick": 433, "pidfd_getfd": 438,
-    "mount_setattr": 442, "memfd_secret": 447,
+    "mount_setattr": 442, "memfd_secret": 447, "open_tree_attr": 467,
 }  # fmt: skip
 _TABLES: dict[str, dict[str, int]] = {
-    # No sockets; no memory that outlives a process or does not count as its own (SysV, queues, memfd);
-    # no new namespaces or mounts; no look into other processes; no interfaces with a history of escapes.
+    # No sockets; no memory that outlives a process or does not count as its own (SysV, queues, memfd, huge
+    # pages held by a pipe); no new namespaces or mounts; no look into other processes; no interfaces with a
+    # history of escapes.
     "x86_64": {
-        "socket": 41, "shmget": 29, "shmat": 30, "semget": 64, "msgget": 68, "mq_open": 240,
+        "socket": 41, "connect": 42, "bind": 49, "listen": 50, "vmsplice": 278,
+        "shmget": 29, "shmat": 30, "semget": 64, "msgget": 68, "mq_open": 240,
         "memfd_create": 319, "unshare": 272, "setns": 308, "mount": 165, "umount2": 166, "pivot_root": 155,
         "chroot": 161, "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311, "kcmp": 312,
         "personality": 135, "bpf": 321, "perf_event_open": 298, "userfaultfd": 323, "add_key": 248,
@@ -30,7 +32,8 @@ _TABLES: dict[str, dict[str, int]] = {
         "syslog": 103, "quotactl": 179, **_NEW,
     },
     "aarch64": {
-        "socket": 198, "shmget": 194, "shmat": 196, "semget": 190, "msgget": 186, "mq_open": 180,
+        "socket": 198, "connect": 203, "bind": 200, "listen": 201, "vmsplice": 75,
+        "shmget": 194, "shmat": 196, "semget": 190, "msgget": 186, "mq_open": 180,
         "memfd_create": 279, "unshare": 97, "setns": 268, "mount": 40, "umount2": 39, "pivot_root": 41,
         "chroot": 51, "ptrace": 117, "process_vm_readv": 270, "process_vm_writev": 271, "kcmp": 272,
         "personality": 92, "bpf": 280, "perf_event_open": 241, "userfaultfd": 282, "add_key": 217,
@@ -40,9 +43,19 @@ _TABLES: dict[str, dict[str, int]] = {
     },
 }  # fmt: skip
 _SPECIAL = {
-    "x86_64": {"clone": 56, "prlimit64": 302, "clone3": 435, "kill": 62, "tgkill": 234, "ioctl": 16},
-    "aarch64": {"clone": 220, "prlimit64": 261, "clone3": 435, "kill": 129, "tgkill": 131, "ioctl": 29},
-}
+    "x86_64": {
+        "clone": 56, "prlimit64": 302, "clone3": 435, "kill": 62, "tgkill": 234, "ioctl": 16,
+        "socketpair": 53, "setpriority": 141, "ioprio_set": 251, "sched_setparam": 142,
+        "sched_setscheduler": 144, "sched_setaffinity": 203, "sched_setattr": 314,
+    },
+    "aarch64": {
+        "clone": 220, "prlimit64": 261, "clone3": 435, "kill": 129, "tgkill": 131, "ioctl": 29,
+        "socketpair": 199, "setpriority": 140, "ioprio_set": 30, "sched_setparam": 118,
+        "sched_setscheduler": 119, "sched_setaffinity": 122, "sched_setattr": 274,
+    },
+}  # fmt: skip
+# Their first argument names a process, 0 the caller: what is done to the guest would outlast a program.
+_ON_ITSELF = ("prlimit64", "sched_setparam", "sched_setscheduler", "sched_setaffinity", "sched_setattr")
 # What Landlock leaves open on files and processes that are shared with the machine. Changes of a file's mode,
 # owner, times and attributes are answered as done, and not done, since copying a file makes some.
 _UNDONE = {
@@ -83,7 +96,7 @@ SYSTEM_CALLS = {**_DENIED, **_SPECIAL.get(_MACHINE, {})}
 """Names and numbers on this machine; empty on one whose table we lack. The aarch64 table is untested."""
 _NAMESPACE_FLAGS = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
 
-_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN, _AND = 0x20, 0x15, 0x35, 0x45, 0x06, 0x54
 _ALLOW, _KILL, _DONE, _EPERM, _ENOSYS = 0x7FFF0000, 0x80000000, 0x00050000, 0x00050001, 0x00050026
 _NUMBER, _ARCHITECTURE, _FIRST, _SECOND = 0, 4, 16, 24  # where the call and its arguments lie
 _Line = tuple[int, int, int, int]
@@ -97,7 +110,15 @@ def filter_system_calls() -> None:
     code += _answer(call.get("clone3", 0), _ENOSYS)
     code += [(_EQUAL, 0, 4, call.get("clone", 0)), (_LOAD, 0, 0, _FIRST)]
     code += [(_ANY_BIT, 0, 1, _NAMESPACE_FLAGS), (_RETURN, 0, 0, _EPERM), (_LOAD, 0, 0, _NUMBER)]
-    code += _only("prlimit64", _FIRST, 0)
+    for name in _ON_ITSELF:
+        code += _only(name, _FIRST, 0)
+    code += _only("setpriority", _FIRST, 0) + _only("setpriority", _SECOND, 0)  # PRIO_PROCESS, of itself
+    code += _only("ioprio_set", _FIRST, 1) + _only("ioprio_set", _SECOND, 0)  # IOPRIO_WHO_PROCESS, of itself
+    # of connected pairs only those of a kind that can never send to anybody else: a pair of datagram sockets
+    # could, and so reach every such socket of the machine that is not hidden
+    code += _only("socketpair", _FIRST, 1)
+    code += [(_EQUAL, 0, 6, call.get("socketpair", 0)), (_LOAD, 0, 0, _SECOND), (_AND, 0, 0, 0xF)]
+    code += [(_EQUAL, 2, 0, 1), (_EQUAL, 1, 0, 5), (_RETURN, 0, 0, _EPERM), (_LOAD, 0, 0, _NUMBER)]
     _install(code)
 
 
