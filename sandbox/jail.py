@@ -241,7 +241,7 @@ def readable_by_all() -> bool:
 
 def rules_in_root() -> int:
     """A ruleset for a guest in a root of its own, after ``mount_guest``."""
-    return _rules(
+    return ruleset(
         {
             "/": LOAD,
             WORK: CHANGE,
@@ -257,13 +257,4 @@ def rules_on_host(work: str, processes: bool) -> int:
     excluded = hidden()
     rules = {part: LOAD for path in visible() for part in _without(os.path.realpath(path), excluded)}
     rules |= {work: CHANGE, **dict.fromkeys(_DEVICES, DEVICE)}
-    return _rules(rules | ({"/proc": READ | DEVICE} if processes else {}))
-
-
-def _rules(rights: dict[str, int]) -> int:
-    opened = [(os.open(path, os.O_PATH), right) for path, right in rights.items()]
-    try:
-        return ruleset(opened)
-    finally:
-        for fd, _ in opened:
-            os.close(fd)
+    return ruleset(rules | ({"/proc": READ | DEVICE} if processes else {}))

@@ -16,7 +16,6 @@ import ctypes
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import sys
@@ -27,6 +26,7 @@ from typing import Any
 
 from sandbox import jail
 from sandbox.inside import landlock
+from sandbox.inside.folder import remove
 from sandbox.inside.frames import pack
 from sandbox.inside.guest import Guest, Settings, preload
 from sandbox.inside.processes import end_descendants
@@ -82,7 +82,7 @@ class Nursery:
         return True
 
     def _folder(self, user: int) -> str:
-        path = tempfile.mkdtemp(prefix="sandbox-")
+        path = tempfile.mkdtemp(prefix=f"sandbox-{os.getpid()}-")
         os.mkdir(f"{path}/.tmp", 0o700)
         if user != os.geteuid() and jail.readable_by_all():
             for folder in (path, f"{path}/.tmp"):
@@ -145,14 +145,15 @@ class Nursery:
 
     def _reap(self) -> None:
         """Takes leave of processes that ended: a guest's folder goes, and so does what outlived the guest."""
-        lost = False
+        ended: list[str] = []
         with contextlib.suppress(ChildProcessError):
             while pid := os.waitpid(-1, os.WNOHANG)[0]:
-                lost = lost or pid in self.guests
                 if work := self.guests.pop(pid, None):
-                    shutil.rmtree(work, ignore_errors=True)
-        if lost and self.mode != "namespaces":
+                    ended.append(work)
+        if ended:
             end_descendants(frozenset(self.guests))
+        for work in ended:
+            remove(work)
 
     def _close(self) -> None:
         os.close(self.life)
@@ -163,10 +164,13 @@ class Nursery:
         for pid in self.guests:
             os.kill(pid, signal.SIGKILL)
         end_descendants()
+        ended: list[str] = []
         with contextlib.suppress(ChildProcessError):
             while True:
                 if work := self.guests.pop(os.waitpid(-1, 0)[0], None):
-                    shutil.rmtree(work, ignore_errors=True)
+                    ended.append(work)
+        for work in ended:
+            remove(work)
 
 
 def main() -> None:

@@ -7,9 +7,11 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 
 MAX_FILES, MAX_DEPTH, MAX_ENTRIES = 1000, 8, 4096
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 class Folder:
@@ -35,7 +37,7 @@ class Folder:
                 if create:
                     with contextlib.suppress(FileExistsError):
                         os.mkdir(part, 0o700, dir_fd=folder)
-                inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+                inner = os.open(part, _FOLDER, dir_fd=folder)
                 os.close(folder)
                 folder = inner
         except OSError as error:
@@ -63,10 +65,8 @@ class Folder:
     def write(self, path: str, data: bytes) -> None:
         """Creates or replaces a regular file, and its folders. Raises ``OSError``, ``ValueError``."""
         folder, name = self._parent(path, create=True)
-        draft = f".{os.getpid()}.draft"
+        draft = f".{os.urandom(8).hex()}.draft"  # a name that could be guessed could be taken
         try:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(draft, dir_fd=folder)
             fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=folder)
             try:
                 with open(fd, "wb") as file:
@@ -80,35 +80,19 @@ class Folder:
 
     def files(self) -> Iterator[tuple[str, int, str]]:
         """Path, size and sha256 of regular files, sorted; at most ``MAX_FILES``; no hidden or odd names."""
-        found = []
-        for root, dirs, names, fd in os.fwalk(self.path):
-            inner = os.path.relpath(root, self.path)
-            prefix = "" if inner == "." else inner + "/"
-            deep = prefix.count("/") >= MAX_DEPTH - 1
-            dirs[:] = [] if deep else sorted(filter(_visible, dirs))[:MAX_FILES]
-            for name in sorted(filter(_visible, names)):
-                with contextlib.suppress(OSError):
-                    info = os.stat(name, dir_fd=fd, follow_symlinks=False)
-                    if stat.S_ISREG(info.st_mode):
-                        found.append((prefix + name, info))
-            if len(found) >= MAX_FILES:
-                break
+        entries = _entries(self.fd, "", MAX_DEPTH, _visible)
+        regular = ((path, info) for path, info in entries if stat.S_ISREG(info.st_mode))
         budget = 4 * self.disk  # sparse files look large for nothing
-        for path, info in sorted(found, key=lambda pair: pair[0])[:MAX_FILES]:
+        for path, info in sorted(islice(regular, MAX_FILES), key=lambda pair: pair[0]):
             budget -= info.st_size
             yield path, info.st_size, self._hash(path, info) if budget > 0 else ""
 
     def full(self) -> bool:
         """Whether there is more here than there may be: for a folder on a disk without quotas."""
         used = files = 0
-        for root, dirs, names, fd in os.fwalk(self.path):
-            if root.count("/") > self.path.count("/") + 64:
-                return True
-            for name in dirs + names:
-                with contextlib.suppress(OSError):
-                    used += os.stat(name, dir_fd=fd, follow_symlinks=False).st_blocks << 9
-                    files += 1
-            if used > self.disk or files > MAX_ENTRIES:
+        for path, info in _entries(self.fd, "", 65, lambda name: True):
+            used, files = used + (info.st_blocks << 9), files + 1
+            if used > self.disk or files > MAX_ENTRIES or path.count("/") == 64:
                 return True
         return False
 
@@ -126,6 +110,68 @@ class Folder:
                 return value  # within the clock's grain a second change could look the same
             self.hashes[key] = value
         return self.hashes[key]
+
+
+def _entries(
+    fd: int, prefix: str, depth: int, wanted: Callable[[str], bool]
+) -> Iterator[tuple[str, os.stat_result]]:
+    """All that is below the folder ``fd``, ``depth`` levels down; nothing is opened but folders."""
+    for name in sorted(filter(wanted, os.listdir(fd))):
+        try:
+            info = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        except OSError:
+            continue  # a session's program is at work here
+        yield prefix + name, info
+        if depth > 1 and stat.S_ISDIR(info.st_mode):
+            try:
+                inner = os.open(name, _FOLDER, dir_fd=fd)
+            except OSError:
+                continue  # locked, or no folder any more
+            try:
+                yield from _entries(inner, f"{prefix}{name}/", depth - 1, wanted)
+            finally:
+                os.close(inner)
+
+
+def remove(path: str) -> None:
+    """Removes a folder that nobody works in any more, however deep it is and whatever rights were taken away.
+
+    What the kernel refuses to remove stays.
+    """
+    with contextlib.suppress(OSError):
+        root = os.open(path, _FOLDER)
+        try:
+            while True:
+                for name in os.listdir(root):
+                    _remove_below(root, name)
+                if not os.listdir(root):
+                    break
+        finally:
+            os.close(root)
+        os.rmdir(path)
+
+
+def _remove_below(root: int, name: str) -> None:
+    """Removes one thing in the folder ``root``; the folders in it move up, so that depth costs nothing."""
+    if not _is_folder(root, name):
+        os.unlink(name, dir_fd=root)
+        return
+    os.chmod(name, 0o700, dir_fd=root)
+    inner = os.open(name, _FOLDER, dir_fd=root)
+    try:
+        for part in os.listdir(inner):
+            if _is_folder(inner, part):
+                os.chmod(part, 0o700, dir_fd=inner)
+                os.rename(part, os.urandom(16).hex(), src_dir_fd=inner, dst_dir_fd=root)
+            else:
+                os.unlink(part, dir_fd=inner)
+    finally:
+        os.close(inner)
+    os.rmdir(name, dir_fd=root)
+
+
+def _is_folder(folder: int, name: str) -> bool:
+    return stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
 
 
 def _visible(name: str) -> bool:

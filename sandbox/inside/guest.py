@@ -26,6 +26,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
+from sandbox.inside import landlock
 from sandbox.inside.folder import Folder
 from sandbox.inside.frames import GoneError, pack, unpack
 from sandbox.inside.processes import descendants, end_descendants, proportional, resident, tasks_of
@@ -311,4 +312,21 @@ def main() -> None:
         os.write(sink, pack({"ready": False, "error": f"cannot preload: {error}"}))
         return
     lifeline, _never_closed = os.pipe()
-    Guest(0, sink, lifeline, Settings(**header["settings"])).serve()
+    settings = Settings(**header["settings"])
+    Guest(0, sink, lifeline, settings, _fence(settings.work)).serve()
+
+
+def _fence(work: str) -> Callable[[], None]:
+    """What a program in a container gives up besides, where the kernel has Landlock: to write anywhere else
+    than into its folders. In /proc it could make itself the last that the kernel's memory killer takes, and
+    this process the first."""
+    if landlock.version() < landlock.NEEDED:
+        return lambda: None
+    folders = filter(os.path.isdir, (work, "/tmp", "/dev/shm"))
+    devices = filter(os.path.exists, ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"))
+    rules = landlock.ruleset(
+        {"/": landlock.LOAD}
+        | dict.fromkeys(folders, landlock.CHANGE)
+        | dict.fromkeys(devices, landlock.DEVICE)
+    )
+    return lambda: landlock.restrict(rules)

@@ -2,14 +2,15 @@
 
 Needs no privilege. Linux 5.13 has it; before 6.2 it did not keep files from being emptied. From 6.7 it has
 rules for TCP, and from 6.12 it keeps signals and abstract sockets inside. Files' modes, owners, times and
-attributes it leaves open (``sandbox.inside.seccomp.filter_on_host``), and so does their existence."""
+attributes it leaves open (``sandbox.inside.seccomp.filter_on_host``), and so does their existence. Standard
+library only."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from sandbox.inside.seccomp import PR_SET_NO_NEW_PRIVS, libc
 
@@ -32,8 +33,8 @@ def version() -> int:
     return max(0, int(libc.syscall(_CREATE, None, 0, 1)))
 
 
-def ruleset(rules: Iterable[tuple[int, int]]) -> int:
-    """A descriptor of a ruleset that allows nothing but ``rules``: (descriptor of a path, rights below it).
+def ruleset(rights: Mapping[str, int]) -> int:
+    """A descriptor of a ruleset that allows nothing but ``rights``: path -> rights to it and all below.
 
     Raises ``OSError``.
     """
@@ -42,9 +43,13 @@ def ruleset(rules: Iterable[tuple[int, int]]) -> int:
     attributes = struct.pack("=QQQ", handled, 3 if abi >= 4 else 0, 3 if abi >= 6 else 0)
     size = 24 if abi >= 6 else 16 if abi >= 4 else 8
     rules_fd = _check(libc.syscall(_CREATE, attributes, ctypes.c_size_t(size), 0))
-    for fd, rights in rules:
-        rights &= handled if os.path.isdir(f"/proc/self/fd/{fd}") else handled & _ON_FILES
-        _check(libc.syscall(_ADD, rules_fd, 1, struct.pack("=Qi", rights, fd), 0))
+    for path, allowed in rights.items():
+        allowed &= handled if os.path.isdir(path) else handled & _ON_FILES
+        fd = os.open(path, os.O_PATH)
+        try:
+            _check(libc.syscall(_ADD, rules_fd, 1, struct.pack("=Qi", allowed, fd), 0))
+        finally:
+            os.close(fd)
     os.set_inheritable(rules_fd, False)
     return rules_fd
 
