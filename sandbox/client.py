@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
-from typing import Any, Protocol, get_args
+from typing import Any, Protocol
 
-from sandbox.base import FileInfo, Limits, LostError, Result, SandboxError, Status
+from sandbox import answers
+from sandbox.base import FileInfo, Limits, LostError, Result, SandboxError
 from sandbox.inside.frames import GoneError, pack, unpack
 
-_STATUSES: tuple[Status, ...] = get_args(Status)
 PATIENCE = 5.0
 """Seconds past a program's own deadline, and for a file, after which the guest is taken for lost."""
 
@@ -38,7 +37,8 @@ class GuestSandbox:
         header, _ = self._receive(seconds, 0)
         if header.get("ready") is not True:
             self.close()
-            raise SandboxError(f"the sandbox did not start: {header.get('error', 'no reason given')}")
+            reason = answers.text(header.get("error")) or "no reason given"
+            raise SandboxError(f"the sandbox did not start: {reason}")
 
     def run(
         self, code: str, *, timeout: float | None = None, seed: int = 0, session: str | None = None
@@ -49,18 +49,8 @@ class GuestSandbox:
         # of each output: the kept part and the mark of what was left out
         header, body = self._ask(request, data, seconds + PATIENCE, (self._limits.output_kb << 11) + 4096)
         try:
-            split = _number(header["stdout"])
-            return Result(
-                _status(header["status"]),
-                None if header["exit_code"] is None else int(_number(header["exit_code"])),
-                body[: int(split)].decode("utf-8", errors="replace"),
-                body[int(split) :].decode("utf-8", errors="replace"),
-                header["truncated"] is True,
-                _number(header["wall_s"]),
-                _number(header["cpu_s"]),
-                header["state_lost"] is True,
-            )
-        except (KeyError, ValueError) as error:
+            return answers.result(header, body)
+        except ValueError as error:
             raise self._lost(f"a malformed result ({error})") from None
 
     def read(self, path: str) -> bytes:
@@ -74,11 +64,9 @@ class GuestSandbox:
     def list(self) -> tuple[FileInfo, ...]:
         _, body = self._ask({"op": "list"}, b"", PATIENCE, 8 << 20)
         try:
-            return tuple(
-                FileInfo(str(path), int(size), str(digest)) for path, size, digest in json.loads(body)
-            )
-        except (ValueError, TypeError, RecursionError):
-            raise self._lost("a malformed listing") from None
+            return answers.listing(body)
+        except ValueError as error:
+            raise self._lost(f"a malformed listing ({error})") from None
 
     def alive(self) -> bool:
         """Whether it still waits for a request, and not for so long that it may end itself any moment. Does
@@ -113,17 +101,23 @@ class GuestSandbox:
         except OSError as error:
             raise self._lost(str(error)) from None
         answer, data = self._receive(seconds, room)
-        if answer.get("error") == "missing":
-            raise FileNotFoundError(answer.get("detail"))
-        if "error" in answer:
-            raise ValueError(answer.get("detail"))
-        return answer, data
+        match answer.get("error"), header["op"]:
+            case None, _:
+                return answer, data
+            case "missing", "read" | "write":
+                raise FileNotFoundError(answers.text(answer.get("detail")))
+            case "refused", "read" | "write" | "run":
+                raise ValueError(answers.text(answer.get("detail")))
+        raise self._lost("an error that it cannot have")
 
     def _receive(self, seconds: float, room: int) -> tuple[dict[str, Any], bytes]:
         deadline = time.monotonic() + seconds
 
         def receive(size: int) -> bytes:
-            self._channel.settimeout(max(0.001, deadline - time.monotonic()))
+            left = deadline - time.monotonic()
+            if left <= 0:  # it may well send for ever, a byte at a time
+                raise TimeoutError
+            self._channel.settimeout(left)
             return self._channel.recv(size)
 
         try:
@@ -138,16 +132,3 @@ class GuestSandbox:
     def _lost(self, reason: str) -> LostError:
         self.close()
         return LostError(reason, running=self._running)
-
-
-def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{value!r} is no number")
-    return value
-
-
-def _status(value: object) -> Status:
-    for status in _STATUSES:
-        if status == value:
-            return status
-    raise ValueError(f"{value!r} is no status")

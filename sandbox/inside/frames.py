@@ -40,11 +40,10 @@ def unpack(receive: Callable[[int], bytes], max_body: int) -> tuple[dict[str, An
 
 
 def _exactly(receive: Callable[[int], bytes], size: int) -> bytes:
-    parts, left = [], size
-    while left:
+    data = bytearray()  # not a list of parts, which could be as many as there are bytes
+    while left := size - len(data):
         part = receive(min(left, 1 << 20))
         if not part:
             raise GoneError("the stream ended")
-        parts.append(part)
-        left -= len(part)
-    return b"".join(parts)
+        data += part
+    return bytes(data)
