@@ -165,7 +165,7 @@ class _Attached:
     _HEAD = struct.Struct(">BxxxI")
 
     def __init__(self, attached: Any) -> None:
-        self._holder = attached  # closes the connection when collected
+        self._holder = attached  # a file on the connection, which closes once both are closed
         self._stream: socket.socket = getattr(attached, "_sock", attached)
         self.settimeout, self.sendall = self._stream.settimeout, self._stream.sendall
         self._head, self._left = b"", 0
@@ -187,6 +187,7 @@ class _Attached:
         with contextlib.suppress(OSError):
             self._stream.shutdown(socket.SHUT_RDWR)
         self._holder.close()
+        self._stream.close()
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """What is particular to containers: how they are set up, and that they go."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -104,6 +105,17 @@ box.run("import os, time\\nif os.fork() == 0: os.setsid()\\ntime.sleep(60)", tim
     host.send_signal(signal.SIGKILL)
     host.wait()
     wait_for(lambda: containers(run) == [])
+
+
+def test_a_closed_sandbox_holds_no_descriptor(backend: Docker) -> None:
+    gc.disable()  # what only it would close is held for as long as it likes
+    try:
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        for _ in range(2):
+            backend.open(SandboxSpec()).close()
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+    finally:
+        gc.enable()
 
 
 def test_a_lost_container_is_an_error_and_not_a_result(backend: Docker) -> None:
