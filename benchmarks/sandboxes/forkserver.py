@@ -1,0 +1,57 @@
+"""A bare fork server, the least that running a snippet with its libraries loaded can cost on a machine.
+
+``python forkserver.py MODULE…``: imports the modules, then forks a child for each JSON line ``{"code": …}``
+on stdin and answers with what it printed. No isolation, no limits, no clean-up: never run unknown code in it.
+Standard library only, as it runs as a file."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import sys
+import traceback
+from typing import NoReturn
+
+
+def main() -> None:
+    for name in sys.argv[1:]:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # else a collection in a child would copy every page of the libraries
+    _say({})
+    while line := sys.stdin.buffer.readline():
+        source, sink = os.pipe()
+        child = os.fork()
+        if child == 0:
+            _become(json.loads(line)["code"], sink)
+        os.close(sink)
+        with os.fdopen(source, "rb") as file:
+            printed = file.read()
+        failed = os.waitpid(child, 0)[1]
+        _say({"error" if failed else "stdout": printed.decode()})
+
+
+def _become(code: str, sink: int) -> NoReturn:
+    status = 1
+    try:
+        os.dup2(sink, 1)
+        os.dup2(sink, 2)
+        exec(compile(code, "<code>", "exec"), {"__name__": "__main__"})
+        sys.stdout.flush()
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+    finally:
+        os._exit(status)
+
+
+def _say(answer: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""On what a benchmark ran."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Facts of a machine, as a reader of the numbers needs them."""
+
+    when: str
+    """UTC."""
+    cpu: str
+    cores: int
+    """Those that this process may use."""
+    memory_gb: float
+    kernel: str
+    python: str
+    docker: str | None
+    """The daemon's version; None: none answers."""
+    load: float
+    """Of the last minute, when the run began: others on the machine make all numbers worse."""
+
+
+def machine() -> Machine:
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return Machine(
+        time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        _cpu(),
+        len(os.sched_getaffinity(0)),
+        round(pages / 1e9, 1),
+        platform.release(),
+        platform.python_version(),
+        docker_version(),
+        round(os.getloadavg()[0], 2),
+    )
+
+
+def docker_version() -> str | None:
+    try:
+        command = ["docker", "version", "--format", "{{.Server.Version}}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() or None
+
+
+def _cpu() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()

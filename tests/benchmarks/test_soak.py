@@ -1,0 +1,100 @@
+"""The soak: that it counts, and that it fails where something grows or is left."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from benchmarks import soak
+from benchmarks.sandboxes.machine import docker_version, machine
+from benchmarks.sandboxes.methods import MethodError, backend
+from benchmarks.soak import GROWTH, NAMES, Held, Soak, quarters, slope
+from sandbox.base import SandboxError
+
+STILL = Held(3, 20, 9, 40, 9, 25, 8)
+
+
+def run(*samples: Held, after: Held = STILL, lost: tuple[str, ...] = ()) -> Soak:
+    numbered = [(10 * i, held) for i, held in enumerate(samples, 1)]
+    return Soak(machine(), "local", {}, (), 100, 8, 1.0, lost, STILL, after, numbered)
+
+
+def test_a_short_soak_counts_what_is_held_and_leaves_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "soak.json"
+    try:
+        backend("local").close()
+    except MethodError as error:
+        pytest.skip(str(error))
+    assert soak.main(["sandbox=local", "--episodes", "24", "--in-flight", "3", "--out", str(out)]) == 0
+    record = json.loads(out.read_text(encoding="utf-8"))
+    assert record["lost"] == [] and record["faults"] == []  # noqa: PT018
+    episodes, held = zip(*record["samples"], strict=True)
+    assert list(episodes) == list(range(1, 22))  # the last in flight are not sampled
+    assert max(each["children"] for each in held) >= 2  # the launcher and a guest
+    assert min(each["threads"] for each in held) >= 2
+    assert record["after"]["children"] == 0
+
+
+@pytest.mark.docker
+def test_a_short_soak_counts_containers(tmp_path: Path) -> None:
+    if docker_version() is None:
+        pytest.skip("no Docker daemon answers")
+    out = tmp_path / "soak.json"
+    soak.main(["sandbox=docker", "--episodes", "8", "--in-flight", "2", "--out", str(out)])
+    record = json.loads(out.read_text(encoding="utf-8"))
+    assert max(held["containers"] for _, held in record["samples"]) >= 1
+    assert record["after"]["containers"] == 0
+    assert record["after"]["descriptors"] == record["before"]["descriptors"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_grows_fails_a_run_beyond_its_bound_and_not_at_it(name: str) -> None:
+    bound = getattr(GROWTH, name)
+    grown = [replace(STILL, **{name: getattr(STILL, name) + i * bound}) for i in range(3)]
+    assert run(STILL, STILL, STILL, STILL, STILL, STILL, grown[1], grown[1]).faults() == []
+    faults = run(STILL, STILL, STILL, STILL, STILL, STILL, grown[2], grown[2]).faults()
+    assert len(faults) == 1 and faults[0].startswith(f"{name} grew from ")  # noqa: PT018
+
+
+def test_one_burst_is_no_growth() -> None:
+    burst = replace(STILL, containers=300, host_mb=900)
+    assert run(*[STILL] * 9, burst, STILL, STILL).faults() == []
+
+
+def test_what_is_left_and_what_was_lost_fail_a_run() -> None:
+    assert run(STILL, after=replace(STILL, containers=4)).faults() == [
+        "containers: 3.0 before the run, 4.0 after it"
+    ]
+    assert run(STILL, lost=("gone", "late")).faults() == ["2 episodes were lost, the first by: gone"]
+
+
+def test_a_slope_is_growth_for_a_thousand_episodes() -> None:
+    samples = [(100 * i, replace(STILL, threads=5 + 2 * i)) for i in range(1, 9)]
+    assert slope(samples, "threads") == pytest.approx(20)
+    assert quarters(samples, "threads") == (8, 20)
+    assert slope(samples[:1], "threads") == 0
+
+
+def test_a_sandbox_that_is_lost_is_counted_and_a_wrong_answer_ends_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def play(error: Exception) -> Soak:
+        def fail(_: object) -> None:
+            raise error
+
+        monkeypatch.setattr(soak, "episode", fail)
+        return soak.soak("local", {}, 4, 2, Console(quiet=True))
+
+    assert play(SandboxError("gone")).lost == ["gone"] * 4
+    with pytest.raises(RuntimeError, match="a wrong answer"):
+        play(RuntimeError("a wrong answer"))
+
+
+@pytest.mark.parametrize("words", [["docker"], ["env=mathchat"], ["sandbox=local", "--episodes", "8"]])
+def test_what_is_no_setting_is_refused(words: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        soak.main(words)
