@@ -24,6 +24,7 @@ from pathlib import Path
 import docker  # type: ignore[import-untyped]
 from docker.errors import DockerException, ImageNotFound  # type: ignore[import-untyped]
 
+from sandbox.base import SandboxError
 from sandbox.local import LIBRARIES
 
 LABEL = "coachgym.libraries"
@@ -45,6 +46,17 @@ def tag() -> str:
     """The name of the image for the present recipe and versions."""
     recipe = [libraries(), platform.machine(), BASE, _SETTINGS, _STRIP, _LEFT_OUT]
     return f"coachgym-sandbox:{hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]}"
+
+
+def versions(client: docker.DockerClient, name: str, built_here: bool) -> dict[str, str]:
+    """Library -> version, as the image's label says. Raises ``SandboxError`` when the image is not there."""
+    try:
+        labels = client.images.get(name).labels
+    except ImageNotFound:
+        how = "build it with `python -m sandbox.image build`" if built_here else "pull or build it"
+        raise SandboxError(f"the Docker image {name} is missing: {how}") from None
+    found: dict[str, str] = json.loads(labels.get(LABEL, "{}"))
+    return found
 
 
 def build(base: str, client: docker.DockerClient) -> str:

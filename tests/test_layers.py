@@ -25,12 +25,12 @@ ONLY_IN = {
     "ray": ("learners/runtimes/ray.py",),
     "wandb": ("learners/log.py",),
     "hydra": ("learners/train.py",),
-    "docker": ("sandbox/docker.py", "sandbox/image.py"),
+    "docker": ("sandbox/daemon.py", "sandbox/image.py"),
     "openai": ("coaches/llm.py", "learners/generators/api.py"),
     "omegaconf": ("conf/", "learners/", "envs/dsbench/spec.py", "envs/dsbench/build_tables.py"),
 }
 """Outside packages that have one room, by file or folder."""
-ON_DEMAND = {"docker.py", "image.py", "guest.py", "build_tables.py"}
+ON_DEMAND = {"docker.py", "daemon.py", "image.py", "guest.py", "build_tables.py"}
 """Files imported by name when a configuration asks for them, or run as programs of their own."""
 
 

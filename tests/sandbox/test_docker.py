@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,9 +13,11 @@ from pathlib import Path
 import pytest
 
 import conf
-from sandbox.base import SandboxError, SandboxSpec
-from sandbox.docker import _OWNER, _RUN, Docker, _client
-from sandbox.owner import here
+from conf import ConfigError
+from sandbox.base import Limits, LostError, SandboxError, SandboxSpec
+from sandbox.daemon import DEADLINE, OWNER, RUN, connect, remove_run, require
+from sandbox.docker import SLACK, Docker
+from sandbox.owner import here, owner
 
 pytestmark = pytest.mark.docker
 ROOT = Path(__file__).parents[2]
@@ -38,8 +41,8 @@ def backend() -> Iterator[Docker]:
 
 
 def containers(run: str) -> list[str]:
-    with _client() as client:
-        found = client.containers.list(all=True, filters={"label": f"{_RUN}={run}"}, ignore_removed=True)
+    with connect() as client:
+        found = client.containers.list(all=True, filters={"label": f"{RUN}={run}"}, ignore_removed=True)
         return [container.id for container in found]
 
 
@@ -53,7 +56,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
 def test_the_container_has_every_restriction(backend: Docker) -> None:
     box = backend.open(SandboxSpec())
     [container] = containers(backend._run)
-    with _client() as client:
+    with connect() as client:
         found = client.api.inspect_container(container)
     host = found["HostConfig"]
     assert host["NetworkMode"] == "none"
@@ -120,7 +123,7 @@ def test_a_closed_sandbox_holds_no_descriptor(backend: Docker) -> None:
 
 def test_a_lost_container_is_an_error_and_not_a_result(backend: Docker) -> None:
     box = backend.open(SandboxSpec())
-    with _client() as client:
+    with connect() as client:
         client.api.kill(containers(backend._run)[0])
     with pytest.raises(SandboxError):
         box.run("print(1)")
@@ -139,22 +142,130 @@ def test_closing_the_backend_removes_what_is_open_and_what_is_warm() -> None:
         backend.open(SandboxSpec())
 
 
-def test_only_containers_whose_owner_is_dead_are_removed_at_the_start(backend: Docker) -> None:
+def test_the_labels_say_whose_a_container_is_and_until_when(backend: Docker) -> None:
+    box = backend.open(SandboxSpec(limits=Limits(lifetime=100)))
+    with connect() as client:
+        labels = client.api.inspect_container(containers(backend._run)[0])["Config"]["Labels"]
+    box.close()
+    assert labels[OWNER] == owner(os.getpid())
+    assert 0 < int(labels[DEADLINE]) - (time.time() + 100 + SLACK - 30) < 60
+
+
+def test_only_containers_that_nobody_can_want_are_removed_at_the_start(backend: Docker) -> None:
     box = backend.open(SandboxSpec())
-    with _client() as client:
-        for name, owner in (("dead", f"{here()}:4194000:1"), ("foreign", "another-machine:1:1:1")):
-            settings = {"labels": {_OWNER: owner, _RUN: f"{name}-{backend._run}"}}
-            client.api.create_container(backend._image, ["true"], **settings)
-    docker().close()
+    now, there = int(time.time()), "another-machine:1:1:1"
+    stale = {
+        "dead": {OWNER: f"{here()}:4194000:1", DEADLINE: str(now + 1000)},
+        "overdue": {OWNER: there, DEADLINE: str(now - 10)},
+    }
+    wanted = {
+        "elsewhere": {OWNER: there, DEADLINE: str(now + 1000)},
+        "unlimited": {OWNER: there},
+        "ours": {OWNER: owner(os.getpid()), DEADLINE: str(now - 10)},
+        "nobody-s": {},
+    }
+    with connect() as client:
+        for name, labels in (stale | wanted).items():
+            marked = labels | {RUN: f"{name}-{backend._run}"}
+            client.api.create_container(backend._image, ["true"], labels=marked)
     try:
-        assert containers(f"dead-{backend._run}") == []
-        assert len(containers(f"foreign-{backend._run}")) == 1
+        docker().close()
+        assert [name for name in stale if containers(f"{name}-{backend._run}")] == []
+        assert [name for name in wanted if containers(f"{name}-{backend._run}")] == list(wanted)
         assert box.run("print(1)").stdout == "1\n"
     finally:
-        with _client() as client:
-            for container in containers(f"foreign-{backend._run}"):
-                client.api.remove_container(container)
+        with connect() as client:
+            for name in stale | wanted:
+                remove_run(client, f"{name}-{backend._run}")
         box.close()
+
+
+def test_a_guest_that_its_host_forgot_ends_and_its_container_goes(backend: Docker) -> None:
+    for limits in (Limits(idle=0.5), Limits(lifetime=0.5)):
+        box = backend.open(SandboxSpec(limits=limits))
+        wait_for(lambda: containers(backend._run) == [])
+        with pytest.raises(LostError):
+            box.run("print(1)")
+
+
+def test_a_container_that_never_started_goes_when_its_host_is_killed(backend: Docker) -> None:
+    script = """
+import conf, time
+from sandbox import daemon
+from sandbox.base import SandboxSpec
+daemon.Attached = lambda client, name: (print(backend._run, flush=True), time.sleep(60))
+backend = conf.build("sandbox", conf.load("sandbox", "docker"))
+backend.open(SandboxSpec())
+"""
+    host = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert host.stdout is not None
+    run = host.stdout.readline().strip()
+    assert len(containers(run)) == 1
+    host.kill()
+    host.wait()
+    wait_for(lambda: containers(run) == [])
+
+
+def test_closing_while_containers_start_leaves_none() -> None:
+    for delay in (0.0, 0.02, 0.1, 0.3):
+        backend = docker(pool=3, starting=2)
+        failed: list[SandboxError] = []
+
+        def take(backend: Docker = backend, failed: list[SandboxError] = failed) -> None:
+            try:
+                backend.open(SandboxSpec(("pandas", "sklearn.ensemble")))
+            except SandboxError as error:
+                failed.append(error)
+
+        taker = threading.Thread(target=take)
+        taker.start()
+        time.sleep(delay)
+        backend.close()
+        taker.join(30)
+        assert len(failed) == 1
+        assert containers(backend._run) == []
+
+
+def test_a_warm_container_that_was_killed_is_not_handed_out() -> None:
+    backend = docker(pool=1)
+    first = backend.open(SandboxSpec())
+    wait_for(lambda: not backend._pool._starting)
+    with connect() as client:
+        [warm] = [found for found in containers(backend._run) if found != containers(backend._run)[-1]]
+        client.api.kill(warm)
+    wait_for(lambda: len(containers(backend._run)) == 1)
+    second = backend.open(SandboxSpec())
+    assert second.run("print(2)").stdout == "2\n"
+    assert first.run("print(1)").stdout == "1\n"
+    backend.close()
+    assert containers(backend._run) == []
+
+
+def test_what_the_daemon_lacks_is_refused_and_said() -> None:
+    info = {
+        "Runtimes": {"runc": {}},
+        "SecurityOptions": ["name=seccomp,profile=default", "name=rootless"],
+        "MemoryLimit": True,
+        "PidsLimit": True,
+    }
+    require(info, None, [])
+    require(info, "runc", ["seccomp", "rootless"])
+    with pytest.raises(SandboxError, match="no runtime 'runsc'; it has runc"):
+        require(info, "runsc", [])
+    with pytest.raises(SandboxError, match=r"does not offer userns.*userns-remap"):
+        require(info, None, ["seccomp", "userns"])
+    with pytest.raises(SandboxError, match="does not offer seccomp"):
+        require(info | {"SecurityOptions": ["name=seccomp,profile=unconfined"]}, None, ["seccomp"])
+    with pytest.raises(SandboxError, match=r"would ignore limits \(PidsLimit\)"):
+        require(info | {"PidsLimit": False}, None, [])
+    with pytest.raises(ConfigError, match="not gvisor"):
+        require(info, None, ["gvisor"])
+
+
+def test_a_daemon_behind_ssh_is_refused_with_the_way_to_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "ssh://user@host")
+    with pytest.raises(SandboxError, match="ssh -fnNT -L"):
+        docker()
 
 
 def test_a_missing_image_and_runtime_are_named(backend: Docker) -> None:
@@ -162,3 +273,5 @@ def test_a_missing_image_and_runtime_are_named(backend: Docker) -> None:
         docker(image="no-such-image")
     with pytest.raises(SandboxError, match="no runtime 'no-such-runtime'"):
         docker(runtime="no-such-runtime")
+    with pytest.raises(SandboxError, match="does not offer rootless"):
+        docker(requires=["rootless"])
