@@ -31,6 +31,7 @@ class Folder:
         parts = path.split("/")
         if any(part in ("", ".", "..") or "\0" in part for part in parts) or len(parts) > MAX_DEPTH:
             raise ValueError(f"{path!r} is no path in the work folder")
+        os.fsencode(path)  # raises ``ValueError`` for what no file can be called
         folder = os.dup(self.fd)
         try:
             for part in parts[:-1]:
@@ -54,13 +55,16 @@ class Folder:
             raise FileNotFoundError(f"no regular file {path!r}: {error.strerror}") from None
         finally:
             os.close(folder)
-        with open(fd, "rb") as file:
+        try:
             info = os.fstat(fd)
             if not stat.S_ISREG(info.st_mode):
                 raise FileNotFoundError(f"{path!r} is no regular file")
             if info.st_size > self.file:
                 raise ValueError(f"{path!r} has {info.st_size} bytes, more than {self.file}")
-            return file.read(info.st_size)
+            with open(fd, "rb", closefd=False) as file:
+                return file.read(info.st_size)
+        finally:
+            os.close(fd)  # which ``open`` would not, were this a folder
 
     def write(self, path: str, data: bytes) -> None:
         """Creates or replaces a regular file, and its folders. Raises ``OSError``, ``ValueError``."""

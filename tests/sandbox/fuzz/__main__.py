@@ -4,7 +4,7 @@ import argparse
 import importlib
 import sys
 
-TARGETS = ("host",)
+TARGETS = ("host", "folder")
 
 
 def main() -> int:
