@@ -21,6 +21,7 @@ import json
 import logging
 import os
 import platform
+import select
 import socket
 import subprocess
 import sys
@@ -160,7 +161,10 @@ class _Nursery:
 
     @property
     def alive(self) -> bool:
-        return self._process.poll() is None
+        """Whether it still listens; a process that was just killed hangs up before it can be waited for."""
+        listening = select.poll()
+        listening.register(self._control, 0)
+        return self._process.poll() is None and not listening.poll(0)
 
     def open(self, limits: Limits) -> GuestSandbox:
         ours, theirs = socket.socketpair()
