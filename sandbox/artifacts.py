@@ -129,9 +129,18 @@ def _sound(facts: object) -> dict[str, Any]:
     for key, value in kept.items():
         if type(value) is not _KINDS[key]:
             raise TypeError(f"{key} is a {type(value).__name__}")
-        if isinstance(value, list) and not all(isinstance(item, str) for item in value):
-            raise TypeError(f"{key} holds more than text")
+        if isinstance(value, str):
+            kept[key] = _writable(value)
+        elif isinstance(value, list):
+            kept[key] = [_writable(item) for item in value]
     return kept
+
+
+def _writable(text: object) -> str:
+    """A text without what no file can hold: halves of surrogate pairs. Raises ``TypeError``."""
+    if not isinstance(text, str):
+        raise TypeError("it holds more than text")
+    return text.encode("utf-8", errors="replace").decode()
 
 
 def _check(

@@ -7,24 +7,17 @@ fails; one that it passes after all is as much an error as one that it fails una
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
-from sandbox.base import Backend, FileInfo, Limits, Sandbox, SandboxError, SandboxSpec
-from sandbox.hostile import ATTACKS, PREAMBLE
-
-SMALL = Limits(timeout=4.0, memory_mb=128, processes=24, disk_mb=8, output_kb=8, file_mb=4)
-"""The limits under which the checks run."""
-Check = Callable[[Backend], None]
+from sandbox.base import Backend, FileInfo, SandboxError, SandboxSpec
+from sandbox.hostile import checks
+from sandbox.hostile.checks import SMALL, Check
+from sandbox.hostile.checks import sandbox as _box
 
 
 def verify(name: str, backend: Backend) -> None:
@@ -37,15 +30,6 @@ def verify(name: str, backend: Backend) -> None:
             raise
     else:
         assert not known, f"{backend.name} holds against {name!r}: it is no gap any more"
-
-
-@contextlib.contextmanager
-def _box(backend: Backend) -> Iterator[Sandbox]:
-    box = backend.open(SandboxSpec(limits=SMALL))
-    try:
-        yield box
-    finally:
-        box.close()
 
 
 # ---- behaviour
@@ -213,59 +197,6 @@ def _raises(kind: type[Exception], action: Callable[[], object]) -> None:
     raise AssertionError(f"{kind.__name__} was not raised")
 
 
-# ---- attacks
-# --------------------------------------------------------------------------------------------------
-
-
-def _attack(name: str) -> Check:
-    def check(backend: Backend) -> None:
-        attack = ATTACKS[name]
-        with _outsider() as pid, _secret() as secret, _box(backend) as box:
-            ours = str(Path(__file__).parent.parent)
-            known = f"SECRET, OURS, PID = {secret!r}, {ours!r}, {pid}\n"
-            result = box.run(known + PREAMBLE + attack.code, timeout=attack.timeout)
-            assert "BREACH" not in result.stdout, result
-            assert result.status in attack.ends, result
-            started = time.monotonic()
-            after = box.run("print('unharmed')", timeout=10)
-            assert (after.status, after.stdout) == ("ok", "unharmed\n"), after
-            assert time.monotonic() - started < 5
-            box.list()
-
-    return check
-
-
-@contextlib.contextmanager
-def _secret() -> Iterator[str]:
-    """A file of the machine that everyone may read, and that nobody may have touched afterwards."""
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(b"secret")
-        file.flush()
-        path = Path(file.name)
-        path.chmod(0o644)
-        before = path.stat()
-        yield file.name
-        after = path.stat()
-        assert (after.st_mode, after.st_size, after.st_mtime) == (
-            before.st_mode,
-            before.st_size,
-            before.st_mtime,
-        )
-        assert (path.read_bytes(), os.listxattr(path)) == (b"secret", [])
-
-
-@contextlib.contextmanager
-def _outsider() -> Iterator[int]:
-    """A process of the machine, which has to survive."""
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    try:
-        yield process.pid
-        assert process.poll() is None, "a process outside was killed"
-    finally:
-        process.kill()
-        process.wait()
-
-
 _BEHAVIOUR = (
     _programs_end_as_python_programs_do,
     _each_program_is_fresh_and_seeded,
@@ -280,6 +211,6 @@ _BEHAVIOUR = (
 )
 CHECKS: dict[str, Check] = {
     **{check.__name__.strip("_").replace("_", " "): check for check in _BEHAVIOUR},
-    **{name: _attack(name) for name in ATTACKS},
+    **checks.CHECKS,
 }
 """Name -> check."""

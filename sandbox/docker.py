@@ -99,6 +99,12 @@ class Docker:
         self._reaper.kill()
         self._reaper.wait()
 
+    def traces(self) -> frozenset[str]:
+        """The containers that there are of this backend (``sandbox.traces``). Raises ``SandboxError``."""
+        with daemon.connect(self._version) as client:
+            found = client.api.containers(all=True, filters={"label": f"{daemon.RUN}={self._run}"})
+        return frozenset(f"container {container['Id'][:12]} {container['State']}" for container in found)
+
     def _start(self, spec: SandboxSpec) -> GuestSandbox:
         limits = spec.limits or self.limits
         name = f"coachgym-{self._run[:12]}-{next(self._numbers)}"

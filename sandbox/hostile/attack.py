@@ -1,0 +1,43 @@
+"""What an attack is, and what its programs find defined."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sandbox.base import Status
+
+PREAMBLE = """
+import ctypes, os, signal, sys, time
+def attempt(what, action):
+    try:
+        result = action()
+    except (OSError, ValueError, MemoryError):
+        return
+    if result != -1:
+        print("BREACH", what, result, flush=True)
+def forks():
+    try:
+        return os.fork() == 0
+    except OSError:
+        return False
+libc = ctypes.CDLL(None, use_errno=True)
+def call(number, *arguments):
+    wide = [ctypes.c_long(item) if isinstance(item, int) else item for item in arguments]
+    return libc.syscall(ctypes.c_long(number), *wide)
+"""
+
+
+@dataclass(frozen=True)
+class Attack:
+    """A program, the ways in which it may end where the sandbox holds, and the seconds it gets."""
+
+    code: str
+    ends: tuple[Status, ...] = ("ok",)
+    timeout: float = 10.0
+    then: str = ""
+    """The next program, in the same sandbox: it must end well and print nothing."""
+
+
+STOPPED: tuple[Status, ...] = ("error", "killed")
+ENDLESS: tuple[Status, ...] = ("timeout", "killed")
+ANY: tuple[Status, ...] = ("ok", "error", "timeout", "killed", "output_limit")
