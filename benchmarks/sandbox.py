@@ -37,6 +37,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.sandboxes.lanes import MethodError
 from benchmarks.sandboxes.machine import machine
 from benchmarks.sandboxes.measures import (
     FULL,
@@ -49,7 +50,7 @@ from benchmarks.sandboxes.measures import (
     pool_wait,
     throughputs,
 )
-from benchmarks.sandboxes.methods import Method, MethodError, available
+from benchmarks.sandboxes.methods import Method, available
 from benchmarks.sandboxes.report import Report, Row, tables, targets
 from benchmarks.sandboxes.spread import Ratio, Spread, flat, ratio
 from benchmarks.sandboxes.workloads import SNIPPET, WORKLOADS

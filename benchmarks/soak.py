@@ -32,8 +32,9 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.sandboxes.lanes import MethodError
 from benchmarks.sandboxes.machine import Machine, machine
-from benchmarks.sandboxes.methods import MethodError, backend
+from benchmarks.sandboxes.methods import backend
 from sandbox.base import Backend, SandboxError, SandboxSpec
 from sandbox.inside.processes import descendants, proportional, resident
 

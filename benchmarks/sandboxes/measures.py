@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from benchmarks.sandboxes.methods import Lane, Method, MethodError, backend, preload
+from benchmarks.sandboxes.lanes import Lane, MethodError
+from benchmarks.sandboxes.methods import Method, backend, preload
 from benchmarks.sandboxes.spread import Spread
 from benchmarks.sandboxes.workloads import SNIPPET, Workload
 from sandbox.base import Backend, SandboxSpec

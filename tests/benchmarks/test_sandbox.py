@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from benchmarks import sandbox
+from benchmarks.sandboxes.lanes import MethodError, Ran
 from benchmarks.sandboxes.machine import docker_version
 from benchmarks.sandboxes.measures import QUICK, Lanes, check, turns
-from benchmarks.sandboxes.methods import Method, MethodError, Opened, Ran, available
+from benchmarks.sandboxes.methods import Method, Opened, available
 from benchmarks.sandboxes.report import Row, Target, targets
 from benchmarks.sandboxes.spread import Ratio, Spread, ratio
 from benchmarks.sandboxes.workloads import PRINT, WORKLOADS
