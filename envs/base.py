@@ -36,7 +36,7 @@ class Scenario(Protocol):
     context: str
     """``full``: an agent reads all earlier agents' messages; ``previous``: only its predecessor's."""
     preload: tuple[str, ...]
-    """Modules that the sandbox imports before any code runs."""
+    """Modules that the sandbox imports, and programs that it runs, before any code of an agent."""
     timeout: float
     """Seconds for one execution."""
 

@@ -68,7 +68,8 @@ class SandboxSpec:
     """What a sandbox is made for; equal specs may share a pool."""
 
     preload: tuple[str, ...] = ()
-    """Modules imported once, before any code runs, e.g. ``("numpy", "pandas")``."""
+    """Modules imported once, before any code runs, e.g. ``("numpy", "pandas")``. What is no module's name is
+    run as a program, for what libraries import only when they are first used; it may leave no threads."""
     limits: Limits | None = None
     """None: those of the backend."""
 

@@ -1,8 +1,9 @@
 """A bare fork server, the least that running a snippet with its libraries loaded can cost on a machine.
 
-``python forkserver.py SOCKET MODULE…``: imports the modules, then forks a child for each JSON line
-``{"code": …}`` from a unix socket, or for ``-`` from stdin, and answers with what it printed. No isolation,
-no limits, no clean-up: never run unknown code in it. Standard library only, as it runs as a file."""
+``python forkserver.py SOCKET PART…``: imports or runs the parts, as a sandbox does what it preloads, and then
+forks a child for each JSON line ``{"code": …}`` from a unix socket, or for ``-`` from stdin, and answers with
+what it printed. No isolation, no limits, no clean-up: never run unknown code in it. Standard library only, as
+it runs as a file."""
 
 from __future__ import annotations
 
@@ -17,14 +18,17 @@ from typing import NoReturn
 
 
 def main() -> None:
-    path, *modules = sys.argv[1:]
+    path, *parts = sys.argv[1:]
     if path != "-":
         stream = socket.socket(socket.AF_UNIX)
         stream.connect(path)
         os.dup2(stream.fileno(), 0)
         os.dup2(stream.detach(), 1)
-    for name in modules:
-        importlib.import_module(name)
+    for part in parts:
+        if part.replace(".", "").isidentifier():
+            importlib.import_module(part)
+        else:
+            exec(part, {"__name__": "__main__"})
     gc.collect()
     gc.freeze()  # else a collection in a child would copy every page of the libraries
     _say({})

@@ -1,0 +1,60 @@
+"""What a sandbox has done before any program runs in it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+import conf
+from sandbox.base import SandboxError, SandboxSpec
+from sandbox.local import Local
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator[Local]:
+    try:
+        built: Local = conf.build("sandbox", conf.load("sandbox", "local"))
+    except SandboxError as error:
+        pytest.skip(str(error))
+    yield built
+    built.close()
+
+
+def test_a_program_leaves_what_it_imported_and_none_of_its_names(backend: Local) -> None:
+    spec = SandboxSpec(("json.decoder", "import csv as table\ntable.used = True"))
+    box = backend.open(spec)
+    assert (
+        box.run("import sys; print('json.decoder' in sys.modules, sys.modules['csv'].used)").stdout
+        == "True True\n"
+    )
+    assert box.run("print('table' in dir())").stdout == "False\n"
+    box.close()
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        ("1 / 0", "a program to warm up: ZeroDivisionError: division by zero"),
+        ("import no_such_module", "a program to warm up: ModuleNotFoundError"),
+        ("1 +", "a program to warm up: SyntaxError"),
+        (
+            "import threading, time\nthreading.Thread(target=time.sleep, args=(9,), daemon=True).start()",
+            "threads",
+        ),
+    ],
+)
+def test_a_program_that_cannot_be_preloaded_is_an_error(backend: Local, program: str, reason: str) -> None:
+    with pytest.raises(SandboxError, match=reason):
+        backend.open(SandboxSpec((program,)))
+
+
+def test_what_the_data_science_environment_preloads_spares_its_programs_late_imports(backend: Local) -> None:
+    box = backend.open(SandboxSpec(tuple(conf.load("env", "dsbench").preload)))
+    code = """
+import sys
+before = set(sys.modules)
+import pandas, sklearn.linear_model
+sklearn.linear_model.LinearRegression().fit(pandas.DataFrame({"x": [0.0, 1.0]}), [0.0, 1.0])
+print(sorted(set(sys.modules) - before))
+"""
+    assert box.run(code).stdout == "[]\n"
+    box.close()
