@@ -58,6 +58,7 @@ def check_report(report: dict[str, Any], *methods: str) -> None:
         assert target["met"] is met
 
 
+@pytest.mark.slow
 def test_a_quick_run_compares_what_can_start_and_says_what_cannot(tmp_path: Path) -> None:
     try:
         available(sys.executable)["landlock"]().close()
@@ -74,6 +75,7 @@ def test_a_quick_run_compares_what_can_start_and_says_what_cannot(tmp_path: Path
     assert "net" in row["guarantees"] and row["start_s"]["n"] == 2  # noqa: PT018
 
 
+@pytest.mark.slow
 @pytest.mark.docker
 def test_a_quick_run_measures_containers_and_the_wait_for_one(tmp_path: Path) -> None:
     if docker_version() is None:
