@@ -130,6 +130,7 @@ class Guest:
             data = data[os.write(self.sink, data) :]
 
     def _answer(self, header: dict[str, Any], body: bytes) -> None:
+        _check(header)
         self.folder.unlock()
         answer: tuple[dict[str, Any], bytes] = ({}, b"")
         try:
@@ -139,7 +140,7 @@ class Guest:
                 answer = {}, self.folder.read(header["path"])
             elif header["op"] == "write":
                 self.folder.write(header["path"], body)
-            elif header["op"] == "list":
+            else:
                 answer = {}, json.dumps(list(self.folder.files())).encode()
         except FileNotFoundError as error:
             answer = {"error": "missing", "detail": str(error)}, b""
@@ -258,6 +259,19 @@ class Guest:
             hard = resource.getrlimit(which)[1]
             value = value if hard == resource.RLIM_INFINITY else min(value, hard)
             resource.setrlimit(which, (value, value))
+
+
+def _check(request: dict[str, Any]) -> None:
+    """Raises ``GoneError`` for a request that no host makes: then this is not our host any more."""
+    timeout, op = request.get("timeout"), request.get("op")
+    fine = {
+        "run": isinstance(timeout, int | float) and abs(timeout) < 1e9 and type(request.get("seed")) is int,
+        "read": isinstance(request.get("path"), str),
+        "write": isinstance(request.get("path"), str),
+        "list": True,
+    }
+    if not isinstance(op, str) or not fine.get(op):
+        raise GoneError("what came is no request")
 
 
 def _end_rest() -> None:

@@ -4,7 +4,7 @@ import argparse
 import importlib
 import sys
 
-TARGETS = ("host", "folder")
+TARGETS = ("host", "guest", "folder")
 
 
 def main() -> int:

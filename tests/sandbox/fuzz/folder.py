@@ -24,7 +24,7 @@ from tests.sandbox.fuzz.garbage import hostile_text
 
 DISK_MB = FILE_MB = 1
 _BASE = Path("/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()) / f"fuzz-{os.getpid()}"
-_WORK, _OUTSIDE = _BASE / "work", _BASE / "outside"
+WORK, OUTSIDE = _BASE / "work", _BASE / "outside"
 _NAMES = (b"a", b"b", b"c", b"d", b"e", b".h", b"new\nline", b"\xff\xfe", b"x" * 255, b" ", b"-rf",
           b"\xe2\x80\xaegpj", b"\x1b[2J", b"%2e%2e", b"\\")  # fmt: skip
 _TARGETS = ("{outside}/secret", "../outside/secret", "../../outside/secret", "{outside}", "../outside", "..",
@@ -32,14 +32,14 @@ _TARGETS = ("{outside}/secret", "../outside/secret", "../../outside/secret", "{o
 
 
 @cache
-def _prepare() -> None:
+def prepare() -> None:
     atexit.register(shutil.rmtree, _BASE)
-    (_OUTSIDE / "inner").mkdir(parents=True, exist_ok=True)
+    (OUTSIDE / "inner").mkdir(parents=True, exist_ok=True)
     for name in ("secret", "a", "inner/a"):
-        (_OUTSIDE / name).write_bytes(b"CANARY " + name.encode())
+        (OUTSIDE / name).write_bytes(b"CANARY " + name.encode())
 
 
-def _seen(folder: Path) -> dict[str, tuple[int, int, bytes]]:
+def seen(folder: Path) -> dict[str, tuple[int, int, bytes]]:
     """Everything about a tree that somebody could have changed."""
     found = {}
     for path in (folder, *folder.rglob("*")):
@@ -59,9 +59,9 @@ def _anywhere(random: Random) -> bytes:
     return b"/".join(random.choice(few) for _ in range(depth))
 
 
-def _wreck(random: Random) -> None:
+def wreck(random: Random) -> None:
     """One change."""
-    work = os.fsencode(_WORK)
+    work = os.fsencode(WORK)
     path = work + b"/" + _anywhere(random)
     if os.path.realpath(path) != path:
         path = work + b"/" + random.choice(_NAMES)  # the change itself stays inside
@@ -73,7 +73,7 @@ def _wreck(random: Random) -> None:
         elif kind < 4:
             _fill(path, random)
         elif kind < 8:
-            target = random.choice(_TARGETS).format(outside=_OUTSIDE, work=_WORK)
+            target = random.choice(_TARGETS).format(outside=OUTSIDE, work=WORK)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
             os.symlink(target.encode(), path)
@@ -110,7 +110,7 @@ def _listen(path: bytes) -> None:
 
 def _kind(path: str) -> os.stat_result | None:
     """What is at a path in the work folder, if no component of it but the last is anything but a folder."""
-    parts, here = path.split("/"), str(_WORK)
+    parts, here = path.split("/"), str(WORK)
     if not 0 < len(parts) <= MAX_DEPTH or any(part in ("", ".", "..") or "\0" in part for part in parts):
         return None
     for place, part in enumerate(parts):
@@ -129,7 +129,7 @@ def _expected(path: str) -> bytes | None:
     info = _kind(path)
     if info is None or not stat.S_ISREG(info.st_mode) or info.st_size > FILE_MB << 20:
         return None
-    return (_WORK / path).read_bytes()
+    return (WORK / path).read_bytes()
 
 
 def _expected_listing(folder: Path, prefix: str, depth: int) -> list[str]:
@@ -154,7 +154,7 @@ def _name(random: Random) -> str:
         return hostile_text(random)
     if chance < 0.3:
         return random.choice(
-            ("../outside/secret", str(_OUTSIDE / "secret"), "a/../../outside/a", "b/../a", "./a")
+            ("../outside/secret", str(OUTSIDE / "secret"), "a/../../outside/a", "b/../a", "./a")
         )
     return os.fsdecode(_anywhere(random))
 
@@ -182,16 +182,16 @@ def _write(folder: Folder, random: Random) -> None:
         pass
     else:
         assert _expected(path) == data, path
-    assert not [name for name in os.listdir(_WORK) if name.endswith(".draft")], "a draft was left"
+    assert not [name for name in os.listdir(WORK) if name.endswith(".draft")], "a draft was left"
 
 
 def _list(folder: Folder, random: Random) -> None:
-    expected = _expected_listing(_WORK, "", MAX_DEPTH)
+    expected = _expected_listing(WORK, "", MAX_DEPTH)
     with guard.watch():
         found = list(folder.files())
     assert [path for path, _, _ in found] == expected
     for path, size, digest in found:
-        assert size == (_WORK / path).lstat().st_size
+        assert size == (WORK / path).lstat().st_size
         data = _expected(path)
         if digest or (data is not None and sum(size for _, size, _ in found) < DISK_MB << 20):
             assert digest == hashlib.sha256(data or b"").hexdigest(), path
@@ -204,25 +204,25 @@ def _look(folder: Folder, random: Random) -> None:
 
 
 def _round(random: Random) -> None:
-    guard.root = str(_WORK)
-    _prepare()
-    before = _seen(_OUTSIDE)
-    shutil.rmtree(_WORK, ignore_errors=True)  # of a round that failed
-    _WORK.mkdir(mode=0o700)
-    folder = Folder(str(_WORK), DISK_MB, FILE_MB)
+    guard.root = str(WORK)
+    prepare()
+    before = seen(OUTSIDE)
+    shutil.rmtree(WORK, ignore_errors=True)  # of a round that failed
+    WORK.mkdir(mode=0o700)
+    folder = Folder(str(WORK), DISK_MB, FILE_MB)
     try:
         for _ in range(8):
-            _wreck(random)
+            wreck(random)
         for _ in range(50):
-            _wreck(random)
+            wreck(random)
             case = random.choice((_read, _read, _read, _read, _write, _write, _list, _look))
             case(folder, random)
     finally:
         os.close(folder.fd)
         with guard.watch():
-            remove(str(_WORK))
-    assert not _WORK.exists()
-    assert _seen(_OUTSIDE) == before, "something outside was changed"
+            remove(str(WORK))
+    assert not WORK.exists()
+    assert seen(OUTSIDE) == before, "something outside was changed"
 
 
 # ---- what breaks it
