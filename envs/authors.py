@@ -1,0 +1,52 @@
+"""Who wrote which file of an episode: read from the hashes before and after each turn, not from what agents
+say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from envs.types import Turn
+from sandbox.base import FileInfo
+
+
+@dataclass(frozen=True)
+class Written:
+    """The last change of one file.
+
+    ``Written("modeler", 3, "9f86d0…")``
+    """
+
+    agent: str | None
+    """None: it changed between two turns, when an artifact was loaded for a check and did more than load."""
+    turn: int
+    """``Turn.index`` of the turn that changed it, or, between two turns, of the later one."""
+    sha256: str | None
+    """What it holds since then: "" for a file too large to be hashed; None where it was removed."""
+
+
+def last_writers(turns: Sequence[Turn]) -> dict[str, Written]:
+    """The last change of every path that changed in the episode, sorted by path.
+
+    A file that the task came with appears once somebody changed it, and one that was written with the content
+    that it had already does not. Files that a listing leaves out (hidden, or past its bounds) are not seen.
+    """
+    found: dict[str, Written] = {}
+    for place, turn in enumerate(turns):
+        if place:
+            _note(found, turns[place - 1].files_after, turn.files_before, None, turn.index)
+        _note(found, turn.files_before, turn.files_after, turn.agent, turn.index)
+    return dict(sorted(found.items()))
+
+
+def _note(
+    found: dict[str, Written],
+    before: Sequence[FileInfo],
+    after: Sequence[FileInfo],
+    agent: str | None,
+    turn: int,
+) -> None:
+    old, new = ({file.path: file for file in files} for files in (before, after))
+    for path in old.keys() | new.keys():
+        if old.get(path) != new.get(path):
+            found[path] = Written(agent, turn, new[path].sha256 if path in new else None)

@@ -1,0 +1,40 @@
+"""Who wrote what, from hand-made turns."""
+
+from dataclasses import replace
+
+from envs.authors import Written, last_writers
+from sandbox.base import FileInfo
+from tests.coaches.turns import ANALYST, ENGINEER, MODELER, Story, ok
+
+ONE, TWO = FileInfo("x", 1, "1"), FileInfo("x", 1, "2")
+
+
+def test_the_last_to_change_a_file_wrote_it() -> None:
+    story = Story().act(ENGINEER, codes=ok(["X_train.pkl"])).act(MODELER, codes=ok(["model.pkl"]))
+    story.act(MODELER, codes=ok(["X_train.pkl"])).act(ANALYST)
+    assert last_writers(story.turns) == {
+        "X_train.pkl": Written("modeler", 2, "X_train.pkl 2"),
+        "model.pkl": Written("modeler", 1, "model.pkl 1"),
+    }
+
+
+def test_a_file_that_nobody_changed_has_no_writer_and_a_removed_one_does() -> None:
+    [turn] = Story().act(ENGINEER).turns
+    assert last_writers([replace(turn, files_before=(ONE,), files_after=(ONE,))]) == {}
+    assert last_writers([replace(turn, files_before=(ONE,), files_after=())]) == {
+        "x": Written("engineer", 0, None)
+    }
+    assert last_writers([]) == {}
+
+
+def test_a_change_between_turns_is_nobody_s_turn() -> None:
+    first, second = Story().act(ENGINEER).act(MODELER).turns
+    turns = [replace(first, files_after=(ONE,)), replace(second, files_before=(TWO,), files_after=(TWO,))]
+    assert last_writers(turns) == {"x": Written(None, 1, "2")}
+
+
+def test_a_file_too_large_to_be_hashed_is_told_by_its_size() -> None:
+    [turn] = Story().act(ENGINEER).turns
+    before, after = FileInfo("x", 10**9, ""), FileInfo("x", 2 * 10**9, "")
+    found = last_writers([replace(turn, files_before=(before,), files_after=(after,))])
+    assert found == {"x": Written("engineer", 0, "")}
