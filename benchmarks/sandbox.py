@@ -32,7 +32,7 @@ import json
 import statistics
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -165,14 +165,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--methods", nargs="+", choices=known, default=known, metavar="NAME", help=", ".join(known)
     )
     parser.add_argument("--quick", action="store_true", help="few repeats; the numbers mean little")
+    parser.add_argument("--rounds", type=int, help=f"of latency, instead of {FULL.rounds}")
     parser.add_argument(
         "--peers-python", default=sys.executable, help="a Python that has the public sandboxes"
     )
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/sandbox.json"))
     given = parser.parse_args(arguments)
+    plan = QUICK if given.quick else FULL
+    plan = replace(plan, rounds=given.rounds or plan.rounds)
     console = Console(width=120)
     try:
-        report = measure(given.methods, given.peers_python, QUICK if given.quick else FULL, console)
+        report = measure(given.methods, given.peers_python, plan, console)
     except MethodError as error:
         console.print(f"no result: {error}", soft_wrap=True, markup=False)
         return 1
