@@ -15,8 +15,8 @@ from pathlib import Path
 
 from sandbox.base import SandboxError
 
-DELAYS = (0.0, 0.5, 1.0, 2.0, 4.0)
-"""Seconds before each round: the daemon may still be at work on what it was asked for last."""
+ROUNDS = (0.0, 0.5, 1.5, 3.5, 5.5)
+"""Seconds after that end of each round: the daemon may still be at work on what it was asked for last."""
 
 
 def start(run: str) -> subprocess.Popen[bytes]:
@@ -34,10 +34,11 @@ def main() -> None:
         watched = os.pidfd_open(parent)
         if os.getppid() == parent:
             select.select([watched], [], [])
+    ended = time.monotonic()
     from sandbox import daemon  # imported when needed: until then this process is to be small
 
-    for delay in DELAYS:
-        time.sleep(delay)
+    for seconds in ROUNDS:
+        time.sleep(max(0.0, ended + seconds - time.monotonic()))
         with contextlib.suppress(SandboxError), daemon.connect() as client:
             daemon.remove_run(client, run)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 import threading
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from sandbox.base import Backend
@@ -26,8 +28,7 @@ def traces(backend: Backend) -> frozenset[str]:
     for number in os.listdir("/proc/self/fd"):
         with contextlib.suppress(FileNotFoundError):  # that of the listing
             found.add(f"descriptor {number} of {os.readlink(f'/proc/self/fd/{number}')}")
-    temporary = Path(tempfile.gettempdir())
-    found |= {f"folder {path}" for pid in below for path in temporary.glob(f"sandbox-{pid}-*")}
+    found |= {f"folder {path}" for path in folders(below)}
     return frozenset(found | getattr(backend, "traces", frozenset[str])())
 
 
@@ -37,6 +38,13 @@ def left(backend: Backend, before: frozenset[str], seconds: float = 2.0) -> froz
     while (new := traces(backend) - before) and time.monotonic() < until:
         time.sleep(0.02)
     return new
+
+
+def folders(launchers: Collection[int]) -> list[Path]:
+    """Folders for temporary files of sandboxes that these processes launched: their names tell."""
+    names = set(map(str, launchers))
+    found = Path(tempfile.gettempdir()).glob("sandbox-*")
+    return [path for path in found if names & set(re.split("[-.:]", path.name))]
 
 
 def _name(pid: int) -> str:
