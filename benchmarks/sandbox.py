@@ -9,12 +9,14 @@ each time, so that what else the machine does hits all alike. A fast method make
 one makes one. Latency is what the caller waits for one program in a sandbox that is open; each answer is
 checked. Ratios are those of the medians, with the quartiles of the rounds' own ratios.
 
-The headline program imports pandas and scikit-learn and fits a line. Our sandboxes and the fork server have
-imported what the data science environment preloads; a program that imports anything else pays for it. The
-fork server isolates nothing, bounds nothing and cleans nothing up: it is the least that can be had. Docker's
-command line gets the restrictions of our containers; the public sandboxes get their fastest way to run a
-program that needs no server in the image, and llm-sandbox our image: ``pip install '.[bench]'``, or
-``--peers-python`` names another Python that has them. Their times are taken in their own process.
+The headline program imports pandas and scikit-learn and fits a line. Our sandboxes and the fork servers have
+preloaded what the data science environment asks for; a program that imports anything else pays for it. A fork
+server isolates nothing, bounds nothing and cleans nothing up: it is the least that can be had. There are two,
+as the image's Python may be faster than the one that runs this: compare like with like. Docker's command line
+gets the restrictions of our containers. The public sandboxes get their fastest way to run a program of its
+own, not a cell of a notebook, that needs no server in the image, and llm-sandbox our image; ``pip install
+'.[bench]'``, or ``--peers-python`` names another Python that has them. Their times are taken in their own
+process.
 
 Throughput is of the headline program, with one sandbox for each one in flight. The wait for a sandbox is
 measured on the docker backend, with a pool as large as the episodes in flight, twice: with episodes so long

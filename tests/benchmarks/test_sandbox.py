@@ -158,10 +158,16 @@ def test_every_backend_of_ours_is_held_to_the_targets_and_no_peer_is() -> None:
     def row(name: str, kind: Any) -> Row:
         return Row(name, kind, "", (), {}, {"snippet": spread}, {"1": spread}, None, None)
 
-    ratios = {"docker": {"docker exec": Ratio(0.02, 0, 1), "fork server": Ratio(1.2, 1, 2)}}
-    found = targets([row("docker", "ours"), row("fork server", "peer")], ratios, [], QUICK)
+    ratios: dict[str, dict[str, Ratio]] = {"landlock": {}}
+    ratios["docker"] = {"docker exec": Ratio(0.02, 0, 1), "fork server": Ratio(1.2, 1, 2)}
+    ratios["docker"]["fork server, image"] = ratios["landlock"]["fork server, image"] = Ratio(1.6, 1, 2)
+    ours = [row("docker", "ours"), row("landlock", "ours")]
+    found = targets([*ours, row("fork server", "peer")], ratios, [], QUICK)
     assert [(target.name, target.value, target.met) for target in found] == [
         ("docker / docker exec", 0.02, False),
         ("docker / fork server", 1.2, True),
+        ("docker / fork server, image", 1.6, False),
+        ("landlock / docker exec", None, None),
+        ("landlock / fork server", None, None),
         ("ms of wait for a pooled sandbox, 1 in flight", None, None),
     ]
