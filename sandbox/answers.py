@@ -6,10 +6,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, get_args
 
 from sandbox.base import FileInfo, Result, Status
-from sandbox.inside.folder import MAX_FILES
+from sandbox.inside.folder import MAX_DEPTH, MAX_FILES
 
 _STATUSES: tuple[Status, ...] = get_args(Status)
 _DIGEST = re.compile("[0-9a-f]{64}|")
@@ -33,14 +34,18 @@ def result(header: Mapping[str, Any], body: bytes) -> Result:
 
 
 def listing(body: bytes) -> tuple[FileInfo, ...]:
-    """Of the work folder. Raises ``ValueError``."""
+    """Of the work folder. Names that cannot be printed here are left out: the guest's Python may know more
+    letters than ours. Raises ``ValueError``."""
     try:
         rows = json.loads(body)
     except RecursionError:
         raise ValueError("too deep") from None
     if not isinstance(rows, list) or len(rows) > MAX_FILES:
         raise ValueError("no listing")
-    return tuple(map(_file, rows))
+    files = tuple(map(_file, rows))
+    if any(one.path >= next_one.path for one, next_one in pairwise(files)):
+        raise ValueError("paths twice, or in no order")
+    return tuple(file for file in files if file.path.isprintable())
 
 
 def text(value: object) -> str:
@@ -55,8 +60,14 @@ def _file(row: object) -> FileInfo:
     path, size, digest = row
     if not isinstance(path, str) or not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
         raise ValueError("no path and digest")
-    path.encode()  # raises for half a surrogate pair
+    if path.count("/") >= MAX_DEPTH or not all(map(_clean, path.split("/"))):
+        raise ValueError("no path in the work folder")
     return FileInfo(path, _count(size, 2**63), digest)
+
+
+def _clean(name: str) -> bool:
+    """Whether a guest may list this name: none that leads elsewhere, and none that hides."""
+    return 0 < len(name) < 256 and not name.startswith(".")
 
 
 def _count(value: object, most: int, least: int = 0) -> int:

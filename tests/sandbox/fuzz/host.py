@@ -157,7 +157,9 @@ def _check(value: object, op: str) -> None:
             assert type(file.size) is int
             assert 0 <= file.size < 2**63
             assert _DIGEST.fullmatch(file.sha256)
-            file.path.encode()
+            assert file.path.isprintable()
+            assert all(name and not name.startswith(".") for name in file.path.split("/"))
+        assert sorted({file.path for file in value}) == [file.path for file in value]
     elif op == "read":
         assert isinstance(value, bytes)
         assert len(value) <= LIMITS.file_mb << 20
