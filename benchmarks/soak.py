@@ -6,7 +6,7 @@
 An episode opens a sandbox, writes a file, runs a program on it, lists, reads what the program wrote, and
 closes; each answer is checked. A hundred times a run, while episodes are in flight, it counts this run's
 containers, this process's descriptors, threads and memory, the processes below it with their memory, and the
-work folders of sandboxes in the folder for temporary files, where other runs on the machine count too.
+work folders that those processes made among the temporary files.
 
 What is compared is the median of the last quarter with that of the first. The run fails (exit code 1) when
 the difference is beyond ``GROWTH``, when an episode is lost, or when anything is left once all is closed.
@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -108,9 +109,14 @@ def slope(samples: Sequence[tuple[int, Held]], name: str) -> float:
     return 1000 * float(np.polyfit([episode for episode, _ in samples], values, 1)[0])
 
 
-def held(containers: bool) -> Held:
-    """What this process holds now. ``containers``: count those too, which asks the Docker daemon."""
+def held(containers: bool, ours: set[int]) -> Held:
+    """What this process holds now. ``containers``: count those too, which asks the Docker daemon.
+
+    ``ours``: every process that was ever seen below this one, added to here; a folder's name has its maker's.
+    """
     below = descendants(os.getpid())
+    ours |= below
+    folders = (re.split("[-.]", path.name) for path in Path(tempfile.gettempdir()).glob("sandbox-*"))
     return Held(
         _containers() if containers else 0,
         len(list(Path("/proc/self/fd").iterdir())),
@@ -118,7 +124,7 @@ def held(containers: bool) -> Held:
         resident(os.getpid()) / 2**20,
         len(below),
         sum(proportional(pid, 0) for pid in below) / 2**20,
-        len(list(Path(tempfile.gettempdir()).glob("sandbox-*"))),
+        sum(not ours.isdisjoint(int(part) for part in parts if part.isdecimal()) for parts in folders),
     )
 
 
@@ -145,7 +151,8 @@ def episode(built: Backend) -> None:
 
 def soak(name: str, settings: Mapping[str, object], episodes: int, in_flight: int, console: Console) -> Soak:
     """Runs it. Raises ``MethodError`` where the backend cannot start, ``RuntimeError`` for a wrong answer."""
-    before, started = held(containers=False), time.monotonic()
+    ours: set[int] = set()
+    before, started = held(False, ours), time.monotonic()
     built = backend(name, **settings)
     docker = built.name == "docker"
     samples: list[tuple[int, Held]] = []
@@ -160,7 +167,7 @@ def soak(name: str, settings: Mapping[str, object], episodes: int, in_flight: in
                     threads.shutdown(cancel_futures=True)
                     raise error
                 if ended % max(1, episodes // SAMPLES) == 0 and ended <= episodes - in_flight:
-                    samples.append((ended, held(docker)))
+                    samples.append((ended, held(docker, ours)))
                 if ended % max(1, episodes // 10) == 0:
                     console.print(f"{ended} episodes, {time.monotonic() - started:.0f} s, {len(lost)} lost")
     finally:
@@ -169,7 +176,7 @@ def soak(name: str, settings: Mapping[str, object], episodes: int, in_flight: in
     time.sleep(1.0)  # what ends by itself has ended
     return Soak(
         machine(), built.name, settings, tuple(sorted(built.guarantees)), episodes, in_flight, seconds, lost,
-        before, held(docker), samples,
+        before, held(docker, ours), samples,
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,17 +28,40 @@ def run(*samples: Held, after: Held = STILL, lost: tuple[str, ...] = ()) -> Soak
 def test_a_short_soak_counts_what_is_held_and_leaves_nothing(tmp_path: Path) -> None:
     out = tmp_path / "soak.json"
     try:
-        backend("local").close()
+        backend("local", mode="landlock").close()
     except MethodError as error:
         pytest.skip(str(error))
-    assert soak.main(["sandbox=local", "--episodes", "24", "--in-flight", "3", "--out", str(out)]) == 0
+    assert (
+        soak.main(
+            [
+                "sandbox=local",
+                "sandbox.mode=landlock",
+                "--episodes",
+                "24",
+                "--in-flight",
+                "3",
+                "--out",
+                str(out),
+            ]
+        )
+        == 0
+    )
     record = json.loads(out.read_text(encoding="utf-8"))
     assert record["lost"] == [] and record["faults"] == []  # noqa: PT018
     episodes, held = zip(*record["samples"], strict=True)
     assert list(episodes) == list(range(1, 22))  # the last in flight are not sampled
     assert max(each["children"] for each in held) >= 2  # the launcher and a guest
     assert min(each["threads"] for each in held) >= 2
-    assert record["after"]["children"] == 0
+    assert max(each["folders"] for each in held) >= 1
+    assert record["after"]["children"] == record["after"]["folders"] == 0
+
+
+def test_the_folders_of_other_runs_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name in ("sandbox-123-ab", "sandbox-boot.9.123.77-cd", "sandbox-124-123x", "other-123-ab"):
+        (tmp_path / name).mkdir()
+    assert soak.held(False, {123}).folders == 2
+    assert soak.held(False, {5}).folders == 0
 
 
 @pytest.mark.docker
