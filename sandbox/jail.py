@@ -17,7 +17,7 @@ import site
 import stat
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sandbox.inside.landlock import CHANGE, DEVICE, LOAD, READ, ruleset
@@ -30,12 +30,11 @@ _NEWNS, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET = (
     0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000,
 )  # fmt: skip
 _RDONLY, _NOSUID, _NODEV, _NOEXEC, _REMOUNT, _BIND, _REC, _SLAVE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 19
-_ATTR_RDONLY, _ATTR_NOSUID, _ATTR_NODEV = 1, 2, 4
 _MOUNT_SETATTR = 442  # the same number on every architecture
 _PR_CAPBSET_DROP, _PR_SET_SECUREBITS = 24, 28
 WORK = "/episode"
 """Where a guest with a root of its own works: a name that no installation of Python lies below."""
-_DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
+DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 
 
 def visible() -> list[str]:
@@ -62,6 +61,39 @@ def hidden() -> list[str]:
     return sorted(path for root in roots for name in OURS if os.path.isdir(path := f"{root}/{name}"))
 
 
+def shown() -> dict[str, str | None]:
+    """What a root of its own holds: path -> None, or, for a link, its target, which is held too."""
+    found: dict[str, str | None] = {}
+    for path in visible():
+        while not _holder(found, path):
+            found[path] = os.readlink(path) if os.path.islink(path) else None
+            path = os.path.normpath(os.path.join(os.path.dirname(path), found[path] or path))
+    return {path: link for path, link in found.items() if not _holder(found, os.path.dirname(path))}
+
+
+def masked() -> list[str]:
+    """The ``hidden`` folders that ``shown`` would show, each by a path in it that has no link."""
+    found, paths = shown(), hidden()
+    places = {_place(found, path) for path in (*paths, *map(os.path.realpath, paths))}
+    return sorted(place for place in places if place)
+
+
+def _holder(found: Mapping[str, str | None], path: str) -> str | None:
+    """The path in ``found`` that shows ``path``: itself, or a folder above it."""
+    return next((part for part in (path, *map(str, Path(path).parents)) if part in found), None)
+
+
+def _place(found: Mapping[str, str | None], path: str) -> str | None:
+    """Where ``path`` lies in a root that shows ``found``; None where it does not, or behind another link."""
+    holder = _holder(found, path)
+    if holder is None:
+        return None
+    link, rest = found[holder], path[len(holder) :]
+    if link is not None:
+        return _place(found, os.path.normpath(os.path.join(os.path.dirname(holder), link)) + rest)
+    return path if os.path.realpath(path) == os.path.realpath(holder) + rest else None
+
+
 def _without(path: str, excluded: list[str]) -> Iterator[str]:
     """``path``, or instead what lies in it, so that nothing in ``excluded`` is below a path given back."""
     if path in excluded:
@@ -84,15 +116,18 @@ def enter_root() -> None:
     _mount("none", "/", "", _SLAVE | _REC)
     new = "/sys"  # any folder that is always there and that Python reads nothing from
     _mount("tmpfs", new, "tmpfs", _NOSUID | _NODEV, "mode=755,size=1m,nr_inodes=4096")
-    paths, masks = visible(), hidden()
-    for path in paths:
-        if not any(path.startswith(other + "/") for other in paths if not os.path.islink(other)):
-            _show(path, new)
+    for path, link in shown().items():
+        os.makedirs(os.path.dirname(new + path), exist_ok=True)
+        if link is None:
+            _bind(path, new)
+            _protect(new + path)
+        else:
+            os.symlink(link, new + path)
     os.mkdir(f"{new}/nothing", 0o555)
-    for path in masks:
-        if os.path.isdir(new + path):
-            _mount(f"{new}/nothing", new + path, "", _BIND)
-    for device in _DEVICES:
+    for path in masked():
+        _mount(f"{new}/nothing", new + path, "", _BIND)
+    os.mkdir(f"{new}/dev")
+    for device in DEVICES:
         _bind(device, new)
     for name in ("/proc", "/tmp", WORK):
         os.makedirs(new + name, exist_ok=True)
@@ -105,29 +140,18 @@ def enter_root() -> None:
     _mount("none", "/", "", _REMOUNT | _BIND | _RDONLY | _NOSUID | _NODEV)
 
 
-def _show(path: str, new: str) -> None:
-    """Shows ``path`` below ``new``, read-only; a link as a link, and then its target too."""
-    if os.path.islink(path):
-        if not os.path.lexists(new + path):
-            os.makedirs(os.path.dirname(new + path), exist_ok=True)
-            os.symlink(os.readlink(path), new + path)
-        target = os.path.normpath(os.path.join(os.path.dirname(path), os.readlink(path)))
-        if not os.path.exists(new + target):
-            _show(target, new)
-    elif not os.path.exists(new + path):
-        _bind(path, new)
-        attributes = _ATTR_RDONLY | _ATTR_NOSUID | _ATTR_NODEV
-        wanted = attributes.to_bytes(8, sys.byteorder) + bytes(24)
-        _call("mount_setattr", libc.syscall(_MOUNT_SETATTR, -100, (new + path).encode(), 0x8000, wanted, 32))
-
-
 def _bind(path: str, new: str) -> None:
-    os.makedirs(os.path.dirname(new + path), exist_ok=True)
     if os.path.isdir(path):
         os.makedirs(new + path, exist_ok=True)
     else:
         Path(new + path).touch()
     _mount(path, new + path, "", _BIND | _REC)
+
+
+def _protect(path: str) -> None:
+    """Makes a mount, and all below it, read-only, without setuid and devices."""
+    wanted = (1 | 2 | 4).to_bytes(8, sys.byteorder) + bytes(24)
+    _call("mount_setattr", libc.syscall(_MOUNT_SETATTR, -100, path.encode(), 0x8000, wanted, 32))
 
 
 def temporary() -> str:
@@ -247,7 +271,7 @@ def rules_in_root() -> int:
             WORK: CHANGE,
             temporary(): CHANGE,
             "/proc": READ | DEVICE,
-            **dict.fromkeys(_DEVICES, DEVICE),
+            **dict.fromkeys(DEVICES, DEVICE),
         }
     )
 
@@ -256,5 +280,5 @@ def rules_on_host(work: str, processes: bool) -> int:
     """A ruleset for a guest that sees the machine's own files. ``processes``: it may read /proc."""
     excluded = hidden()
     rules = {part: LOAD for path in visible() for part in _without(os.path.realpath(path), excluded)}
-    rules |= {work: CHANGE, **dict.fromkeys(_DEVICES, DEVICE)}
+    rules |= {work: CHANGE, **dict.fromkeys(DEVICES, DEVICE)}
     return ruleset(rules | ({"/proc": READ | DEVICE} if processes else {}))

@@ -29,3 +29,38 @@ def test_our_packages_are_hidden_where_they_are_installed(
 def test_nothing_visible_holds_this_checkout() -> None:
     checkout = str(Path(__file__).parents[2])
     assert not [path for path in jail.visible() if (checkout + "/").startswith(path + "/")]
+
+
+def lay_out(root: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An installation whose folder of libraries is reached by a link from elsewhere; returns ``root``."""
+    for folder in ("lib/python3/site/envs", "lib/python3/site/numpy", "apart/coaches", "bin"):
+        (root / folder).mkdir(parents=True)
+    (root / "lib64").symlink_to("lib")
+    (root / "bin/python").symlink_to(root / "bin/python3")
+    (root / "bin/python3").touch()
+    (root / "lib/python3/site/coaches").symlink_to(root / "apart/coaches")
+    paths = [f"{root}/bin/python", f"{root}/lib/python3/site", f"{root}/lib64", f"{root}/missing"]
+    monkeypatch.setattr(jail, "visible", lambda: [path for path in paths if Path(path).exists()])
+    monkeypatch.setattr("site.getsitepackages", lambda: [f"{root}/lib64/python3/site"])
+    return str(root)
+
+
+def test_a_root_of_its_own_shows_links_and_what_they_lead_to_and_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = lay_out(tmp_path, monkeypatch)
+    assert jail.shown() == {
+        f"{root}/bin/python": f"{root}/bin/python3",
+        f"{root}/bin/python3": None,
+        f"{root}/lib64": "lib",
+        f"{root}/lib": None,
+    }
+
+
+def test_what_is_hidden_is_masked_where_links_lead_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = lay_out(tmp_path, monkeypatch)
+    assert jail.masked() == [f"{root}/lib/python3/site/envs"]
+    monkeypatch.setattr(jail, "visible", lambda: [f"{root}/lib64", f"{root}/apart"])
+    assert jail.masked() == [f"{root}/apart/coaches", f"{root}/lib/python3/site/envs"]
