@@ -1,9 +1,14 @@
-"""Sandboxes without a daemon: forks of a process that has its libraries loaded, isolated by the kernel alone.
+"""Sandboxes without a daemon, isolated by the kernel alone.
 
-``mode: namespaces`` holds everything in ``GUARANTEES``: no network, files or processes of the machine; memory
-and processes are bounded per process by rlimits and in sum by the user's own count and a look every 0.1 s, so
-a burst may pass the bound for that long. Not covered: kernel memory (descriptors, page tables), CPU time
-within the timeout, and flaws of the kernel that is shared.
+``mode: namespaces`` forks each sandbox out of a process that has its libraries loaded. It holds everything in
+``GUARANTEES``: no network, files or processes of the machine; memory and processes are bounded per process by
+rlimits and in sum by the user's own count and a look every 0.1 s, so a burst may pass the bound for that
+long. Not covered: kernel memory (descriptors, page tables), CPU time within the timeout, and flaws of the
+kernel that is shared.
+
+``mode: bwrap`` holds the same where only ``bwrap`` (bubblewrap) may make namespaces. Each sandbox imports its
+libraries anew, so that ``pool`` and ``starting`` count here. The number of files is bounded by the look every
+0.1 s; and where the kernel has no Landlock, a program can run what it wrote, isolated as itself.
 
 ``mode: landlock`` lacks ``pidns`` (other processes' existence, not their content, could be inferred) and
 ``disk`` (the same look every 0.1 s is all there is). Where we are not root and processes are counted per
@@ -29,20 +34,24 @@ import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from sandbox import boot
 from sandbox.base import GUARANTEES, Limits, Sandbox, SandboxError, SandboxSpec
+from sandbox.bwrap import Bubblewrap
 from sandbox.client import GuestSandbox
+from sandbox.inside import landlock
 
+MODES = ("namespaces", "bwrap", "landlock")
+"""Those that isolate, the best first."""
 _HELD = {
     "namespaces": GUARANTEES,
+    "bwrap": GUARANTEES,
     "landlock": GUARANTEES - {"disk", "pidns"},
     "none": frozenset[str](),
 }
 _KERNEL = frozenset({"more than the limit in the kernel's buffers"})
 _DISK = frozenset({"filling the disk at one blow", "filling the disk with files that have no name"})
-_GAPS = {"namespaces": _KERNEL, "landlock": _KERNEL | _DISK | {"a process outside can be noticed"}}
-"""Checks of ``sandbox.contract`` that fail."""
 LIBRARIES = ("numpy", "pandas", "scipy", "scikit-learn", "joblib", "sympy")
 STARTUP = 180.0
 """Seconds for the imports of a nursery."""
@@ -55,32 +64,108 @@ print(held(socket.socket), *(held(lambda: open(path)) for path in {paths!r}))
 """
 
 
+class Launcher(Protocol):
+    """Starts the sandboxes of one mode."""
+
+    def open(self, preload: tuple[str, ...], limits: Limits) -> Sandbox:
+        """Raises ``SandboxError``."""
+        ...
+
+    def close(self) -> None:
+        """Ends every sandbox. Safe to call twice."""
+        ...
+
+
 class Local:
-    """Opens sandboxes on this machine. One nursery a set of preloaded modules, started at its first use."""
+    """Opens sandboxes on this machine."""
 
     @dataclass(frozen=True)
     class Config:
         mode: str
-        """``auto``: ``namespaces`` where the kernel allows them, else ``landlock``."""
+        """``auto``: the first of ``MODES`` that holds here."""
+        pool: int
+        """Sandboxes kept ready for each kind, where they start slowly: in ``mode: bwrap``."""
+        starting: int
+        """Those that start at once; the imports of each take a core for a second."""
         allow_unisolated: bool
-        """Run without isolation where neither can be had, instead of refusing."""
+        """Run without isolation where it cannot be had, instead of refusing."""
         limits: dict[str, float]
         """Of a sandbox whose spec has none."""
 
     def __init__(self, config: Config) -> None:
         """Raises ``SandboxError`` when no allowed mode holds what it promises here."""
         self.limits = Limits.read(config.limits)
-        self._lock = threading.Lock()
-        self._nurseries: dict[tuple[str, ...], _Nursery] = {}
-        self._closed = False
-        self.mode = self._choose(config)
+        self.mode = _choose(config)
+        self._launcher = _launcher(self.mode, config.pool, config.starting)
         self.name = f"local-{self.mode}"
         self.guarantees = _HELD[self.mode]
-        self.known_gaps = _GAPS.get(self.mode, frozenset())
+        self.known_gaps = _gaps(self.mode)
         self.versions = {"python": platform.python_version(), **_versions()}
 
     def open(self, spec: SandboxSpec) -> Sandbox:
-        return self._nursery(spec.preload).open(spec.limits or self.limits)
+        return self._launcher.open(spec.preload, spec.limits or self.limits)
+
+    def close(self) -> None:
+        self._launcher.close()
+
+
+def _launcher(mode: str, pool: int, starting: int) -> Launcher:
+    """Raises ``SandboxError``."""
+    return Bubblewrap(pool, starting) if mode == "bwrap" else _Nurseries(mode)
+
+
+def _gaps(mode: str) -> frozenset[str]:
+    """The checks of ``sandbox.contract`` that fail."""
+    if mode == "landlock":
+        return _KERNEL | _DISK | {"a process outside can be noticed"}
+    if mode == "bwrap" and landlock.version() < landlock.NEEDED:
+        return _KERNEL | {"running what it wrote"}
+    return frozenset() if mode == "none" else _KERNEL
+
+
+def _choose(config: Local.Config) -> str:
+    if config.mode not in (*MODES, "auto"):
+        raise SandboxError(f"mode must be auto, {', '.join(MODES)}, not {config.mode!r}")
+    reasons = []
+    for mode in MODES if config.mode == "auto" else (config.mode,):
+        try:
+            _verify(mode)
+        except SandboxError as error:
+            reasons.append(f"{mode}: {error}")
+        else:
+            return mode
+    reason = "; ".join(reasons)
+    if not config.allow_unisolated:
+        raise SandboxError(f"code cannot be isolated here ({reason}); run Docker, or a newer kernel")
+    logging.getLogger(__name__).warning("programs run WITHOUT ISOLATION (%s)", reason)
+    return "none"
+
+
+def _verify(mode: str) -> None:
+    """Opens a sandbox and looks from inside whether it holds. Raises ``SandboxError``."""
+    launcher = _launcher(mode, pool=0, starting=1)
+    try:
+        with tempfile.NamedTemporaryFile() as canary:
+            os.fchmod(canary.fileno(), 0o644)
+            box = launcher.open((), Limits())
+            result = box.run(_CHECK.format(paths=[canary.name, __file__]), timeout=20)
+    finally:
+        launcher.close()
+    if result.stdout.split() != ["True"] * 3:
+        raise SandboxError(f"it does not hold (sockets, files, our files): {result.stdout}{result.stderr}")
+
+
+class _Nurseries:
+    """One nursery a set of preloaded modules, started at its first use."""
+
+    def __init__(self, mode: str) -> None:
+        self._mode = mode
+        self._lock = threading.Lock()
+        self._nurseries: dict[tuple[str, ...], _Nursery] = {}
+        self._closed = False
+
+    def open(self, preload: tuple[str, ...], limits: Limits) -> Sandbox:
+        return self._nursery(preload).open(limits)
 
     def close(self) -> None:
         with self._lock:
@@ -95,40 +180,8 @@ class Local:
                 raise SandboxError("the backend is closed")
             nursery = self._nurseries.get(preload)
             if nursery is None or not nursery.alive:
-                nursery = self._nurseries[preload] = _Nursery(self.mode, preload)
+                nursery = self._nurseries[preload] = _Nursery(self._mode, preload)
             return nursery
-
-    def _choose(self, config: Config) -> str:
-        known = ("namespaces", "landlock")
-        if config.mode not in (*known, "auto"):
-            raise SandboxError(f"mode must be auto, namespaces or landlock, not {config.mode!r}")
-        reasons = []
-        for mode in known if config.mode == "auto" else (config.mode,):
-            try:
-                _verify(mode)
-            except SandboxError as error:
-                reasons.append(f"{mode}: {error}")
-            else:
-                return mode
-        reason = "; ".join(reasons)
-        if not config.allow_unisolated:
-            raise SandboxError(f"code cannot be isolated here ({reason}); run Docker, or a newer kernel")
-        logging.getLogger(__name__).warning("programs run WITHOUT ISOLATION (%s)", reason)
-        return "none"
-
-
-def _verify(mode: str) -> None:
-    """Opens a sandbox and looks from inside whether it holds. Raises ``SandboxError``."""
-    nursery = _Nursery(mode, ())
-    try:
-        with tempfile.NamedTemporaryFile() as canary:
-            os.fchmod(canary.fileno(), 0o644)
-            box = nursery.open(Limits())
-            result = box.run(_CHECK.format(paths=[canary.name, __file__]), timeout=20)
-    finally:
-        nursery.close()
-    if result.stdout.split() != ["True"] * 3:
-        raise SandboxError(f"it does not hold (sockets, files, our files): {result.stdout}{result.stderr}")
 
 
 class _Nursery:

@@ -345,14 +345,16 @@ def main() -> None:
 
 def _fence(work: str) -> Callable[[], None]:
     """What a program in a container gives up besides, where the kernel has Landlock: to write anywhere else
-    than into its folders. In /proc it could make itself the last that the kernel's memory killer takes, and
-    this process the first."""
+    than into its folders, and to run what it wrote there. In /proc it could make itself the last that the
+    kernel's memory killer takes, and this process the first."""
     if landlock.version() < landlock.NEEDED:
         return lambda: None
     folders = filter(os.path.isdir, (work, "/tmp", "/dev/shm"))
     devices = filter(os.path.exists, ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"))
+    programs = filter(os.path.isdir, (f"/{name}" for name in os.listdir("/")))
     rules = landlock.ruleset(
-        {"/": landlock.LOAD}
+        dict.fromkeys(programs, landlock.LOAD)
+        | dict.fromkeys(("/", "/dev"), landlock.READ)
         | dict.fromkeys(folders, landlock.CHANGE)
         | dict.fromkeys(devices, landlock.DEVICE)
     )

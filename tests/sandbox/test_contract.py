@@ -11,13 +11,14 @@ from sandbox.base import Backend, SandboxError
 
 SETTINGS = {
     "namespaces": ("local", {"mode": "namespaces"}),
+    "bwrap": ("local", {"mode": "bwrap"}),
     "landlock": ("local", {"mode": "landlock"}),
     "docker": ("docker", {}),
 }
 
 
 @pytest.fixture(
-    scope="module", params=["namespaces", "landlock", pytest.param("docker", marks=pytest.mark.docker)]
+    scope="module", params=[pytest.param(name, marks=getattr(pytest.mark, name)) for name in SETTINGS]
 )
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     name, settings = SETTINGS[request.param]
