@@ -15,19 +15,21 @@ import shutil
 import signal
 import site
 import socket
-import stat
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
+from queue import SimpleQueue
+from typing import NamedTuple
 
 from sandbox import boot, jail
 from sandbox.base import Limits, LostError, Sandbox, SandboxError, SandboxSpec
 from sandbox.client import GuestSandbox
 from sandbox.inside.processes import descendants
+from sandbox.owner import dead, owner
 from sandbox.pool import Pool, Warm
 
 STARTUP = 180.0
@@ -38,9 +40,7 @@ _ISOLATED = (
     "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session", "--as-pid-1",
     "--cap-drop", "ALL", "--clearenv", "--hostname", "sandbox", "--uid", "65534", "--gid", "65534",
 )  # fmt: skip
-_WITHOUT_NAMESPACES = (
-    "--die-with-parent", "--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--",
-)  # fmt: skip
+_AS_USER = "import sys; from sandbox import jail; jail.run_as(int(sys.argv[1]), sys.argv[2:])"
 
 
 class Bubblewrap:
@@ -58,8 +58,8 @@ class Bubblewrap:
         self._view = list(_view())
         self._lock = threading.Lock()
         self._started, self._open = 0, set[subprocess.Popen[bytes]]()
-        # bwrap dies with the thread that started it: that has to be one that stays
-        self._parent = ThreadPoolExecutor(1, thread_name_prefix="sandbox-parent")
+        self._orders: SimpleQueue[_Order | None] = SimpleQueue()
+        threading.Thread(target=_parent, args=(self._orders,), name="sandbox-parent", daemon=True).start()
         self._pool = Pool(self._start, pool, starting)
 
     def open(self, preload: tuple[str, ...], limits: Limits) -> Sandbox:
@@ -73,7 +73,7 @@ class Bubblewrap:
             left = list(self._open)
         for process in left:
             _kill(process)
-        self._parent.shutdown()
+        self._orders.put(None)
 
     def _start(self, spec: SandboxSpec) -> Warm:
         limits = spec.limits or Limits()
@@ -97,9 +97,7 @@ class Bubblewrap:
                 box.wait(STARTUP)
             except SandboxError as error:
                 box.close()
-                said = complaints.read().decode(errors="replace").splitlines()
-                known = said and isinstance(error, LostError)
-                raise SandboxError(said[-1] if known else str(error)) from None
+                raise SandboxError(_reason(error, complaints.read())) from None
         return box
 
     def _launch(self, limits: Limits, stream: socket.socket) -> subprocess.Popen[bytes]:
@@ -111,29 +109,13 @@ class Bubblewrap:
             self._started += 1
             user = jail.unused_user(self._started)
         if user != os.geteuid():
-            become = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--"]
-            command = [*self._reopened(), *become, *command]
-        process = self._parent.submit(_popen, command, stream.fileno()).result()
+            command = [sys.executable, "-P", "-c", _AS_USER, str(user), *command]
+        order = _Order(command, stream.fileno(), Future())
+        self._orders.put(order)
+        process = order.process.result()
         with self._lock:
             self._open.add(process)
         return process
-
-    def _reopened(self) -> list[str]:
-        """The start of a command by which root shows another user what lies in folders closed to it, as below
-        /root; empty where there are none."""
-        paths = [self._program, *(path for path, link in jail.shown().items() if link is None)]
-        behind = {path: folder for path in paths if (folder := _closed(path))}
-        if not behind:
-            return []
-        command = [self._program, "--dev-bind", "/", "/"]
-        for folder in sorted(set(behind.values())):
-            command += ["--perms", "0755", "--tmpfs", folder]
-        for path, folder in behind.items():
-            inner = [str(parent) for parent in Path(path).parents if str(parent).startswith(folder + "/")]
-            for parent in reversed(inner):
-                command += ["--perms", "0755", "--dir", parent]
-            command += ["--ro-bind", path, path]
-        return [*command, *_WITHOUT_NAMESPACES]
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         """Returns when all of a sandbox is gone, which the end of its input brings about; else force."""
@@ -143,11 +125,25 @@ class Bubblewrap:
             self._open.discard(process)
 
 
-def _popen(command: list[str], stream: int) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        command, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, cwd="/", start_new_session=True,
-        stdin=stream, stdout=stream, stderr=subprocess.PIPE,
-    )  # fmt: skip
+class _Order(NamedTuple):
+    command: list[str]
+    stream: int
+    process: Future[subprocess.Popen[bytes]]
+
+
+def _parent(orders: SimpleQueue[_Order | None]) -> None:
+    """Starts processes, which die with the thread that started them: this one stays."""
+    environment = boot.ENVIRONMENT | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    while order := orders.get():
+        try:
+            process = subprocess.Popen(
+                order.command, env=environment, cwd="/", start_new_session=True,
+                stdin=order.stream, stdout=order.stream, stderr=subprocess.PIPE,
+            )  # fmt: skip
+        except OSError as error:
+            order.process.set_exception(error)
+        else:
+            order.process.set_result(process)
 
 
 def _view() -> Iterator[str]:
@@ -172,10 +168,12 @@ def _environment() -> dict[str, str]:
     return boot.ENVIRONMENT | own
 
 
-def _closed(path: str) -> str | None:
-    """The outermost folder above ``path`` that a user without rights may not enter."""
-    folders = [parent for parent in Path(path).parents if not stat.S_IMODE(parent.stat().st_mode) & 0o001]
-    return str(folders[-1]) if folders else None
+def _reason(error: SandboxError, complaints: bytes) -> str:
+    """Why a sandbox did not start: what it says itself, or what its ``bwrap`` said last."""
+    said = complaints.decode(errors="replace").strip().splitlines()
+    if not said or not isinstance(error, LostError):
+        return str(error)
+    return said[-1] + ("; install bubblewrap 0.8 or newer" if "Unknown option" in said[-1] else "")
 
 
 def _ended(process: subprocess.Popen[bytes]) -> bool:
@@ -187,12 +185,12 @@ def _ended(process: subprocess.Popen[bytes]) -> bool:
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
     """Ends a sandbox by force, and returns when all of it is gone."""
-    below = descendants(process.pid)
+    below = {pid: owner(pid) for pid in descendants(process.pid)}
     for pid in below:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     process.kill()
     process.wait()
     until = time.monotonic() + _PATIENCE
-    while any(os.path.exists(f"/proc/{pid}") for pid in below) and time.monotonic() < until:
+    while not all(name == "gone" or dead(name) for name in below.values()) and time.monotonic() < until:
         time.sleep(0.005)

@@ -19,6 +19,7 @@ import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NoReturn
 
 from sandbox.inside.landlock import CHANGE, DEVICE, LOAD, READ, ruleset
 from sandbox.inside.seccomp import SYSTEM_CALLS, libc
@@ -109,14 +110,14 @@ def _without(path: str, excluded: list[str]) -> Iterator[str]:
 # -----------------------------------------------------------------------------------------------
 
 
-def enter_root() -> None:
-    """Moves this process into a fresh read-only root that shows ``visible`` and hides ``hidden``. Raises
-    ``OSError``."""
+def enter_root(*also: str) -> None:
+    """Moves this process into a fresh read-only root that shows ``visible`` and the files ``also``, and hides
+    ``hidden``. Raises ``OSError``."""
     _unshare(_NEWNS)
     _mount("none", "/", "", _SLAVE | _REC)
     new = "/sys"  # any folder that is always there and that Python reads nothing from
     _mount("tmpfs", new, "tmpfs", _NOSUID | _NODEV, "mode=755,size=1m,nr_inodes=4096")
-    for path, link in shown().items():
+    for path, link in (dict.fromkeys(also) | shown()).items():
         os.makedirs(os.path.dirname(new + path), exist_ok=True)
         if link is None:
             _bind(path, new)
@@ -248,6 +249,17 @@ def drop_rights(user: int, files_as: int) -> None:
         libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
     header = (0x20080522).to_bytes(4, sys.byteorder) + bytes(4)
     _call("capset", libc.capset(header, bytes(24)))
+
+
+def run_as(user: int, command: list[str]) -> NoReturn:
+    """For root: runs a program as ``user``, who finds the Python that runs here even where it lies in folders
+    closed to such a user, as below /root. Raises ``OSError``."""
+    if not readable_by_all():
+        enter_root(command[0])
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+    os.execv(command[0], command)
 
 
 def readable_by_all() -> bool:

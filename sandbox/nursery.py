@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from sandbox import jail
@@ -31,8 +32,11 @@ from sandbox.inside.frames import pack
 from sandbox.inside.guest import Guest, Settings, preload
 from sandbox.inside.processes import end_descendants
 from sandbox.inside.seccomp import filter_on_host, libc
+from sandbox.owner import dead, owner
 
 _PR_SET_CHILD_SUBREAPER = 36
+_FOLDER = "sandbox-"
+"""How the name of a work folder begins; its owner follows, without colons: lists of paths have them."""
 GRACE = 2.0
 """Seconds that guests have to end by themselves once the control socket closed."""
 
@@ -82,7 +86,7 @@ class Nursery:
         return True
 
     def _folder(self, user: int) -> str:
-        path = tempfile.mkdtemp(prefix=f"sandbox-{os.getpid()}-")
+        path = tempfile.mkdtemp(prefix=f"{_FOLDER}{owner(os.getpid()).replace(':', '.')}-")
         os.mkdir(f"{path}/.tmp", 0o700)
         if user != os.geteuid() and jail.readable_by_all():
             for folder in (path, f"{path}/.tmp"):
@@ -173,11 +177,19 @@ class Nursery:
             remove(work)
 
 
+def remove_orphans() -> None:
+    """Removes the work folders of nurseries that were killed before they could."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
+        if dead(folder.name.removeprefix(_FOLDER).rpartition("-")[0].replace(".", ":")):
+            remove(str(folder))
+
+
 def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     mode, modules = sys.argv[2], json.loads(sys.argv[3])
     if root := os.environ.pop("PYTHONPATH", None):
         sys.path.remove(root)
+    remove_orphans()
     try:
         if mode == "landlock" and landlock.version() < landlock.NEEDED:
             raise OSError(

@@ -229,7 +229,7 @@ for root, folders, names in os.walk("/"):
     "running what it wrote": Attack(
         """
 import subprocess
-open("x", "w").write("#!/bin/sh\\necho BREACH\\n")
+open("x", "w").write(f"#!{sys.executable}\\nprint('BREACH')\\n")
 os.chmod("x", 0o700)
 subprocess.run(["./x"])
 """,

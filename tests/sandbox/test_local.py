@@ -1,5 +1,6 @@
 """What is particular to local sandboxes: modes, starting, ending."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,9 +14,11 @@ from pathlib import Path
 import pytest
 
 import conf
-from sandbox.base import GUARANTEES, Limits, SandboxError, SandboxSpec
+from sandbox.base import GUARANTEES, Limits, Sandbox, SandboxError, SandboxSpec
 from sandbox.hostile import ATTACKS, PREAMBLE
-from sandbox.local import Local, _Nursery
+from sandbox.inside.processes import descendants
+from sandbox.local import MODES, Local, _Nursery
+from sandbox.owner import dead, owner
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,7 +28,9 @@ def local(**settings: object) -> Local:
     return backend
 
 
-@pytest.fixture(scope="module", params=["namespaces", "landlock"])
+@pytest.fixture(
+    scope="module", params=[pytest.param(mode, marks=getattr(pytest.mark, mode)) for mode in MODES]
+)
 def backend(request: pytest.FixtureRequest) -> Iterator[Local]:
     try:
         built = local(mode=request.param)
@@ -41,15 +46,56 @@ def leftovers() -> set[str]:
     return {str(path) for path in Path(tempfile.gettempdir()).glob("sandbox-*")}
 
 
-def processes(nursery: int) -> list[str]:
-    """The processes below a nursery, and the nursery, that still are."""
-    found = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
-    return [line for line in found.splitlines() if str(nursery) in line.split()[:2] and "ps -eo" not in line]
+def below(pid: int) -> dict[int, list[str]]:
+    """The processes below one: process -> owner, name, parent."""
+    found = {}
+    for each in descendants(pid):
+        with contextlib.suppress(OSError):
+            name, _, rest = Path(f"/proc/{each}/stat").read_text().partition(" (")[2].rpartition(") ")
+            found[each] = [owner(each), name, rest.split()[1]]
+    return found
+
+
+def wait_until_gone(processes: dict[int, list[str]]) -> None:
+    until = time.monotonic() + 20
+    while left := [process for process in processes.values() if not dead(process[0])]:
+        assert time.monotonic() < until, left
+        time.sleep(0.05)
+
+
+def launchers(processes: dict[int, list[str]], host: int) -> list[int]:
+    """Those that start guests, and are neither a guest nor a program."""
+    return [pid for pid, (_, name, parent) in processes.items() if name == "bwrap" or parent == str(host)]
+
+
+@contextlib.contextmanager
+def busy_host(mode: str) -> Iterator[tuple[subprocess.Popen[bytes], dict[int, list[str]]]]:
+    """Another process, in whose sandbox a program and its detached child run, and the processes
+    below it."""
+    code = "import ctypes, os, time; ctypes.CDLL(None).prctl(15, b'hostile')\n"
+    code += "if os.fork() == 0: os.setsid()\ntime.sleep(100)"
+    script = f"""
+import conf
+from sandbox.base import SandboxSpec
+backend = conf.build("sandbox", conf.load("sandbox", "local", mode={mode!r}))
+backend.open(SandboxSpec()).run({code!r}, timeout=100)
+"""
+    host = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
+    try:
+        until = time.monotonic() + 60
+        while [name for _, name, _ in below(host.pid).values()].count("hostile") < 2:
+            assert time.monotonic() < until
+            assert host.poll() is None
+            time.sleep(0.05)
+        yield host, below(host.pid)
+    finally:
+        host.kill()
+        host.wait()
 
 
 def test_the_mode_says_what_it_holds(backend: Local) -> None:
-    missing = {"local-namespaces": set(), "local-landlock": {"disk", "pidns"}}[backend.name]
-    assert backend.guarantees == GUARANTEES - missing
+    assert backend.name == f"local-{backend.mode}"
+    assert backend.guarantees == GUARANTEES - ({"disk", "pidns"} if backend.mode == "landlock" else set())
     assert backend.versions["numpy"]
 
 
@@ -111,38 +157,80 @@ def test_a_module_that_cannot_be_preloaded_is_named(backend: Local) -> None:
 
 
 def test_a_program_never_outlives_the_host(backend: Local) -> None:
-    mode = backend.mode
-    script = f"""
-import conf, sys, threading
-from sandbox.base import SandboxSpec
-backend = conf.build("sandbox", conf.load("sandbox", "local", mode={mode!r}))
-box = backend.open(SandboxSpec())
-print(backend._nurseries[()]._process.pid, flush=True)
-box.run("import os, time\\nif os.fork() == 0: os.setsid()\\ntime.sleep(60)", timeout=60)
-"""
     before = leftovers()
-    host = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    assert host.stdout is not None
-    nursery = int(host.stdout.readline())
-    time.sleep(0.3)
-    host.send_signal(signal.SIGKILL)
-    host.wait()
-    until = time.monotonic() + 5
-    while (processes(nursery) or leftovers() - before) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert processes(nursery) == []
+    with busy_host(backend.mode) as (host, processes):
+        host.kill()
+        host.wait()
+        wait_until_gone(processes)
     assert leftovers() - before == set()
 
 
-def test_guests_end_when_their_launcher_is_killed() -> None:
-    before = leftovers()
-    backend = local(mode="auto")
-    box = backend.open(SandboxSpec())
-    os.kill(backend._nurseries[()]._process.pid, signal.SIGKILL)
+def test_a_program_never_outlives_the_host_and_the_launcher_killed_at_once(backend: Local) -> None:
+    with busy_host(backend.mode) as (host, processes):
+        for pid in (*launchers(processes, host.pid), host.pid):
+            os.kill(pid, signal.SIGKILL)
+        wait_until_gone(processes)
+
+
+def test_guests_end_when_their_launcher_is_killed(backend: Local) -> None:
+    others = below(os.getpid())
+    fresh = local(mode=backend.mode)
+    box = fresh.open(SandboxSpec())
+    processes = {pid: process for pid, process in below(os.getpid()).items() if pid not in others}
+    for pid in launchers(processes, os.getpid()):
+        os.kill(pid, signal.SIGKILL)
     with pytest.raises(SandboxError):
         box.run("import time; time.sleep(30)")
-    assert backend.open(SandboxSpec()).run("print(1)").stdout == "1\n"  # a new launcher
-    backend.close()
+    wait_until_gone(processes)
+    assert fresh.open(SandboxSpec()).run("print(1)").stdout == "1\n"  # a new launcher
+    fresh.close()
+
+
+def test_a_sandbox_outlives_the_thread_that_opened_it(backend: Local) -> None:
+    opened: list[Sandbox] = []
+    thread = threading.Thread(target=lambda: opened.append(backend.open(SandboxSpec())))
+    thread.start()
+    thread.join()
+    time.sleep(0.2)
+    assert opened[0].run("print(1)").stdout == "1\n"
+    opened[0].close()
+
+
+def test_closing_the_backend_returns_when_every_process_is_gone(backend: Local) -> None:
+    others = below(os.getpid())
+    fresh = local(mode=backend.mode)
+    box = fresh.open(SandboxSpec())
+    runner = threading.Thread(
+        target=pytest.raises, args=(SandboxError, box.run, "import os, time\nos.fork()\ntime.sleep(60)")
+    )
+    runner.start()
+    while (
+        len(processes := {pid: each for pid, each in below(os.getpid()).items() if pid not in others}) < 4
+        and runner.is_alive()
+    ):
+        time.sleep(0.02)
+    fresh.close()
+    assert [process for process in processes.values() if not dead(process[0])] == []
+    runner.join()
+    with pytest.raises(SandboxError):
+        fresh.open(SandboxSpec())
+
+
+def test_the_folders_of_a_launcher_that_was_killed_go_at_the_next_start() -> None:
+    before = leftovers()
+    first, other = local(mode="landlock"), local(mode="landlock")
+    kept = other.open(SandboxSpec())
+    box = first.open(SandboxSpec())
+    box.run("import os\nfor _ in range(2000):\n    os.mkdir('d'); os.chdir('d')")
+    [nursery] = first._launcher._nurseries.values()  # type: ignore[attr-defined]
+    os.kill(nursery._process.pid, signal.SIGKILL)
+    nursery._process.wait()
+    assert len(leftovers() - before) == 2
+    again = local(mode="landlock")
+    assert len(leftovers() - before) == 1
+    assert kept.run("print(1)").stdout == "1\n"
+    for backend in (first, other, again):
+        backend.close()
     assert leftovers() == before
 
 
