@@ -86,7 +86,7 @@ class Bubblewrap:
                 raise SandboxError(f"bwrap cannot be started: {error}") from None
         box = GuestSandbox(ours, limits, lambda: self._end(process))
         settings = dataclasses.asdict(limits) | {"work": jail.WORK, "nproc": "own"}
-        settings["watch"] = ["memory", "disk"]  # bwrap's tmpfs bounds bytes, and not the number of files
+        settings["watch"] = ["memory", "files"]  # bwrap's tmpfs bounds bytes, and not the number of files
         del settings["timeout"]
         assert process.stderr is not None
         with process.stderr as complaints:

@@ -100,6 +100,11 @@ class Folder:
                 return True
         return False
 
+    def files_held(self) -> int:
+        """Files, of any kind, of the file system that the folder is on."""
+        held = os.fstatvfs(self.fd)
+        return held.f_files - held.f_ffree
+
     def _hash(self, path: str, info: os.stat_result) -> str:
         """The sha256, remembered by what changes with the content; "" for a file too large to be read."""
         if info.st_size > self.file:

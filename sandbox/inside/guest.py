@@ -27,7 +27,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from sandbox.inside import landlock
-from sandbox.inside.folder import Folder
+from sandbox.inside.folder import MAX_ENTRIES, Folder
 from sandbox.inside.frames import GoneError, pack, unpack
 from sandbox.inside.processes import descendants, end_descendants, proportional, resident, tasks_of
 from sandbox.inside.program import run_program
@@ -53,7 +53,8 @@ class Settings(NamedTuple):
     """Who else counts towards RLIMIT_NPROC: ``own``: nobody; ``shared``: the user's other processes; ``off``:
     not set."""
     watch: Sequence[str]
-    """What no kernel limit bounds in sum, so that the guest has to look: ``memory``, ``disk``."""
+    """What no kernel limit bounds in sum, so that the guest has to look: ``memory``, ``disk``, and the number
+    of ``files`` on a file system that is the sandbox's own."""
 
 
 class _Stream:
@@ -98,6 +99,7 @@ class Guest:
         with open("/proc/self/statm", "rb") as file:
             self.loaded = int(file.read().split()[0]) * resource.getpagesize()
         self.resident = resident(os.getpid())
+        self.room = MAX_ENTRIES
 
     def serve(self) -> None:
         """Answers requests until the host's end, or the lifeline, closes; then ends every process."""
@@ -151,6 +153,7 @@ class Guest:
     def _run(self, code: str, timeout: float, seed: int) -> tuple[dict[str, Any], bytes]:
         (out, out_end), (err, err_end) = os.pipe(), os.pipe()
         streams = {fd: _Stream(self.settings.output_kb << 10) for fd in (out, err)}
+        self.room = max(MAX_ENTRIES, self.folder.files_held())  # a full folder may still be tidied
         started = time.monotonic()
         child = os.fork()
         if child == 0:
@@ -218,7 +221,9 @@ class Guest:
             at_most = {pid: max(0, resident(pid) - self.resident) for pid in pids}
             if sum(at_most.values()) > limit and sum(proportional(*item) for item in at_most.items()) > limit:
                 return "memory"
-        return "disk" if "disk" in self.settings.watch and self.folder.full() else ""
+        if "disk" in self.settings.watch and self.folder.full():
+            return "disk"
+        return "disk" if "files" in self.settings.watch and self.folder.files_held() > self.room else ""
 
     def _become(self, code: str, seed: int, out: int, err: int) -> NoReturn:
         """Turns this fresh child into the program."""

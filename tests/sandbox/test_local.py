@@ -17,8 +17,9 @@ import conf
 from sandbox.base import GUARANTEES, Limits, Sandbox, SandboxError, SandboxSpec
 from sandbox.hostile import ATTACKS, PREAMBLE
 from sandbox.inside.processes import descendants
-from sandbox.local import MODES, Local, _Nursery
+from sandbox.local import MODES, Local, _Nurseries, _Nursery
 from sandbox.owner import dead, owner
+from sandbox.traces import folders
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,8 +43,11 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Local]:
     built.close()
 
 
-def leftovers() -> set[str]:
-    return {str(path) for path in Path(tempfile.gettempdir()).glob("sandbox-*")}
+def nursery(backend: Local) -> int:
+    """The process id of its only launcher."""
+    assert isinstance(backend._launcher, _Nurseries)
+    [one] = backend._launcher._nurseries.values()
+    return one._process.pid
 
 
 def below(pid: int) -> dict[int, list[str]]:
@@ -157,12 +161,13 @@ def test_a_module_that_cannot_be_preloaded_is_named(backend: Local) -> None:
 
 
 def test_a_program_never_outlives_the_host(backend: Local) -> None:
-    before = leftovers()
     with busy_host(backend.mode) as (host, processes):
+        on_disk = folders(processes)
+        assert len(on_disk) == (backend.mode == "landlock")
         host.kill()
         host.wait()
         wait_until_gone(processes)
-    assert leftovers() - before == set()
+    assert not any(map(os.path.exists, on_disk))
 
 
 def test_a_program_never_outlives_the_host_and_the_launcher_killed_at_once(backend: Local) -> None:
@@ -216,33 +221,32 @@ def test_closing_the_backend_returns_when_every_process_is_gone(backend: Local) 
         fresh.open(SandboxSpec())
 
 
+@pytest.mark.landlock
 def test_the_folders_of_a_launcher_that_was_killed_go_at_the_next_start() -> None:
-    before = leftovers()
-    first, other = local(mode="landlock"), local(mode="landlock")
-    kept = other.open(SandboxSpec())
-    box = first.open(SandboxSpec())
-    box.run("import os\nfor _ in range(2000):\n    os.mkdir('d'); os.chdir('d')")
-    [nursery] = first._launcher._nurseries.values()  # type: ignore[attr-defined]
-    os.kill(nursery._process.pid, signal.SIGKILL)
-    nursery._process.wait()
-    assert len(leftovers() - before) == 2
-    again = local(mode="landlock")
-    assert len(leftovers() - before) == 1
+    dying, living = local(mode="landlock"), local(mode="landlock")
+    kept, lost = living.open(SandboxSpec()), dying.open(SandboxSpec())
+    lost.run("import os\nfor _ in range(2000):\n    os.mkdir('d'); os.chdir('d')")
+    process = nursery(dying)
+    os.kill(process, signal.SIGKILL)
+    dying.close()
+    assert len(folders([process])) == 1
+    local(mode="landlock").close()
+    assert folders([process]) == []
+    assert len(folders([nursery(living)])) == 1
     assert kept.run("print(1)").stdout == "1\n"
-    for backend in (first, other, again):
-        backend.close()
-    assert leftovers() == before
+    living.close()
 
 
+@pytest.mark.landlock
 def test_closing_the_backend_ends_every_sandbox_and_removes_every_folder() -> None:
-    before = leftovers()
     backend = local(mode="landlock")
     boxes = [backend.open(SandboxSpec()) for _ in range(3)]
     boxes[0].run("import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(60)")
-    assert len(leftovers() - before) == 3
+    process = nursery(backend)
+    assert len(folders([process])) == 3
     backend.close()
     backend.close()
-    assert leftovers() == before
+    assert folders([process]) == []
     with pytest.raises(SandboxError):
         boxes[1].run("1")
     with pytest.raises(SandboxError):
