@@ -60,14 +60,29 @@ def connect(version: str | None = None) -> Iterator[Client]:
     if where.startswith("ssh:"):
         raise SandboxError(_FORWARD)
     try:
-        client = docker.from_env(timeout=TIMEOUT, version=version)
+        client = _client(version or _spoken())
     except (DockerException, OSError) as error:
         raise SandboxError(f"no Docker daemon answers at {where}") from error
-    client.api.post = functools.partial(client.api.post, timeout=TIMEOUT)  # attaching has none of its own
     try:
         yield client
     except (DockerException, OSError) as error:
         raise SandboxError(f"the Docker daemon at {where}: {first_line(error)}") from error
+    finally:
+        client.close()
+
+
+def _client(version: str) -> Client:
+    client = docker.from_env(timeout=TIMEOUT, version=version)
+    client.api.trust_env = False  # REQUESTS_CA_BUNDLE would replace the authority of DOCKER_CERT_PATH
+    client.api.post = functools.partial(client.api.post, timeout=TIMEOUT)  # attaching has none of its own
+    return client
+
+
+def _spoken() -> str:
+    """The newest version of the interface that the daemon has."""
+    client = _client(docker.constants.MINIMUM_DOCKER_API_VERSION)
+    try:
+        return str(client.version(api_version=False)["ApiVersion"])
     finally:
         client.close()
 

@@ -93,9 +93,13 @@ class Docker:
         atexit.unregister(self.close)
         with self._lock:
             self._closed = True
-        self._remove_all()  # first, so that starts under way fail now and not when they are done
+        with contextlib.suppress(SandboxError):
+            self._remove_all()  # first, so that starts under way fail now and not when they are done
         self._pool.close()
-        self._remove_all()
+        try:
+            self._remove_all()
+        except SandboxError as error:
+            logging.getLogger(__name__).warning("containers are left for the next start to remove: %s", error)
         self._reaper.kill()
         self._reaper.wait()
 
@@ -129,11 +133,14 @@ class Docker:
             if self._closed:
                 raise SandboxError("the backend is closed")
             self._open.add(name)
+        channel = None
         try:
             client.api.create_container(name=name, **self._settings(client, limits))
             channel = daemon.Attached(client, name)
             client.api.start(name)
         except BaseException as error:
+            if channel:
+                channel.close()
             self._end(name, unsure=not isinstance(error, daemon.Refused))
             raise
         return channel
@@ -192,14 +199,10 @@ class Docker:
             names = [*self._open, *self._left]
         if not names:
             return
-        try:
-            with daemon.connect(self._version) as client:
-                for name in names:
-                    with contextlib.suppress(daemon.Refused):
-                        daemon.remove(client, name)
-        except SandboxError as error:
-            logging.getLogger(__name__).warning("up to %d containers are left behind: %s", len(names), error)
-            return
+        with daemon.connect(self._version) as client:
+            for name in names:
+                with contextlib.suppress(daemon.Refused):
+                    daemon.remove(client, name)
         with self._lock:
             self._open.difference_update(names)
             for name in names:
