@@ -7,14 +7,13 @@ itself."""
 from __future__ import annotations
 
 import json
-import pickletools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from sandbox.base import FileInfo, Sandbox
+from sandbox.pickles import UNKNOWN, pickle_globals
 
 Kind = Literal["table", "vector", "estimator", "csv", "any"]
 
@@ -53,8 +52,13 @@ class ArtifactCheck:
     """What the probe read: for data ``rows, n_columns, columns, n_text, text, missing, infinite, …``; for a
     model ``fitted, is_classifier, is_regressor, has_predict, has_proba, n_features_in``. Advisory, as said
     above."""
+    imports: tuple[str, ...] = ()
+    """What a pickle would import when loaded, read by the host and before anything loaded it (see
+    ``sandbox.pickles``): ``("builtins.eval",)``. Empty for files of other kinds."""
 
 
+MAX_TEXT = 300
+"""Characters of an error or of a column's name."""
 _PROBE = Path(__file__).with_name("probe.py").read_text(encoding="utf-8")
 _KINDS: Mapping[str, type | tuple[type, ...]] = {
     "type": str, "error": str, "dimensions": int, "rows": int, "n_columns": int, "columns": list,
@@ -81,13 +85,28 @@ def check_artifacts(
     """
     refused = {spec.name: check for spec in specs if (check := _from_listing(spec, files, max_bytes))}
     probed = [spec.name for spec in specs if spec.name not in refused and spec.kind != "any"]
+    imports = {spec.name: _imports(spec, sandbox) for spec in specs if spec.name not in refused}
     if probed:
         probed += [s.columns_of for s in specs if s.columns_of and s.columns_of in files and s.name in probed]
         counted = [s.rows_of for s in specs if s.rows_of and s.rows_of in files and s.name in probed]
         facts, rows = _probe(list(dict.fromkeys(probed)), list(dict.fromkeys(counted)), sandbox, timeout)
     else:
         facts, rows = {}, {}
-    return tuple(refused.get(spec.name) or _check(spec, facts, rows) for spec in specs)
+    return tuple(
+        refused.get(spec.name) or replace(_check(spec, facts, rows), imports=imports[spec.name])
+        for spec in specs
+    )
+
+
+def _imports(spec: ArtifactSpec, sandbox: Sandbox) -> tuple[str, ...]:
+    """Of a file that the probe, or whoever takes it for what its name says, would unpickle."""
+    plain = spec.kind in ("csv", "any") or spec.name.endswith((".csv", ".npy"))
+    if plain and not spec.name.endswith((".pkl", ".pickle", ".joblib")):
+        return ()
+    try:
+        return pickle_globals(sandbox.read(spec.name))
+    except (FileNotFoundError, ValueError):  # the listing was wrong, or the file is more than can be read
+        return (UNKNOWN,)
 
 
 def _from_listing(spec: ArtifactSpec, files: Mapping[str, FileInfo], max_bytes: int) -> ArtifactCheck | None:
@@ -110,7 +129,7 @@ def _probe(
     try:
         said = json.loads(result.stdout.strip().rpartition("\n")[2])
         facts = {name: _sound(said["facts"][name]) for name in names}
-        rows = {name: said["rows"][name] for name in counted if isinstance(said["rows"][name], int)}
+        rows = {name: said["rows"][name] for name in counted if _is_count(said["rows"][name])}
     except (ValueError, KeyError, TypeError, RecursionError):
         reason = (
             "loading it ended the program"
@@ -129,6 +148,8 @@ def _sound(facts: object) -> dict[str, Any]:
     for key, value in kept.items():
         if type(value) is not _KINDS[key]:
             raise TypeError(f"{key} is a {type(value).__name__}")
+        if type(value) is int and not _is_count(value):
+            raise TypeError(f"{key} is no count")
         if isinstance(value, str):
             kept[key] = _writable(value)
         elif isinstance(value, list):
@@ -136,11 +157,15 @@ def _sound(facts: object) -> dict[str, Any]:
     return kept
 
 
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**63
+
+
 def _writable(text: object) -> str:
-    """A text without what no file can hold: halves of surrogate pairs. Raises ``TypeError``."""
+    """A text cut, and without what no file can hold: halves of surrogate pairs. Raises ``TypeError``."""
     if not isinstance(text, str):
         raise TypeError("it holds more than text")
-    return text.encode("utf-8", errors="replace").decode()
+    return text[:MAX_TEXT].encode("utf-8", errors="replace").decode()
 
 
 def _check(
@@ -192,37 +217,10 @@ def _wrong_kind(spec: ArtifactSpec, facts: Mapping[str, Any]) -> str:
 
 
 def _different(found: list[str], wanted: list[str], name: str) -> str:
-    missing = [column for column in wanted if column not in found]
-    added = [column for column in found if column not in wanted]
+    ours, theirs = set(found), set(wanted)
+    missing = [column for column in wanted if column not in ours]
+    added = [column for column in found if column not in theirs]
     if missing or added:
         some = ", ".join((missing + added)[:5])
         return f"{len(missing)} columns of {name} are missing, {len(added)} are new: {some}"
     return f"the columns of {name} in another order"
-
-
-def pickle_globals(data: bytes, max_ops: int = 100_000) -> tuple[str, ...]:
-    """The modules' names that a pickle would import, sorted, without loading it: ``("builtins.eval", …)``.
-
-    Reads at most ``max_ops`` instructions of the first pickle in ``data``, and stops where it is malformed. A
-    name that is put together from computed strings appears as ``?``.
-    """
-    found: set[str] = set()
-    memo: dict[int, str] = {}
-    texts, top = ["?", "?"], "?"
-    try:
-        for opcode, argument, _ in islice(pickletools.genops(data), max_ops):
-            kind = opcode.name
-            if kind in ("GLOBAL", "INST"):
-                found.add(str(argument).replace(" ", "."))
-            elif kind == "STACK_GLOBAL":
-                found.add(".".join(texts))
-            elif kind == "MEMOIZE" or kind.endswith("PUT"):
-                memo[len(memo) if argument is None else int(argument)] = top
-                continue
-            top = "?"
-            if "UNICODE" in kind or kind.endswith("GET"):
-                top = str(argument) if "UNICODE" in kind else memo.get(int(argument or 0), "?")
-                texts = [texts[1], top]
-    except ValueError:
-        pass  # not a pickle from here on, such as the raw arrays that joblib appends
-    return tuple(sorted(found))

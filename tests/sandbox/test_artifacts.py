@@ -1,13 +1,16 @@
 """Artifact checks on a real sandbox, by honest and by hostile artifacts."""
 
+import json
 import pickle
 from collections.abc import Iterator
+from dataclasses import asdict
 
 import pytest
 
 import conf
-from sandbox.artifacts import ArtifactCheck, ArtifactSpec, check_artifacts, pickle_globals
+from sandbox.artifacts import ArtifactCheck, ArtifactSpec, check_artifacts
 from sandbox.base import Backend, Sandbox, SandboxSpec
+from sandbox.pickles import pickle_globals
 
 PRELOAD = ("numpy", "pandas", "joblib", "sklearn.linear_model")
 SPECS = (
@@ -130,6 +133,7 @@ def test_an_unfitted_model_and_a_regressor_are_seen_as_such(box: Sandbox) -> Non
 
 
 HOSTILE = """
+import json
 import pickle
 class Evil:
     def __reduce__(self): return exec, ({program!r},)
@@ -186,6 +190,39 @@ def test_the_imports_of_a_pickle_are_listed_without_loading_it(protocol: int) ->
 
 
 def test_a_broken_or_endless_pickle_lists_what_came_before() -> None:
-    assert pickle_globals(b"") == ()
-    assert pickle_globals(b"cos\nsystem\n\xff\xff") == ("os.system",)
-    assert pickle_globals(b"cos\nsystem\n" + b"0" * 10**6 + b"cos\nexit\n", max_ops=1000) == ("os.system",)
+    assert pickle_globals(b"") == ("?",)
+    assert pickle_globals(b"cos\nsystem\n\xff\xff") == ("?", "os.system")
+    endless = b"cos\nsystem\n" + b"N0" * 10**6 + b"cos\nexit\n."
+    assert pickle_globals(endless, max_ops=1000) == ("?", "os.system")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        b"\x8c\x02os\x8c\x06system\x8c\x01a\x8c\x01b00\x93.",  # others are put on top, and taken away
+        b"U\x02osU\x06system\x93.",  # the texts of Python 2 name things too
+        b"Vos\nq\x00Vx\n0h\x00Vsystem\n\x93.",  # kept for later
+        b"Vos\n(Va\nVb\nl0Vsystem\n\x93.",  # something is made in between
+    ],
+)
+def test_a_pickle_cannot_hide_what_it_imports_from_the_list(code: bytes) -> None:
+    assert "os.system" in pickle_globals(b"\x80\x04" + code)
+
+
+def test_a_name_that_is_no_constant_and_a_list_that_is_too_long_are_marked() -> None:
+    assert pickle_globals(b"\x80\x04Vos\nN\x93.") == ("?",)
+    many = b"".join(b"cm\nn%d\n0" % number for number in range(200)) + b"N."
+    assert len(pickle_globals(many)) == 100
+    assert pickle_globals(many)[-1] == "?"
+
+
+def test_a_check_lists_what_a_pickle_would_import_before_anything_loads_it(box: Sandbox) -> None:
+    found = {one.name: one.imports for one in check(box, "")}
+    assert any(name.startswith("pandas.") for name in found["X_train.pkl"])
+    assert "sklearn.linear_model._logistic.LogisticRegression" in found["model.pkl"]
+    assert found["submission.csv"] == ()
+    hides = "open('X_train.pkl', 'wb').close()"  # what loading it does: it leaves nothing to be seen
+    box.run(GOOD + HOSTILE.format(program=hides))
+    [evil] = check_artifacts(SPECS[:1], {file.path: file for file in box.list()}, box)
+    assert evil.imports == ("builtins.exec",)
+    assert json.loads(json.dumps(asdict(evil)))["imports"] == ["builtins.exec"]

@@ -4,7 +4,7 @@ import argparse
 import importlib
 import sys
 
-TARGETS = ("host", "guest", "folder")
+TARGETS = ("host", "guest", "folder", "artifacts", "pickles")
 
 
 def main() -> int:
