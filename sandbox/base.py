@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Literal, Protocol
 
+from sandbox.inside.session import MAX_SESSIONS as MAX_SESSIONS
+
 Status = Literal["ok", "error", "timeout", "killed", "output_limit"]
 
 GUARANTEES = frozenset({"net", "fs", "pids", "memory", "disk", "pidns"})
 """What a backend can promise against hostile code: no network; no file outside the work folder written and no
 host file read; bounded processes; bounded memory; bounded disk; host processes invisible."""
-MAX_SESSIONS = 4
-"""Interpreters that one sandbox keeps alive."""
 
 
 class SandboxError(Exception):
@@ -91,7 +91,8 @@ class Result:
     wall_s: float
     cpu_s: float
     state_lost: bool = False
-    """The session that this program ran in is gone, with its variables: it did not stop when interrupted."""
+    """The variables of this program's session are gone: with the program, as it ended its process or did not
+    stop when interrupted; or before it, in which case it ran in a new session, and stderr says so."""
     losses: int = 0
     """How many sandboxes were lost before this result came (``sandbox.recovery``)."""
 

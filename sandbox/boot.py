@@ -13,7 +13,10 @@ from typing import Any
 from sandbox.inside.frames import pack
 
 _PACKAGE = "sandbox.inside"
-_MODULES = ("frames", "seccomp", "landlock", "processes", "folder", "program", "guest")
+_MODULES = (
+    "frames", "seccomp", "landlock", "processes", "folder",
+    "output", "program", "session", "preload", "guest",
+)  # fmt: skip
 """Each after those that it imports."""
 ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",

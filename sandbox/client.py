@@ -94,13 +94,17 @@ class GuestSandbox:
     ) -> tuple[dict[str, Any], bytes]:
         if self._closed:
             raise SandboxError("the sandbox is closed")
-        self._running = header["op"] == "run"
+        self._running = False
         try:
             self._channel.settimeout(seconds)
             self._channel.sendall(pack(header, body))
         except OSError as error:
             raise self._lost(str(error)) from None
+        self._running = header["op"] == "run"  # not before: half a request starts no program
         answer, data = self._receive(seconds, room)
+        if "ended" in answer:  # before it had read this request
+            self._running = False
+            raise self._lost(answers.text(answer["ended"]))
         match answer.get("error"), header["op"]:
             case None, _:
                 return answer, data

@@ -29,7 +29,8 @@ from sandbox import jail
 from sandbox.inside import landlock
 from sandbox.inside.folder import remove
 from sandbox.inside.frames import pack
-from sandbox.inside.guest import Guest, Settings, preload
+from sandbox.inside.guest import Guest, Settings
+from sandbox.inside.preload import preload
 from sandbox.inside.processes import end_descendants
 from sandbox.inside.seccomp import filter_on_host, libc
 from sandbox.owner import dead, owner

@@ -9,19 +9,19 @@ descendants.
 What it holds up against code that runs as its own user: it ignores the signals that end Python, is not
 dumpable (its memory, environment and descriptors cannot be read, nor can it be traced), and is the last that
 the kernel's memory killer takes. What it does not: memory is forked, so a child can read what the host sent
-earlier. Hence one sandbox for one episode, and never an answer in it."""
+earlier. Hence one sandbox for one episode, and never an answer in it.
+
+Sessions (``sandbox.inside.session``) outlive their programs. Between two programs of any kind they, and all
+that is below them, are stopped; one that then runs on is ended."""
 
 from __future__ import annotations
 
 import contextlib
-import gc
-import importlib.machinery
 import json
 import os
 import resource
 import select
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
@@ -29,12 +29,25 @@ from typing import Any, NamedTuple, NoReturn
 from sandbox.inside import landlock
 from sandbox.inside.folder import MAX_ENTRIES, Folder
 from sandbox.inside.frames import GoneError, pack, unpack
-from sandbox.inside.processes import descendants, end_descendants, proportional, resident, tasks_of
+from sandbox.inside.output import Stream
+from sandbox.inside.preload import preload
+from sandbox.inside.processes import (
+    descendants,
+    end_descendants,
+    end_rest,
+    proportional,
+    resident,
+    resume,
+    tasks_of,
+)
 from sandbox.inside.program import run_program
 from sandbox.inside.seccomp import filter_system_calls, libc
+from sandbox.inside.session import GRACE, Session, Sessions, run_session
 
 TICK = 0.1
 """Seconds between two looks at memory and disk use, where no kernel limit bounds the sum of all processes."""
+WATCHING = 1.0
+"""Seconds between two looks whether all that should stand still does."""
 PR_SET_DUMPABLE = 4
 
 
@@ -57,29 +70,6 @@ class Settings(NamedTuple):
     of ``files`` on a file system that is the sandbox's own."""
 
 
-class _Stream:
-    """What is kept of an output: its head and its tail."""
-
-    def __init__(self, kept: int) -> None:
-        self.half, self.total = kept // 2, 0
-        self.head, self.tail = bytearray(), bytearray()
-
-    def add(self, data: bytes) -> None:
-        self.total += len(data)
-        room = self.half - len(self.head)
-        self.head += data[:room]
-        self.tail += data[room:]
-        del self.tail[: -self.half]
-
-    def value(self) -> bytes:
-        mark = f"\n[... {self.left_out} bytes left out ...]\n".encode() if self.left_out else b""
-        return bytes(self.head) + mark + bytes(self.tail)
-
-    @property
-    def left_out(self) -> int:
-        return self.total - len(self.head) - len(self.tail)
-
-
 class Guest:
     """Serves one sandbox until the host is gone. ``enter`` runs in every child, before its code does."""
 
@@ -96,6 +86,7 @@ class Guest:
         self.until = time.monotonic() + settings.lifetime
         self.folder = Folder(settings.work, settings.disk_mb, settings.file_mb)
         self.null = os.open("/dev/null", os.O_RDWR)
+        self.sessions = Sessions(self._open_session)
         with open("/proc/self/statm", "rb") as file:
             self.loaded = int(file.read().split()[0]) * resource.getpagesize()
         self.resident = resident(os.getpid())
@@ -121,10 +112,23 @@ class Guest:
         ready = select.poll()
         ready.register(self.source, select.POLLIN)
         ready.register(self.lifeline, 0)
-        seconds = min(self.settings.idle, self.until - time.monotonic())
-        events = ready.poll(max(0.0, 1000 * seconds))
-        if not events or any(fd == self.lifeline for fd, _ in events):
-            raise GoneError("the launcher is gone, or the host has forgotten this sandbox")
+        now = time.monotonic()
+        until = min(now + self.settings.idle, self.until)
+        while (left := until - time.monotonic()) > 0:
+            events = ready.poll(1000 * min(left, WATCHING if self.sessions else left) + 1)
+            if any(fd == self.lifeline for fd, _ in events):
+                raise GoneError("the launcher is gone")
+            if events:
+                return
+            self.sessions.end_what_runs()
+        self._say_goodbye("its lifetime is over" if until == self.until else "nobody asked it for anything")
+
+    def _say_goodbye(self, reason: str) -> NoReturn:
+        """Lets the host know that no program had to do with this end."""
+        os.set_blocking(self.sink, False)  # a host that forgot us may not read either
+        with contextlib.suppress(OSError):
+            self._send({"ended": reason})
+        raise GoneError(reason)
 
     def _send(self, header: dict[str, Any], body: bytes = b"") -> None:
         data = memoryview(pack(header, body))
@@ -137,7 +141,7 @@ class Guest:
         answer: tuple[dict[str, Any], bytes] = ({}, b"")
         try:
             if header["op"] == "run":
-                answer = self._run(body.decode(), float(header["timeout"]), int(header["seed"]))
+                answer = self._run(body, float(header["timeout"]), int(header["seed"]), header.get("session"))
             elif header["op"] == "read":
                 answer = {}, self.folder.read(header["path"])
             elif header["op"] == "write":
@@ -149,62 +153,115 @@ class Guest:
         except (ValueError, OSError) as error:
             answer = {"error": "refused", "detail": str(error)}, b""
         self._send(*answer)
+        if header["op"] == "run":
+            self.sessions.settle()
 
-    def _run(self, code: str, timeout: float, seed: int) -> tuple[dict[str, Any], bytes]:
-        (out, out_end), (err, err_end) = os.pipe(), os.pipe()
-        streams = {fd: _Stream(self.settings.output_kb << 10) for fd in (out, err)}
+    def _run(self, code: bytes, timeout: float, seed: int, name: str | None) -> tuple[dict[str, Any], bytes]:
         self.room = max(MAX_ENTRIES, self.folder.files_held())  # a full folder may still be tidied
+        if name is None:
+            ran = self._run_alone(code, timeout, seed)
+        else:
+            ran = self._run_in(name, code, timeout, seed)
+        status, note = _verdict(ran, timeout, self.settings)
+        stdout, stderr = (stream.value() for stream in ran.streams.values())
+        answer = {
+            "status": status,
+            "exit_code": None if ran.ended else ran.exit_code,
+            "truncated": any(stream.left_out for stream in ran.streams.values()),
+            "wall_s": ran.wall,
+            "cpu_s": ran.cpu,
+            "state_lost": bool(ran.lost),
+            "stdout": len(stdout),
+        }
+        return answer, stdout + stderr + note
+
+    def _run_alone(self, code: bytes, timeout: float, seed: int) -> _Ran:
+        """Runs a program in a process of its own."""
+        text = code.decode()
+        (out, out_end), (err, err_end) = os.pipe(), os.pipe()
+        streams = self._streams(out, err)
         started = time.monotonic()
-        child = os.fork()
+        child = self.sessions.fork()
         if child == 0:
-            self._become(code, seed, out_end, err_end)
+            self._become(out_end, err_end, lambda: run_program(text, seed))
         os.close(out_end)
         os.close(err_end)
         pidfd = os.pidfd_open(child)
         try:
             ended = self._watch(pidfd, streams, started + timeout)
             if ended:
-                end_descendants()
-            _, wait_status, usage = os.wait4(child, 0)
+                end_descendants(self.sessions.pids())
+            _, status, usage = os.wait4(child, 0)
             wall = time.monotonic() - started
-            _end_rest()
+            end_rest(self.sessions.pids())
             for fd, stream in streams.items():
-                while data := os.read(fd, 1 << 16):  # ends: nobody is left to write
-                    stream.add(data)
+                stream.drain(fd)
         finally:
             for fd in (pidfd, out, err):
                 os.close(fd)
-        code_ = os.waitstatus_to_exitcode(wait_status)
-        status, note = _verdict(ended, code_, timeout, self.settings)
-        stdout, stderr = (stream.value() for stream in streams.values())
-        answer = {
-            "status": status,
-            "exit_code": None if ended else code_,
-            "truncated": any(stream.left_out for stream in streams.values()),
-            "wall_s": wall,
-            "cpu_s": usage.ru_utime + usage.ru_stime,
-            "state_lost": False,
-            "stdout": len(stdout),
-        }
-        return answer, stdout + stderr + note
+        cpu = usage.ru_utime + usage.ru_stime
+        return _Ran(ended, os.waitstatus_to_exitcode(status), streams, wall, cpu, lost="")
 
-    def _watch(self, pidfd: int, streams: dict[int, _Stream], deadline: float) -> str:
-        """Collects output until the child ends. Returns why it must be ended; "" when it ended itself."""
+    def _run_in(self, name: str, code: bytes, timeout: float, seed: int) -> _Ran:
+        """Runs a program in a session. Raises ``ValueError`` when that would be one too many."""
+        session, lost = self.sessions.take(name, seed)
+        streams = self._streams(*session.outputs)
+        started = time.monotonic()
+        session.order(code)
+        resume(session.pid)
+        ended = last = self._watch(session.pidfd, streams, started + timeout, session)
+        if ended == "timeout":
+            session.interrupt()
+            last = self._watch(session.pidfd, streams, time.monotonic() + GRACE, session)
+        wall = time.monotonic() - started
+        gone = last != "done"
+        exit_code, cpu = self.sessions.end(name) if gone else (session.exit_code, session.spent())
+        for fd, stream in streams.items():
+            stream.drain(fd)
+        if gone:
+            session.close()
+            lost = "the session is gone, with its variables"
+        return _Ran("" if ended == "done" else ended, exit_code, streams, wall, cpu, lost)
+
+    def _streams(self, out: int, err: int) -> dict[int, Stream]:
+        for fd in (out, err):
+            os.set_blocking(fd, False)  # a program that reads its own output must not make us wait for it
+        return {fd: Stream(self.settings.output_kb << 10) for fd in (out, err)}
+
+    def _open_session(self, seed: int) -> Session:
+        orders, reports, out, err = (os.pipe() for _ in range(4))
+        theirs = (orders[0], reports[1], out[1], err[1])
+        child = self.sessions.fork()
+        if child == 0:
+            self._become(*theirs[2:], lambda: run_session(*theirs[:2], seed), keep=theirs[:2])
+        for fd in theirs:
+            os.close(fd)
+        return Session(child, orders[1], reports[0], out[0], err[0])
+
+    def _watch(
+        self, pidfd: int, streams: dict[int, Stream], deadline: float, session: Session | None = None
+    ) -> str:
+        """Collects output until the child ends, or its program, in a session. Returns "" when the child ended
+        itself; ``done`` when only its program did; else why it must be ended."""
         ready = select.poll()
         for fd in (pidfd, *streams):
             ready.register(fd, select.POLLIN)
         ready.register(self.source, select.POLLRDHUP)
         ready.register(self.lifeline, 0)
+        if session:
+            session.register(ready)
         look = time.monotonic() + TICK
         while (left := deadline - time.monotonic()) > 0:
             for fd, _ in ready.poll(1000 * min(left, TICK) + 1):
                 if fd == pidfd:
                     return ""
+                if session and fd in session.controls:
+                    if said := session.advance(fd, ready):
+                        return said
+                    continue
                 if fd not in streams:
                     raise GoneError("the host is gone")
-                data = os.read(fd, 1 << 16)
-                streams[fd].add(data)
-                if not data:
+                if not streams[fd].read(fd):
                     ready.unregister(fd)
                 elif streams[fd].total > self.settings.output_kb << 16:
                     return "output_limit"
@@ -225,8 +282,8 @@ class Guest:
             return "disk"
         return "disk" if "files" in self.settings.watch and self.folder.files_held() > self.room else ""
 
-    def _become(self, code: str, seed: int, out: int, err: int) -> NoReturn:
-        """Turns this fresh child into the program."""
+    def _become(self, out: int, err: int, run: Callable[[], int], keep: Sequence[int] = ()) -> NoReturn:
+        """Turns this fresh child into a program, which keeps two outputs and ``keep`` of all descriptors."""
         status = 70
         try:
             os.setsid()
@@ -241,8 +298,12 @@ class Guest:
             self._limit()
             os.chdir(self.settings.work)
             self.enter()
-            os.closerange(3, 1 << 16)
-            status = run_program(code, seed)
+            unused = 3
+            for fd in sorted(keep):
+                os.closerange(unused, fd)
+                unused = fd + 1
+            os.closerange(unused, 1 << 16)
+            status = run()
         finally:
             os._exit(status)
 
@@ -258,7 +319,9 @@ class Guest:
             "MSGQUEUE": 0,
         }
         if settings.nproc != "off":
-            limits["NPROC"] = settings.processes + (1 if settings.nproc == "own" else tasks_of(os.getuid()))
+            ours = descendants(os.getppid()) - {os.getpid()}  # of sessions: they do not raise the limit
+            others = 1 if settings.nproc == "own" else tasks_of(os.getuid(), ours)
+            limits["NPROC"] = settings.processes + others
         for name, value in limits.items():
             which = getattr(resource, f"RLIMIT_{name}")
             hard = resource.getrlimit(which)[1]
@@ -270,7 +333,10 @@ def _check(request: dict[str, Any]) -> None:
     """Raises ``GoneError`` for a request that no host makes: then this is not our host any more."""
     timeout, op = request.get("timeout"), request.get("op")
     fine = {
-        "run": isinstance(timeout, int | float) and abs(timeout) < 1e9 and type(request.get("seed")) is int,
+        "run": isinstance(timeout, int | float)
+        and abs(timeout) < 1e9
+        and type(request.get("seed")) is int
+        and isinstance(request.get("session"), str | None),
         "read": isinstance(request.get("path"), str),
         "write": isinstance(request.get("path"), str),
         "list": True,
@@ -279,58 +345,39 @@ def _check(request: dict[str, Any]) -> None:
         raise GoneError("what came is no request")
 
 
-def _end_rest() -> None:
-    """Ends and reaps all that an execution left behind; nothing is the usual and the cheap case."""
-    while True:
-        try:
-            if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                end_descendants()
-                os.waitpid(-1, 0)
-        except ChildProcessError:
-            return
+class _Ran(NamedTuple):
+    """How a program ran."""
+
+    ended: str
+    """Why it was ended; "" where it ended by itself."""
+    exit_code: int
+    """Negative: the signal that ended its process."""
+    streams: dict[int, Stream]
+    wall: float
+    cpu: float
+    lost: str
+    """How the variables of its session were lost, if they were."""
 
 
-def _verdict(ended: str, exit_code: int, timeout: float, settings: Settings) -> tuple[str, bytes]:
-    """The status, and a line for stderr that says what ended a program that did not end itself."""
+def _verdict(ran: _Ran, timeout: float, settings: Settings) -> tuple[str, bytes]:
+    """The status, and lines for stderr that say what ended a program that did not end itself."""
     notes = {
         "timeout": ("timeout", f"ended after {timeout:g} seconds"),
         "output_limit": ("output_limit", f"ended for more than {settings.output_kb << 6} KB of output"),
         "memory": ("killed", f"ended for more than {settings.memory_mb} MB of memory"),
         "disk": ("killed", f"ended for more than {settings.disk_mb} MB, or too many, files"),
+        "forged": ("killed", "ended for writing where only its session does"),
     }
-    if ended:
-        status, note = notes[ended]
-    elif exit_code >= 0:
-        return ("error" if exit_code else "ok"), b""
-    else:
-        status = "killed" if -exit_code in (signal.SIGKILL, signal.SIGXCPU) else "error"
-        note = f"ended by signal {-exit_code}"
-    return status, f"[{note}]\n".encode()
-
-
-def preload(parts: Sequence[str]) -> None:
-    """Imports modules, and runs what is no module's name as a program. Raises ``ImportError``."""
-    gc.disable()  # of what an import makes next to nothing is garbage, and looking for it takes its time
-    for part in parts:
-        if part.replace(".", "").isidentifier():
-            importlib.import_module(part)
-        else:
-            _warm_up(part)
-    importlib.machinery.PathFinder.find_spec("no module")  # lists every folder now: later that may be denied
-    tempfile.tempdir = None  # whoever asked for one before did so outside
-    gc.enable()
-    gc.collect()
-    gc.freeze()  # a collection in a child would touch, and so copy, every page of the libraries
-
-
-def _warm_up(program: str) -> None:
-    """Runs a program of the host's for what it leaves behind: what libraries import and look up late."""
-    try:
-        exec(compile(program, "<preload>", "exec"), {"__name__": "__main__"})
-    except Exception as error:
-        raise ImportError(f"a program to warm up: {type(error).__name__}: {error}") from None
-    if len(os.listdir("/proc/self/task")) > 1:
-        raise ImportError("a program to warm up left threads, which no fork has")
+    status, lines = ("error" if ran.exit_code else "ok"), []
+    if ran.ended:
+        status, note = notes[ran.ended]
+        lines.append(note)
+    elif ran.exit_code < 0:
+        status = "killed" if -ran.exit_code in (signal.SIGKILL, signal.SIGXCPU) else "error"
+        lines.append(f"ended by signal {-ran.exit_code}")
+    if ran.lost:
+        lines.append(ran.lost)
+    return status, "".join(f"[{line}]\n" for line in lines).encode()
 
 
 def main() -> None:

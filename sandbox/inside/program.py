@@ -1,4 +1,4 @@
-"""Runs a text as the main program of this process. Standard library only."""
+"""Runs texts as the main program of this process. Standard library only."""
 
 from __future__ import annotations
 
@@ -10,10 +10,19 @@ import random
 import sys
 import threading
 import traceback
+from typing import Any
 
 
 def run_program(code: str, seed: int) -> int:
     """Runs ``code`` as ``__main__`` of this process, as ``python`` would; returns the exit code."""
+    status = execute(code, "<action>", prepare(seed))
+    finish()
+    return status
+
+
+def prepare(seed: int) -> dict[str, Any]:
+    """Gives this process the streams, arguments and random state of a program; returns the names of its
+    ``__main__``."""
     for number, name in ((1, "stdout"), (2, "stderr")):
         text = open(number, "w", encoding="utf-8", errors="backslashreplace", buffering=1)  # noqa: SIM115
         setattr(sys, name, text)
@@ -26,25 +35,38 @@ def run_program(code: str, seed: int) -> int:
     main = type(sys)("__main__")
     main.__dict__["__builtins__"] = sys.modules["builtins"]
     sys.modules["__main__"] = main
-    linecache.cache["<action>"] = (len(code), None, code.splitlines(keepends=True), "<action>")
-    status = 0
+    return main.__dict__
+
+
+def execute(code: str, file: str, names: dict[str, Any]) -> int:
+    """Runs ``code`` with ``names``, under a file name for tracebacks; prints what it raises; returns the exit
+    code."""
+    linecache.cache[file] = (len(code), None, code.splitlines(keepends=True), file)
     try:
-        exec(compile(code, "<action>", "exec", dont_inherit=True), main.__dict__)
+        exec(compile(code, file, "exec", dont_inherit=True), names)
     except SystemExit as error:
-        status = _exit_code(error.code)
+        return _exit_code(error.code)
     except BaseException as error:
-        status = 1
         inner = error.__traceback__.tb_next if error.__traceback__ else None
         if sys.excepthook is sys.__excepthook__:
             traceback.print_exception(type(error), error, inner)
         else:
             sys.excepthook(type(error), error, inner)
+        return 1
+    return 0
+
+
+def finish() -> None:
+    """Waits for threads, and does what a program asked for at its end."""
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
+    flush()
+
+
+def flush() -> None:
     for output in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             output.flush()
-    return status
 
 
 def _exit_code(value: object) -> int:
