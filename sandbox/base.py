@@ -45,7 +45,7 @@ class Limits:
     idle: float = 3600.0
     """Seconds without a request after which the sandbox ends itself, should its host have forgotten it."""
     lifetime: float = 14400.0
-    """Seconds after which the sandbox ends itself in any case."""
+    """Seconds after which the sandbox ends itself in any case, as soon as no program runs."""
 
     @classmethod
     def read(cls, values: Mapping[str, float]) -> Limits:

@@ -18,6 +18,7 @@ from sandbox.base import Backend, FileInfo, SandboxError, SandboxSpec
 from sandbox.hostile import checks
 from sandbox.hostile.checks import SMALL, Check
 from sandbox.hostile.checks import sandbox as _box
+from sandbox.session_checks import CHECKS as SESSION_CHECKS
 
 
 def verify(name: str, backend: Backend) -> None:
@@ -212,5 +213,6 @@ _BEHAVIOUR = (
 CHECKS: dict[str, Check] = {
     **{check.__name__.strip("_").replace("_", " "): check for check in _BEHAVIOUR},
     **checks.CHECKS,
+    **SESSION_CHECKS,
 }
 """Name -> check."""

@@ -46,8 +46,6 @@ from sandbox.inside.session import GRACE, Session, Sessions, run_session
 
 TICK = 0.1
 """Seconds between two looks at memory and disk use, where no kernel limit bounds the sum of all processes."""
-WATCHING = 1.0
-"""Seconds between two looks whether all that should stand still does."""
 PR_SET_DUMPABLE = 4
 
 
@@ -115,12 +113,13 @@ class Guest:
         now = time.monotonic()
         until = min(now + self.settings.idle, self.until)
         while (left := until - time.monotonic()) > 0:
-            events = ready.poll(1000 * min(left, WATCHING if self.sessions else left) + 1)
+            events = ready.poll(1000 * max(0.0, min(left, self.sessions.due())) + 1)
+            if self.sessions.due() <= 0:
+                self.sessions.end_what_runs()
             if any(fd == self.lifeline for fd, _ in events):
                 raise GoneError("the launcher is gone")
             if events:
                 return
-            self.sessions.end_what_runs()
         self._say_goodbye("its lifetime is over" if until == self.until else "nobody asked it for anything")
 
     def _say_goodbye(self, reason: str) -> NoReturn:
@@ -141,7 +140,9 @@ class Guest:
         answer: tuple[dict[str, Any], bytes] = ({}, b"")
         try:
             if header["op"] == "run":
-                answer = self._run(body, float(header["timeout"]), int(header["seed"]), header.get("session"))
+                answer = self._run(
+                    body.decode(), float(header["timeout"]), int(header["seed"]), header.get("session")
+                )
             elif header["op"] == "read":
                 answer = {}, self.folder.read(header["path"])
             elif header["op"] == "write":
@@ -156,7 +157,7 @@ class Guest:
         if header["op"] == "run":
             self.sessions.settle()
 
-    def _run(self, code: bytes, timeout: float, seed: int, name: str | None) -> tuple[dict[str, Any], bytes]:
+    def _run(self, code: str, timeout: float, seed: int, name: str | None) -> tuple[dict[str, Any], bytes]:
         self.room = max(MAX_ENTRIES, self.folder.files_held())  # a full folder may still be tidied
         if name is None:
             ran = self._run_alone(code, timeout, seed)
@@ -175,15 +176,14 @@ class Guest:
         }
         return answer, stdout + stderr + note
 
-    def _run_alone(self, code: bytes, timeout: float, seed: int) -> _Ran:
+    def _run_alone(self, code: str, timeout: float, seed: int) -> _Ran:
         """Runs a program in a process of its own."""
-        text = code.decode()
         (out, out_end), (err, err_end) = os.pipe(), os.pipe()
         streams = self._streams(out, err)
         started = time.monotonic()
         child = self.sessions.fork()
         if child == 0:
-            self._become(out_end, err_end, lambda: run_program(text, seed))
+            self._become(out_end, err_end, lambda: run_program(code, seed))
         os.close(out_end)
         os.close(err_end)
         pidfd = os.pidfd_open(child)
@@ -202,12 +202,12 @@ class Guest:
         cpu = usage.ru_utime + usage.ru_stime
         return _Ran(ended, os.waitstatus_to_exitcode(status), streams, wall, cpu, lost="")
 
-    def _run_in(self, name: str, code: bytes, timeout: float, seed: int) -> _Ran:
+    def _run_in(self, name: str, code: str, timeout: float, seed: int) -> _Ran:
         """Runs a program in a session. Raises ``ValueError`` when that would be one too many."""
         session, lost = self.sessions.take(name, seed)
         streams = self._streams(*session.outputs)
         started = time.monotonic()
-        session.order(code)
+        session.order(code.encode())
         resume(session.pid)
         ended = last = self._watch(session.pidfd, streams, started + timeout, session)
         if ended == "timeout":

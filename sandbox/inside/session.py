@@ -7,10 +7,12 @@ descriptors what it likes, or close them. The most it can say is that the progra
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import signal
 import struct
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +24,8 @@ MAX_SESSIONS = 4
 """Interpreters that one sandbox keeps alive."""
 STOPPING = 0.1
 """Seconds in which all that is below a session should have stopped after a program."""
+WATCHING = 1.0
+"""Seconds until the next look whether it did."""
 GRACE = 1.0
 """Seconds that a session has to stop its program when interrupted."""
 MAX_PROGRAM = 1 << 30
@@ -119,9 +123,11 @@ class Sessions:
         self._alive: dict[str, Session] = {}
         self._lost: set[str] = set()
         """Those that ended while none of their programs ran, and that nobody asked for since."""
+        self._looked = 0.0
 
-    def __bool__(self) -> bool:
-        return bool(self._alive)
+    def due(self) -> float:
+        """Seconds until ``end_what_runs`` is to be called."""
+        return self._looked + WATCHING - time.monotonic() if self._alive else math.inf
 
     def pids(self) -> frozenset[int]:
         """Their processes, not those below."""
@@ -169,9 +175,11 @@ class Sessions:
         if self._alive:
             stop_descendants(STOPPING)
             end_rest(self.pids())
+            self._looked = time.monotonic()
 
     def end_what_runs(self) -> None:
         """Between programs: ends those that go on although they were stopped."""
+        self._looked = time.monotonic()
         if not (moving := running()):
             return
         alive = self._alive.items()

@@ -27,11 +27,12 @@ class Listener(Guest):
 
     said: tuple[dict[str, Any], bytes] | None = None
 
-    def _run(self, code: str, timeout: float, seed: int) -> tuple[dict[str, Any], bytes]:
+    def _run(self, code: str, timeout: float, seed: int, name: str | None) -> tuple[dict[str, Any], bytes]:
         assert isinstance(code, str)
         assert isinstance(timeout, float)
         assert timeout == timeout  # not NaN
         assert type(seed) is int
+        assert isinstance(name, str | None)
         return {}, b""
 
     def _send(self, header: dict[str, Any], body: bytes = b"") -> None:
