@@ -15,6 +15,7 @@ from learners.curves import draw
 from learners.folder import RunFolder, open_folder
 from learners.log import before_after, reporting, set_up_logging
 from learners.trainer import Trainer
+from sandbox.base import warning
 
 
 def train(config: DictConfig) -> Path:
@@ -30,13 +31,21 @@ def train(config: DictConfig) -> Path:
     with open_folder(config) as run, _building(config, run) as parts:
         run.describe(metadata(parts))
         console.print(f"run folder: {run.path}", highlight=False, soft_wrap=True)
+        _warn(parts, console)
         with reporting(config, run.path, console) as reporter:
             Trainer(parts, config, run, reporter).run()
         evaluations = [row for row in run.rows("metrics") if row["phase"] == "eval"]
         if evaluations:
             console.print(before_after(evaluations[0], evaluations[-1]))
         console.print(f"curves: {draw(run)}", highlight=False, soft_wrap=True)
+        _warn(parts, console)
     return run.path
+
+
+def _warn(parts: Parts, console: Console) -> None:
+    """Says what the run's sandbox does not hold: at its start, and again when that has scrolled away."""
+    if line := warning(parts.backend):
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 @contextmanager

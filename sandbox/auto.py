@@ -1,28 +1,35 @@
-"""Docker when a daemon answers and has the image, else ``local``; one line in the log says which, and why."""
+"""The first backend that can start here and holds what is required; one line in the log says which, and why
+none before it."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import conf
-from sandbox.base import Backend, Sandbox, SandboxError, SandboxSpec
+from sandbox.base import GUARANTEES, Backend, Sandbox, SandboxError, SandboxSpec
+from sandbox.local import MODES
 
-_ORDER = ("docker", "local")
+CANDIDATES = ("docker", *(f"local ({mode})" for mode in MODES))
+"""In the order in which they are tried; in brackets the mode."""
+log = logging.getLogger(__name__)
 
 
 class Auto:
-    """The first backend that can start here. It never runs without isolation unless told to."""
+    """A backend that is another. It never runs programs with less isolation than required, unless told to."""
 
     @dataclass(frozen=True)
     class Config:
+        requires: list[str]
+        """Some of ``sandbox.base.GUARANTEES``."""
         allow_unisolated: bool
-        """Run without isolation where nothing can isolate, instead of refusing."""
+        """Where nothing holds what is required, run with less, and be it without isolation."""
         limits: dict[str, float | None]
         """Null: what the chosen backend's own file says."""
 
     def __init__(self, config: Config) -> None:
-        """Raises ``SandboxError`` when no backend can start."""
+        """Raises ``SandboxError`` when no backend that holds what is required can start."""
         self._backend = _choose(config)
         self.name = self._backend.name
         self.guarantees = self._backend.guarantees
@@ -36,22 +43,39 @@ class Auto:
 
 
 def _choose(config: Auto.Config) -> Backend:
+    if unknown := set(config.requires) - GUARANTEES:
+        raise SandboxError(f"requires may name {_list(GUARANTEES)}, and not {_list(unknown)}")
     reasons: list[str] = []
-    for name in _ORDER:
-        node = conf.load("sandbox", name)
-        node.limits = {
-            **node.limits,
-            **{key: value for key, value in config.limits.items() if value is not None},
-        }
-        if name == "local":
-            node.allow_unisolated = config.allow_unisolated
+    for candidate in CANDIDATES:
+        name, _, mode = candidate.rstrip(")").partition(" (")
         try:
-            backend: Backend = conf.build("sandbox", node)
+            backend = _build(config, name, **({"mode": mode} if mode else {}))
         except SandboxError as error:
-            reasons.append(f"{name}: {error}")
+            reasons.append(f"{candidate}: {error}")
             continue
-        held = ", ".join(sorted(backend.guarantees)) or "nothing"
+        if lacking := set(config.requires) - backend.guarantees:
+            reasons.append(f"{candidate}: it does not hold {_list(lacking)}")
+            backend.close()
+            continue
         why = f" ({'; '.join(reasons)})" if reasons else ""
-        logging.getLogger(__name__).info("sandbox: %s, which holds %s%s", backend.name, held, why)
+        log.info("sandbox: %s, which holds %s%s", backend.name, _list(backend.guarantees), why)
         return backend
-    raise SandboxError(f"programs cannot be isolated here: {'; '.join(reasons)}")
+    why = f"nothing here isolates programs so that {_list(config.requires)} hold: {'; '.join(reasons)}"
+    if not config.allow_unisolated:
+        raise SandboxError(why)
+    backend = _build(config, "local", mode="auto", allow_unisolated=True)
+    log.warning("sandbox: %s, which holds %s; %s", backend.name, _list(backend.guarantees), why)
+    return backend
+
+
+def _build(config: Auto.Config, name: str, **settings: object) -> Backend:
+    """Raises ``SandboxError``."""
+    node = conf.load("sandbox", name, **settings)
+    given = {key: value for key, value in config.limits.items() if value is not None}
+    node.limits = {**node.limits, **given}
+    backend: Backend = conf.build("sandbox", node)
+    return backend
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "nothing"

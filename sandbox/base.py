@@ -164,3 +164,11 @@ class Backend(Protocol):
     def close(self) -> None:
         """Ends every sandbox that this backend opened. Safe to call twice."""
         ...
+
+
+def warning(backend: Backend) -> str:
+    """One line for a person about what ``backend`` does not hold; empty where it holds everything."""
+    if not backend.guarantees:
+        return f"sandbox {backend.name}: programs run WITHOUT ISOLATION, and can do all that you can do"
+    lacking = ", ".join(sorted(GUARANTEES - backend.guarantees))
+    return f"sandbox {backend.name} does not hold: {lacking}" if lacking else ""

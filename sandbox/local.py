@@ -126,17 +126,17 @@ def _gaps(mode: str) -> frozenset[str]:
 def _choose(config: Local.Config) -> str:
     if config.mode not in (*MODES, "auto"):
         raise SandboxError(f"mode must be auto, {', '.join(MODES)}, not {config.mode!r}")
-    reasons = []
+    reasons = {}
     for mode in MODES if config.mode == "auto" else (config.mode,):
         try:
             _verify(mode)
         except SandboxError as error:
-            reasons.append(f"{mode}: {error}")
+            reasons[mode] = str(error)
         else:
             return mode
-    reason = "; ".join(reasons)
+    reason = "; ".join(f"{mode}: {why}" for mode, why in reasons.items())
     if not config.allow_unisolated:
-        raise SandboxError(f"code cannot be isolated here ({reason}); run Docker, or a newer kernel")
+        raise SandboxError(reasons.get(config.mode) or f"programs cannot be isolated here: {reason}")
     logging.getLogger(__name__).warning("programs run WITHOUT ISOLATION (%s)", reason)
     return "none"
 

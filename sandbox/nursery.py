@@ -185,6 +185,15 @@ def remove_orphans() -> None:
             remove(str(folder))
 
 
+def _enter_root() -> None:
+    """Raises ``OSError``."""
+    try:
+        jail.enter_root()
+    except OSError as error:
+        need = "it needs root's rights, or a kernel that lets users make namespaces"
+        raise OSError(f"{error.strerror}; {need}") from None
+
+
 def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     mode, modules = sys.argv[2], json.loads(sys.argv[3])
@@ -194,10 +203,10 @@ def main() -> None:
     try:
         if mode == "landlock" and landlock.version() < landlock.NEEDED:
             raise OSError(
-                "the kernel has no Landlock, or too old a one (it needs Linux 6.2, and to be enabled)"
+                "the kernel has no Landlock, or too old a one: install Linux 6.2 or newer, and enable it"
             )
         if mode == "namespaces":
-            jail.enter_root()
+            _enter_root()
         preload(modules)
     except (OSError, ImportError, ctypes.ArgumentError) as error:
         control.send(json.dumps({"ready": False, "error": str(error)}).encode())

@@ -131,3 +131,22 @@ def test_a_run_leaves_all_that_the_design_names(tmp_path: Path) -> None:
     again = learn(f"run_dir={run}", *SMOKE)
     assert_one_line(again, "not empty")
     assert [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()] == rows
+
+
+@pytest.mark.slow
+def test_a_run_without_isolation_says_so_where_it_starts_where_it_ends_and_in_its_folder(
+    tmp_path: Path,
+) -> None:
+    run = tmp_path / "run"
+    nothing = ("sandbox=local", "sandbox.mode=bwrap", "sandbox.allow_unisolated=true")
+    done = learn(f"run_dir={run}", *SMOKE, "steps=1", "evaluation.every=0", *nothing, PATH="/nowhere")
+    assert done.returncode == 0, done.stderr
+    lines = [i for i, line in enumerate(done.stdout.splitlines()) if "WITHOUT ISOLATION" in line]
+    assert "bwrap is missing" in done.stdout.splitlines()[lines[0]]
+    assert len(lines) == 3
+    assert lines[-1] == len(done.stdout.splitlines()) - 1
+    found = json.loads((run / "metadata.json").read_text())["sandbox"]
+    assert (found["backend"], found["guarantees"]) == ("local-none", [])
+    assert_one_line(
+        learn(f"run_dir={tmp_path}/other", *SMOKE, *nothing[:2], PATH="/nowhere"), "install bubblewrap"
+    )

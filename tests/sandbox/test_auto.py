@@ -5,7 +5,9 @@ import logging
 import pytest
 
 import conf
-from sandbox.base import SandboxError, SandboxSpec
+from sandbox import local
+from sandbox.base import GUARANTEES, SandboxError, SandboxSpec, warning
+from tests.fakes import FakeBackend
 
 
 @pytest.fixture
@@ -35,15 +37,73 @@ def test_nothing_runs_where_nothing_isolates_unless_told_to(
         raise SandboxError("the kernel cannot")
 
     monkeypatch.setattr("sandbox.local._verify", fail)
-    with pytest.raises(
-        SandboxError, match=r"programs cannot be isolated here: docker: .*; local: .*the kernel"
-    ):
+    with pytest.raises(SandboxError) as refused:
         conf.build("sandbox", conf.load("sandbox", "auto"))
+    line = str(refused.value)
+    assert line.startswith(
+        "nothing here isolates programs so that fs, memory, net, pids hold: docker: no Docker"
+    )
+    for mode in ("namespaces", "bwrap", "landlock"):
+        assert f"; local ({mode}): the kernel cannot" in line
+    assert "\n" not in line
     backend = conf.build("sandbox", conf.load("sandbox", "auto", allow_unisolated=True))
     assert (backend.name, backend.guarantees) == ("local-none", frozenset())
     assert backend.open(SandboxSpec()).run("print(1)").stdout == "1\n"
     backend.close()
     assert "WITHOUT ISOLATION" in caplog.text
+
+
+@pytest.fixture
+def only_landlock(monkeypatch: pytest.MonkeyPatch) -> None:
+    verify = local._verify
+
+    def fail(mode: str) -> None:
+        if mode != "landlock":
+            raise SandboxError("not here")
+        verify(mode)
+
+    monkeypatch.setattr(local, "_verify", fail)
+
+
+@pytest.mark.landlock
+def test_what_holds_less_than_is_required_is_passed_over(no_docker: None, only_landlock: None) -> None:
+    backend = conf.build("sandbox", conf.load("sandbox", "auto", requires=["net"]))
+    assert backend.name == "local-landlock"
+    backend.close()
+    with pytest.raises(SandboxError, match=r"local \(landlock\): it does not hold disk, pidns$"):
+        conf.build("sandbox", conf.load("sandbox", "auto", requires=["disk", "net", "pidns"]))
+
+
+@pytest.mark.landlock
+def test_who_allows_less_than_is_required_gets_what_there_is_and_a_warning(
+    no_docker: None, only_landlock: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = conf.build("sandbox", conf.load("sandbox", "auto", requires=["disk"], allow_unisolated=True))
+    assert backend.name == "local-landlock"
+    backend.close()
+    [line] = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert line.startswith(
+        "sandbox: local-landlock, which holds fs, memory, net, pids; nothing here isolates"
+    )
+
+
+def test_a_guarantee_that_there_is_not_is_refused() -> None:
+    with pytest.raises(SandboxError, match=r"requires may name disk, fs, .*, and not gpu"):
+        conf.build("sandbox", conf.load("sandbox", "auto", requires=["net", "gpu"]))
+
+
+@pytest.mark.parametrize(
+    ("guarantees", "line"),
+    [
+        (GUARANTEES, ""),
+        (GUARANTEES - {"disk", "pidns"}, "sandbox fake does not hold: disk, pidns"),
+        (frozenset(), "sandbox fake: programs run WITHOUT ISOLATION, and can do all that you can do"),
+    ],
+)
+def test_a_person_is_told_what_is_not_held(guarantees: frozenset[str], line: str) -> None:
+    backend = FakeBackend()
+    backend.guarantees = guarantees
+    assert warning(backend) == line
 
 
 @pytest.mark.docker
