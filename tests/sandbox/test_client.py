@@ -5,8 +5,9 @@ import time
 
 import pytest
 
-from sandbox.base import Limits
+from sandbox.base import Limits, LostError
 from sandbox.client import GuestSandbox
+from sandbox.inside.frames import pack
 
 
 def pair(limits: Limits | None = None) -> tuple[GuestSandbox, socket.socket]:
@@ -46,3 +47,25 @@ def test_one_that_may_end_itself_any_moment_is_not_alive(limits: Limits) -> None
         time.sleep(0.06)
         assert not box.alive()
     box.close()
+
+
+def test_a_program_that_the_guest_never_got_is_not_blamed_for_its_end() -> None:
+    box, guest = pair()
+    with guest:
+        guest.sendall(pack({"ended": "nobody asked it for anything"}))
+        with pytest.raises(LostError, match="nobody asked it for anything") as lost:
+            box.run("1")
+        assert not lost.value.running
+    box, guest = pair()
+    guest.close()
+    with pytest.raises(LostError) as lost:
+        box.run("1")
+    assert not lost.value.running
+
+
+def test_a_program_that_the_guest_may_have_got_may_be_blamed() -> None:
+    box, guest = pair()
+    guest.shutdown(socket.SHUT_WR)
+    with guest, pytest.raises(LostError) as lost:
+        box.run("1")
+    assert lost.value.running

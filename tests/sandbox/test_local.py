@@ -285,3 +285,50 @@ def test_attacks_get_through_where_nothing_isolates(name: str) -> None:
     outsider.kill()
     outsider.wait()
     assert "BREACH" in result.stdout
+
+
+def test_a_program_that_reads_its_own_output_holds_nobody_up(backend: Local) -> None:
+    code = """
+import os, threading
+mine = os.open("/proc/self/fd/1", os.O_RDONLY)
+def take():
+    while True: os.read(mine, 1)
+threading.Thread(target=take, daemon=True).start()
+while True: os.write(1, b"x")
+"""
+    box = backend.open(SandboxSpec())
+    for _ in range(5):
+        assert box.run(code, timeout=0.5).status == "timeout"
+    assert box.run("print(1)").stdout == "1\n"
+
+
+def test_sessions_that_hold_every_process_make_room_for_a_program() -> None:
+    """The guest itself is bound only where a cgroup counts; what fails here stands for that."""
+    script = """
+import os, time
+from unittest.mock import patch
+from sandbox.inside.session import Session, Sessions
+def start(seed):
+    pipes = [os.pipe() for _ in range(4)]
+    pid = fork()
+    if pid == 0: time.sleep(60)
+    return Session(pid, *(pipe[0] for pipe in pipes))
+fork, full = os.fork, [True]
+def refuse():
+    if sessions.pids(): raise BlockingIOError("full")
+    return fork()
+sessions = Sessions(start)
+session, lost = sessions.take("a", 0)
+print(lost or "new", sessions.take("a", 0)[0] is session)
+with patch("os.fork", refuse):
+    child = sessions.fork()
+    if child == 0: os._exit(0)
+print(os.waitpid(child, 0)[1], len(sessions.pids()), sessions.due())
+print(sessions.take("a", 0)[1], sessions.take("a", 0)[1] or "known")
+sessions.end("a")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    lost = "the session had been lost, with its variables: this is a new one"
+    assert done.stdout == f"new True\n0 0 inf\n{lost} known\n"
