@@ -17,6 +17,8 @@ from sandbox.base import Backend, SandboxError, SandboxSpec
 from sandbox.boot import ENVIRONMENT
 
 _FORK_SERVER, _PEERS = (Path(__file__).with_name(name) for name in ("forkserver.py", "peers.py"))
+_LONGEST = "7200"
+"""Seconds after which a container of ours ends by itself, should this process be killed before it ends it."""
 Kind = Literal["ours", "peer"]
 
 
@@ -119,7 +121,7 @@ def _docker_exec() -> Method:
         name = f"benchmark-{uuid.uuid4().hex}"
         started = time.perf_counter()
         output(["docker", "run", "--rm", "--detach", "--init", "--name", name, "--label", f"benchmark={run}",
-                 *_flags(), image, "sleep", "infinity"])  # fmt: skip
+                 *_flags(), image, "sleep", _LONGEST])  # fmt: skip
         seconds = time.perf_counter() - started
         lane = Command(("docker", "exec", name, "python3", "-c"), end=("docker", "rm", "--force", name))
         return Opened(lane, seconds)
