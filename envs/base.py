@@ -37,6 +37,8 @@ class Scenario(Protocol):
     """``full``: an agent reads all earlier agents' messages; ``previous``: only its predecessor's."""
     preload: tuple[str, ...]
     """Modules that the sandbox imports, and programs that it runs, before any code of an agent."""
+    libraries: tuple[str, ...]
+    """What programs need beyond the libraries of every sandbox (``SandboxSpec.libraries``)."""
     timeout: float
     """Seconds for one execution."""
 

@@ -72,7 +72,7 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         self.action_spaces = {agent: Text(_ACTION_CHARS) for agent in self.possible_agents}
         self.agents: list[str] = []
         self.turns: tuple[Turn, ...] = ()
-        self._spec = SandboxSpec(scenario.preload, limits)
+        self._spec = SandboxSpec(scenario.preload, limits, scenario.libraries)
         self._output_chars = output_chars
         self._np_random: np.random.Generator | None = None
         self._task: Task | None = None

@@ -72,6 +72,9 @@ class SandboxSpec:
     run as a program, for what libraries import only when they are first used; it may leave no threads."""
     limits: Limits | None = None
     """None: those of the backend."""
+    libraries: tuple[str, ...] = ()
+    """What programs need beyond the libraries of every sandbox: names as pip knows them, or ``name==version``
+    (``sandbox.libraries``)."""
 
 
 @dataclass(frozen=True)

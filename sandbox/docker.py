@@ -28,6 +28,7 @@ from conf import ConfigError
 from sandbox import boot, daemon, image, reaper
 from sandbox.base import GUARANTEES, Limits, Sandbox, SandboxError, SandboxSpec
 from sandbox.client import GuestSandbox
+from sandbox.libraries import missing, name_of
 from sandbox.owner import owner
 from sandbox.pool import Pool
 
@@ -69,7 +70,8 @@ class Docker:
         if config.cpus <= 0 or config.pool < 0 or config.starting < 1:
             raise ConfigError("cpus must be more than 0, pool at least 0, starting at least 1")
         self._config = config
-        self._image = config.image or image.tag()
+        self._images: dict[tuple[str, ...], str] = {}
+        """Libraries that were asked for -> the image that has them."""
         self._run = uuid.uuid4().hex
         self._numbers = itertools.count()
         self._lock = threading.Lock()
@@ -80,13 +82,17 @@ class Docker:
         with daemon.connect() as client:
             self._version = client.api.api_version
             daemon.require(client.info(), config.runtime, config.requires)
-            self.versions = image.versions(client, self._image, built_here=config.image is None)
+            self.versions: dict[str, str] = {}
+            self._find_image(client, ())
             daemon.remove_abandoned(client)
         self._pool = Pool(self._start, config.pool, config.starting)
         self._reaper = reaper.start(self._run)
         atexit.register(self.close)
 
     def open(self, spec: SandboxSpec) -> Sandbox:
+        if spec.libraries not in self._images:
+            with daemon.connect(self._version) as client:
+                self._find_image(client, spec.libraries)
         return self._pool.take(dataclasses.replace(spec, limits=spec.limits or self.limits))
 
     def close(self) -> None:
@@ -109,12 +115,21 @@ class Docker:
             found = client.api.containers(all=True, filters={"label": f"{daemon.RUN}={self._run}"})
         return frozenset(f"container {container['Id'][:12]} {container['State']}" for container in found)
 
+    def _find_image(self, client: daemon.Client, added: tuple[str, ...]) -> None:
+        given = self._config.image
+        name = given or image.tag([each for each in added if name_of(each)])
+        versions = image.versions(client, name, given is None, added)
+        if lacking := missing(added, versions):
+            raise SandboxError(f"the Docker image {name} lacks {', '.join(lacking)}, says its {image.LABEL}")
+        self.versions.update(versions)
+        self._images[added] = name
+
     def _start(self, spec: SandboxSpec) -> GuestSandbox:
         limits = spec.limits or self.limits
         name = f"coachgym-{self._run[:12]}-{next(self._numbers)}"
         with daemon.connect(self._version) as client:
             self._tidy(client)
-            channel = self._launch(client, name, limits)
+            channel = self._launch(client, name, self._settings(client, self._images[spec.libraries], limits))
         box = GuestSandbox(channel, limits, lambda: self._end(name))
         settings = dataclasses.asdict(limits) | {"work": "/work", "nproc": "off", "watch": []}
         del settings["timeout"]
@@ -126,7 +141,7 @@ class Docker:
         box.wait(STARTUP)
         return box
 
-    def _launch(self, client: daemon.Client, name: str, limits: Limits) -> daemon.Attached:
+    def _launch(self, client: daemon.Client, name: str, settings: dict[str, Any]) -> daemon.Attached:
         """A running container and our end of its input and output. The name is ours, so that the container
         can be removed although the daemon may never have told us that there is one."""
         with self._lock:
@@ -135,7 +150,7 @@ class Docker:
             self._open.add(name)
         channel = None
         try:
-            client.api.create_container(name=name, **self._settings(client, limits))
+            client.api.create_container(name=name, **settings)
             channel = daemon.Attached(client, name)
             client.api.start(name)
         except BaseException as error:
@@ -145,7 +160,7 @@ class Docker:
             raise
         return channel
 
-    def _settings(self, client: daemon.Client, limits: Limits) -> dict[str, Any]:
+    def _settings(self, client: daemon.Client, image: str, limits: Limits) -> dict[str, Any]:
         temporary = max(1, limits.disk_mb // 4)
         hosted = daemon.host_config(
             client,
@@ -157,7 +172,7 @@ class Docker:
         )
         deadline = int(time.time() + limits.lifetime + SLACK)
         return {
-            "image": self._image,
+            "image": image,
             "entrypoint": ["python3", "-P", "-c", boot.PROGRAM],
             "user": "65534:65534",
             "working_dir": "/work",

@@ -2,9 +2,9 @@
 
 From a registry's Python base when one answers, else from this machine's own Debian mirror, which needs root
 and ``mmdebstrap`` but no network for the daemon. The libraries are those installed here, in the same
-versions, so that what is pickled inside can be checked against what is documented outside. The image is named
-by the hash of all that, holds nothing of this project, and has no setuid file. It is built for this machine's
-architecture."""
+versions, so that what is pickled inside can be checked against what is documented outside, and those that an
+environment adds (``--libraries``). The image is named by the hash of all that, holds nothing of this project,
+and has no setuid file. It is built for this machine's architecture."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import docker  # type: ignore[import-untyped]
 from docker.errors import DockerException, ImageNotFound  # type: ignore[import-untyped]
 
 from sandbox.base import SandboxError
-from sandbox.local import LIBRARIES
+from sandbox.libraries import STANDARD, name_of
 
 LABEL = "coachgym.libraries"
 """The image's label that holds the libraries' versions, as JSON."""
@@ -33,38 +33,46 @@ BASE = "python:3.11-slim"
 _SITE = "/opt/site"
 _SETTINGS = ("ENV PYTHONDONTWRITEBYTECODE=1", f"ENV PYTHONPATH={_SITE}", "WORKDIR /work", "USER 65534:65534")
 _STRIP = "find / -xdev -type f -perm /6000 -exec chmod a-s {} +"
+_PACKAGE = "libgomp1"
+"""Of Debian, for added libraries: LightGBM's wheels and others expect it of the system."""
 _LEFT_OUT = ("doc", "man", "locale", "info", "lintian")
 _GLIBC = ("2_28", "2_27", "2_17")
 
 
-def libraries() -> dict[str, str]:
-    """The libraries of the image and their versions: those that are installed here."""
-    return {name: importlib.metadata.version(name) for name in LIBRARIES}
-
-
-def tag() -> str:
-    """The name of the image for the present recipe and versions."""
-    recipe = [libraries(), platform.machine(), BASE, _SETTINGS, _STRIP, _LEFT_OUT]
+def tag(added: Sequence[str] = ()) -> str:
+    """The name of the image for the present recipe and versions, and the libraries that are ``added``."""
+    here = {name: importlib.metadata.version(name) for name in STANDARD}
+    recipe = [here, platform.machine(), BASE, _SETTINGS, _STRIP, _LEFT_OUT]
+    if added:
+        recipe += [_PACKAGE, *sorted(set(added))]
     return f"coachgym-sandbox:{hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]}"
 
 
-def versions(client: docker.DockerClient, name: str, built_here: bool) -> dict[str, str]:
+def command(added: Sequence[str] = ()) -> str:
+    """What the user has to type for an image."""
+    return " ".join(["python -m sandbox.image build", *(["--libraries", *added] if added else [])])
+
+
+def versions(
+    client: docker.DockerClient, name: str, built_here: bool, added: Sequence[str] = ()
+) -> dict[str, str]:
     """Library -> version, as the image's label says. Raises ``SandboxError`` when the image is not there."""
     try:
         labels = client.images.get(name).labels
     except ImageNotFound:
-        how = "build it with `python -m sandbox.image build`" if built_here else "pull or build it"
+        how = f"build it with `{command(added)}`" if built_here else "pull or build it"
         raise SandboxError(f"the Docker image {name} is missing: {how}") from None
     found: dict[str, str] = json.loads(labels.get(LABEL, "{}"))
     return found
 
 
-def build(base: str, client: docker.DockerClient) -> str:
-    """Builds the image unless it is there, and returns its tag. ``base``: ``registry``, ``debian``, ``auto``.
+def build(base: str, client: docker.DockerClient, added: Sequence[str] = ()) -> str:
+    """Builds the image unless it is there, and returns its tag. ``base``: ``registry``, ``debian``, ``auto``;
+    ``added``: libraries beyond the standard ones.
 
     Raises ``DockerException``, ``subprocess.CalledProcessError`` or ``OSError``.
     """
-    name = tag()
+    name = tag(added)
     try:
         client.images.get(name)
         return name
@@ -74,9 +82,9 @@ def build(base: str, client: docker.DockerClient) -> str:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         if found:
-            _from_registry(root, name, client)
+            _from_registry(root, name, client, added)
         else:
-            _from_debian(root / "root", name, client)
+            _from_debian(root / "root", name, client, added)
     return name
 
 
@@ -91,14 +99,16 @@ def _pull(client: docker.DockerClient, must: bool) -> bool:
     return True
 
 
-def _from_registry(folder: Path, name: str, client: docker.DockerClient) -> None:
-    _install(folder / "site", "3.11")
+def _from_registry(folder: Path, name: str, client: docker.DockerClient, added: Sequence[str]) -> None:
+    found = _install(folder / "site", "3.11", added)
     steps = [f"FROM {BASE}", f"COPY site {_SITE}", f"RUN python -m compileall -q -j0 {_SITE}; {_STRIP}"]
+    if added:
+        steps.insert(1, f"RUN apt-get update && apt-get install -y --no-install-recommends {_PACKAGE}")
     (folder / "Dockerfile").write_text("\n".join([*steps, *_SETTINGS, ""]))
-    client.images.build(path=str(folder), tag=name, labels={LABEL: json.dumps(libraries())}, rm=True)
+    client.images.build(path=str(folder), tag=name, labels={LABEL: json.dumps(found)}, rm=True)
 
 
-def _from_debian(root: Path, name: str, client: docker.DockerClient) -> None:
+def _from_debian(root: Path, name: str, client: docker.DockerClient, added: Sequence[str]) -> None:
     if not shutil.which("mmdebstrap"):
         raise OSError("building from Debian packages needs mmdebstrap: apt-get install mmdebstrap")
     release = dict(
@@ -108,25 +118,26 @@ def _from_debian(root: Path, name: str, client: docker.DockerClient) -> None:
         path for path in Path("/etc/apt").glob("sources.list*") if path.is_file() and path.stat().st_size
     ]
     sources += [p for p in Path("/etc/apt/sources.list.d").glob("*") if p.suffix in (".list", ".sources")]
+    packages = ",".join(["python3", *([_PACKAGE] if added else [])])
     excluded = [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in _LEFT_OUT]
-    _run("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--include=python3", *excluded,
+    _run("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={packages}", *excluded,
          release["VERSION_CODENAME"].strip('"'), str(root), *map(str, sources))  # fmt: skip
     python = (root / "usr/bin/python3").readlink().name
-    _install(root / _SITE[1:], python.removeprefix("python"))
+    found = _install(root / _SITE[1:], python.removeprefix("python"), added)
     _run("chroot", str(root), "python3", "-m", "compileall", "-q", "-j0", _SITE, f"/usr/lib/{python}")
     _run("chroot", str(root), "sh", "-c", f"{_STRIP}; ln -sf python3 /usr/bin/python")
     for folder in ("dev", "tmp", "var/cache/apt", "var/lib/apt/lists"):
         shutil.rmtree(root / folder, ignore_errors=True)
         (root / folder).mkdir(parents=True)
     (root / "work").mkdir()
-    _import(root, name, client)
+    _import(root, name, client, found)
 
 
-def _import(root: Path, name: str, client: docker.DockerClient) -> None:
+def _import(root: Path, name: str, client: docker.DockerClient, found: Mapping[str, str]) -> None:
     changes = [
         *_SETTINGS,
         "ENV PATH=/usr/local/bin:/usr/bin:/bin",
-        f"LABEL {LABEL}={json.dumps(json.dumps(libraries()))}",
+        f"LABEL {LABEL}={json.dumps(json.dumps(found))}",
     ]
     repository, version = name.split(":")
     with tempfile.NamedTemporaryFile(suffix=".tar") as file:
@@ -136,9 +147,12 @@ def _import(root: Path, name: str, client: docker.DockerClient) -> None:
         client.api.import_image_from_file(file.name, repository=repository, tag=version, changes=changes)
 
 
-def _install(target: Path, python: str) -> None:
-    """Installs the libraries' wheels for another Python into a folder, all in the versions that are here."""
+def _install(target: Path, python: str, added: Sequence[str]) -> dict[str, str]:
+    """Installs the libraries' wheels for another Python into a folder: in the versions that are here, unless
+    ``added`` pins another, or else in those that fit. Returns the libraries' versions."""
+    own = {name_of(each) for each in added if "==" in each}
     pins = {item.metadata["Name"]: item.version for item in importlib.metadata.distributions()}
+    pins = {name: version for name, version in pins.items() if name_of(name) not in own}
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write("".join(f"{name}=={version}\n" for name, version in sorted(pins.items())))
         file.flush()
@@ -147,7 +161,10 @@ def _install(target: Path, python: str) -> None:
         platforms += [f"--platform=manylinux2014_{machine}"]
         _run(sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", f"--target={target}",
              *platforms, f"--python-version={python}", "--implementation=cp", "--only-binary=:all:",
-             f"--constraint={file.name}", *libraries())  # fmt: skip
+             f"--constraint={file.name}", *STANDARD, *added)  # fmt: skip
+    found = {name_of(item.metadata["Name"]): item.version
+             for item in importlib.metadata.distributions(path=[str(target)])}  # fmt: skip
+    return {name: found[name] for name in (*STANDARD, *map(name_of, added))}
 
 
 def _run(*command: str) -> None:
@@ -160,15 +177,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("action", choices=["build", "name"], help="make the image, or print its name")
     parser.add_argument("--base", choices=["auto", "registry", "debian"], default="auto")
+    parser.add_argument(
+        "--libraries", nargs="+", default=[], metavar="NAME[==VERSION]", help="what an environment adds"
+    )
     given = parser.parse_args(arguments)
-    if given.action == "build":
-        try:
-            build(given.base, docker.from_env())
-        except (DockerException, subprocess.CalledProcessError, OSError) as error:
-            print(f"the image was not built: {error}", file=sys.stderr)
-            return 1
-        print(*(f"{name} {version}" for name, version in libraries().items()), sep="\n")
-    print(tag())
+    try:
+        name = tag([each for each in given.libraries if name_of(each)])
+        if given.action == "build":
+            client = docker.from_env()
+            build(given.base, client, given.libraries)
+            print(*(f"{each} {version}" for each, version in versions(client, name, True).items()), sep="\n")
+    except (SandboxError, DockerException, subprocess.CalledProcessError, OSError) as error:
+        print(f"the image was not built: {error}", file=sys.stderr)
+        return 1
+    print(name)
     return 0
 
 

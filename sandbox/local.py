@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib.metadata
 import json
 import logging
 import os
@@ -36,7 +35,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from sandbox import boot
+from sandbox import boot, libraries
 from sandbox.base import GUARANTEES, Limits, Sandbox, SandboxError, SandboxSpec
 from sandbox.bwrap import Bubblewrap
 from sandbox.client import GuestSandbox
@@ -52,7 +51,6 @@ _HELD = {
 }
 _KERNEL = frozenset({"more than the limit in the kernel's buffers"})
 _DISK = frozenset({"filling the disk at one blow", "filling the disk with files that have no name"})
-LIBRARIES = ("numpy", "pandas", "scipy", "scikit-learn", "joblib", "sympy")
 STARTUP = 180.0
 """Seconds for the imports of a nursery."""
 _CHECK = """
@@ -100,9 +98,10 @@ class Local:
         self.name = f"local-{self.mode}"
         self.guarantees = _HELD[self.mode]
         self.known_gaps = _gaps(self.mode)
-        self.versions = {"python": platform.python_version(), **_versions()}
+        self.versions = {"python": platform.python_version(), **libraries.installed()}
 
     def open(self, spec: SandboxSpec) -> Sandbox:
+        self.versions.update(libraries.installed(spec.libraries))
         return self._launcher.open(spec.preload, spec.limits or self.limits)
 
     def close(self) -> None:
@@ -258,11 +257,3 @@ class _Stream:
             self._stream.settimeout(5)
             while self._stream.recv(1 << 16):
                 pass
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in LIBRARIES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found

@@ -99,6 +99,7 @@ class FakeScenario:
 
     name = "fake"
     preload: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
     timeout = 10.0
 
     def __init__(

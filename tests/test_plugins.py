@@ -31,6 +31,7 @@ class Chorus:
     name = "chorus"
     context = "full"
     preload = ()
+    libraries = ()
     timeout = 1.0
 
     def __init__(self, config):

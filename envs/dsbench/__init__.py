@@ -62,6 +62,7 @@ class DSBench:
         timeout: float
         """Seconds for one execution."""
         preload: list[str]
+        libraries: list[str]
         tasks: list[str] | None
         """Ids of the tasks to load; null: all that the source has and we can score."""
         heldout: list[str] | None
@@ -83,6 +84,7 @@ class DSBench:
         self.context = config.context
         self.timeout = config.timeout
         self.preload = tuple(config.preload)
+        self.libraries = tuple(config.libraries)
         self.fallback = dict(config.fallback)
         self.roles = tuple(
             Role(name, _instructions(name), config.max_turns[name], requires=requires, produces=produces)

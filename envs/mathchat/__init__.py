@@ -62,6 +62,7 @@ class MathChat:
         timeout: float
         grading_timeout: float
         preload: list[str]
+        libraries: list[str]
 
     name = "mathchat"
 
@@ -80,6 +81,7 @@ class MathChat:
         )
         self.context = config.context
         self.preload = tuple(config.preload)
+        self.libraries = tuple(config.libraries)
         self.timeout = config.timeout
         self._checker = Checker(config.grading_timeout)
         self._tasks = _read(config)

@@ -167,7 +167,7 @@ def test_only_containers_that_nobody_can_want_are_removed_at_the_start(backend: 
     with connect() as client:
         for name, labels in (stale | wanted).items():
             marked = labels | {RUN: f"{name}-{backend._run}"}
-            client.api.create_container(backend._image, ["true"], labels=marked)
+            client.api.create_container(backend._images[()], ["true"], labels=marked)
     try:
         docker().close()
         assert [name for name in stale if containers(f"{name}-{backend._run}")] == []
