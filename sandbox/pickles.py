@@ -12,6 +12,8 @@ _MARK = object()
 _TEXTS = frozenset(
     {"UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "STRING", "BINSTRING", "SHORT_BINSTRING"}
 )
+_CHANGES = frozenset({"SETITEM", "SETITEMS", "APPEND", "APPENDS", "ADDITEMS", "BUILD"})
+"""These leave what they change where it was: a text too, when there is nothing to change."""
 
 
 def pickle_globals(data: bytes, max_ops: int = 20_000) -> tuple[str, ...]:
@@ -63,6 +65,8 @@ class _Machine:
             self.stack += [_MARK if kind is pickletools.markobject else None for kind in opcode.stack_after]
             if name in _TEXTS:
                 self.stack[-1] = argument
+            elif name in _CHANGES:
+                self.stack[-1] = popped[-1]
             elif name.endswith("GET"):
                 self.stack[-1] = self.memo.get(int(str(argument)))
 

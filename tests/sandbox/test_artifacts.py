@@ -203,6 +203,7 @@ def test_a_broken_or_endless_pickle_lists_what_came_before() -> None:
         b"U\x02osU\x06system\x93.",  # the texts of Python 2 name things too
         b"Vos\nq\x00Vx\n0h\x00Vsystem\n\x93.",  # kept for later
         b"Vos\n(Va\nVb\nl0Vsystem\n\x93.",  # something is made in between
+        b"Vos\n(uVsystem\n}b\x93.",  # nothing is put into a text, which stays one
     ],
 )
 def test_a_pickle_cannot_hide_what_it_imports_from_the_list(code: bytes) -> None:
