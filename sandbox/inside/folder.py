@@ -82,14 +82,17 @@ class Folder:
         finally:
             os.close(folder)
 
-    def files(self) -> Iterator[tuple[str, int, str]]:
-        """Path, size and sha256 of regular files, sorted; at most ``MAX_FILES``; no hidden or odd names."""
+    def files(self, settled: bool = True) -> Iterator[tuple[str, int, str]]:
+        """Path, size and sha256 of regular files, sorted; at most ``MAX_FILES``; no hidden or odd names.
+
+        ``settled``: nothing runs here. What runs may change a file through a mapping, which changes no time.
+        """
         entries = _entries(self.fd, "", MAX_DEPTH, _visible)
         regular = ((path, info) for path, info in entries if stat.S_ISREG(info.st_mode))
         budget = 4 * self.disk  # sparse files look large for nothing
         for path, info in sorted(islice(regular, MAX_FILES), key=lambda pair: pair[0]):
             budget -= info.st_size
-            yield path, info.st_size, self._hash(path, info) if budget > 0 else ""
+            yield path, info.st_size, self._hash(path, info, settled) if budget > 0 else ""
 
     def full(self) -> bool:
         """Whether there is more here than there may be: for a folder on a disk without quotas."""
@@ -105,17 +108,17 @@ class Folder:
         held = os.fstatvfs(self.fd)
         return held.f_files - held.f_ffree
 
-    def _hash(self, path: str, info: os.stat_result) -> str:
+    def _hash(self, path: str, info: os.stat_result, settled: bool) -> str:
         """The sha256, remembered by what changes with the content; "" for a file too large to be read."""
         if info.st_size > self.file:
             return ""
         key = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
-        if key not in self.hashes:
+        if not settled or key not in self.hashes:
             try:
                 value = hashlib.sha256(self.read(path)).hexdigest()
             except (OSError, ValueError):
                 return ""
-            if time.time_ns() - info.st_ctime_ns < 50_000_000:
+            if not settled or time.time_ns() - info.st_ctime_ns < 50_000_000:
                 return value  # within the clock's grain a second change could look the same
             self.hashes[key] = value
         return self.hashes[key]

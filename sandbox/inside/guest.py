@@ -148,7 +148,7 @@ class Guest:
             elif header["op"] == "write":
                 self.folder.write(header["path"], body)
             else:
-                answer = {}, json.dumps(list(self.folder.files())).encode()
+                answer = {}, json.dumps(list(self.folder.files(settled=not self.sessions.pids()))).encode()
         except FileNotFoundError as error:
             answer = {"error": "missing", "detail": str(error)}, b""
         except (ValueError, OSError) as error:

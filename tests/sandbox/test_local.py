@@ -1,6 +1,7 @@
 """What is particular to local sandboxes: modes, starting, ending."""
 
 import contextlib
+import hashlib
 import os
 import signal
 import subprocess
@@ -153,6 +154,19 @@ def test_preloaded_modules_are_there_and_numpy_is_seeded(backend: Local) -> None
     first = box.run(code, seed=3).stdout
     assert first.startswith("True\n")
     assert box.run(code, seed=3).stdout == first != box.run(code, seed=4).stdout
+
+
+def test_a_listing_sees_what_a_session_changes_behind_the_file_s_times(backend: Local) -> None:
+    box = backend.open(SandboxSpec())
+    code = "import mmap\nfile = open('x', 'w+b')\nfile.write(bytes(4096))\nfile.flush()\n"
+    box.run(code + "mapped = mmap.mmap(file.fileno(), 4096)\nmapped[0] = 1", session="s")
+    time.sleep(0.2)
+    for value in range(2, 5):
+        before = box.list()
+        box.run(f"mapped[0] = {value}", session="s")  # no call into the kernel, and so no new time
+        assert box.list() != before
+        assert box.list()[0].sha256 == hashlib.sha256(box.read("x")).hexdigest()
+    box.close()
 
 
 def test_a_module_that_cannot_be_preloaded_is_named(backend: Local) -> None:
