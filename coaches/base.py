@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 from envs.types import Outcome, Turn
@@ -11,6 +11,26 @@ from envs.types import Outcome, Turn
 
 class CoachError(Exception):
     """No verdict could be had. The turn is masked out of training and counted; its score is never made up."""
+
+
+class BudgetError(Exception):
+    """The money or the tokens set aside for coaching are spent: the run ends, with a checkpoint."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What verdicts took of a model's endpoint."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    calls: int = 0
+    """Requests that were sent, those that failed included."""
+    seconds: float = 0.0
+    cached: int = 0
+    """Answers that came from the cache."""
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(*(getattr(self, item.name) + getattr(other, item.name) for item in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -28,6 +48,11 @@ class Verdict:
     cost: float = 0.0
     """US dollars."""
     source: str = ""
+    usage: Usage | None = None
+    """None: no model was asked."""
+    parts: tuple[Verdict | None, ...] = ()
+    """The verdicts that this one was made of, by a coach that wraps others: one for each of them, in order,
+    None where one had none. ``cost`` and ``usage`` are the whole's."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.score <= 10.0:
