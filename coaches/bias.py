@@ -25,12 +25,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats  # type: ignore[import-untyped]
 
+from coaches import evidence
 from coaches.learning import JudgedEpisode
 from envs.types import Outcome, Turn
 
 FACTORS = ("kind", "role", "length")
 LENGTHS = (100, 400, 1600, 6400)
 """Upper ends of the length buckets, in characters of the action."""
+CONFIDENCE = 0.95
+"""Of intervals that are shown, and of alarms."""
 
 _BLOCKS = 40
 """Tasks are left out in at most so many groups: more would cost time and add little."""
@@ -80,7 +83,7 @@ def samples(episodes: Iterable[JudgedEpisode]) -> list[Sample]:
     return [
         Sample(
             task=episode.task_id,
-            stratum=stratum(turn, episode.outcome),
+            stratum=stratum(episode.turns[: turn.index + 1], episode.outcome),
             levels=levels(turn),
             outcome=episode.outcome.score,
             score=verdict.score,
@@ -102,17 +105,23 @@ def length_bucket(action: str) -> str:
     return f"<={LENGTHS[place]}" if place < len(LENGTHS) else f">{LENGTHS[-1]}"
 
 
-def stratum(turn: Turn, outcome: Outcome) -> str:
-    """What came of the turn and of its episode: ``success, ran ok, products all ok, first, not last``."""
-    codes = {check.name: check.code for check in turn.checks}
-    fine = [codes.get(spec.name) == "ok" for spec in turn.role.produces]
-    products = "none due" if not fine else "all ok" if all(fine) else "some ok" if any(fine) else "none ok"
+def stratum(history: Sequence[Turn], outcome: Outcome) -> str:
+    """What came of the last turn of ``history`` and of its episode, in words.
+
+    ``success, ran ok, printed, products nan+ok, not in order before, first, not last``: the products by what
+    is wrong with them, and not by name, or a role's turns would be like no other's.
+    """
+    turn, own = history[-1], evidence.own_turns(history)
+    codes = "+".join(sorted(set(evidence.product_codes(turn).values()))) or "none due"
+    before = own and codes != "none due" and set(evidence.product_codes(own[-1]).values()) == {"ok"}
     ran = "no code" if turn.result is None else "ran ok" if turn.result.status == "ok" else "failed"
     return ", ".join(
         (
             "success" if outcome.success else "failure",
             ran,
-            f"products {products}",
+            "silent" if evidence.printed(turn) is None else "printed",
+            f"products {codes}",
+            "in order before" if before else "not in order before",
             "first" if turn.attempt == 0 else "later",
             "last" if turn.last else "not last",
         )
