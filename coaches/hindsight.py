@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -224,15 +225,13 @@ def _scores(found: Mapping[str, Any]) -> dict[int, tuple[float, str]]:
     if not isinstance(entries, list):
         raise chat.UnreadableError("the answer holds no list of verdicts")
     good: dict[int, tuple[float, str]] = {}
-    named = [entry.get("turn") for entry in entries if isinstance(entry, dict)]
-    for entry in entries:
-        if not isinstance(entry, dict) or named.count(entry.get("turn")) > 1:
-            continue  # two scores for one turn are none
-        turn: Any = entry.get("turn")
-        score: Any = entry.get("score")
-        numbers = type(turn) is int and type(score) in (int, float)  # True is no number
-        if numbers and 0.0 <= score <= 10.0:
-            good[turn] = float(score), str(entry.get("why", ""))
+    rows = [entry for entry in entries if isinstance(entry, dict) and type(entry.get("turn")) is int]
+    named = Counter(row["turn"] for row in rows)
+    for row in rows:
+        score: Any = row.get("score")
+        number = type(score) in (int, float)  # True is no number, and neither is "9"
+        if named[row["turn"]] == 1 and number and 0.0 <= score <= 10.0:  # two scores for one turn are none
+            good[row["turn"]] = float(score), str(row.get("why", ""))
     return good
 
 
