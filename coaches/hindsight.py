@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from coaches import chat, learning, lineage
-from coaches.base import CoachError, Usage, Verdict
+from coaches.base import CoachError, Verdict
 from coaches.chat import ChatModel
-from coaches.inner import build, judge_all
+from coaches.inner import build, judge_all, total_cost, total_usage
 from coaches.learning import JudgedEpisode
 from coaches.lineage import Fault
 from coaches.transcript import transcript
@@ -174,12 +174,8 @@ class Hindsight:
         for place in places:
             new, old = asked[place], verdicts[place]
             if new is not None and old is not None:
-                new = replace(
-                    new,
-                    cost=new.cost + old.cost,
-                    usage=(new.usage or Usage()) + (old.usage or Usage()),
-                    parts=(old,),
-                )
+                both = (new, old)
+                new = replace(new, cost=total_cost(both), usage=total_usage(both), parts=(old,))
             found[place] = new
         return found
 

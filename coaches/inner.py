@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import conf
-from coaches.base import Coach, CoachError, HindsightCoach, Usage, Verdict
+from coaches.base import Coach, CoachError, HindsightCoach, History, Usage, Verdict
 from envs.types import Outcome, Turn
 
 AnyCoach = Coach | HindsightCoach
@@ -51,12 +51,18 @@ def judge_all(coach: AnyCoach, turns: Sequence[Turn], outcome: Outcome) -> list[
 
     def one(place: int) -> Verdict | None:
         try:
-            return cast(Coach, coach).judge(turns[: place + 1])
+            return cast(Coach, coach).judge(prefix(turns, place + 1))
         except CoachError:
             return None
 
     with ThreadPoolExecutor(_THREADS, "coach") as pool:
         return list(pool.map(one, range(len(turns))))
+
+
+def prefix(turns: Sequence[Turn], length: int) -> Sequence[Turn]:
+    """The first turns, with the answer of their task if they came with one."""
+    first = turns[:length]
+    return History(first, turns.answer) if isinstance(turns, History) else first
 
 
 def total_cost(verdicts: Sequence[Verdict | None]) -> float:
@@ -67,7 +73,15 @@ def total_cost(verdicts: Sequence[Verdict | None]) -> float:
 def total_usage(verdicts: Sequence[Verdict | None]) -> Usage | None:
     """What the verdicts took of models together; None where no model was asked."""
     known = [verdict.usage for verdict in verdicts if verdict is not None and verdict.usage is not None]
-    return sum(known, Usage()) if known else None
+    if not known:
+        return None
+    return Usage(
+        sum(usage.prompt_tokens for usage in known),
+        sum(usage.completion_tokens for usage in known),
+        calls=sum(usage.calls for usage in known),
+        seconds=sum(usage.seconds for usage in known),
+        cached=all(usage.cached for usage in known),
+    )
 
 
 def clipped(text: str, limit: int = 200) -> str:

@@ -111,11 +111,11 @@ def test_members_are_asked_at_the_same_time() -> None:
     class Meeting:
         def judge(self, history: Sequence[Turn]) -> Verdict:
             both.wait()
-            return Verdict(1.0, "", usage=Usage(calls=1))
+            return Verdict(1.0, "", usage=Usage(10, 2, calls=1, seconds=0.5))
 
     coach.members = [Meeting(), Meeting()]
     verdict = coach.judge([turn("3")])
-    assert verdict.usage == Usage(calls=2)
+    assert verdict.usage == Usage(20, 4, calls=2, seconds=1.0)
 
 
 def test_with_a_member_that_needs_the_end_the_ensemble_waits_for_it() -> None:

@@ -32,6 +32,7 @@ from tests.coaches.turns import (
 
 WON = Outcome(True, 0.9, {"fair": 0.9}, "ok")
 LOST = Outcome(False, 0.0, {"fair": 0.5}, "missing")
+USED = Usage(100, 9, calls=1, seconds=2.0)
 RULES = conf.build("coaches", conf.load("coach", "rules"))
 
 
@@ -192,7 +193,7 @@ class Model:
 
     def ask(self, system: str, user: str, schema: Mapping[str, Any]) -> tuple[str, Usage]:
         self.asked.append(user)
-        return self.answer, Usage(prompt_tokens=100, calls=1)
+        return self.answer, USED
 
 
 def says(*rows: tuple[Any, Any], blame: Any = None) -> dict[str, Any]:
@@ -233,7 +234,7 @@ def test_blame_for_somebody_who_did_not_play_is_nobody_s() -> None:
     found = hindsight(Model(says((0, 2), blame="the coach")), source="model").judge_episode(
         clean().turns, WON
     )
-    assert found[0] == Verdict(2.0, "w0", None, 0.0, "hindsight", Usage(prompt_tokens=100, calls=1))
+    assert found[0] == Verdict(2.0, "w0", None, 0.0, "hindsight", USED)
 
 
 def test_along_the_path_the_model_is_asked_about_it_alone_and_not_at_all_after_a_success() -> None:

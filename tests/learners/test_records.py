@@ -17,10 +17,10 @@ from tests.learners.doubles import completion
 
 def test_an_episode_that_is_written_and_read_is_the_same_episode(tmp_path: Path) -> None:
     story = Story("regression", task_type="regression", target_columns=["y"])
-    story.act(ENGINEER, codes=ok(TABLES)).act(ENGINEER, "Done.").act(
-        MODELER, result=ran("error", stderr="no\u2028")
+    story.act(ENGINEER, codes=ok(TABLES)).act(ENGINEER, "Done.")
+    story.act(MODELER, result=ran("error", stderr="no\u2028")).act(MODELER, "No.").act(
+        ANALYST, "Nothing to hand in."
     )
-    story.act(MODELER, "No.").act(ANALYST, "Nothing to hand in.")
     asked = Message("system", "s"), Message("user", "u")
     more = (*asked, Message("assistant", "a"), Message("user", "r"))
     seen = [asked, more, asked, more, asked]
@@ -43,10 +43,9 @@ def test_an_episode_that_is_written_and_read_is_the_same_episode(tmp_path: Path)
 
 def test_what_a_model_took_is_written_too(tmp_path: Path) -> None:
     turns = tuple(Story().act(ENGINEER, "Done.").turns)
-    verdict = Verdict(2.0, "b", usage=Usage(7, 3, 1, 0.5, 0))
-    rollout = Rollout(
-        Episode("e", "t", "k", 0, turns, Outcome(True, 1.0, {}, "ok")), (completion(),), (verdict,)
-    )
+    verdict = Verdict(2.0, "b", usage=Usage(7, 3, 1, 0.5))
+    episode = Episode("e", "t", "k", 0, turns, Outcome(True, 1.0, {}, "ok"))
+    rollout = Rollout(episode, (completion(),), (verdict,))
     row = json.loads(json.dumps(records.episode_row("train", 0, rollout)))
     assert row["turns"][0]["verdict"]["usage"]["prompt_tokens"] == 7
     assert episodes.episode(row).verdicts == (replace(verdict, usage=None),)
