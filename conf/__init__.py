@@ -11,6 +11,7 @@ dataclass. Types live in that dataclass, values in the YAML, each value in one p
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -48,6 +49,48 @@ def load(group: str, name: str, **overrides: Any) -> DictConfig:
     return node
 
 
+def filled(group: str, node: Mapping[str, Any] | DictConfig) -> DictConfig:
+    """``node`` with what it leaves out, taken from ``conf/<group>/<node.name>.yaml``; nodes in it alike.
+
+    A node in a node is a mapping with a ``name``, alone or in a list: a part that wraps others of its group
+    can name them and change some of their values. A dotted name has no YAML here, and is taken as it is.
+
+    Raises:
+        ConfigError: there is no such YAML.
+    """
+    whole: Any = OmegaConf.create(dict(node))
+    if "." not in whole.name:
+        base = load(group, whole.name)
+        OmegaConf.set_struct(base, False)  # ``build`` tells what is unknown, with the types at hand
+        whole = OmegaConf.merge(base, whole, {"name": base.name})
+    values = OmegaConf.to_container(whole)
+    assert isinstance(values, dict)
+    return OmegaConf.create({str(key): _filled_within(group, value) for key, value in values.items()})
+
+
+def choose(group: str, words: Sequence[str]) -> DictConfig:
+    """The node that a command line's ``coach=rules coach.delivered=9`` asks for, for ``group="coach"``.
+
+    Raises:
+        ConfigError: a word is no such setting, or none names the part.
+    """
+    node: Any = OmegaConf.create({})
+    for word in words:
+        if not word.startswith((f"{group}=", f"{group}.")) or "=" not in word:
+            raise ConfigError(
+                f"{word!r} is no setting of a {group}: write {group}=<name> or {group}.<key>=<value>"
+            )
+    try:
+        for word in sorted(words, key=lambda word: not word.startswith(f"{group}=")):
+            key, value = word.split("=", 1)
+            OmegaConf.update(node, f"{group}.name" if key == group else key, _yaml(value), force_add=True)
+    except (OmegaConfBaseException, ValueError) as error:
+        raise ConfigError(f"{group}: {str(error).splitlines()[0]}") from None
+    if group not in node or "name" not in node[group]:
+        raise ConfigError(f"no {group} is named: write {group}=<name>")
+    return filled(group, node[group])
+
+
 def plugin(package: str, name: str) -> type[Any]:
     """The one public class with a nested ``Config`` of module ``package.name``, or of a dotted ``name``.
 
@@ -70,22 +113,33 @@ def plugin(package: str, name: str) -> type[Any]:
     return found[0]
 
 
-def build(package: str, node: DictConfig, **parts: Any) -> Any:
-    """Builds the part that ``node.name`` names: ``Class(Config(**node), **parts)``.
+def build(package: str, node: Mapping[str, Any] | DictConfig, **parts: Any) -> Any:
+    """Builds the part that ``node["name"]`` names: ``Class(Config(**node), **parts)``.
 
     Every key of ``node`` but ``name`` is checked against the types of ``Class.Config``.
 
     Raises:
         ConfigError: an unknown key, a wrong type, a missing value, or a module that is no plug-in.
     """
-    cls = plugin(package, node.name)
+    cls = plugin(package, node["name"])
     try:
-        values = {key: node[key] for key in node if key != "name"}
+        values = {str(key): value for key, value in node.items() if key != "name"}
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(cls.Config), values))
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
-        raise ConfigError(f"{package} {node.name!r}: {reason} (at {error.full_key})") from None
+        raise ConfigError(f"{package} {node['name']!r}: {reason} (at {error.full_key})") from None
     return cls(config, **parts)
+
+
+def _filled_within(group: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return [_filled_within(group, item) for item in value]
+    return filled(group, value) if isinstance(value, Mapping) and "name" in value else value
+
+
+def _yaml(text: str) -> Any:
+    """A value of the command line: ``3`` is a number, ``null`` nothing, ``{name: rules}`` a node."""
+    return OmegaConf.from_dotlist([f"value={text}"]).value
 
 
 def _import(path: str) -> ModuleType:

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,10 +22,22 @@ class Checkpoint:
 
     step: int
     sizes: Mapping[str, int]
+    coach: Mapping[str, Any]
+    """What the coach has learned (``coaches.learning``)."""
+    monitor: Mapping[str, Any]
+    """What the bias monitor has seen."""
     path: Path
 
 
-def save(folder: RunFolder, step: int, policies: Mapping[str, Policy], *, keep: int) -> None:
+def save(
+    folder: RunFolder,
+    step: int,
+    policies: Mapping[str, Policy],
+    *,
+    coach: Mapping[str, Any],
+    monitor: Mapping[str, Any],
+    keep: int,
+) -> None:
     """Writes ``checkpoints/step-<step>`` and removes all but the newest ``keep``."""
     root = folder.path / "checkpoints"
     final = root / f"step-{step:06d}"
@@ -33,7 +46,7 @@ def save(folder: RunFolder, step: int, policies: Mapping[str, Policy], *, keep: 
     draft.mkdir(parents=True)
     for agent, policy in policies.items():
         torch.save(dict(policy.state()), draft / f"{agent}.pt")
-    state = {"step": step, "sizes": folder.sizes()}
+    state = {"step": step, "sizes": folder.sizes(), "coach": coach, "monitor": monitor}
     (draft / "state.json").write_text(json.dumps(state), encoding="utf-8")
     for path in draft.iterdir():
         _sync(path)
@@ -50,7 +63,7 @@ def latest(folder: RunFolder) -> Checkpoint | None:
     if not paths:
         return None
     state = json.loads((paths[-1] / "state.json").read_text(encoding="utf-8"))
-    return Checkpoint(state["step"], state["sizes"], paths[-1])
+    return Checkpoint(state["step"], state["sizes"], state["coach"], state["monitor"], paths[-1])
 
 
 def restore(checkpoint: Checkpoint, policies: Mapping[str, Policy]) -> None:

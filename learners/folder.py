@@ -6,6 +6,7 @@ episodes.jsonl   every episode: turns, verdicts, outcome
 metrics.jsonl    one row a step or evaluation; the same for the same config and seed
 timings.jsonl    seconds and throughput: the part that is never the same
 checkpoints/     what a killed run resumes from
+bias.json        what the coach's scores went by (``coaches.monitor``)
 curves.png       the metrics as a picture
 """
 
@@ -47,7 +48,11 @@ class RunFolder:
 
     def describe(self, metadata: Mapping[str, Any]) -> None:
         """Writes ``metadata.json``: what the run runs on."""
-        (self.path / "metadata.json").write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
+        self.report("metadata", metadata)
+
+    def report(self, name: str, row: Mapping[str, Any]) -> None:
+        """Writes ``<name>.json`` anew."""
+        (self.path / f"{name}.json").write_text(json.dumps(row, indent=2) + "\n", encoding="utf-8")
 
     def withdraw(self) -> None:
         """Makes the folder free again, if nothing has been recorded in it yet."""

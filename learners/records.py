@@ -9,20 +9,27 @@ from coaches.base import Verdict
 from envs.types import Turn
 from learners.rollout import Rollout
 from learners.types import Completion
+from sandbox.base import FileInfo
 
 
 def episode_row(phase: str, step: int, rollout: Rollout) -> dict[str, Any]:
     """One row of ``episodes.jsonl``: turns with files, checks and verdicts, and the outcome.
 
     A turn's messages are kept whole for the first turn of each agent; later ones hold only what came on top
-    (``seen`` counts the messages already listed), since an agent's own messages only grow.
+    (``seen`` counts the messages already listed), since an agent's own messages only grow. The files before a
+    turn are listed where they are not those after the turn before. ``coaches.episodes`` reads all of it back.
     """
     episode = rollout.episode
     seen: dict[str, int] = {}
-    turns = []
+    turns: list[dict[str, Any]] = []
+    before: tuple[FileInfo, ...] = ()
     for turn, completion, verdict in zip(episode.turns, rollout.completions, rollout.verdicts, strict=True):
-        turns.append(_turn(turn, completion, verdict, seen.get(turn.agent, 0)))
-        seen[turn.agent] = len(turn.observation)
+        row = _turn(turn, completion, verdict, seen.get(turn.agent, 0))
+        if turn.files_before != before:
+            row["files_before"] = [asdict(file) for file in turn.files_before]
+        turns.append(row)
+        seen[turn.agent], before = len(turn.observation), turn.files_after
+    roles = {turn.agent: turn.role for turn in episode.turns}
     return {
         "phase": phase,
         "step": step,
@@ -30,6 +37,8 @@ def episode_row(phase: str, step: int, rollout: Rollout) -> dict[str, Any]:
         "task": episode.task_id,
         "kind": episode.kind,
         "seed": episode.seed,
+        "roles": [asdict(role) for role in roles.values()],
+        "facts": dict(episode.turns[0].facts),
         "turns": turns,
         "outcome": asdict(episode.outcome),
     }

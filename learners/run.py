@@ -9,6 +9,8 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.console import Console
 
+import conf
+from coaches import monitor
 from conf import ConfigError
 from learners.build import Parts, build, metadata
 from learners.curves import draw
@@ -28,15 +30,20 @@ def train(config: DictConfig) -> Path:
     """
     console = Console()
     set_up_logging(console)
+    config.coach = conf.filled("coach", config.coach)  # config.yaml shall hold the coaches within it too
     with open_folder(config) as run, _building(config, run) as parts:
         run.describe(metadata(parts))
         console.print(f"run folder: {run.path}", highlight=False, soft_wrap=True)
         _warn(parts, console)
         with reporting(config, run.path, console) as reporter:
-            Trainer(parts, config, run, reporter).run()
+            trainer = Trainer(parts, config, run, reporter)
+            trainer.run()
         evaluations = [row for row in run.rows("metrics") if row["phase"] == "eval"]
         if evaluations:
             console.print(before_after(evaluations[0], evaluations[-1]))
+        bias = trainer.monitor.summary()
+        run.report("bias", bias)
+        monitor.show(bias, console)
         console.print(f"curves: {draw(run)}", highlight=False, soft_wrap=True)
         _warn(parts, console)
     return run.path

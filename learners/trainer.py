@@ -10,6 +10,9 @@ from dataclasses import replace
 
 from omegaconf import DictConfig
 
+from coaches import learning
+from coaches.learning import JudgedEpisode
+from coaches.monitor import Monitor
 from coaches.reward import CoachReward
 from envs.pipeline import PipelineEnv
 from learners import checkpoint, records
@@ -34,6 +37,7 @@ class Trainer:
         self.config = config
         self.folder = folder
         self.reporter = reporter
+        self.monitor = Monitor()
 
     def run(self) -> None:
         """Trains from where the folder stands to ``config.steps``.
@@ -61,11 +65,20 @@ class Trainer:
         if found is None:
             return 0
         checkpoint.restore(found, self.parts.policies)
+        learning.restore(self.parts.coach, found.coach)
+        self.monitor.restore(found.monitor)
         log.info("resumed after step %d", found.step)
         return found.step
 
     def _checkpoint(self, step: int) -> None:
-        checkpoint.save(self.folder, step, self.parts.policies, keep=self.config.checkpoint.keep)
+        checkpoint.save(
+            self.folder,
+            step,
+            self.parts.policies,
+            coach=learning.state(self.parts.coach),
+            monitor=self.monitor.state(),
+            keep=self.config.checkpoint.keep,
+        )
 
     def _step(self, step: int) -> None:
         began = time.perf_counter()
@@ -78,6 +91,8 @@ class Trainer:
         row = {"lost": float(lost), "recovered": _recovered(rollouts), "masked": float(masked)}
         row |= summarise([rollout.episode for rollout in rollouts])
         row |= _scores(transitions) | updates
+        judged = [_judged(rollout) for rollout in rollouts]
+        row |= self.monitor.step(step + 1, judged) | learning.learn(self.parts.coach, judged)
         sampled = sum(len(transition.completion.token_ids) for transition in transitions)
         timing = {"play_s": played - began, "update_s": time.perf_counter() - played, "tokens": sampled}
         self._record("train", step + 1, row, timing)
@@ -108,7 +123,9 @@ class Trainer:
         began = time.perf_counter()
         rollouts, lost = self._play("eval", step)
         row = {"lost": float(lost), "recovered": _recovered(rollouts)}
-        row |= summarise([rollout.episode for rollout in rollouts])
+        episodes = [rollout.episode for rollout in rollouts]
+        row |= summarise(episodes)
+        row |= self.monitor.evaluation(step, [(one.task_id, one.outcome.score) for one in episodes])
         self._record("eval", step, row, {"play_s": time.perf_counter() - began})
 
     def _play(self, phase: str, step: int) -> tuple[list[Rollout], int]:
@@ -170,6 +187,11 @@ class Trainer:
         self.folder.append("metrics", {"phase": phase, "step": step} | row)
         self.folder.append("timings", {"phase": phase, "step": step} | timing)
         self.reporter.row(phase, step, row, timing)
+
+
+def _judged(rollout: Rollout) -> JudgedEpisode:
+    episode = rollout.episode
+    return JudgedEpisode(episode.task_id, episode.turns, rollout.verdicts, episode.outcome)
 
 
 def _recovered(rollouts: Sequence[Rollout]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -133,6 +134,68 @@ def test_an_override_of_a_setting_that_does_not_exist_names_those_that_do() -> N
     assert conf.load("coach", "rules", repaired=7.5).repaired == 7.5
     with pytest.raises(ConfigError, match="coach=rules has no setting 'repared'; it has: name, delivered"):
         conf.load("coach", "rules", repared=7.5)
+
+
+def test_a_node_in_a_node_is_filled_from_its_own_yaml_at_any_depth() -> None:
+    inner = {"name": "ensemble", "coaches": [{"name": "rules", "ran": 3.0}, {"name": "hindsight"}]}
+    found = conf.filled("coach", {"name": "balanced", "confidence": 0.9, "coach": inner})
+    assert (found.confidence, found.factors) == (0.9, ["kind", "role", "length"])
+    assert (found.coach.combine, found.coach.coaches[0].ran) == ("median", 3.0)
+    assert found.coach.coaches[0].partial.nan == conf.load("coach", "rules").partial.nan
+    assert found.coach.coaches[1].coach.delivered == conf.load("coach", "rules").delivered
+    assert conf.filled("coach", found) == found
+    with pytest.raises(ConfigError, match="no coach called 'ruels'"):
+        conf.filled("coach", {"name": "balanced", "coach": {"name": "ruels"}})
+
+
+def test_filling_changes_some_values_of_a_mapping_and_leaves_the_others() -> None:
+    found = conf.filled("coach", {"name": "rules", "partial": {"nan": 0.9}})
+    assert (found.partial.nan, found.partial.rows) == (0.9, conf.load("coach", "rules").partial.rows)
+
+
+@pytest.mark.parametrize("name", [name for _, name in files("coach")])
+def test_a_coach_can_be_wrapped_by_every_coach_that_wraps(name: str, tmp_path: Path) -> None:
+    """Whatever lies within, it is built, and it judges turns or whole episodes, never neither or both."""
+    scores = {"scores": [0.0, 10.0], "outcomes": [0.0, 1.0], "source": "x", "turns": 1, "tasks": 1}
+    path = tmp_path / "map.json"
+    path.write_text(json.dumps({"version": 1, "ece_before": 0.0, "ece_after": 0.0} | scores))
+    node = conf.load("coach", name)
+    if "map" in node:
+        node.map = str(path)
+    wrappers = [
+        {"name": "balanced", "coach": node},
+        {"name": "calibrated", "coach": node, "map": str(path)},
+        {"name": "hindsight", "coach": node},
+        {"name": "ensemble", "coaches": [node, {"name": "balanced", "coach": node}]},
+    ]
+    for inner in wrappers:
+        for outer in ({"name": "balanced", "coach": inner}, {"name": "ensemble", "coaches": [inner, inner]}):
+            built = conf.build("coaches", conf.filled("coach", outer))
+            assert hasattr(built, "judge") != hasattr(built, "judge_episode")
+
+
+def test_the_command_line_chooses_the_coach_within_a_coach() -> None:
+    named = composed("coach=balanced", "coach.coach.name=outcome", "coach.half_life=5")
+    assert conf.filled("coach", named.coach).coach == {"name": "outcome"}
+    added = composed("coach=balanced", "coach.coach.name=rules", "+coach.coach.ran=3")
+    assert conf.filled("coach", added.coach).coach.ran == 3
+    grafted = composed("coach=balanced", "+coach@coach.coach=hindsight", "coach.coach.revise=path")
+    assert (grafted.coach.coach.name, grafted.coach.coach.revise) == ("hindsight", "path")
+    listed = composed("coach=ensemble", "coach.coaches=[{name: rules}, {name: balanced, half_life: 3}]")
+    assert conf.filled("coach", listed.coach).coaches[1].coach.name == "rules"
+
+
+def test_words_choose_a_part_as_the_command_line_does() -> None:
+    found = conf.choose("coach", ["coach.coach.ran=3", "coach=balanced", "coach.factors=[kind]"])
+    assert (found.name, found.coach.name, found.coach.ran, found.factors) == (
+        "balanced",
+        "rules",
+        3,
+        ["kind"],
+    )
+    for words in (["coach.ran=3"], ["env=dsbench"], ["coach"], []):
+        with pytest.raises(ConfigError):
+            conf.choose("coach", words)
 
 
 PART = """

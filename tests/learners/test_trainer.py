@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from coaches.base import CoachError, Verdict
+from coaches.learning import JudgedEpisode
 from envs.types import Message, Turn
 from learners.base import Algorithm, Metrics, TrainingError
 from learners.build import Parts
@@ -226,3 +227,50 @@ def test_seeds_of_different_places_differ_and_stay() -> None:
     assert len(set(seeds)) == len(seeds)
     assert derive_seed(0, "train", 0, 0) == seeds[0]
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+class LikesOdd:
+    """Scores odd tasks higher, and learns by counting what it saw."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def judge(self, history: Sequence[Turn]) -> Verdict:
+        return Verdict(min(10.0, 2.0 + 2.0 * (history[-1].kind == "odd") + 0.01 * self.seen), "odd")
+
+    def learn(self, episodes: Sequence[JudgedEpisode]) -> dict[str, float]:
+        self.seen += sum(verdict is not None for one in episodes for verdict in one.verdicts)
+        return {"seen": float(self.seen)}
+
+    def state(self) -> dict[str, Any]:
+        return {"seen": self.seen}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.seen = state["seen"]
+
+
+def test_what_a_coach_learns_and_the_monitor_sees_outlives_a_restart(tmp_path: Path) -> None:
+    whole, _, _ = trained(settings(tmp_path / "whole", steps=4), coach=LikesOdd())
+    trained(settings(tmp_path / "broken", steps=2), coach=LikesOdd())
+    config = OmegaConf.load(tmp_path / "broken" / "config.yaml")
+    OmegaConf.save(OmegaConf.merge(config, {"steps": 4}), tmp_path / "broken" / "config.yaml")
+    coach = LikesOdd()
+    rows, _, _ = trained(settings(tmp_path / "broken", steps=4, resume=True), coach=coach)
+    assert [row for row in rows if row["phase"] == "train"] == [
+        row for row in whole if row["phase"] == "train"
+    ]
+    steps = [row["seen"] for row in rows if row["phase"] == "train"]
+    assert steps == sorted(set(steps))
+    assert coach.seen == steps[-1]
+
+
+def test_every_step_says_what_scores_went_by_and_every_evaluation_whether_there_is_an_alarm(
+    tmp_path: Path,
+) -> None:
+    rows, _, _ = trained(settings(tmp_path / "run"), coach=LikesOdd())
+    for row in rows:
+        if row["phase"] == "eval":
+            assert row["alarm"] == 0.0
+        else:
+            assert row["coach/kind/odd"] > row["coach/kind/even"] + 1.9
+            assert row["coach/role/maker"] > 0.0

@@ -1,0 +1,168 @@
+"""Scores recorded turns with any coach: diagnosis without training.
+
+    python -m coaches.score episodes.jsonl coach=rules
+    python -m coaches.score runs/x/episodes.jsonl coach=rules coach.ran=3 --out scored.jsonl
+    python -m coaches.score old.jsonl coach=hindsight env=dsbench
+
+The episodes are those of a run folder or of any other system (``coaches.episodes`` says what a line must
+hold); ``env=`` lends the roles of one of our environments to lines that have none. Every line is written out
+as it came, each turn with the coach's ``verdict``, null where it had none. Then a table says for each agent
+how many turns were judged, their mean score with its 95 % interval over episodes, and how often it was
+blamed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from math import nan, sqrt
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from scipy import stats  # type: ignore[import-untyped]
+
+import conf
+from coaches import episodes, reward
+from coaches.base import BudgetError, Coach, HindsightCoach, Verdict
+from coaches.episodes import RecordedEpisode
+from coaches.inner import AnyCoach, build, judges_turns
+from conf import ConfigError
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An episode with a coach's verdicts, and why there are none where there are none."""
+
+    episode: RecordedEpisode
+    verdicts: tuple[Verdict | None, ...]
+    causes: tuple[str, ...]
+
+
+def score(coach: AnyCoach, episode: RecordedEpisode) -> Scored:
+    """The coach's verdicts on a recorded episode.
+
+    Raises:
+        ConfigError: the coach needs to know how the episode ended, and the line does not say.
+    """
+    turns = episode.turns
+    if judges_turns(coach):
+        judged = [reward.judge(cast(Coach, coach), turns[: place + 1]) for place in range(len(turns))]
+    elif episode.outcome is None:
+        raise ConfigError(f"episode {episode.id} has no outcome, and this coach judges from the end")
+    else:
+        judged = reward.judge_episode(cast(HindsightCoach, coach), turns, episode.outcome)
+    return Scored(
+        episode, tuple(verdict for verdict, _ in judged), tuple(cause for _, cause in judged if cause)
+    )
+
+
+def tabulate(scored: Sequence[Scored], title: str) -> Table:
+    """A row an agent, in the order in which they play."""
+    table = Table(title=title, title_justify="left")
+    for name in ("agent", "turns", "judged", "mean score", "95 %", "blamed in", "cost, $"):
+        table.add_column(name, justify="left" if name == "agent" else "right")
+    agents = dict.fromkeys(turn.agent for one in scored for turn in one.episode.turns)
+    blamed = Counter(
+        agent for one in scored for agent in {v.blame for v in one.verdicts if v is not None and v.blame}
+    )
+    for agent in agents:
+        own = [
+            [v for turn, v in zip(one.episode.turns, one.verdicts, strict=True) if turn.agent == agent]
+            for one in scored
+        ]
+        known = [[v.score for v in verdicts if v is not None] for verdicts in own]
+        mean, low, high = mean_of(known)
+        table.add_row(
+            agent,
+            str(sum(map(len, own))),
+            str(sum(map(len, known))),
+            f"{mean:.2f}",
+            f"[{low:.2f}, {high:.2f}]",
+            f"{blamed[agent]}/{len(scored)}",
+            f"{sum(v.cost for verdicts in own for v in verdicts if v is not None):.4f}",
+        )
+    return table
+
+
+def mean_of(groups: Sequence[Sequence[float]]) -> tuple[float, float, float]:
+    """The mean of all values and its 95 % interval, where values of one group (an episode) hang together.
+
+    The interval is Student's t over groups, for a ratio of sums; NaN where there are too few.
+    """
+    sizes = np.array([len(group) for group in groups if group], np.float64)
+    sums = np.array([sum(group) for group in groups if group], np.float64)
+    if len(sizes) == 0:
+        return nan, nan, nan
+    mean, number = float(sums.sum() / sizes.sum()), len(sizes)
+    if number == 1:
+        return mean, nan, nan
+    variance = number / (number - 1) * float(((sums - mean * sizes) ** 2).sum()) / float(sizes.sum()) ** 2
+    reach = float(stats.t.ppf(0.975, number - 1)) * sqrt(variance)
+    return mean, mean - reach, mean + reach
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line. What the user can mend ends as one line on stderr and exit code 2."""
+    parser = argparse.ArgumentParser(
+        prog="python -m coaches.score",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("episodes", type=Path)
+    parser.add_argument("settings", nargs="+", help="coach=<name> coach.<key>=<value> env=<name>")
+    parser.add_argument("--out", type=Path, help="default: <episodes>.scored.jsonl beside it")
+    parser.add_argument("--threads", type=int, default=8, help="episodes at once")
+    options = parser.parse_args(arguments)
+    try:
+        _run(options)
+    except (ConfigError, BudgetError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _run(options: argparse.Namespace) -> None:
+    node = conf.choose("coach", [word for word in options.settings if not word.startswith("env")])
+    of_env = [word for word in options.settings if word.startswith("env")]
+    roles = conf.build("envs", conf.choose("env", of_env)).roles if of_env else None
+    coach = build(node)
+    pairs = list(episodes.read(options.episodes, roles=roles))
+    if not pairs:
+        raise ConfigError(f"{options.episodes} holds no episodes")
+    out = options.out or options.episodes.with_suffix(".scored.jsonl")
+    if out.exists() and out.samefile(options.episodes):
+        raise ConfigError("--out is the file that is read")
+    scored = []
+    with (
+        ThreadPoolExecutor(options.threads, "score") as pool,
+        out.open("w", encoding="utf-8") as file,
+    ):
+        results = pool.map(lambda pair: score(coach, pair[1]), pairs)
+        for (row, _), one in zip(pairs, results, strict=True):
+            scored.append(one)
+            file.write(json.dumps(_with_verdicts(row, one), ensure_ascii=False) + "\n")
+    console = Console()
+    console.print(tabulate(scored, f"{node.name} on {len(scored)} episodes of {options.episodes.name}"))
+    masked = Counter(cause for one in scored for cause in one.causes)
+    if masked:
+        console.print("without a verdict: " + ", ".join(f"{count} {name}" for name, count in masked.items()))
+    console.print(f"written: {out}", soft_wrap=True, highlight=False)
+
+
+def _with_verdicts(row: dict[str, Any], scored: Scored) -> dict[str, Any]:
+    turns = [
+        {**turn, "verdict": None if verdict is None else asdict(verdict)}
+        for turn, verdict in zip(row["turns"], scored.verdicts, strict=True)
+    ]
+    return {**row, "turns": turns}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import statistics
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import conf
+from coaches import learning
+from coaches.base import BudgetError, Usage, Verdict
+from coaches.ensemble import Disagreement, Ensemble, TooFewVotes, combined, majority, spread
+from coaches.reward import judge
+from conf import ConfigError
+from envs.types import Outcome, Turn
+from tests.coaches.scripted import judged, node, step, turn
+
+FAILED = Outcome(False, 0.0, {"fair": 0.0}, "missing")
+
+
+def ensemble(*coaches: dict[str, Any], **settings: Any) -> Ensemble:
+    made = conf.load("coach", "ensemble", coaches=list(coaches), **settings)
+    found = conf.build("coaches", made)
+    assert isinstance(found, Ensemble)
+    return found
+
+
+def test_the_median_is_what_the_middle_member_says_and_all_costs_are_paid() -> None:
+    coach = ensemble(node(add=1.0), node(), node(add=5.0))
+    verdict = coach.judge([turn("3")])
+    assert (verdict.score, verdict.cost, verdict.source) == (4.0, 1.5, "ensemble")
+    assert [part and part.score for part in verdict.parts] == [4.0, 3.0, 8.0]
+    assert "median of 3, range 5.0" in verdict.rationale
+
+
+@given(
+    scores=st.lists(st.floats(0.0, 10.0), min_size=1, max_size=9),
+    trim=st.floats(0.0, 0.49),
+    combine=st.sampled_from(["median", "mean", "trimmed_mean"]),
+)
+def test_the_combined_score_is_that_of_the_obvious_way_and_lies_among_the_members(
+    scores: list[float], trim: float, combine: str
+) -> None:
+    config = Ensemble.Config([], combine, trim, 1, "range", None, "mask", None)
+    ordered, cut = sorted(scores), int(trim * len(scores)) if combine == "trimmed_mean" else 0
+    middle = statistics.median(scores)
+    slow = middle if combine == "median" else statistics.mean(ordered[cut : len(ordered) - cut])
+    found = combined(scores, config)
+    assert found == pytest.approx(slow)
+    assert min(scores) - 1e-9 <= found <= max(scores) + 1e-9
+    assert spread(scores, "range") == ordered[-1] - ordered[0]
+    assert spread(scores, "mad") == statistics.median([abs(score - middle) for score in scores])
+
+
+def test_a_member_that_fails_is_left_out_and_named_and_a_quorum_is_needed() -> None:
+    members = (node(), node(mute=True), node(add=2.0))
+    verdict = ensemble(*members, combine="mean").judge([turn("3")])
+    assert verdict.score == 4.0
+    assert "no verdict (TimeoutError)" in verdict.rationale
+    assert [part is None for part in verdict.parts] == [False, True, False]
+    with pytest.raises(TooFewVotes):
+        ensemble(*members, min_votes=3).judge([turn("3")])
+
+
+def test_too_much_disagreement_masks_the_turn_and_is_counted_as_that() -> None:
+    coach = ensemble(node(), node(add=4.0), limit=3.9)
+    with pytest.raises(Disagreement):
+        coach.judge([turn("3")])
+    assert judge(coach, [turn("3")]) == (None, "Disagreement")
+    assert ensemble(node(), node(add=4.0), limit=4.0).judge([turn("3")]).score == 5.0
+
+
+def test_a_stronger_coach_has_the_last_word_where_the_others_disagree_and_is_not_asked_elsewhere() -> None:
+    coach = ensemble(
+        node(), node(add=4.0), limit=3.0, on_disagreement="escalate", stronger=node(add=1.5, blame="x")
+    )
+    verdict = coach.judge([turn("3")])
+    assert (verdict.score, verdict.blame, verdict.cost, len(verdict.parts)) == (4.5, "x", 1.5, 3)
+    agreed = coach.judge([turn("10")])
+    assert (agreed.score, agreed.cost, len(agreed.parts)) == (10.0, 1.0, 2)
+
+
+def test_the_stronger_coach_s_failure_leaves_no_verdict() -> None:
+    coach = ensemble(node(), node(add=4.0), limit=3.0, on_disagreement="escalate", stronger=node(mute=True))
+    assert judge(coach, [turn("3")]) == (None, "TimeoutError")
+
+
+def test_the_agent_that_most_members_blame_is_blamed_unless_half_blame_nobody() -> None:
+    def votes(*blames: str | None) -> list[Verdict]:
+        return [Verdict(1.0, "", blame) for blame in blames]
+
+    assert majority(votes("a", "b", "b")) == "b"
+    assert majority(votes("a", "b", None)) == "a"
+    assert majority(votes("a", None)) is None
+    assert majority(votes("a", "a", None, None)) is None
+
+
+def test_a_spent_budget_is_no_missing_vote() -> None:
+    with pytest.raises(BudgetError):
+        ensemble(node(), node(add=1.0)).judge([turn("broke")])
+
+
+def test_members_are_asked_at_the_same_time() -> None:
+    coach = ensemble(node(), node())
+    both = threading.Barrier(2, timeout=10.0)
+
+    class Meeting:
+        def judge(self, history: Sequence[Turn]) -> Verdict:
+            both.wait()
+            return Verdict(1.0, "", usage=Usage(10, 2, calls=1, seconds=0.5))
+
+    coach.members = [Meeting(), Meeting()]
+    verdict = coach.judge([turn("3")])
+    assert verdict.usage == Usage(20, 4, calls=2, seconds=1.0)
+
+
+def test_with_a_member_that_needs_the_end_the_ensemble_waits_for_it() -> None:
+    coach = ensemble(node(), {"name": "outcome"}, combine="mean")
+    assert not hasattr(coach, "judge")
+    verdicts = coach.judge_episode([turn("4"), turn("mute", index=1)], FAILED)
+    assert [verdict and verdict.score for verdict in verdicts] == [2.0, None]
+    assert hasattr(ensemble(node(), {"name": "rules"}), "judge")
+
+
+def test_at_the_end_too_disagreement_masks_or_escalates_turn_by_turn() -> None:
+    turns = [turn("1"), turn("9", index=1)]
+    settings = {"limit": 3.0, "combine": "mean"}
+    masked = ensemble(node(), {"name": "outcome"}, **settings).judge_episode(turns, FAILED)
+    assert [verdict and verdict.score for verdict in masked] == [0.5, None]
+    raised = ensemble(
+        node(), {"name": "outcome"}, on_disagreement="escalate", stronger=node(add=-2.0), **settings
+    )
+    assert [verdict and verdict.score for verdict in raised.judge_episode(turns, FAILED)] == [0.5, 7.0]
+
+
+def test_members_that_learn_do_so_from_their_own_verdicts() -> None:
+    balanced = {"name": "balanced", "coach": node(regression=1.5)}
+    coach = ensemble(balanced, node(mute=True), min_votes=1)
+    episodes = judged(coach, step(np.random.default_rng(0), [0.0] * 12))
+    row = learning.learn(coach, episodes)
+    assert row["ensemble/1/absent"] == sum(len(one.turns) for one in episodes)
+    assert row["0/balanced/removed"] == 0.0
+    alone = conf.build("coaches", conf.filled("coach", balanced))
+    learning.learn(alone, [one.part(0) for one in episodes])
+    assert learning.state(coach)["0"] == learning.state(alone)
+    again = ensemble(balanced, node(mute=True), min_votes=1)
+    learning.restore(again, learning.state(coach))
+    assert learning.state(again) == learning.state(coach)
+    later = step(np.random.default_rng(1), [0.0] * 12)
+    assert judged(again, later) == judged(coach, later) != judged(ensemble(node(), min_votes=1), later)
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"combine": "mode"}, "combine is one of"),
+        ({"min_votes": 3}, "min_votes"),
+        ({"trim": 0.5}, "trim"),
+        ({"on_disagreement": "escalate"}, "stronger"),
+        ({"coaches": ["rules"], "min_votes": 1}, "is a node"),
+        ({"coaches": [{"name": "ruels"}], "min_votes": 1}, "no coach called 'ruels'"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(settings: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        conf.build("coaches", conf.load("coach", "ensemble", **settings))
