@@ -2,15 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from envs.types import Outcome, Turn
 
 
 class CoachError(Exception):
-    """No verdict could be had. The turn is masked out of training and counted; its score is never made up."""
+    """No verdict could be had. The turn is masked out of training and counted; its score is never made up.
+
+    A subclass names the cause: turns without a verdict are counted by it.
+    """
+
+
+class BudgetError(Exception):
+    """The money for verdicts is spent. Not a ``CoachError``: the run ends here, with a checkpoint."""
+
+
+class History(tuple[Turn, ...]):
+    """Turns that come with the answer of their task, for coaches whose settings let them see it.
+
+    ``CoachReward`` hands one over wherever the environment knows its task. A slice of it is a plain tuple.
+    """
+
+    answer: Any
+    """``Task.answer``, as the grader has it."""
+
+    def __new__(cls, turns: Iterable[Turn], answer: Any) -> History:
+        history = super().__new__(cls, turns)
+        history.answer = answer
+        return history
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What it took to reach a verdict. ``Usage(5210, 96, calls=1, seconds=2.4)``"""
+
+    prompt_tokens: int
+    completion_tokens: int
+    calls: int
+    """Requests, those that failed or gave no verdict included."""
+    seconds: float
+    cached: bool = False
+    """Taken from the cache: the other numbers are those of the time when it was reached, and nothing was paid
+    now."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +62,9 @@ class Verdict:
     blame: str | None = None
     """The agent at fault, where something failed."""
     cost: float = 0.0
-    """US dollars."""
+    """US dollars that reaching it costs, whether or not it was paid this time (``usage.cached``)."""
     source: str = ""
+    usage: Usage | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.score <= 10.0:
