@@ -162,7 +162,7 @@ class Endpoint:
         """One request: the text of its reply. Books its tokens and its cost."""
         ticket = talk.ticket or await session.limiter.admit(self._tokens(talk))
         talk.ticket = None
-        reserved = self.ledger.reserve(talk.most_prompt_tokens(), self.config.max_tokens)
+        reserved = await self.ledger.reserve(talk.most_prompt_tokens(), self.config.max_tokens)
         cost = reserved  # what is not known to be less
         talk.calls += 1
         try:
@@ -185,7 +185,7 @@ class Endpoint:
             raise
         finally:
             talk.cost += cost
-            self.ledger.settle(reserved, cost)
+            await self.ledger.settle(reserved, cost)
 
     def _tokens(self, talk: _Talk) -> int:
         """About how many a request takes, before it is known: four characters each, and the longest reply."""

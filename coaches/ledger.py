@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import asyncio
 from dataclasses import dataclass
 
 from coaches.base import BudgetError
@@ -22,7 +22,7 @@ class Prices:
 
 
 class Ledger:
-    """Money spent by one process. Safe for many threads.
+    """Money spent by one process. For use in one event loop.
 
     Every request first sets aside the most it can cost, so that the limit holds whatever is under way; what
     it really cost is booked when that is known. A request whose cost is never told (a time-out, a broken
@@ -30,38 +30,41 @@ class Ledger:
     """
 
     def __init__(self, prices: Prices, max_cost: float | None) -> None:
-        """Raises ``ConfigError`` for a limit that nothing could reach."""
+        """``max_cost``: in US dollars; None: no limit. Raises ``ConfigError`` for one without prices."""
         if max_cost is not None and not prices.prompt + prices.completion > 0:
             raise ConfigError("coach llm: max_cost needs prices; without them nothing would count against it")
         self.prices = prices
         self._max_cost = max_cost
-        self._lock = threading.Lock()
-        self._spent = 0.0
         self._set_aside = 0.0
-
-    @property
-    def spent(self) -> float:
+        self._settled = asyncio.Condition()
+        self.spent = 0.0
         """US dollars booked so far, requests that gave no verdict included."""
-        return self._spent
 
-    def reserve(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """Sets aside what a request can cost at most, in US dollars.
+    async def reserve(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """Sets aside what a request can cost at most, in US dollars, and says how much that is.
+
+        Where only what is under way stands against it, waits for what that will really have cost.
 
         Raises:
-            BudgetError: that could pass the limit.
+            BudgetError: it could pass the limit.
         """
         most = self.prices.cost(prompt_tokens, completion_tokens)
-        with self._lock:
-            if self._max_cost is not None and self._spent + self._set_aside + most > self._max_cost:
-                raise BudgetError(
-                    f"the coach's budget of {self._max_cost:g} USD is used up (max_cost): {self._spent:.4f} "
-                    f"spent, {self._set_aside:.4f} under way, and the next request may cost {most:.4f}"
-                )
+        async with self._settled:
+            while self._max_cost is not None and self.spent + self._set_aside + most > self._max_cost:
+                if self._set_aside == 0:
+                    raise BudgetError(
+                        f"the coach's budget of {self._max_cost:g} USD is used up (max_cost): "
+                        f"{self.spent:.4f} is spent, and the next request may cost {most:.4f}"
+                    )
+                await self._settled.wait()
             self._set_aside += most
         return most
 
-    def settle(self, reserved: float, cost: float) -> None:
+    async def settle(self, reserved: float, cost: float) -> None:
         """Books what a request cost, in place of what was set aside for it."""
-        with self._lock:
-            self._set_aside -= reserved
-            self._spent += cost
+        self._set_aside -= reserved
+        if abs(self._set_aside) < 1e-9:
+            self._set_aside = 0.0  # sums of decimals leave crumbs
+        self.spent += cost
+        async with self._settled:
+            self._settled.notify_all()

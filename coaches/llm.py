@@ -27,7 +27,7 @@ class LLM:
     content; the marks are no part of that. Safe for many threads, which share one event loop's requests.
     """
 
-    @dataclass
+    @dataclass(frozen=True)
     class Config:
         prompt: str
         """A file in ``coaches/prompts`` by name, a path of your own, or ``auto``: by the role that acted."""
