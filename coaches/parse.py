@@ -10,8 +10,10 @@ from typing import Any
 
 from coaches.faults import AmbiguousScoreError, EmptyReplyError, ScoreRangeError, UnreadableReplyError
 
-RATIONALE_CHARS = 600
-"""What a schema allows; of a longer rationale four times as much is kept."""
+RATIONALE_CHARS = 300
+"""Of a rationale under a bounded schema."""
+KEPT_CHARS = 2400
+"""Of any rationale."""
 
 _SCORE = re.compile(r'"score"\s*:\s*([^\s,}]+)')
 _FENCED = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
@@ -84,7 +86,7 @@ def _judgement(values: Any, agents: Collection[str]) -> Judgement:
         raise UnreadableReplyError("the reply blames somebody who is not in the team")
     if not 0 <= score <= 10:  # as an int it may be too long for a float
         raise ScoreRangeError("the score is not in [0, 10]")
-    kept = rationale.strip()[: 4 * RATIONALE_CHARS]
+    kept = rationale.strip()[:KEPT_CHARS]
     return Judgement(float(score), kept, None if blame == "nobody" else blame)
 
 

@@ -39,6 +39,7 @@ class Question:
     """One turn to judge. Text apart from the data, so that the marks can be drawn anew for each call."""
 
     rules: str
+    """The system message: the same for every turn of a role, so that endpoints need to read it only once."""
     facts: str
     """Said by us, not by an agent."""
     blocks: tuple[tuple[str, str], ...]
@@ -48,10 +49,8 @@ class Question:
         """The chat to send; the same for the same question and nonce."""
         data = "\n\n".join(marks.block(name, text, nonce) for name, text in self.blocks)
         closing = f"The record ends here. {self.facts} Answer with the JSON object alone."
-        return (
-            Message("system", self.rules.replace("{nonce}", nonce)),
-            Message("user", f"{self.facts} The record follows.\n\n{data}\n\n{closing}"),
-        )
+        opening = f"{self.facts} The record follows, in marks with the number {nonce}."
+        return Message("system", self.rules), Message("user", f"{opening}\n\n{data}\n\n{closing}")
 
 
 class Prompts:

@@ -89,7 +89,7 @@ def test_any_number_is_a_score_in_range_or_none(score: float) -> None:
 
 def test_a_long_rationale_is_cut() -> None:
     reply = json.dumps({"rationale": "x" * 100_000, "score": 5})
-    assert len(judgement(reply, AGENTS).rationale) == 4 * parse.RATIONALE_CHARS
+    assert len(judgement(reply, AGENTS).rationale) == parse.KEPT_CHARS
 
 
 @pytest.mark.parametrize("bounded", [False, True])

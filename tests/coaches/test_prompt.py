@@ -19,7 +19,7 @@ NONCE = "0123456789abcdef"
 
 
 def question(turns: list[Turn], **changes: str) -> Question:
-    return prompt.question("rules {nonce}", turns, SIZES, **changes)
+    return prompt.question("the rules", turns, SIZES, **changes)
 
 
 def block(asked: Question, name: str) -> str:
@@ -29,11 +29,14 @@ def block(asked: Question, name: str) -> str:
 def test_a_chat_holds_the_rules_and_every_block_between_marks_of_this_call() -> None:
     asked = question(Story().act(ENGINEER, codes=ok(TABLES)).turns, answer="42")
     system, user = asked.messages(NONCE)
-    assert (system.role, system.content, user.role) == ("system", f"rules {NONCE}", "user")
+    assert (system.role, system.content, user.role) == ("system", "the rules", "user")
     opened = re.findall(rf"^<data-{NONCE} (.+)>$", user.content, re.MULTILINE)
     assert opened == [name for name, _ in asked.blocks]
     assert user.content.count(f"</data-{NONCE}>") == len(opened)
     assert user.content.count(asked.facts) == 2
+    assert user.content.index(NONCE) < user.content.index("<data-"), (
+        "which marks count is said before the first"
+    )
     assert "turn 1 of the episode: turn 1 of at most 3 of the agent engineer" in asked.facts
 
 
@@ -41,7 +44,7 @@ def test_only_the_marks_differ_from_call_to_call() -> None:
     asked = question(Story().act(ENGINEER).turns)
     first, second = (asked.messages(nonce)[1].content for nonce in (marks.new_nonce(), marks.new_nonce()))
     assert first != second
-    assert re.sub(r"data-[0-9a-f]{16}", "", first) == re.sub(r"data-[0-9a-f]{16}", "", second)
+    assert re.sub("[0-9a-f]{16}", "", first) == re.sub("[0-9a-f]{16}", "", second)
 
 
 def test_files_are_listed_with_who_wrote_them_and_what_this_action_did_to_them() -> None:
@@ -152,7 +155,6 @@ def test_each_role_has_the_prompt_of_its_environment_and_all_have_the_same_scale
     assert len(set(rules.values())) == 3
     common = (prompt.FOLDER / "common.txt").read_text(encoding="utf-8").strip()
     assert all(text.endswith(common) for text in rules.values())
-    assert "{nonce}" in common
 
 
 @pytest.mark.parametrize("env", ["dsbench", "mathchat"])
