@@ -264,9 +264,10 @@ class _Session:
         """The reply's JSON. Raises what ``wire`` makes of all else."""
         import openai
 
+        create = self._client.chat.completions.with_raw_response.create
         try:
             async with asyncio.timeout(self._timeout):  # the client's own starts anew with every byte
-                raw = await self._client.chat.completions.with_raw_response.create(**_arguments(body))
+                raw = await create(**_arguments(body))
                 return wire.body(wire.redacted(raw.http_response.text, self._key))
         except (TimeoutError, openai.APITimeoutError):
             late = faults.DeadlineError(f"no answer within {self._timeout:g} s")

@@ -43,7 +43,7 @@ def block(name: str, text: str, nonce: str) -> str:
 
 def harmless(text: str, limit: int) -> str:
     """Head and tail of ``text``, in about ``limit`` characters, without marks and with nothing hidden."""
-    shown = "".join(map(_shown, clipped(text, limit)))
+    shown = "".join(map(_shown, clipped(text, limit).replace("\r\n", "\n")))
     return clipped(_MARK.sub(REMOVED, shown), limit)
 
 

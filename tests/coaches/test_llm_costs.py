@@ -104,26 +104,26 @@ def admitted(limiter: Limiter, tokens: Sequence[int]) -> list[float]:
 
 
 def test_requests_a_minute_are_not_exceeded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("coaches.limits.WINDOW", 0.3)
+    monkeypatch.setattr("coaches.limits.WINDOW", 1.0)
     times = admitted(Limiter(3, None), [1] * 9)
     assert times == sorted(times)
-    assert all(times[i + 3] - times[i] >= 0.3 for i in range(6))
-    assert times[2] - times[0] < 0.3
+    assert all(times[i + 3] - times[i] > 0.99 for i in range(6))
+    assert times[2] - times[0] < 1.0
 
 
 def test_tokens_a_minute_are_not_exceeded_and_a_request_too_big_for_them_goes_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("coaches.limits.WINDOW", 0.3)
+    monkeypatch.setattr("coaches.limits.WINDOW", 1.0)
     one, two, three, big, last = admitted(Limiter(None, 100), [40, 40, 40, 500, 1])
-    assert two - one < 0.3 <= three - one
-    assert min(big - three, last - big) >= 0.3
+    assert two - one < 1.0 <= three - one + 0.01
+    assert min(big - three, last - big) > 0.99
 
 
 def test_waiting_in_line_is_within_no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("coaches.limits.WINDOW", 1.0)
+    monkeypatch.setattr("coaches.limits.WINDOW", 2.0)
     with e.serving(e.score(6)) as server:
-        coach = e.coach(server, requests_per_minute=2, deadline=1.5)
+        coach = e.coach(server, requests_per_minute=2, deadline=5.0)
         with ThreadPoolExecutor(8) as pool:
             assert len(list(pool.map(lambda n: coach.judge(numbered(n)), range(8)))) == 8
 
@@ -144,12 +144,12 @@ def test_a_verdict_says_what_it_took_and_what_it_cost() -> None:
 
 
 @pytest.mark.parametrize(
-    "manner", [e.stall(1.0), e.half, e.say(e.verdict(6), tokens=None)]
+    "manner", [e.stall(6.0), e.half, e.say(e.verdict(6), tokens=None)]
 )  # no word on the cost
 def test_what_a_request_cost_is_put_at_the_most_where_nobody_tells(manner: e.Manner) -> None:
     with e.serving(manner) as server:
         coach = e.coach(
-            server, prices={"prompt": 0.0, "completion": 10.0}, timeout=0.3, deadline=0.4, max_tokens=500
+            server, prices={"prompt": 0.0, "completion": 10.0}, timeout=2.0, deadline=3.0, max_tokens=500
         )
         with contextlib.suppress(CoachError):
             coach.judge(fitted())
