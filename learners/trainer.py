@@ -45,7 +45,8 @@ class Trainer:
             ConfigError: there are no tasks to train on.
         """
         start = self._restore()
-        if start == 0:
+        if start is None:
+            start = 0
             if self.config.evaluation.every:
                 self._evaluate(0)
             self._checkpoint(0)
@@ -61,11 +62,12 @@ class Trainer:
             if last or done % self.config.checkpoint.every == 0:
                 self._checkpoint(done)
 
-    def _restore(self) -> int:
+    def _restore(self) -> int | None:
+        """Steps done at the latest checkpoint; None where there is none yet."""
         found = checkpoint.latest(self.folder)
         self.folder.cut(found.sizes if found else {})
         if found is None:
-            return 0
+            return None
         checkpoint.restore(found, self.parts.policies)
         log.info("resumed after step %d", found.step)
         return found.step

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,11 +11,13 @@ from typing import Any
 import pytest
 
 from coaches.base import BudgetError, CoachError, Usage, Verdict
+from coaches.llm import LLM
 from envs.types import Turn
 from learners import checkpoint
 from learners.base import TrainingError
 from learners.folder import open_folder
 from learners.train import _one_line_errors
+from tests.coaches import endpoints
 from tests.learners.test_trainer import settings, trained
 
 
@@ -96,6 +100,32 @@ def test_a_spent_budget_ends_the_run_with_a_checkpoint_and_it_can_go_on(tmp_path
     assert metrics(tmp_path / "broken") == metrics(tmp_path / "whole")
     policies: Any = parts.policies
     assert all(len(policy.updates) == 3 for policy in policies.values())
+
+
+@pytest.mark.parametrize("deferred", [False, True])
+def test_a_language_model_s_coach_that_runs_out_of_money_goes_on_with_what_it_paid_for(
+    tmp_path: Path, deferred: bool
+) -> None:
+    """A verdict may cost 10 USD and costs 1; each is the same whenever this question is asked."""
+
+    def fair(handler: endpoints.Handler) -> None:
+        asked = re.sub("[0-9a-f]{16}", "", handler.body["messages"][1]["content"])
+        score = hashlib.sha256(asked.encode()).digest()[0] % 11
+        handler.send(200, endpoints.completion(endpoints.verdict(score), tokens=(10, 100)))
+
+    def coach(cache: str, **changes: Any) -> LLM:
+        prices = {"prompt": 0.0, "completion": 10_000.0}
+        return endpoints.coach(server, tmp_path / cache, prices=prices, max_tokens=1000, **changes)
+
+    base: dict[str, Any] = {"steps": 2, "rollout": {"deferred": deferred}}
+    with endpoints.serving(fair) as server:
+        trained(settings(tmp_path / "whole", **base), coach=coach("one"))
+        asked = len(server.requests)
+        with pytest.raises(BudgetError, match="budget of 18 USD"):
+            trained(settings(tmp_path / "broken", **base), coach=coach("two", max_cost=18.0))
+        trained(settings(tmp_path / "broken", resume=True, **base), coach=coach("two"))
+        assert len(server.requests) == 2 * asked, "nothing is paid for twice"
+    assert metrics(tmp_path / "broken") == metrics(tmp_path / "whole")
 
 
 def test_more_money_may_be_given_to_a_run_that_goes_on(tmp_path: Path) -> None:
