@@ -64,7 +64,8 @@ def judgement(reply: str, agents: Collection[str]) -> Judgement:
     if fenced := _FENCED.fullmatch(text):
         text = fenced[1]
     try:
-        values = json.loads(text, object_pairs_hook=_object, parse_constant=_no_number)
+        # Not strict: small models put line breaks into strings as they are.
+        values = json.loads(text, strict=False, object_pairs_hook=_object, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         if len(set(_SCORE.findall(text))) > 1:
             raise AmbiguousScoreError("the reply holds more than one score") from None

@@ -109,7 +109,7 @@ def judged(judge: LLM, turns: list[tuple[Turn, ...]]) -> tuple[dict[int, Verdict
         try:
             verdicts[number] = judge.judge(history)
         except ReplyError as error:  # anything else would be the server's fault, and not the model's
-            causes[type(error).__name__] += 1
+            causes[f"{type(error).__name__}: {error}"] += 1
     return verdicts, causes
 
 

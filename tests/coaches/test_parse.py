@@ -27,6 +27,7 @@ GOOD = '{"rationale": "It ran.", "blame": "nobody", "score": 7.5}'
         f'<think>{{"score": 1}} or </think>\n{GOOD}',
         f"what a template opened</think>{GOOD}",
         '{"score": 7.5, "rationale": "It ran."}',
+        '{"rationale": "It ran.\n", "score": 7.5}',
         '{"score": 7.5, "rationale": " It ran. ", "blame": null}',
         '{"score": 7.5, "rationale": "It ran.", "blame": ""}',
     ],
