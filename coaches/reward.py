@@ -10,7 +10,7 @@ from typing import Any, cast
 from pettingzoo import AECEnv  # type: ignore[import-untyped]
 from pettingzoo.utils import BaseWrapper  # type: ignore[import-untyped]
 
-from coaches.base import Coach, CoachError, HindsightCoach, Verdict
+from coaches.base import Coach, CoachError, HindsightCoach, History, Verdict
 from envs.types import Outcome, Turn
 
 Judged = tuple[Verdict | None, str]
@@ -35,7 +35,7 @@ class CoachReward(BaseWrapper[str, Any, Any]):  # type: ignore[misc]
     """What each agent earned in the last step."""
     infos: dict[str, dict[str, Any]]
     coach_errors: Counter[str]
-    """Turns of this episode without a verdict, by cause: the name of the exception behind it."""
+    """Turns of this episode without a verdict, by cause: the name of the exception or of its cause."""
 
     def __init__(
         self,
@@ -132,7 +132,10 @@ class CoachReward(BaseWrapper[str, Any, Any]):  # type: ignore[misc]
         self._pool, self._pending = None, {}
 
     def _turns(self) -> tuple[Turn, ...]:
-        return tuple(cast(Any, self.unwrapped).turns)
+        """The turns so far, with the task's answer where the environment knows one."""
+        core = cast(Any, self.unwrapped)
+        task = getattr(core, "task", None)
+        return tuple(core.turns) if task is None else History(core.turns, task.answer)
 
     def _outcome(self) -> Outcome:
         return cast(Outcome, cast(Any, self.unwrapped).outcome)

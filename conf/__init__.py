@@ -11,6 +11,7 @@ dataclass. Types live in that dataclass, values in the YAML, each value in one p
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +25,11 @@ ROOT = Path(__file__).parent
 
 class ConfigError(Exception):
     """What the user asked for cannot be: one clear line, no traceback needed."""
+
+
+def cache_dir() -> Path:
+    """Where what was made or paid for once is kept: ``$COACHGYM_CACHE``, else ``~/.cache/coachgym``."""
+    return Path(os.environ.get("COACHGYM_CACHE") or Path.home() / ".cache" / "coachgym")
 
 
 def load(group: str, name: str, **overrides: Any) -> DictConfig:

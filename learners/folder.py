@@ -31,6 +31,8 @@ CONFIG = "config.yaml"
 LOCK = ".lock"
 FREE_KEYS = ("resume", "run_dir", "wandb")
 """What may differ between a run and its resumption."""
+FREE_SETTINGS = ("max_cost",)
+"""And so may these, wherever they stand: they decide how long a run goes on, and no number in it."""
 
 
 class RunFolder:
@@ -170,7 +172,9 @@ def _differences(path: Path, config: DictConfig) -> list[str]:
     return sorted(
         key
         for key in then.keys() | now.keys()
-        if key.split(".")[0] not in FREE_KEYS and then.get(key, ...) != now.get(key, ...)
+        if key.split(".")[0] not in FREE_KEYS
+        and key.split(".")[-1] not in FREE_SETTINGS
+        and then.get(key, ...) != now.get(key, ...)
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -35,6 +35,8 @@ class Rollout:
     completions: tuple[Completion, ...]
     verdicts: tuple[Verdict | None, ...]
     """None where the coach had no verdict, and throughout when nobody coached."""
+    coach_errors: Mapping[str, int] = field(default_factory=dict)
+    """How many turns the coach had no verdict on, by cause."""
 
     def transitions(self) -> list[Transition]:
         """The training rows, in the order of play."""
@@ -95,7 +97,8 @@ def _rollout(
     env: PipelineEnv | CoachReward, assignment: Assignment, completions: list[Completion]
 ) -> Rollout:
     core = env.unwrapped
-    verdicts = env.verdicts if isinstance(env, CoachReward) else (None,) * len(completions)
+    coached = isinstance(env, CoachReward)
+    verdicts = env.verdicts if coached else (None,) * len(completions)
     episode = Episode(
         id=assignment.id,
         task_id=assignment.task.id,
@@ -104,4 +107,4 @@ def _rollout(
         turns=core.turns,
         outcome=core.outcome,
     )
-    return Rollout(episode, tuple(completions), tuple(verdicts))
+    return Rollout(episode, tuple(completions), tuple(verdicts), dict(env.coach_errors) if coached else {})

@@ -16,6 +16,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from coaches.base import BudgetError
 from conf import ConfigError
 from learners.base import TrainingError
 from sandbox.base import SandboxError
@@ -24,8 +25,8 @@ from sandbox.base import SandboxError
 def main(algorithm: str | None = None) -> None:
     """Runs the command line. ``algorithm`` is the default where the arguments name none.
 
-    What the user can mend ends as one line on stderr and exit code 2; with ``COACHGYM_TRACEBACK=1``, as a
-    traceback.
+    What the user can mend ends as one line on stderr and exit code 2, a coach's spent budget as one and exit
+    code 3; with ``COACHGYM_TRACEBACK=1``, as a traceback.
     """
     if algorithm is not None:
         sys.argv = with_default(sys.argv, "algorithm", algorithm)
@@ -54,12 +55,22 @@ def _command(config: DictConfig) -> None:
 
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
-    mendable = (ConfigError, SandboxError, TrainingError, HydraException, OmegaConfBaseException)
+    mendable = (
+        ConfigError,
+        SandboxError,
+        TrainingError,
+        BudgetError,
+        HydraException,
+        OmegaConfBaseException,
+    )
     try:
         yield
     except mendable as error:
         if os.environ.get("COACHGYM_TRACEBACK") == "1":
             raise
+        if isinstance(error, BudgetError):
+            print(f"stopped: {_one_line(error)}; resume=true goes on from here", file=sys.stderr)
+            sys.exit(3)
         print(f"error: {_one_line(error)}", file=sys.stderr)
         sys.exit(2)
 

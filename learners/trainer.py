@@ -11,11 +11,12 @@ from dataclasses import replace
 from omegaconf import DictConfig
 
 from coaches import learning
+from coaches.base import BudgetError
 from coaches.learning import JudgedEpisode
 from coaches.monitor import Monitor
 from coaches.reward import CoachReward
 from envs.pipeline import PipelineEnv
-from learners import checkpoint, records
+from learners import checkpoint, coaching, records
 from learners.base import Metrics, TrainingError
 from learners.build import Parts
 from learners.folder import RunFolder
@@ -44,26 +45,33 @@ class Trainer:
 
         Raises:
             TrainingError: too many episodes or verdicts were lost.
+            BudgetError: the money for verdicts is spent. A checkpoint holds all that was done before.
             ConfigError: there are no tasks to train on.
         """
         start = self._restore()
-        if start == 0:
+        if start is None:
+            start = 0
             if self.config.evaluation.every:
                 self._evaluate(0)
             self._checkpoint(0)
         for step in range(start, self.config.steps):
-            self._step(step)
+            try:
+                self._step(step)
+            except BudgetError:
+                self._checkpoint(step)
+                raise
             done, last = step + 1, step + 1 == self.config.steps
             if self.config.evaluation.every and (last or done % self.config.evaluation.every == 0):
                 self._evaluate(done)
             if last or done % self.config.checkpoint.every == 0:
                 self._checkpoint(done)
 
-    def _restore(self) -> int:
+    def _restore(self) -> int | None:
+        """Steps done at the latest checkpoint; None where there is none yet."""
         found = checkpoint.latest(self.folder)
         self.folder.cut(found.sizes if found else {})
         if found is None:
-            return 0
+            return None
         checkpoint.restore(found, self.parts.policies)
         learning.restore(self.parts.coach, found.coach)
         self.monitor.restore(found.monitor)
@@ -85,17 +93,18 @@ class Trainer:
         rollouts, lost = self._play("train", step)
         played = time.perf_counter()
         transitions = [transition for rollout in rollouts for transition in rollout.transitions()]
-        masked = sum(transition.reward is None for transition in transitions)
-        self._guard("verdicts", masked, len(transitions))
+        causes = sum((Counter(rollout.coach_errors) for rollout in rollouts), Counter[str]())
+        self._guard("verdicts", causes, len(transitions))
         updates = self._update(transitions)
-        row = {"lost": float(lost), "recovered": _recovered(rollouts), "masked": float(masked)}
+        row = {"lost": float(lost), "recovered": _recovered(rollouts), "masked": float(causes.total())}
+        row |= {f"masked/{cause}": float(count) for cause, count in sorted(causes.items())}
         row |= summarise([rollout.episode for rollout in rollouts])
-        row |= _scores(transitions) | updates
+        row |= coaching.scores(transitions) | coaching.prices(transitions) | updates
         judged = [_judged(rollout) for rollout in rollouts]
         row |= self.monitor.step(step + 1, judged) | learning.learn(self.parts.coach, judged)
         sampled = sum(len(transition.completion.token_ids) for transition in transitions)
         timing = {"play_s": played - began, "update_s": time.perf_counter() - played, "tokens": sampled}
-        self._record("train", step + 1, row, timing)
+        self._record("train", step + 1, row, timing | coaching.effort(transitions))
 
     def _update(self, transitions: list[Transition]) -> Metrics:
         algorithm, metrics = self.parts.algorithm, Metrics()
@@ -152,7 +161,7 @@ class Trainer:
                 rollouts.append(result)
         for cause, count in causes.items():
             log.warning("lost %d of %d episodes: %s", count, len(results), cause)
-        self._guard("episodes", causes.total(), len(results))
+        self._guard("episodes", causes, len(results))
         for rollout in rollouts:
             self.folder.append("episodes", records.episode_row(phase, step, rollout))
         return rollouts, causes.total()
@@ -179,9 +188,11 @@ class Trainer:
             for order, (task, _) in enumerate(pairs)
         ]
 
-    def _guard(self, what: str, lost: int, total: int) -> None:
+    def _guard(self, what: str, causes: Counter[str], total: int) -> None:
+        lost = causes.total()
         if total == 0 or lost > self.config.rollout.max_lost * total or lost == total:
-            raise TrainingError(f"{lost} of {total} {what} of this step were lost (rollout.max_lost)")
+            why = "; ".join(f"{count} by {cause}" for cause, count in causes.most_common())
+            raise TrainingError(f"{lost} of {total} {what} of this step were lost (rollout.max_lost): {why}")
 
     def _record(self, phase: str, step: int, row: Metrics, timing: Metrics) -> None:
         self.folder.append("metrics", {"phase": phase, "step": step} | row)
@@ -198,12 +209,3 @@ def _recovered(rollouts: Sequence[Rollout]) -> float:
     """How many sandboxes were lost in episodes that could go on all the same."""
     results = (turn.result for rollout in rollouts for turn in rollout.episode.turns)
     return float(sum(result.losses for result in results if result is not None))
-
-
-def _scores(transitions: Sequence[Transition]) -> Metrics:
-    """The coach's mean score by agent, on its own scale of 0 to 10."""
-    scores: dict[str, list[float]] = {}
-    for transition in transitions:
-        if transition.reward is not None:
-            scores.setdefault(transition.turn.agent, []).append(transition.reward)
-    return {f"score/{agent}": sum(values) / len(values) for agent, values in scores.items()}

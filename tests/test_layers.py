@@ -26,7 +26,7 @@ ONLY_IN = {
     "wandb": ("learners/log.py",),
     "hydra": ("learners/train.py",),
     "docker": ("sandbox/daemon.py", "sandbox/image.py"),
-    "openai": ("coaches/llm.py", "learners/generators/api.py"),
+    "openai": ("coaches/endpoint.py", "learners/generators/api.py"),
     "omegaconf": ("conf/", "learners/", "envs/dsbench/spec.py", "envs/dsbench/build_tables.py"),
 }
 """Outside packages that have one room, by file or folder."""
@@ -108,7 +108,7 @@ def test_importing_sandbox_envs_and_coaches_loads_no_torch(tmp_path: Path) -> No
     ]
     code = (
         f"import importlib\nfor name in {modules!r}: importlib.import_module(name)\n"
-        "print(sorted({'torch', 'transformers', 'learners', 'hydra', 'docker'} & set(sys.modules)))"
+        "print(sorted({'torch', 'transformers', 'learners', 'hydra', 'docker', 'openai'} & set(sys.modules)))"
     )
     assert fresh(code, path=[ROOT], folder=tmp_path) == "[]"
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from conf import ConfigError
@@ -157,8 +155,3 @@ def finish(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: M
     model.set_attn_implementation("sdpa")
     model.to(device=resolve_device(config.device), dtype=getattr(torch, config.dtype))
     return LoadedModel(model.eval(), tokenizer, config)
-
-
-def cache_dir() -> Path:
-    """Where made or converted weights are kept: ``$COACHGYM_CACHE``, else ``~/.cache/coachgym``."""
-    return Path(os.environ.get("COACHGYM_CACHE") or Path.home() / ".cache" / "coachgym")

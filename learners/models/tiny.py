@@ -21,8 +21,8 @@ from pathlib import Path
 from filelock import FileLock
 from transformers.utils import logging as hf_logging
 
-from conf import ConfigError
-from learners.models.base import LoadedModel, ModelConfig, cache_dir
+from conf import ConfigError, cache_dir
+from learners.models.base import LoadedModel, ModelConfig
 from learners.models.hub import from_pretrained
 from learners.tiny import tokenizer, warmstart
 from learners.tiny.demonstrations import Demonstration, collect

@@ -93,3 +93,13 @@ class Story:
 
 def ok(names: Sequence[str]) -> dict[str, str]:
     return dict.fromkeys(names, "ok")
+
+
+def fitted(action: str = "```python\nfit()\n```") -> list[Turn]:
+    """An engineer's good turn, and a modeler's that leaves a good model."""
+    return Story().act(ENGINEER, codes=ok(TABLES)).act(MODELER, action, codes=ok(["model.pkl"])).turns
+
+
+def numbered(number: int) -> list[Turn]:
+    """``fitted``, with a number that tells one such history from another."""
+    return fitted(f"```python\nfit({number})\n```")
