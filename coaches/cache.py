@@ -79,7 +79,7 @@ class VerdictCache:
     def _read(self, key: str) -> Verdict | None:
         try:
             values = json.loads(self._path(key).read_text(encoding="utf-8"))
-            return _as_cached(Verdict(**{**values, "usage": Usage(**values["usage"])}))
+            return _as_cached(Verdict(**{**values, "usage": Usage(**values["usage"]), "parts": ()}))
         except (FileNotFoundError, ValueError, TypeError, KeyError, CoachError):
             return None  # what is not there, or is not what was written, is asked for again
 

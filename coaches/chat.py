@@ -1,31 +1,29 @@
-"""What a coach needs of a chat model, and how hostile text is put before one."""
+"""What a coach that asks more than one question needs of a chat model."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, cast
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar, cast
 
 import conf
-from coaches.base import CoachError, Usage
+from coaches.endpoint import Answer
+from coaches.prompt import Question
+
+T = TypeVar("T")
 
 
 class ChatModel(Protocol):
     """A model that answers one question at a time; safe to ask from several threads."""
 
-    def ask(self, system: str, user: str, schema: Mapping[str, Any]) -> tuple[str, Usage]:
-        """The model's answer as text, JSON by the JSON Schema ``schema`` where the model keeps to it.
+    def ask(self, question: Question, schema: Mapping[str, Any], read: Callable[[str], T]) -> Answer[T]:
+        """What ``read`` makes of the model's reply, which is JSON by the JSON Schema ``schema`` where the
+        model keeps to it. ``read`` raises ``faults.ReplyError`` for a reply that says nothing.
 
         Raises:
-            CoachError: there is no answer, after all retries.
-            BudgetError: there is no money or there are no tokens left to ask with.
+            CoachError: there is no such reply, after all retries.
+            BudgetError: there is no money left to ask with.
         """
         ...
-
-
-class UnreadableError(CoachError):
-    """The model's answer is not what it was asked for."""
 
 
 def build(node: Mapping[str, Any] | None) -> ChatModel:
@@ -40,41 +38,3 @@ def build(node: Mapping[str, Any] | None) -> ChatModel:
     if not hasattr(found, "ask"):
         raise conf.ConfigError(f"{node['name']} is no chat model: it has no ask")
     return cast(ChatModel, found)
-
-
-def delimited(texts: Sequence[str]) -> tuple[str, list[str]]:
-    """A marker that none of ``texts`` holds, and the texts between lines that bear it.
-
-    The marker is a digest of all the texts together: the same question has the same marker and can be cached,
-    and no text can hold it, for it would have to hold a digest of itself.
-    """
-    marker = hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()[:24]
-    while any(marker in text for text in texts):
-        marker = hashlib.sha256(marker.encode()).hexdigest()[:24]
-    return marker, [f"<data {marker}>\n{text}\n</data {marker}>" for text in texts]
-
-
-def read_object(answer: str) -> dict[str, Any]:
-    """The one JSON object that ``answer`` is, alone or in one fence.
-
-    Raises:
-        UnreadableError: it is none, or says a thing twice.
-    """
-    text = answer.strip()
-    if text.startswith("```") and text.endswith("```") and "\n" in text:
-        text = text.split("\n", 1)[1].removesuffix("```")
-    try:
-        found = json.loads(text, object_pairs_hook=_once)
-    except (ValueError, RecursionError):
-        raise UnreadableError("the answer is not one JSON object") from None
-    if not isinstance(found, dict):
-        raise UnreadableError("the answer is not one JSON object")
-    return found
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """``dict``, but two values for one key are no value: which one was meant is not ours to guess."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key stands twice")
-    return found

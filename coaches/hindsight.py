@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from coaches import chat, learning, lineage
+from coaches import chat, learning, lineage, parse
 from coaches.base import CoachError, Verdict
 from coaches.chat import ChatModel
+from coaches.faults import UnreadableReplyError
 from coaches.inner import build, judge_all, total_cost, total_usage
 from coaches.learning import JudgedEpisode
 from coaches.lineage import Fault
@@ -18,7 +19,7 @@ from coaches.transcript import transcript
 from conf import ConfigError
 from envs.types import Outcome, Turn
 
-_PROMPT = Path(__file__).parent / "prompts" / "hindsight.txt"
+_PROMPT = Path(__file__).parent / "prompts" / "episode" / "hindsight.txt"
 _SCHEMA: Mapping[str, Any] = {
     "type": "object",
     "properties": {
@@ -182,12 +183,10 @@ class Hindsight:
     def _asked(self, turns: Sequence[Turn], outcome: Outcome, places: Sequence[int]) -> list[Verdict | None]:
         """The model's verdicts on the turns at ``places``; None elsewhere, and where it left one out."""
         assert self.model is not None
-        wanted = ", ".join(map(str, places))
-        user = f"{transcript(turns, outcome)}\n# Give your verdicts on these turns: {wanted}"
-        answer, usage = self.model.ask(_PROMPT.read_text(encoding="utf-8"), user, _SCHEMA)
-        found = chat.read_object(answer)
-        scores = _scores(found)
-        blame = _blame(found, {turn.agent for turn in turns})
+        question = transcript(_PROMPT.read_text(encoding="utf-8"), turns, outcome, places)
+        agents = {turn.agent for turn in turns}
+        answer = self.model.ask(question, _SCHEMA, lambda reply: _read(reply, agents))
+        scores, blame = answer.value
         verdicts: list[Verdict | None] = [None] * len(turns)
         for place in places:
             if place in scores:
@@ -195,7 +194,7 @@ class Hindsight:
                 verdicts[place] = Verdict(score, why, blame, source="hindsight")
         first = next((place for place in places if verdicts[place] is not None), None)
         if first is not None:  # the call is paid once, not once a turn
-            verdicts[first] = replace(verdicts[first], usage=usage)  # type: ignore[type-var]
+            verdicts[first] = replace(verdicts[first], cost=answer.cost, usage=answer.usage)  # type: ignore[type-var]
         return verdicts
 
 
@@ -211,15 +210,16 @@ def _revised(verdict: Verdict, score: float, blame: str | None, note: str) -> Ve
     )
 
 
-def _scores(found: Mapping[str, Any]) -> dict[int, tuple[float, str]]:
-    """Turn -> score and reason, for every entry that can be read and stands alone.
+def _read(reply: str, agents: set[str]) -> tuple[dict[int, tuple[float, str]], str | None]:
+    """Turn -> score and reason, for every entry that can be read and stands alone; and whom it blames.
 
     Raises:
-        UnreadableError: there are no entries at all.
+        ReplyError: there are no entries at all.
     """
+    found = parse.json_object(reply)
     entries = found.get("verdicts")
     if not isinstance(entries, list):
-        raise chat.UnreadableError("the answer holds no list of verdicts")
+        raise UnreadableReplyError("the reply holds no list of verdicts")
     good: dict[int, tuple[float, str]] = {}
     rows = [entry for entry in entries if isinstance(entry, dict) and type(entry.get("turn")) is int]
     named = Counter(row["turn"] for row in rows)
@@ -227,8 +227,8 @@ def _scores(found: Mapping[str, Any]) -> dict[int, tuple[float, str]]:
         score: Any = row.get("score")
         number = type(score) in (int, float)  # True is no number, and neither is "9"
         if named[row["turn"]] == 1 and number and 0.0 <= score <= 10.0:  # two scores for one turn are none
-            good[row["turn"]] = float(score), str(row.get("why", ""))
-    return good
+            good[row["turn"]] = float(score), str(row.get("why", ""))[: parse.KEPT_CHARS]
+    return good, _blame(found, agents)
 
 
 def _blame(found: Mapping[str, Any], agents: set[str]) -> str | None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from coaches import marks, parse, prompt
 from coaches.base import History, Verdict
 from coaches.cache import VerdictCache, digest
-from coaches.endpoint import Endpoint, EndpointConfig
+from coaches.endpoint import Answer, Endpoint, EndpointConfig
 from coaches.ledger import Ledger, Prices
 from coaches.prompt import Sizes
 from conf import ConfigError, cache_dir
 from envs.types import Turn
 
+T = TypeVar("T")
 ANSWER_SETTINGS = ("base_url", "model", "temperature", "max_tokens", "extra", "structured")
 """Settings of the endpoint that an answer depends on: part of the cache's key."""
 
@@ -64,6 +66,18 @@ class LLM:
         question = prompt.question(rules, history, self.config.sizes, self._answer(history))
         agents = list(dict.fromkeys(turn.agent for turn in history))
         return self._cache.once(self._key(question, agents), lambda: self._ask(question, agents))
+
+    def ask(
+        self, question: prompt.Question, schema: Mapping[str, Any], read: Callable[[str], T]
+    ) -> Answer[T]:
+        """Any other question, for a coach that has one (``coaches.chat``). Nothing of it is cached.
+
+        Raises:
+            CoachError: one of ``coaches.faults``: there is no reply that ``read`` can read.
+            BudgetError: a request could pass ``max_cost``.
+        """
+        whole = dict(schema)
+        return self.endpoint.ask(question.messages(marks.new_nonce()), (whole, whole, None), read)
 
     def _ask(self, question: prompt.Question, agents: list[str]) -> Verdict:
         bounded = parse.schema(agents, bounded=True)

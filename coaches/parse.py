@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +58,15 @@ def judgement(reply: str, agents: Collection[str]) -> Judgement:
     Raises:
         ReplyError: there is no verdict in it; a subclass says why.
     """
+    return _judgement(json_object(reply), agents)
+
+
+def json_object(reply: str) -> dict[str, Any]:
+    """The one JSON object that a reply is, but for a code fence around it and thinking before it.
+
+    Raises:
+        ReplyError: it is none, says a thing twice, or holds what is no finite number.
+    """
     text = reply.rpartition("</think>")[2].strip()
     if not text:
         raise EmptyReplyError("the reply is empty")
@@ -70,11 +79,13 @@ def judgement(reply: str, agents: Collection[str]) -> Judgement:
         if len(set(_SCORE.findall(text))) > 1:
             raise AmbiguousScoreError("the reply holds more than one score") from None
         raise UnreadableReplyError(f"the reply is not one JSON object: {_start(error)}") from None
-    return _judgement(values, agents)
+    if not isinstance(values, dict):
+        raise UnreadableReplyError("the reply is no JSON object")
+    return values
 
 
-def _judgement(values: Any, agents: Collection[str]) -> Judgement:
-    if not isinstance(values, dict) or not {"rationale", "score"} <= values.keys():
+def _judgement(values: Mapping[str, Any], agents: Collection[str]) -> Judgement:
+    if not {"rationale", "score"} <= values.keys():
         raise UnreadableReplyError("the reply is no JSON object with rationale and score")
     if extra := values.keys() - {"rationale", "blame", "score"}:
         raise UnreadableReplyError(f"the reply has keys that nobody asked for: {len(extra)}")

@@ -1,70 +1,55 @@
-"""An episode as text for a model that judges it: facts in our words, everything else between markers."""
+"""A whole episode as one question to a model: facts in our words, everything else in marked blocks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from coaches.chat import delimited
+from coaches import marks
 from coaches.lineage import writer
-from envs.messages import clipped
+from coaches.prompt import Question
 from envs.types import Outcome, Turn
 
+_TASK_CHARS = 12000
 _ACTION_CHARS = 6000
 _OUTPUT_CHARS = 2000
-_DETAIL_CHARS = 400
 
 
-def transcript(turns: Sequence[Turn], outcome: Outcome) -> str:
-    """The task as the first agent read it, every turn with what it did to the files, and the outcome.
+def transcript(rules: str, turns: Sequence[Turn], outcome: Outcome, places: Sequence[int]) -> Question:
+    """The task as the first agent read it, every turn with what it did to the files, the outcome, and which
+    turns are to be judged.
 
     Texts that are too long keep head and tail. Agents' actions, outputs, file names and the details of checks
-    are data: each stands between two lines with a marker that none of them can hold (``chat.delimited``).
+    are data (``coaches.marks``); the facts hold none of it.
     """
-    texts = [turns[0].observation[-1].content if turns[0].observation else ""]
-    for place, turn in enumerate(turns):
-        texts += _texts(turns[: place + 1], turn)
-    marker, blocks = delimited(texts)
-    lines = [f"The marker of this transcript is {marker}.", "# Task", blocks[0]]
-    lines += ["# Roles, in the order of play", *_roles(turns)]
-    for turn, at in zip(turns, range(1, len(blocks), 3), strict=True):
-        codes = ", ".join(f"{check.code}" for check in turn.checks) or "none"
-        lines += [
-            f"# Turn {turn.index}: {turn.agent}, attempt {turn.attempt + 1} of {turn.role.max_turns}",
-            "## Action",
-            blocks[at],
-            f"## Result: {_ended(turn)}",
-            blocks[at + 1],
-            f"## Files written in this turn, and checks (codes, in order: {codes})",
-            blocks[at + 2],
-        ]
     end = "success" if outcome.success else "failure"
-    lines.append(f"# Outcome, by the grader: {end} ({outcome.failure_code}), score {outcome.score:.3f} of 1")
-    return "\n".join(lines)
+    facts = [
+        "Roles, in the order of play:",
+        *_roles(turns),
+        "Turns, and how their programs ended:",
+        *(_line(turn) for turn in turns),
+        f"Outcome, by the grader: {end} ({outcome.failure_code}), score {outcome.score:.3f} of 1.",
+        f"Give your verdicts on these turns: {', '.join(map(str, places))}.",
+    ]
+    task = turns[0].observation[-1].content if turns[0].observation else ""
+    blocks = [("the task", marks.harmless(task, _TASK_CHARS))]
+    for place, turn in enumerate(turns):
+        blocks += _blocks(turns[: place + 1], turn)
+    return Question(rules, "\n".join(facts), tuple(blocks))
 
 
-def _roles(turns: Sequence[Turn]) -> list[str]:
+def _roles(turns: Sequence[Turn]) -> Iterator[str]:
     """A line for each role: what it gets, what it must leave."""
-    lines = []
     for role in {turn.agent: turn.role for turn in turns}.values():
         gets = ", ".join(spec.name for spec in role.requires) or "no files"
         leaves = ", ".join(spec.name for spec in role.produces) or "no files"
         code = "runs code" if role.can_run_code else "runs no code"
-        lines.append(
-            f"- {role.name}: gets {gets}; must leave {leaves}; {code}; at most {role.max_turns} turns"
-        )
-    return lines
+        yield f"- {role.name}: gets {gets}; must leave {leaves}; {code}; at most {role.max_turns} turns"
 
 
-def _texts(history: Sequence[Turn], turn: Turn) -> list[str]:
-    output = "" if turn.result is None else f"{turn.result.stdout}\n{turn.result.stderr}".strip()
-    files = [file.path for file in turn.files_after if writer(history, file.path) == turn.index]
-    checks = [f"{check.name}: {check.code} {clipped(check.detail, _DETAIL_CHARS)}" for check in turn.checks]
-    state = "\n".join(["written: " + (", ".join(files) or "nothing"), *checks])
-    return [
-        clipped(turn.action, _ACTION_CHARS),
-        clipped(output, _OUTPUT_CHARS),
-        clipped(state, _OUTPUT_CHARS),
-    ]
+def _line(turn: Turn) -> str:
+    codes = ", ".join(check.code for check in turn.checks) or "none"
+    place = f"attempt {turn.attempt + 1} of {turn.role.max_turns}"
+    return f"- turn {turn.index}: {turn.agent}, {place}; {_ended(turn)}; checks of its files: {codes}"
 
 
 def _ended(turn: Turn) -> str:
@@ -72,3 +57,15 @@ def _ended(turn: Turn) -> str:
         return "no program was run"
     code = "" if turn.result.exit_code is None else f", exit code {turn.result.exit_code}"
     return f"{turn.result.status}{code}"
+
+
+def _blocks(history: Sequence[Turn], turn: Turn) -> Iterator[tuple[str, str]]:
+    name = f"turn {turn.index}"
+    yield f"{name}, action", marks.harmless(turn.action, _ACTION_CHARS)
+    if turn.result is not None:
+        output = f"{turn.result.stdout}\n{turn.result.stderr}".strip()
+        yield f"{name}, output of its program", marks.harmless(output or "(empty)", _OUTPUT_CHARS)
+    files = [file.path for file in turn.files_after if writer(history, file.path) == turn.index]
+    checks = [f"{check.name}: {check.code} {check.detail}".strip() for check in turn.checks]
+    state = "\n".join(["written: " + (", ".join(files) or "nothing"), *checks])
+    yield f"{name}, files written and checks", marks.harmless(state, _OUTPUT_CHARS)
