@@ -280,12 +280,13 @@ def _records(cls: type[Record], raw: Row, key: str, default: tuple[Record, ...])
 
 
 def _record(cls: type[Record], row: Any) -> Record:
-    """A record of ``row``; keys that it does not know are left alone."""
+    """A record of ``row``, with tuples for lists; keys that it does not know are left alone."""
     if not isinstance(row, dict):
         raise _BadRowError(f"{row!r:.60} is no object")
     names = {item.name for item in fields(cls)}  # type: ignore[arg-type]
     try:
-        return cls(**{key: value for key, value in row.items() if key in names})
+        known = {key: value for key, value in row.items() if key in names}
+        return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in known.items()})
     except TypeError as error:
         raise _BadRowError(str(error).replace(f"{cls.__name__}.__init__() ", "")) from None
 
