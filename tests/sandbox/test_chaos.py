@@ -109,7 +109,6 @@ def kill_one(name: str, settings: object, draw: random.Random) -> Killed:
         assert host.poll() is None, "an episode failed before anything was killed"
         host.send_signal(signal.SIGKILL)
         host.wait()
-    assert below
     return Killed(time.monotonic(), ready, below)
 
 
@@ -124,10 +123,13 @@ def test_nothing_is_left_of_a_host_that_was_killed(backend: str) -> None:
     name, settings = SETTINGS[backend]
     more = {"starting": 4} if name == "docker" else {}
     killed: list[Killed] = []
+    at_work = 0
     for number in range(KILLS + 1):
         if number < KILLS:
             killed.append(kill_one(name, {**settings, **more}, draw))
+            at_work += bool(killed[-1].processes)
         while killed and (number == KILLS or time.monotonic() - killed[0].at > SECONDS):
             first = killed.pop(0)
             time.sleep(max(0.0, first.at + SECONDS - time.monotonic()))
             assert first.left() == []
+    assert at_work > KILLS / 2, "most were killed before they had started anything"
