@@ -8,6 +8,8 @@ this process; at exit this process removes its own; and the next start anywhere 
 those of processes that ended and those past their deadline.
 
 Not covered: flaws of the kernel, which is shared, unless ``runtime: runsc``; and CPU time within the timeout.
+Where the daemon's kernel has no Landlock (Linux 6.2), a program can besides run what it wrote, as itself, and
+have the memory killer take its own sandbox, which ``sandbox.recovery`` then puts to its account.
 """
 
 from __future__ import annotations
