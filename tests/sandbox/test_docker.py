@@ -229,9 +229,10 @@ def test_closing_while_containers_start_leaves_none() -> None:
 def test_a_warm_container_that_was_killed_is_not_handed_out() -> None:
     backend = docker(pool=1)
     first = backend.open(SandboxSpec())
-    wait_for(lambda: not backend._pool._starting)
+    [[start]] = backend._pool._kept.values()
+    assert start.result(60).alive()
+    warm, _ = containers(backend._run)  # the newest comes first
     with connect() as client:
-        [warm] = [found for found in containers(backend._run) if found != containers(backend._run)[-1]]
         client.api.kill(warm)
     wait_for(lambda: len(containers(backend._run)) == 1)
     second = backend.open(SandboxSpec())
