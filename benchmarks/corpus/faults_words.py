@@ -1,0 +1,136 @@
+"""Faults of problem solver, code executor and verifier: they break no file, and most print a number."""
+
+from __future__ import annotations
+
+import re
+
+from benchmarks.corpus.faults import Change, Fault
+from envs.types import Task
+
+_MISREADINGS = (
+    (" or n %", " and n %"),
+    ("!= 0", "== 0"),
+    ("<=", "<"),
+    ("s[-1] + s[-2]", "s[-1] + s[-1]"),
+    (" in str(n)", " == str(n)[-1]"),
+    (" ** ", " * "),
+    ("{} + 1) if", "{}) if"),
+    ("all(n % k", "any(n % k"),
+    (" and n %", " or n %"),
+    ("% n == 0", "// n % 2 == 0"),
+)
+"""How a condition of the text can be taken for another."""
+
+
+def number(change: int, *, place: int, anchor: str = "") -> Change:
+    """Another number in the action, ``place`` from the front, after ``anchor``."""
+
+    def made(action: str, task: Task) -> str | None:
+        at = action.find(anchor)
+        found = list(re.finditer(r"(?<![\w*])\d+", action[at:])) if at >= 0 else []
+        found = [match for match in found if int(match[0]) > 1]
+        if len(found) <= place:
+            return None
+        match = found[place]
+        return f"{action[: at + match.start()]}{int(match[0]) + change}{action[at + match.end() :]}"
+
+    return made
+
+
+def _misread(action: str, task: Task) -> str | None:
+    head, mark, expression = action.partition("Compute: ")
+    for old, new in _MISREADINGS:
+        if old in expression:
+            return head + mark + expression.replace(old, new, 1)
+    return None
+
+
+def _off_by_one(action: str, task: Task) -> str | None:
+    """The upper end of a range is left out, or taken in."""
+    found = re.search(r"range\([^()]*?( \+ 1)?\)", action)
+    if found is None:
+        return None
+    whole = found[0]
+    changed = whole.replace(" + 1)", ")") if found[1] else whole[:-1] + " + 1)"
+    return action.replace(whole, changed, 1)
+
+
+def _swallowed(action: str, task: Task) -> str | None:
+    """A slip in the program is caught, and its 0 printed as if it were a result."""
+    code = re.search(r"```python\n(.*?)\n```", action, re.DOTALL)
+    if code is None:
+        return None
+    expression = re.sub(r"\nprint\(answer\)$|^answer = ", "", code[1])
+    expression = (
+        expression.removeprefix("print(").removesuffix(")") if code[1].startswith("print(") else expression
+    )
+    body = f"answer = 0\ntry:\n    answer = total({expression})\nexcept Exception:\n    pass\nprint(answer)"
+    return action.replace(code[1], body)
+
+
+def _floats(action: str, task: Task) -> str | None:
+    """Powers in floating point, of which only the first digits are right."""
+    changed = re.sub(r"(\d+) \*\* (\d+)", r"int(float(\1) ** \2)", action)
+    return changed if changed != action else None
+
+
+def _part(action: str, task: Task) -> str | None:
+    """How many terms there are is printed, where their sum was asked for."""
+    changed = action.replace("sum(n for", "len([n for").replace("sum(int(c) for", "len([c for")
+    return changed.replace("))", ")])", 1) if changed != action else None
+
+
+def _boxed(digits: str) -> str:
+    return f"\\boxed{{{digits}}}"
+
+
+def _box(change: Change) -> Change:
+    """``change`` of the boxed digits."""
+
+    def made(action: str, task: Task) -> str | None:
+        found = re.search(r"\\boxed\{(\d+)\}", action)
+        new = None if found is None else change(found[1], task)
+        return None if found is None or new is None else action.replace(found[0], new)
+
+    return made
+
+
+def _swapped(digits: str, task: Task) -> str | None:
+    new = digits[:-2] + digits[:-3:-1] if len(digits) > 1 else digits
+    return _boxed(new) if int(new) != int(digits) else None
+
+
+def _estimate(digits: str, task: Task) -> str | None:
+    rough = round(int(digits), -1) + 20
+    return f"{digits}, says the program, but a rough estimate in my head gives {_boxed(str(rough))}"
+
+
+def _unboxed(digits: str, task: Task) -> str | None:
+    return f"{digits}."
+
+
+def _more(digits: str, task: Task) -> str | None:
+    return f"{digits}, and one more for the end of the range that it left out: {_boxed(str(int(digits) + 1))}"
+
+
+def _misreported(action: str, task: Task) -> str | None:
+    found = re.search(r"^Result: (\d+)$", action, re.MULTILINE)
+    return None if found is None else action.replace(found[0], f"Result: {int(found[1]) + 10}")
+
+
+FAULTS = (
+    Fault("wrong_constant", "problem_solver", number(1, place=0, anchor="Compute: "), "note"),
+    Fault("wrong_constant", "problem_solver", number(-1, place=1, anchor="Compute: "), "note"),
+    Fault("wrong_premise", "problem_solver", _misread, "note"),
+    Fault("off_by_one", "code_executor", _off_by_one),
+    Fault("constant_mistyped", "code_executor", number(2, place=0, anchor="```python")),
+    Fault("constant_mistyped", "code_executor", number(-1, place=1, anchor="```python")),
+    Fault("error_swallowed", "code_executor", _swallowed),
+    Fault("inexact", "code_executor", _floats),
+    Fault("counted_not_summed", "code_executor", _part),
+    Fault("misreported", "code_executor", _misreported, "note"),
+    Fault("result_ignored", "verifier", _box(_estimate), "note"),
+    Fault("result_mended", "verifier", _box(_more), "note"),
+    Fault("digits_swapped", "verifier", _box(_swapped), "note"),
+    Fault("unboxed", "verifier", _box(_unboxed), "note"),
+)

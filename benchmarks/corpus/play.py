@@ -1,0 +1,132 @@
+"""Plays the scripted team through the real environment, soundly or with one action replaced."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from benchmarks.corpus.styles import Manner
+from benchmarks.corpus.team import Team
+from envs.actions import program
+from envs.pipeline import PipelineEnv
+from envs.types import Message, Task
+from learners import records
+from learners.rollout import Assignment, Rollout, play
+from learners.types import Completion
+
+_LEFT_OUT = ("index", "attempt", "prompt_tokens", "tokens", "finish_reason", "weight_version", "verdict")
+"""Of a run's rows: what the place says, what only sampling has, and what coaches are to find out."""
+
+
+@dataclass(frozen=True)
+class Played:
+    """One episode of the team."""
+
+    rollout: Rollout
+    env: str
+    task: Task
+    seed: int
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        return tuple(turn.action for turn in self.rollout.episode.turns)
+
+    @property
+    def fair(self) -> float:
+        return self.rollout.episode.outcome.metrics["fair"]
+
+    @property
+    def success(self) -> bool:
+        return self.rollout.episode.outcome.success
+
+
+class _Scripted:
+    """The team as policies: ``given`` where it says what a turn's action is, else the team's own."""
+
+    def __init__(self, seed: int, given: Mapping[int, str]) -> None:
+        self._team, self._seed, self._given = Team(Team.Config()), seed, given
+        self._turn = 0
+
+    def player(self, agent: str) -> Any:
+        return _Player(self, agent)
+
+    def act(self, agent: str, messages: Sequence[Message]) -> Completion:
+        turn, self._turn = self._turn, self._turn + 1
+        text = self._given[turn] if turn in self._given else self._team.act(agent, messages, self._seed)
+        return Completion(text, (), (), (), 0, "stop")
+
+
+@dataclass(frozen=True)
+class _Player:
+    script: _Scripted
+    agent: str
+
+    def act(self, messages: Sequence[Message], **_: Any) -> Completion:
+        return self.script.act(self.agent, messages)
+
+
+def perform(env: PipelineEnv, task: Task, seed: int, given: Mapping[int, str], name: str) -> Played:
+    """One episode, called ``name``. ``given``: actions that are played as they stand, by turn.
+
+    Raises:
+        SandboxError: the sandbox was lost.
+    """
+    script = _Scripted(seed, given)
+    policies = {agent: script.player(agent) for agent in env.possible_agents}
+    rollout = play(env, policies, Assignment(name, task, seed, 0, 0.0))
+    return Played(rollout, env.scenario.name, task, seed)
+
+
+def row(played: Played, split: str, fault: Mapping[str, Any] | None, twin: str | None) -> dict[str, Any]:
+    """One line of the corpus: a run's row without times, and without what follows from the rest."""
+    whole = records.episode_row(split, 0, _timeless(played.rollout))
+    del whole["phase"], whole["step"]
+    files = whole["turns"][0].get("files_before", [])
+    for turn in whole["turns"]:
+        _shorten(turn)
+        if (left := turn.pop("files")) != files:
+            turn["files"] = files = left
+    for role in whole["roles"]:
+        for duty in ("requires", "produces"):
+            role[duty] = [{key: value for key, value in spec.items() if value} for spec in role[duty]]
+    said = {
+        "env": played.env,
+        "split": split,
+        "style": Manner.of(played.seed).style,
+        "fault": fault,
+        "twin": twin,
+        "answer": played.task.answer if isinstance(played.task.answer, str) else None,
+    }
+    return whole | said
+
+
+def _timeless(rollout: Rollout) -> Rollout:
+    turns = tuple(
+        replace(turn, result=turn.result and replace(turn.result, wall_s=0.0, cpu_s=0.0))
+        for turn in rollout.episode.turns
+    )
+    return replace(rollout, episode=replace(rollout.episode, turns=turns))
+
+
+def _shorten(turn: dict[str, Any]) -> None:
+    for key in _LEFT_OUT:
+        del turn[key]
+    if turn["code"] == program(turn["action"]):
+        del turn["code"]
+    for check in turn["checks"]:
+        del check["imports"]
+        if check["name"] != "model.pkl":  # a line for every column; what a coach reads is the code and detail
+            del check["facts"]
+    if (result := turn["result"]) is not None:
+        turn["result"] = {
+            key: result[key] for key in ("status", "exit_code", "stdout", "stderr", "truncated")
+        }
+
+
+def worse(sound: Sequence[Played], faulty: Played, margin: float) -> bool:
+    """Whether ``faulty`` failed where the others succeeded, or fell by ``margin`` below the worst of them."""
+    if not faulty.success:
+        return True
+    return faulty.fair <= min((played.fair for played in sound), default=math.inf) - margin

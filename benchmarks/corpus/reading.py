@@ -1,0 +1,69 @@
+"""What a scripted agent takes from the messages it reads: the headings of ``envs.base``, and marked lines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from envs.types import Message
+
+_TASK = re.compile(r"^## Task: (\w+); metric (\w+); submit (\w+);", re.MULTILINE)
+_HEADER = re.compile(r"must have the header (\w+),(\w+)")
+_COLUMN = re.compile(r"^- (\w+): (number|text|date),", re.MULTILINE)
+_STATUS = re.compile(r"^## Result of turn \d+ of \d+: (\w+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class TableTask:
+    """A table task as its prompt tells it."""
+
+    task_type: str
+    prediction: str
+    id_column: str
+    target: str
+    columns: tuple[tuple[str, str], ...]
+    """Name and kind (``number``, ``text`` or ``date``) of every feature."""
+
+    def names(self, kind: str) -> list[str]:
+        return [name for name, said in self.columns if said == kind]
+
+
+def table_task(messages: Sequence[Message]) -> TableTask:
+    """Raises ``ValueError`` where the messages tell of no table task."""
+    text = messages[1].content
+    heading, header = _TASK.search(text), _HEADER.search(text)
+    if heading is None or header is None:
+        raise ValueError("these messages hold no task on a table")
+    columns = tuple((name, kind) for name, kind in _COLUMN.findall(text.split("\n## From ")[0]))
+    return TableTask(heading[1], heading[3], header[1], header[2], columns)
+
+
+def own_turns(messages: Sequence[Message]) -> int:
+    """How many turns the reader has had."""
+    return sum(message.role == "assistant" for message in messages)
+
+
+def last_status(messages: Sequence[Message]) -> str:
+    """How the reader's last program ended; ``none`` before the first."""
+    found = _STATUS.findall(messages[-1].content)
+    return found[-1] if found else "none"
+
+
+def section(messages: Sequence[Message], agent: str) -> str:
+    """All that ``agent`` handed over, its programs and what they printed included; empty if nothing."""
+    parts = re.split(r"^## From (\w+): .*$", messages[1].content, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True)).get(agent, "")
+
+
+def marked(text: str, mark: str) -> str | None:
+    """What follows ``<mark>: `` in the last line that begins with it; None if there is no such line."""
+    found = re.findall(rf"^{mark}: (.+)$", text, flags=re.MULTILINE)
+    return found[-1].strip() if found else None
+
+
+def printed(text: str) -> str | None:
+    """The last line of the last output in ``text``; None where nothing was printed."""
+    outputs = re.findall(r"^### stdout\n((?:(?!###).*\n?)+)", text, flags=re.MULTILINE)
+    lines = [line.strip() for line in outputs[-1].splitlines() if line.strip()] if outputs else []
+    return lines[-1] if lines else None

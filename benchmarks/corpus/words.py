@@ -1,0 +1,82 @@
+"""The scripted problem solver, code executor and verifier."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from benchmarks.corpus.reading import last_status, marked, own_turns, printed, section
+from benchmarks.corpus.styles import Manner, program
+from envs.mathchat.problems import FAMILIES, Family
+from envs.types import Message
+
+_PROSE = (
+    "Let me read the question again, slowly. The numbers in it are given, nothing else is, and what is asked "
+    "for is one whole number. There may be a clever way, but the range is small enough to go through every "
+    "case, and that cannot be wrong as long as the bounds and the conditions are those of the text."
+)
+_CHECK = (
+    "I have gone through the plan and through the output of the program. The plan answers the question that "
+    "was asked, the program ran to its end, and the size of the number is what one would expect."
+)
+
+
+def problem_solver(messages: Sequence[Message], manner: Manner) -> str:
+    """A plan that holds the expression to compute."""
+    return (
+        manner.prose(_PROSE)
+        + f"Plan: go through all cases with a short program.\nCompute: {_solve(messages)}"
+    )
+
+
+def code_executor(messages: Sequence[Message], manner: Manner) -> str:
+    """The plan's expression as a program; without a plan, its own reading of the problem."""
+    expression = marked(section(messages, "problem_solver"), "Compute") or _solve(messages)
+    turn = own_turns(messages)
+    if manner.style in ("explorer", "repairer"):
+        if turn == 0:
+            return _opening(manner, expression)
+        turn -= 1
+    if turn == 0:
+        return manner.prose("This is the plan, word for word, as a program.") + program(
+            _code(expression, manner)
+        )
+    if last_status(messages) != "ok" or (value := printed(messages[-1].content)) is None:
+        return "The program gave no result."
+    return f"The program ran.\nResult: {value}"
+
+
+def verifier(messages: Sequence[Message], manner: Manner) -> str:
+    """The result that the executor reports, or else the last one printed, in a box."""
+    said = section(messages, "code_executor")
+    value = marked(said, "Result") or printed(said)
+    if value is None:
+        return "No result was printed, so I cannot give an answer."
+    return manner.prose(_CHECK) + f"The computed value answers the question: \\boxed{{{value}}}"
+
+
+def _solve(messages: Sequence[Message]) -> str:
+    """The expression whose value is asked for. Raises ``ValueError`` for a problem of no known family."""
+    for family in FAMILIES:
+        if (found := re.search(_pattern(family), messages[1].content)) is not None:
+            return family.expression.format(**found.groupdict())
+    raise ValueError("a problem of no family that ships with us")
+
+
+def _pattern(family: Family) -> str:
+    """The family's text with a group for every number."""
+    parts = re.split(r"\{(\w)\}", family.text)
+    return "".join(rf"(?P<{part}>\d+)" if place % 2 else re.escape(part) for place, part in enumerate(parts))
+
+
+def _opening(manner: Manner, expression: str) -> str:
+    if manner.style == "explorer":
+        numbers = ", ".join(re.findall(r"\d+", expression)[:6])
+        return "First the numbers that go in.\n" + program(f'print("numbers:", {numbers})')
+    return program(f"answer = {expression}\nprint(anwser)")
+
+
+def _code(expression: str, manner: Manner) -> str:
+    if manner.way % 2:
+        return f"answer = {expression}\nprint(answer)"
+    return f"print({expression})"

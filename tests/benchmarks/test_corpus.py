@@ -1,0 +1,147 @@
+"""The corpus: its labels are true of what is recorded, and what is recorded happens again."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import conf
+from benchmarks.corpus import replay
+from benchmarks.corpus.__main__ import main
+from benchmarks.corpus.cases import FOLDER, SPLITS, Case, read, read_file
+from benchmarks.corpus.styles import STYLES
+from benchmarks.corpus.team import Team
+from conf import ConfigError
+from envs.types import Message
+
+CASES = {split: read(split) for split in SPLITS}
+EVERY = [case for split in SPLITS for case in CASES[split]]
+FAULTY = [case for case in EVERY if case.label is not None]
+AGENTS = {"data_engineer", "modeler", "analyst", "problem_solver", "code_executor", "verifier"}
+
+
+def case_of(kind: str, agent: str) -> Case:
+    return next(
+        case for case in FAULTY if case.label and (case.label.kind, case.label.agent) == (kind, agent)
+    )
+
+
+def test_every_label_names_the_first_turn_that_differs_and_every_fault_makes_a_difference() -> None:
+    assert list(replay.inconsistencies(EVERY)) == []
+
+
+def test_a_label_that_is_not_true_is_found() -> None:
+    case = case_of("rows_misaligned", "data_engineer")
+    assert case.label is not None
+    twin = next(other for other in EVERY if other.episode.id == case.twin)
+    good = replay.fair(twin)
+
+    def complaints(changed: Case) -> list[str]:
+        return list(replay.inconsistencies([changed if other is case else other for other in EVERY]))
+
+    assert len(complaints(replace(case, label=replace(case.label, turn=case.label.turn + 1)))) == 1
+    assert len(complaints(replace(case, twin="nobody"))) == 1
+    assert len(complaints(replace(case, label=None, twin=None))) == (not case.episode.outcome.success)  # type: ignore[union-attr]
+    harmless = replace(twin.episode.outcome, metrics={"fair": good - replay.MARGIN / 2})  # type: ignore[type-var]
+    [said] = complaints(replace(case, episode=replace(case.episode, outcome=harmless)))
+    assert "makes no difference" in said
+
+
+def test_the_corpus_is_large_and_spread_over_kinds_agents_tasks_and_styles() -> None:
+    for split in SPLITS:
+        labels = [case.label for case in CASES[split] if case.label is not None]
+        assert len({label.kind for label in labels}) >= 14
+        assert {label.agent for label in labels} == AGENTS
+        assert {case.style for case in CASES[split] if case.label is not None} == set(STYLES)
+    assert len(FAULTY) >= 100
+    assert len(EVERY) - len(FAULTY) >= 40
+    assert len({case.episode.task_id for case in EVERY if case.env == "dsbench"}) == 20
+    families = Counter(case.episode.task_id.rpartition("-")[0] for case in FAULTY if case.env == "mathchat")
+    assert len(families) >= 8
+    sizes = [(FOLDER / f"{split}.jsonl").stat().st_size for split in SPLITS]
+    assert sum(sizes) <= 4 << 20
+
+
+def test_most_faults_in_tables_are_not_seen_in_the_files() -> None:
+    tables = [case for case in FAULTY if case.env == "dsbench"]
+    seen = [
+        case for case in tables if any(c.code != "ok" for t in case.episode.turns if t.last for c in t.checks)
+    ]
+    assert len(seen) <= len(tables) / 2
+
+
+def test_a_harmless_error_is_in_some_episodes_and_is_nobodys_fault() -> None:
+    slips = [
+        (case, turn)
+        for case in EVERY
+        for turn in case.episode.turns
+        if case.style == "repairer" and turn.attempt == 0 and turn.result is not None
+    ]
+    assert len(slips) > 20
+    for case, turn in slips:
+        assert turn.result is not None
+        assert turn.result.status == "error"
+        assert case.label is None or case.label.turn != turn.index
+
+
+def test_the_corpus_holds_no_times() -> None:
+    for split in SPLITS:
+        for line in (FOLDER / f"{split}.jsonl").read_text(encoding="utf-8").splitlines():
+            assert "wall_s" not in line
+            assert "verdict" not in json.loads(line)["turns"][0]
+
+
+def test_the_team_played_every_turn_but_the_faulty_ones() -> None:
+    team = conf.build("benchmarks", {"name": "benchmarks.corpus.team"})
+    for case in EVERY[::3]:
+        turns = case.episode.turns
+        own = [t.index for t in turns if team.act(t.agent, t.observation, case.seed) != t.action]
+        assert own == ([] if case.label is None else [case.label.turn])
+
+
+def test_the_team_acts_on_what_it_is_handed() -> None:
+    turns = case_of("wrong_constant", "problem_solver").episode.turns
+    system, task = turns[1].observation
+    changed = Message("user", task.content.replace("Compute: ", "Compute: 1 + "))
+    assert "1 + " in Team(Team.Config("brief")).act("code_executor", (system, changed), 0)
+    with pytest.raises(ConfigError, match="brief"):
+        Team(Team.Config("loud"))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"fault": {"kind": "k", "agent": "modeler", "turn": 0}}, "turn 0 is none of modeler"),
+        ({"outcome": None}, "no outcome"),
+        ({"twin": ...}, "no case"),
+    ],
+)
+def test_a_line_that_is_no_case_is_refused(change: dict[str, object], said: str, tmp_path: Path) -> None:
+    row = json.loads((FOLDER / "public.jsonl").read_text(encoding="utf-8").splitlines()[0]) | change
+    path = tmp_path / "cases.jsonl"
+    path.write_text(json.dumps({key: value for key, value in row.items() if value is not ...}), "utf-8")
+    with pytest.raises(ConfigError, match=said):
+        read_file(path)
+    with pytest.raises(ConfigError, match="public and heldout"):
+        read("train")
+
+
+def test_recorded_episodes_happen_again_in_a_real_sandbox(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "--some", "8", "sandbox=auto"]) == 0
+    assert "8 of" in capsys.readouterr().out
+
+
+def test_an_episode_that_happens_otherwise_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for split in SPLITS:
+        lines = (FOLDER / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()
+        row = json.loads(next(line for line in lines if '"env": "mathchat"' in line))
+        row["outcome"]["failure_code"] = "wrong"
+        (tmp_path / f"{split}.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    assert main(["verify", "--folder", str(tmp_path), "sandbox=auto"]) == 1
+    assert "it ended with ok, and wrong is recorded" in capsys.readouterr().out
