@@ -162,8 +162,8 @@ def _check_ids(ids: Sequence[str], key: Key) -> None:
     parts = [
         f"{what}: {len(names)} (e.g. {_some(names[:1])})"
         for what, names in (
-            ("unknown", list(given.keys() - wanted.keys())),
-            ("left out", list(wanted.keys() - given.keys())),
+            ("unknown", [name for name in given if name not in wanted]),
+            ("left out", [name for name in wanted if name not in given]),
             ("repeated", twice),
         )
         if names

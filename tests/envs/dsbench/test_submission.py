@@ -93,6 +93,11 @@ def test_what_is_wrong_is_named(text: bytes | None, wanted: str) -> None:
     assert found.detail
 
 
+def test_wrong_ids_are_named_by_the_first_of_the_file_and_of_the_key() -> None:
+    found = validate(b"id,y\nq,1\np,2\no,3\n", VALUES)
+    assert found.detail == "unknown: 3 (e.g. 'q'); left out: 3 (e.g. '7')"
+
+
 def test_probabilities_lie_in_0_to_1_both_included() -> None:
     assert code("id,y\n7,0\n003,1\na b,0.5\n", PROBA) == "ok"
     assert code("id,y\n7,-0.01\n003,1\na b,0.5\n", PROBA) == "range"
