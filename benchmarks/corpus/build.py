@@ -127,7 +127,7 @@ def _faulty(
 
 def _weight(fault: Fault, place: int, agents: Counter[str], tally: Tally) -> tuple[int, ...]:
     used = tally.used
-    return agents[fault.agent], used[f"{place}"], used[fault.kind], used[fault.agent], place
+    return agents[fault.agent], used[fault.kind], used[f"{place}"], used[fault.agent], place
 
 
 def plant(fault: Fault, twin: Played) -> tuple[int, str] | None:

@@ -46,13 +46,13 @@ def _misread(action: str, task: Task) -> str | None:
 
 
 def _off_by_one(action: str, task: Task) -> str | None:
-    """The upper end of a range is left out, or taken in."""
-    found = re.search(r"range\([^()]*?( \+ 1)?\)", action)
-    if found is None:
+    """The upper end of the outermost range, which comes last, is left out or taken in."""
+    found = list(re.finditer(r"range\([^()]*?( \+ 1)?\)", action))
+    if not found:
         return None
-    whole = found[0]
-    changed = whole.replace(" + 1)", ")") if found[1] else whole[:-1] + " + 1)"
-    return action.replace(whole, changed, 1)
+    last = found[-1]
+    changed = last[0].replace(" + 1)", ")") if last[1] else last[0][:-1] + " + 1)"
+    return action[: last.start()] + changed + action[last.end() :]
 
 
 def _swallowed(action: str, task: Task) -> str | None:
