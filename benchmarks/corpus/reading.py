@@ -44,6 +44,11 @@ def own_turns(messages: Sequence[Message]) -> int:
     return sum(message.role == "assistant" for message in messages)
 
 
+def first_action(messages: Sequence[Message]) -> str:
+    """What the reader did in its first turn; empty before it."""
+    return next((message.content for message in messages if message.role == "assistant"), "")
+
+
 def last_status(messages: Sequence[Message]) -> str:
     """How the reader's last program ended; ``none`` before the first."""
     found = _STATUS.findall(messages[-1].content)

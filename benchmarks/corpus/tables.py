@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.corpus.reading import TableTask, last_status, marked, own_turns, section, table_task
+from benchmarks.corpus.reading import (
+    TableTask,
+    first_action,
+    last_status,
+    marked,
+    own_turns,
+    section,
+    table_task,
+)
 from benchmarks.corpus.styles import Manner, program
 from envs.types import Message
 
@@ -38,6 +46,7 @@ model, T = joblib.load("model.pkl"), pd.read_pickle("X_test.pkl")
 print(type(model).__name__, "for", T.shape, "rows and columns")
 """,
 }
+_LOOKING = "A look first."
 _SLIP = {
     "data_engineer": ('train["{target}"]', 'train["target"]'),
     "modeler": ('read_pickle("X_train.pkl")', 'read_pickle("train.pkl")'),
@@ -78,11 +87,15 @@ def analyst(messages: Sequence[Message], manner: Manner) -> str:
 
 
 def _stage(agent: str, messages: Sequence[Message], manner: Manner, code: str) -> str:
-    """The turns of one agent: a look or a slip where the style has one, the program, a closing note."""
+    """The turns of one agent: a look or a slip where the style has one, the program, a closing note.
+
+    What was done is read from its first action, so that a stage begun in one style can go on in another.
+    """
     task, turn = table_task(messages), own_turns(messages)
-    if manner.style in ("explorer", "repairer"):
-        if turn == 0:
-            return _opening(agent, task, manner, code)
+    if turn == 0 and manner.style in ("explorer", "repairer"):
+        return _opening(agent, task, manner, code)
+    first = first_action(messages)
+    if first.startswith(_LOOKING) or _slip(agent, task)[1] in first:
         turn -= 1
     if turn == 0:
         return manner.prose(_PROSE[agent]) + program(code)
@@ -94,10 +107,16 @@ def _stage(agent: str, messages: Sequence[Message], manner: Manner, code: str) -
 
 def _opening(agent: str, task: TableTask, manner: Manner, code: str) -> str:
     if manner.style == "explorer":
-        return "A look first.\n" + program(_LOOK[agent].replace("{target}", task.target))
-    right, wrong = (text.replace("{target}", task.target) for text in _SLIP[agent])
+        return f"{_LOOKING}\n" + program(_LOOK[agent].replace("{target}", task.target))
+    right, wrong = _slip(agent, task)
     assert right in code
     return program(code.replace(right, wrong))
+
+
+def _slip(agent: str, task: TableTask) -> tuple[str, str]:
+    """What the agent means to write, and what it writes by mistake."""
+    right, wrong = _SLIP[agent]
+    return right.replace("{target}", task.target), wrong.replace("{target}", task.target)
 
 
 def _features(task: TableTask, manner: Manner) -> str:

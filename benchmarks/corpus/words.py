@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from benchmarks.corpus.reading import last_status, marked, own_turns, printed, section
+from benchmarks.corpus.reading import first_action, last_status, marked, own_turns, printed, section
 from benchmarks.corpus.styles import Manner, program
 from envs.mathchat.problems import FAMILIES, Family
 from envs.types import Message
@@ -19,6 +19,8 @@ _CHECK = (
     "I have gone through the plan and through the output of the program. The plan answers the question that "
     "was asked, the program ran to its end, and the size of the number is what one would expect."
 )
+_LOOKING = "First the numbers that go in."
+_SLIP = "print(anwser)"
 
 
 def problem_solver(messages: Sequence[Message], manner: Manner) -> str:
@@ -33,9 +35,10 @@ def code_executor(messages: Sequence[Message], manner: Manner) -> str:
     """The plan's expression as a program; without a plan, its own reading of the problem."""
     expression = marked(section(messages, "problem_solver"), "Compute") or _solve(messages)
     turn = own_turns(messages)
-    if manner.style in ("explorer", "repairer"):
-        if turn == 0:
-            return _opening(manner, expression)
+    if turn == 0 and manner.style in ("explorer", "repairer"):
+        return _opening(manner, expression)
+    first = first_action(messages)
+    if first.startswith(_LOOKING) or _SLIP in first:
         turn -= 1
     if turn == 0:
         return manner.prose("This is the plan, word for word, as a program.") + program(
@@ -72,8 +75,8 @@ def _pattern(family: Family) -> str:
 def _opening(manner: Manner, expression: str) -> str:
     if manner.style == "explorer":
         numbers = ", ".join(re.findall(r"\d+", expression)[:6])
-        return "First the numbers that go in.\n" + program(f'print("numbers:", {numbers})')
-    return program(f"answer = {expression}\nprint(anwser)")
+        return f"{_LOOKING}\n" + program(f'print("numbers:", {numbers})')
+    return program(f"answer = {expression}\n{_SLIP}")
 
 
 def _code(expression: str, manner: Manner) -> str:

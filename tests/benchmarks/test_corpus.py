@@ -105,6 +105,16 @@ def test_the_team_played_every_turn_but_the_faulty_ones() -> None:
         assert own == ([] if case.label is None else [case.label.turn])
 
 
+def test_a_stage_begun_in_one_style_goes_on_in_another() -> None:
+    team, begun = Team(Team.Config("brief")), 0
+    for case in EVERY:
+        for turn in case.episode.turns:
+            if turn.attempt == 1 and turn.code is not None and case.label is None:
+                begun += 1
+                assert team.act(turn.agent, turn.observation, case.seed) == turn.action
+    assert begun > 40
+
+
 def test_the_team_acts_on_what_it_is_handed() -> None:
     turns = case_of("wrong_constant", "problem_solver").episode.turns
     system, task = turns[1].observation
