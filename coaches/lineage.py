@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from coaches import evidence
 from envs.actions import spoken
+from envs.authors import writer
 from envs.mathchat.answers import boxed
 from envs.types import Outcome, Turn
 from sandbox.base import FileInfo
@@ -56,20 +57,6 @@ def contributors(turns: Sequence[Turn]) -> frozenset[int]:
     if not any(turn.role.produces for turn in turns):
         found |= {turn.index for turn in _printers(turns)[-1:]}
     return frozenset(found)
-
-
-def writer(history: Sequence[Turn], name: str) -> int | None:
-    """Index of the turn that wrote ``name`` as it is at the end of ``history``.
-
-    None if it is not there, or has been there unchanged from the start.
-    """
-    now = _hash(history[-1].files_after, name)
-    for turn in reversed(history):
-        if now is None or _hash(turn.files_after, name) != now:
-            return None
-        if _hash(turn.files_before, name) != now:
-            return turn.index
-    return None
 
 
 def _broken_artifact(turns: Sequence[Turn], outcome: Outcome) -> Fault:

@@ -9,9 +9,9 @@ from typing import Any
 
 from coaches import marks
 from conf import ConfigError
+from envs.authors import last_writers
 from envs.messages import digest
 from envs.types import Message, Turn
-from sandbox.base import FileInfo
 
 FOLDER = Path(__file__).with_name("prompts")
 COMMON = "common"
@@ -162,22 +162,22 @@ def _files(history: Sequence[Turn]) -> Iterator[str]:
     after = {file.path: file for file in turn.files_after}
     for path in sorted(before.keys() | after.keys()):
         if path not in after:
-            yield f"{path}: removed by this action; had been {_writer(history[:-1], before[path])}"
+            yield f"{path}: removed by this action; had been {_writer(history[:-1], path)}"
         elif path not in before:
             yield f"{path}: new, {after[path].size} bytes"
         elif before[path].sha256 != after[path].sha256:
-            was = _writer(history[:-1], before[path])
+            was = _writer(history[:-1], path)
             yield f"{path}: overwritten by this action, {after[path].size} bytes; had been {was}"
         else:
-            yield f"{path}: unchanged, {after[path].size} bytes, {_writer(history, after[path])}"
+            yield f"{path}: unchanged, {after[path].size} bytes, {_writer(history, path)}"
 
 
-def _writer(history: Sequence[Turn], file: FileInfo) -> str:
-    """Who left this content in this place: the turn after which it was there and before which it was not."""
-    for turn in reversed(history):
-        if file not in turn.files_before and file in turn.files_after:
-            return f"written by {turn.agent} in turn {turn.index + 1}"
-    return "given with the task" if history and file in history[0].files_before else "of unknown origin"
+def _writer(history: Sequence[Turn], path: str) -> str:
+    """Who left what is in this place after ``history``."""
+    found = last_writers(history).get(path)
+    if found is None:
+        return "given with the task"
+    return f"written by {found.agent} in turn {found.turn + 1}" if found.agent else "of unknown origin"
 
 
 def _checks(turn: Turn) -> Iterator[str]:

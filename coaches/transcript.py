@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from coaches import marks
-from coaches.lineage import writer
 from coaches.prompt import Question
+from envs.authors import writer
 from envs.types import Outcome, Turn
 
 _TASK_CHARS = 12000

@@ -39,6 +39,15 @@ def last_writers(turns: Sequence[Turn]) -> dict[str, Written]:
     return dict(sorted(found.items()))
 
 
+def writer(turns: Sequence[Turn], path: str) -> int | None:
+    """Index of the turn that made ``path`` what it is after the last of ``turns``.
+
+    None if it is not there, was there unchanged from the start, or changed between two turns.
+    """
+    found = last_writers(turns).get(path)
+    return None if found is None or found.agent is None or found.sha256 is None else found.turn
+
+
 def _note(
     found: dict[str, Written],
     before: Sequence[FileInfo],

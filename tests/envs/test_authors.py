@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from envs.authors import Written, last_writers
+from envs.authors import Written, last_writers, writer
 from sandbox.base import FileInfo
 from tests.coaches.turns import ANALYST, ENGINEER, MODELER, Story, ok
 
@@ -38,3 +38,23 @@ def test_a_file_too_large_to_be_hashed_is_told_by_its_size() -> None:
     before, after = FileInfo("x", 10**9, ""), FileInfo("x", 2 * 10**9, "")
     found = last_writers([replace(turn, files_before=(before,), files_after=(after,))])
     assert found == {"x": Written("engineer", 0, "")}
+
+
+def test_the_writer_of_a_file_is_the_turn_that_made_it_what_it_is() -> None:
+    given, made, again = FileInfo("train.csv", 3, "a"), FileInfo("x", 1, "b"), FileInfo("x", 2, "c")
+    between = FileInfo("y", 1, "d")
+    files = [
+        ((given,), (given, made)),
+        ((given, made), (given, again)),
+        ((given, again), (given, again)),
+        ((given, again, between), (again, between)),
+    ]
+    story = Story().act(ENGINEER).act(MODELER).act(MODELER).act(ANALYST)
+    turns = [
+        replace(turn, files_before=before, files_after=after)
+        for turn, (before, after) in zip(story.turns, files, strict=True)
+    ]
+    assert [writer(turns[:n], "x") for n in range(5)] == [None, 0, 1, 1, 1]
+    assert writer(turns[:3], "train.csv") is None
+    assert writer(turns, "train.csv") is None
+    assert writer(turns, "y") is None
