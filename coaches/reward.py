@@ -63,7 +63,7 @@ class CoachReward(BaseWrapper[str, Any, Any]):  # type: ignore[misc]
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
         self._drop_pending()
         super().reset(seed=seed, options=options)
-        self._verdicts = []
+        self._verdicts = [None] * len(self._turns())  # an episode may start in the middle
         self.coach_errors = Counter()
         self.rewards = dict.fromkeys(self.agents, 0.0)
         self._cumulative_rewards = dict.fromkeys(self.agents, 0.0)

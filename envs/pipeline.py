@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,8 +14,8 @@ from envs import actions, messages
 from envs.base import Scenario
 from envs.spaces import Chat, Text
 from envs.types import Message, Outcome, Role, Split, Task, Turn
-from sandbox.base import Backend, FileInfo, Limits, Result, Sandbox, SandboxError, SandboxSpec
-from sandbox.recovery import RecoveringSandbox
+from envs.workspace import Workspace
+from sandbox.base import Backend, Limits, Result, Sandbox, SandboxError, SandboxSpec
 
 Observation = dict[str, Any]
 
@@ -77,7 +75,7 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         self._np_random: np.random.Generator | None = None
         self._task: Task | None = None
         self._outcome: Outcome | None = None
-        self._workspace: _Workspace | None = None
+        self._workspace: Workspace | None = None
 
     def observation_space(self, agent: str) -> spaces.Dict:
         return self.observation_spaces[agent]
@@ -103,10 +101,14 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         """Starts an episode.
 
         ``options["task"]`` (a ``Task`` or the id of one) is played; without it one is drawn from
-        ``options["split"]`` (``train`` by default). Other options are ignored, as PettingZoo's tests want it.
+        ``options["split"]`` (``train`` by default). With ``options["turns"]``, the first turns of an episode
+        of that task, it goes on after them, as if they had been played here under the same seed;
+        ``options["files"]`` then holds what lay in the sandbox (path -> bytes). Other options are ignored, as
+        PettingZoo's tests want it.
 
         Raises:
             KeyError: no task has this id, or the split is empty.
+            ValueError: the turns are no beginning of an episode, or they are all of one.
         """
         self.close()
         if seed is not None or self._np_random is None:
@@ -114,9 +116,12 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         self._episode_seed = int(
             self._np_random.integers(2**31)
         )  # before the draw: the same for a given task
-        self._task = self._choose(options or {})
-        self._workspace = _Workspace(self.backend, self._spec, self._task.files)
-        self.turns = ()
+        options = options or {}
+        self._task = self._choose(options)
+        self.turns = tuple(options.get("turns", ()))
+        first = self._next_agent(self.turns)
+        files = options["files"] if self.turns else self._task.files
+        self._workspace = Workspace(self.backend, self._spec, files)
         self._outcome = None
         self.agents = list(self.possible_agents)
         self.rewards = dict.fromkeys(self.agents, 0.0)
@@ -124,7 +129,8 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         self.terminations = dict.fromkeys(self.agents, False)
         self.truncations = dict.fromkeys(self.agents, False)
         self.infos: dict[str, dict[str, Any]] = {agent: {} for agent in self.agents}
-        self.agent_selection = self.agents[0]
+        self.infos |= {turn.agent: {"turn": turn} for turn in self.turns}
+        self.agent_selection = first
         self._skip_agent_selection = None  # an episode that was left among its dead steps leaves it set
 
     def observe(self, agent: str) -> Observation:
@@ -165,6 +171,25 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         """Ends the episode's sandbox; the backend, which others may share, stays open."""
         if self._workspace is not None:
             self._workspace.close()
+
+    @property
+    def files(self) -> Sandbox:
+        """The episode's files, the sandbox opened if need be: not for agents. Raises ``SandboxError`` when
+        the episode is over."""
+        return self._open_workspace()
+
+    def _next_agent(self, turns: Sequence[Turn]) -> str:
+        """Who plays after ``turns``, which start an episode."""
+        stage = attempt = 0
+        for place, turn in enumerate(turns):
+            if stage == len(self.possible_agents):
+                raise ValueError("the turns go on after an episode's end")
+            if (turn.agent, turn.index, turn.attempt) != (self.possible_agents[stage], place, attempt):
+                raise ValueError(f"turn {place} is no turn {attempt} of {self.possible_agents[stage]}")
+            stage, attempt = (stage + 1, 0) if turn.last else (stage, attempt + 1)
+        if stage == len(self.possible_agents):
+            raise ValueError("the turns are a whole episode: nobody is left to play")
+        return self.possible_agents[stage]
 
     def _choose(self, options: Mapping[str, Any]) -> Task:
         wanted = options.get("task")
@@ -247,60 +272,7 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
     def _role(self, agent: str) -> Role:
         return self.scenario.roles[self.possible_agents.index(agent)]
 
-    def _open_workspace(self) -> _Workspace:
+    def _open_workspace(self) -> Workspace:
         if self._workspace is None or self._workspace.closed:
             raise SandboxError("this episode's sandbox is closed: reset() starts another")
         return self._workspace
-
-
-class _Workspace:
-    """A ``Sandbox`` that is opened at its first use; until then its files are the task's."""
-
-    def __init__(self, backend: Backend, spec: SandboxSpec, files: Mapping[str, Path]) -> None:
-        self._backend = backend
-        self._spec = spec
-        self._files = files
-        self._listing: tuple[FileInfo, ...] | None = None
-        self._sandbox: Sandbox | None = None
-        self.closed = False
-
-    @property
-    def opened(self) -> bool:
-        return self._sandbox is not None
-
-    def run(
-        self, code: str, *, timeout: float | None = None, seed: int = 0, session: str | None = None
-    ) -> Result:
-        return self._open().run(code, timeout=timeout, seed=seed, session=session)
-
-    def read(self, path: str) -> bytes:
-        return self._open().read(path)
-
-    def write(self, path: str, data: bytes) -> None:
-        self._open().write(path, data)
-
-    def list(self) -> tuple[FileInfo, ...]:
-        if self._sandbox is not None:
-            return self._sandbox.list()
-        if self._listing is None:
-            self._listing = tuple(_info(name, path) for name, path in sorted(self._files.items()))
-        return self._listing
-
-    def close(self) -> None:
-        self.closed = True
-        if self._sandbox is not None:
-            self._sandbox.close()
-
-    def _open(self) -> Sandbox:
-        if self.closed:
-            raise SandboxError("this episode's sandbox is closed")
-        if self._sandbox is None:
-            self._sandbox = RecoveringSandbox(lambda: self._backend.open(self._spec))
-            for name, path in self._files.items():
-                self._sandbox.write(name, path.read_bytes())
-        return self._sandbox
-
-
-def _info(name: str, path: Path) -> FileInfo:
-    data = path.read_bytes()
-    return FileInfo(name, len(data), hashlib.sha256(data).hexdigest())

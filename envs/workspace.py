@@ -1,0 +1,68 @@
+"""The files of one episode, and the sandbox that it may never need."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from sandbox.base import Backend, FileInfo, Result, Sandbox, SandboxError, SandboxSpec
+from sandbox.recovery import RecoveringSandbox
+
+
+class Workspace:
+    """A ``Sandbox`` that is opened at its first use; until then its files are those it starts with."""
+
+    def __init__(self, backend: Backend, spec: SandboxSpec, files: Mapping[str, Path | bytes]) -> None:
+        """``files``: what lies in it at the start, by path; on this machine, or here."""
+        self._backend = backend
+        self._spec = spec
+        self._files = files
+        self._listing: tuple[FileInfo, ...] | None = None
+        self._sandbox: Sandbox | None = None
+        self.closed = False
+
+    @property
+    def opened(self) -> bool:
+        return self._sandbox is not None
+
+    def run(
+        self, code: str, *, timeout: float | None = None, seed: int = 0, session: str | None = None
+    ) -> Result:
+        return self._open().run(code, timeout=timeout, seed=seed, session=session)
+
+    def read(self, path: str) -> bytes:
+        return self._open().read(path)
+
+    def write(self, path: str, data: bytes) -> None:
+        self._open().write(path, data)
+
+    def list(self) -> tuple[FileInfo, ...]:
+        if self._sandbox is not None:
+            return self._sandbox.list()
+        if self._listing is None:
+            self._listing = tuple(_info(name, source) for name, source in sorted(self._files.items()))
+        return self._listing
+
+    def close(self) -> None:
+        self.closed = True
+        if self._sandbox is not None:
+            self._sandbox.close()
+
+    def _open(self) -> Sandbox:
+        if self.closed:
+            raise SandboxError("this episode's sandbox is closed")
+        if self._sandbox is None:
+            self._sandbox = RecoveringSandbox(lambda: self._backend.open(self._spec))
+            for name, source in self._files.items():
+                self._sandbox.write(name, _content(source))
+        return self._sandbox
+
+
+def _info(name: str, source: Path | bytes) -> FileInfo:
+    data = _content(source)
+    return FileInfo(name, len(data), hashlib.sha256(data).hexdigest())
+
+
+def _content(source: Path | bytes) -> bytes:
+    return source if isinstance(source, bytes) else source.read_bytes()

@@ -1,0 +1,119 @@
+"""An episode that goes on after turns which were played elsewhere is the one that was never broken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import pytest
+
+import conf
+import envs
+from coaches.replay import Replayer
+from coaches.reward import CoachReward
+from envs.pipeline import PipelineEnv
+from envs.types import Turn
+from sandbox.base import Backend, SandboxError
+from tests.envs.dsbench.pipelines import programs
+from tests.fakes import program
+
+LOOK = program(
+    "import os, random; print(sorted(os.listdir('.')), random.random()); open('note', 'a').write('x')"
+)
+SPOIL = program(
+    "import os; os.remove('test.csv') if os.path.exists('test.csv') else print(open('note').read())"
+)
+
+
+def actions(env: PipelineEnv) -> list[str]:
+    engineer, modeler, analyst = map(program, programs(env.task))
+    return [LOOK, engineer, "done", modeler, LOOK, "done", analyst, SPOIL, SPOIL, "done"]
+
+
+def play(env: PipelineEnv, said: list[str]) -> None:
+    for action in said:
+        env.step(action)
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator[Backend]:
+    try:
+        built: Backend = conf.build("sandbox", conf.load("sandbox", "local"))
+    except SandboxError as error:
+        pytest.skip(f"no local sandbox can start here: {error}")
+    yield built
+    built.close()
+
+
+@dataclass(frozen=True)
+class Whole:
+    """An unbroken episode, with what lay in its sandbox before each turn."""
+
+    env: PipelineEnv
+    said: list[str]
+    kept: list[dict[str, bytes]]
+
+
+@pytest.fixture(scope="module")
+def whole(backend: Backend) -> Whole:
+    env = envs.make("dsbench", sandbox=backend)
+    env.reset(seed=3, options={"task": "penguin_sex"})
+    said, kept = actions(env), []
+    for action in said:
+        kept.append({file.path: env.files.read(file.path) for file in env.files.list()})
+        env.step(action)
+    return Whole(env, said, kept)
+
+
+def untimed(turns: Sequence[Turn]) -> list[Turn]:
+    """Without what is never the same twice."""
+    return [
+        turn if turn.result is None else replace(turn, result=replace(turn.result, wall_s=0.0, cpu_s=0.0))
+        for turn in turns
+    ]
+
+
+@pytest.mark.parametrize("place", range(1, 10))
+def test_from_every_turn_on_it_is_the_same_episode(whole: Whole, backend: Backend, place: int) -> None:
+    other = envs.make("dsbench", sandbox=backend)
+    start = {"task": "penguin_sex", "turns": whole.env.turns[:place], "files": whole.kept[place]}
+    other.reset(seed=3, options=start)
+    play(other, whole.said[place:])
+    assert untimed(other.turns) == untimed(whole.env.turns)
+    assert other.outcome == whole.env.outcome
+    assert other.outcome.success
+
+
+def test_the_word_is_with_who_plays_next_and_infos_hold_the_turns(whole: Whole, backend: Backend) -> None:
+    other = envs.make("dsbench", sandbox=backend)
+    other.reset(options={"task": "penguin_sex", "turns": whole.env.turns[:4], "files": {}})
+    assert other.agent_selection == "modeler"
+    assert other.infos["data_engineer"]["turn"] == whole.env.turns[2]
+    assert other.infos["modeler"]["turn"] == whole.env.turns[3]
+    assert other.infos["analyst"] == {}
+    assert other.files.list() == ()
+
+
+def test_a_coach_judges_only_what_is_played_here(whole: Whole, backend: Backend) -> None:
+    coach = conf.build("coaches", conf.load("coach", "rules"))
+    other = CoachReward(envs.make("dsbench", sandbox=backend), coach)
+    other.reset(seed=3, options={"task": "penguin_sex", "turns": whole.env.turns[:9], "files": whole.kept[9]})
+    other.step(whole.said[9])
+    assert [verdict is None for verdict in other.verdicts] == [True] * 9 + [False]
+
+
+def test_playing_it_again_keeps_the_files_before_each_turn(whole: Whole, backend: Backend) -> None:
+    env = whole.env
+    found = Replayer(env.scenario, backend, env.task, team=None, seed=3).again(env.turns)
+    assert untimed(found.turns) == untimed(env.turns)
+    assert found.outcome == env.outcome
+    for listing, kept in zip(found.files, whole.kept, strict=True):
+        assert {file.path: found.store.get(file.sha256) for file in listing} == kept
+
+
+def test_turns_that_begin_no_episode_are_refused(whole: Whole, backend: Backend) -> None:
+    fresh = envs.make("dsbench", sandbox=backend)
+    turns = whole.env.turns
+    for wrong in (turns[1:2], turns[:1] + turns[3:4], turns):
+        with pytest.raises(ValueError, match="turn"):
+            fresh.reset(seed=3, options={"task": "penguin_sex", "turns": wrong, "files": {}})
