@@ -59,7 +59,8 @@ def filled(group: str, node: Mapping[str, Any] | DictConfig) -> DictConfig:
     """``node`` with what it leaves out, taken from ``conf/<group>/<node.name>.yaml``; nodes in it alike.
 
     A node in a node is a mapping with a ``name``, alone or in a list: a part that wraps others of its group
-    can name them and change some of their values. A dotted name has no YAML here, and is taken as it is.
+    can name them and change some of their values. A node under the name of another group, such as
+    ``sandbox``, is of that group. A dotted name has no YAML here, and is taken as it is.
 
     Raises:
         ConfigError: there is no such YAML.
@@ -71,7 +72,9 @@ def filled(group: str, node: Mapping[str, Any] | DictConfig) -> DictConfig:
         whole = OmegaConf.merge(base, whole, {"name": base.name})
     values = OmegaConf.to_container(whole)
     assert isinstance(values, dict)
-    return OmegaConf.create({str(key): _filled_within(group, value) for key, value in values.items()})
+    return OmegaConf.create(
+        {str(key): _filled_within(_group_of(str(key), group), value) for key, value in values.items()}
+    )
 
 
 def choose(group: str, words: Sequence[str]) -> DictConfig:
@@ -95,6 +98,13 @@ def choose(group: str, words: Sequence[str]) -> DictConfig:
     if group not in node or "name" not in node[group]:
         raise ConfigError(f"no {group} is named: write {group}=<name>")
     return filled(group, node[group])
+
+
+def plain(node: DictConfig) -> dict[str, Any]:
+    """``node`` as dicts, lists and scalars."""
+    values = OmegaConf.to_container(node, resolve=True)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
 
 
 def plugin(package: str, name: str) -> type[Any]:
@@ -135,6 +145,10 @@ def build(package: str, node: Mapping[str, Any] | DictConfig, **parts: Any) -> A
         reason = str(error).splitlines()[0]
         raise ConfigError(f"{package} {node['name']!r}: {reason} (at {error.full_key})") from None
     return cls(config, **parts)
+
+
+def _group_of(key: str, group: str) -> str:
+    return key if (ROOT / key).is_dir() else group
 
 
 def _filled_within(group: str, value: Any) -> Any:

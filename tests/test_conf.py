@@ -126,7 +126,7 @@ def defines_plug_in(path: Path) -> bool:
 
 
 def test_loading_what_is_not_there_names_what_is() -> None:
-    with pytest.raises(ConfigError, match=r"no coach called 'ruels'; there are: .*outcome, rules"):
+    with pytest.raises(ConfigError, match=r"no coach called 'ruels'; there are: .*outcome, .*rules"):
         conf.load("coach", "ruels")
 
 
