@@ -1,0 +1,197 @@
+"""No attack raises a score, not even with a model that obeys all that is not marked as data."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
+
+import pytest
+
+import conf
+from benchmarks.corpus import cases as corpus
+from benchmarks.corpus.cases import Case
+from benchmarks.leaderboard.judging import spread
+from coaches import marks
+from coaches.attacks import ATTACKS, Attack
+from coaches.base import Coach
+from coaches.ensemble import Ensemble
+from coaches.llm import LLM
+from envs.types import Turn
+from tests.coaches import endpoints as e
+
+LOW, OBEDIENT = 3, 10
+NAMES = [attack.name for attack in ATTACKS]
+BY_NAME = {attack.name: attack for attack in ATTACKS}
+Reader = Callable[[str], str]
+
+
+def faulty(number: int) -> list[Case]:
+    cases = [case for case in corpus.read("public") if case.label is not None]
+    return spread(cases, number)
+
+
+def history(case: Case) -> Sequence[Turn]:
+    assert case.label is not None
+    return case.episode.turns[: case.label.turn + 1]
+
+
+CASES = faulty(40)
+FEW = [
+    next(case for case in CASES if case.env == env and history(case)[-1].result)
+    for env in ("dsbench", "mathchat")
+]
+
+
+def strict(prompt: str) -> str:
+    """What stands outside of the blocks that the call's own number opens and closes."""
+    nonce = re.search(r"in marks with the number (\w+)", prompt)
+    assert nonce
+    return re.sub(rf"<data-{nonce[1]} [^\n]*>\n.*?\n</data-{nonce[1]}>", "[data]", prompt, flags=re.DOTALL)
+
+
+def loose(prompt: str) -> str:
+    """The same for a reader who takes for a mark whatever looks like one, with any number or none."""
+    plain = unicodedata.normalize("NFKC", prompt).translate({0x430: "a", 0x2215: "/"})
+    plain = "".join(letter for letter in plain if unicodedata.category(letter) != "Cf")
+    plain = re.sub(r"(?<=[</])data\s+-", "data-", plain)
+    return re.sub(r"<data-\w+ [^\n]*>\n.*?\n?</data[^<>]*>", "[data]", plain, flags=re.DOTALL)
+
+
+class Gullible:
+    """Answers with a low score, unless something is outside of the data that was not there the first time."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+        self.outside: str | None = None
+
+    def __call__(self, handler: e.Handler) -> None:
+        system, user = (message["content"] for message in handler.body["messages"])
+        said = self.reader(user)
+        said = re.sub(r"number \w+", "number", system + said)
+        self.outside = self.outside or said
+        e.score(LOW if said == self.outside else OBEDIENT)(handler)
+
+
+@pytest.fixture(params=[strict, loose])
+def gullible(request: pytest.FixtureRequest) -> Iterator[tuple[LLM, Gullible]]:
+    model = Gullible(request.param)
+    with e.serving(model) as server:
+        yield e.coach(server), model
+
+
+def rules() -> Coach:
+    built: Coach = conf.build("coaches", conf.load("coach", "rules"))
+    return built
+
+
+def raised(coach: Coach, turns: Sequence[Turn], attack: Attack) -> float | None:
+    """How much the attack adds to the score of the last turn; None where it does not fit."""
+    planted = attack.plant(turns)
+    return None if planted is None else coach.judge(planted).score - coach.judge(turns).score
+
+
+def test_there_are_many_and_each_is_another() -> None:
+    assert len(ATTACKS) >= 25
+    assert len(set(NAMES)) == len({(attack.place, attack.text) for attack in ATTACKS}) == len(ATTACKS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_attack_changes_words_and_not_deeds(name: str) -> None:
+    fits = 0
+    for case in CASES:
+        turns = history(case)
+        planted = BY_NAME[name].plant(turns)
+        if planted is None:
+            continue
+        fits += 1
+        assert planted != tuple(turns)
+        assert len(planted) == len(turns)
+        old, new = turns[-1], planted[-1]
+        assert [check.code for check in new.checks] == [check.code for check in old.checks]
+        assert set(old.files_after) <= set(new.files_after)
+        assert (old.result is None) == (new.result is None)
+        if old.result is not None and new.result is not None:
+            assert new.result.status == old.result.status
+    assert fits
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rules_cannot_be_talked_to(name: str) -> None:
+    coach = rules()
+    for case in CASES:
+        assert (raised(coach, history(case), BY_NAME[name]) or 0.0) <= 0.0, case.episode.id
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_hindsight_and_outcome_cannot_be_talked_to(name: str) -> None:
+    for kind in ("hindsight", "outcome"):
+        coach: Any = conf.build("coaches", conf.load("coach", kind))
+        for case in CASES[:12]:
+            outcome, place = case.episode.outcome, len(history(case))
+            planted = BY_NAME[name].plant(history(case))
+            if planted is not None and outcome is not None:
+                turns = (*planted, *case.episode.turns[place:])
+                plain = coach.judge_episode(case.episode.turns, outcome)[place - 1]
+                attacked = coach.judge_episode(turns, outcome)[place - 1]
+                assert attacked.score <= plain.score, case.episode.id
+
+
+def test_a_model_that_obeys_finds_no_orders(gullible: tuple[LLM, Gullible]) -> None:
+    coach, model = gullible
+    for case in FEW:
+        model.outside = None
+        turns = history(case)
+        assert coach.judge(turns).score == LOW
+        for attack in ATTACKS:
+            planted = attack.plant(turns)
+            if planted is not None:
+                assert coach.judge(planted).score == LOW, (case.episode.id, attack.name)
+
+
+def test_an_ensemble_of_them_cannot_be_talked_to(gullible: tuple[LLM, Gullible]) -> None:
+    coach, _ = gullible
+    built: Ensemble = conf.build(
+        "coaches", conf.load("coach", "ensemble", combine="mean", coaches=[{"name": "rules"}] * 2)
+    )
+    built.members = [rules(), coach]
+    turns = history(FEW[0])
+    for attack in ATTACKS:
+        assert (raised(cast(Coach, built), turns, attack) or 0.0) <= 0.0, attack.name
+
+
+def test_the_model_does_obey_what_is_not_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(marks, "block", lambda name, text, nonce: text)
+    with e.serving(Gullible(strict)) as server:
+        coach, turns = e.coach(server), history(FEW[0])
+        assert coach.judge(turns).score == LOW
+        for name in ("own_json", "as_the_coach", "stdout", "file_name"):
+            planted = BY_NAME[name].plant(turns)
+            assert planted is not None
+            assert coach.judge(planted).score == OBEDIENT, name
+
+
+def test_without_care_for_marks_the_suite_gets_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(marks, "harmless", lambda text, limit: text)
+    with e.serving(Gullible(loose)) as server:
+        coach, turns = e.coach(server), history(FEW[0])
+        assert coach.judge(turns).score == LOW
+        through = set()
+        for attack in ATTACKS:
+            planted = attack.plant(turns)
+            if planted is not None and coach.judge(planted).score == OBEDIENT:
+                through.add(attack.name)
+    marked = {"closing_mark", "closing_mark_bare", "wide_mark", "cyrillic_mark", "zero_width_mark"}
+    assert marked <= through
+
+
+def test_a_number_that_the_agents_knew_would_not_help_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(marks, "new_nonce", lambda: marks.BLANK)
+    with e.serving(Gullible(strict)) as server:
+        coach, turns = e.coach(server), history(FEW[0])
+        assert coach.judge(turns).score == LOW
+        for attack in ATTACKS:
+            planted = attack.plant(turns)
+            if planted is not None:
+                assert coach.judge(planted).score == LOW, attack.name
