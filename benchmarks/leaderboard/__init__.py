@@ -1,0 +1,1 @@
+"""How coaches compare on recorded episodes whose faults are known: measures, runs and pages."""

@@ -1,0 +1,31 @@
+"""A control: the longer, the better, so that a benchmark of coaches can be seen to expose it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import expm1
+
+from coaches.base import Verdict
+from conf import ConfigError
+from envs.types import Turn
+
+
+class Length:
+    """Scores a turn by the length of its action alone: 10 (1 - exp(-characters / scale))."""
+
+    @dataclass(frozen=True)
+    class Config:
+        scale: float
+        """Characters, more than 0: an action of that length scores 6.3."""
+
+    def __init__(self, config: Config) -> None:
+        """Raises ``ConfigError`` for a scale that is not positive."""
+        if not config.scale > 0:
+            raise ConfigError(f"coach length: scale must be more than 0, not {config.scale}")
+        self._scale = config.scale
+
+    def judge(self, history: Sequence[Turn]) -> Verdict:
+        """The verdict on the last turn. Never raises ``CoachError``."""
+        length = len(history[-1].action)
+        return Verdict(-10.0 * expm1(-length / self._scale), f"{length} characters", source="length")

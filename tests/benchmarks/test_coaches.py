@@ -1,0 +1,269 @@
+"""The leaderboard of coaches: its measures by hand, and whole runs on the corpus that ships."""
+
+from __future__ import annotations
+
+import html.parser
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import coaches
+from benchmarks.corpus import cases as corpus
+from benchmarks.corpus.cases import Case, Label
+from benchmarks.leaderboard import judging, measures, report
+from benchmarks.leaderboard.judging import JudgedCase, Judgement
+from coaches import episodes
+from coaches.base import Verdict
+from conf import ConfigError
+
+ORACLE = '''
+"""Knows every culprit, which no coach of use does: it reads the answer key."""
+
+from dataclasses import dataclass
+
+from benchmarks.corpus import cases
+from coaches.base import CoachError, Verdict
+
+
+def key(history):
+    return history[-1].task_id, tuple(turn.action for turn in history[:-1])
+
+
+class Oracle:
+    @dataclass(frozen=True)
+    class Config:
+        low: float = 1.0
+        flattered: bool = False
+        mute: bool = False
+
+    def __init__(self, config):
+        self.config = config
+        self.known = {}
+        for case in cases.read("public"):
+            for turn in case.episode.turns:
+                faulty = case.label is not None and case.label.turn == turn.index
+                self.known.setdefault(key(case.episode.turns[: turn.index + 1]), {})[turn.action] = faulty
+
+    def judge(self, history):
+        turn = history[-1]
+        if self.config.mute and turn.index == 0:
+            raise CoachError("no opinion on beginnings")
+        known = self.known.get(key(history), {})
+        said = max((action for action in known if action in turn.action), key=len, default=None)
+        if known.get(said) and (not self.config.flattered or turn.action == said):
+            return Verdict(self.config.low, "the culprit", turn.agent, source="oracle")
+        return Verdict(9.0, "sound", source="oracle")
+'''
+
+
+def case(
+    agents: str,
+    fault: int | None = None,
+    task: str = "t",
+    kind: str = "regression",
+    success: bool | None = None,
+) -> Case:
+    """An episode whose turns are played by the agents of these letters."""
+    row = {
+        "id": f"{task}-{agents}-{fault}",
+        "task": task,
+        "kind": kind,
+        "turns": [{"agent": agent, "action": f"{agent}{place}"} for place, agent in enumerate(agents)],
+        "outcome": {
+            "success": fault is None,
+            "score": float(fault is None),
+            "failure_code": "ok",
+            "metrics": {"fair": 1.0},
+        },
+    }
+    label = None if fault is None else Label("some fault", agents[fault], fault)
+    return Case(
+        episode=episodes.episode(row),
+        env="dsbench",
+        seed=0,
+        split="public",
+        style="brief",
+        label=label,
+        twin=None,
+        answer=None,
+    )
+
+
+def judged(case: Case, scores: Sequence[float | None], blame: Sequence[str | None] = ()) -> JudgedCase:
+    names = [*blame, *[None] * (len(scores) - len(blame))]
+    verdicts = tuple(
+        None if score is None else Verdict(score, "", name) for score, name in zip(scores, names, strict=True)
+    )
+    return JudgedCase(case, verdicts, ("CoachError",) * list(scores).count(None), 0.5 * len(scores))
+
+
+def row(*first: JudgedCase, again: Sequence[JudgedCase] = (), padded: Sequence[JudgedCase] = ()) -> Any:
+    longer = tuple(padded) or tuple(one for one in first if one.case.label is None)
+    return measures.measure("made", Judgement(first, tuple(again), longer, ()))
+
+
+def test_the_suspect_is_who_the_lowest_verdict_blames_else_who_played_it() -> None:
+    faulty = case("abc", 1)
+    assert measures.found_agent(judged(faulty, [8, 2, 5])) == 1.0
+    assert measures.found_agent(judged(faulty, [8, 5, 2])) == 0.0
+    assert measures.found_agent(judged(faulty, [8, 5, 2], [None, None, "b"])) == 1.0
+    assert measures.found_agent(judged(faulty, [8, 2, 5], [None, "a", None])) == 0.0
+    assert measures.found_agent(judged(faulty, [2, 2, 5])) == 0.5
+    assert measures.found_agent(judged(faulty, [None, None, None])) == 0.0
+    assert measures.found_turn(judged(faulty, [2, 2, 5], ["b", "a"])) == 0.5
+    assert measures.found_turn(judged(faulty, [2, None, 5])) == 0.0
+
+
+def test_the_margin_is_between_the_fault_and_the_rest_of_its_episode() -> None:
+    assert row(judged(case("abc", 1), [8, 2, 6])).margin.value == pytest.approx(5.0)
+    assert row(judged(case("abc", 1), [8, None, 6])).margin.n == 0
+
+
+def test_false_blame_is_counted_on_sound_episodes_alone() -> None:
+    found = row(
+        judged(case("ab", task="t1"), [8, 9]),
+        judged(case("ab", task="t2"), [8, 4]),
+        judged(case("ab", task="t3"), [8, 9], ["a"]),
+        judged(case("ab", 0, task="t4"), [0, 0], ["b"]),
+    )
+    assert found.false_blame.value == pytest.approx(2 / 3)
+
+
+def test_masks_are_counted_by_cause_and_hide_nothing() -> None:
+    found = row(judged(case("ab", 0), [None, 9]), judged(case("ab"), [9, None]))
+    assert found.masked.value == 0.5
+    assert found.causes == {"CoachError": 2}
+    assert found.found_agent.value == 0.0
+    assert found.seconds == 0.5
+
+
+def test_retest_and_biases_by_hand() -> None:
+    first = [
+        judged(case("ab", task="t1"), [8, 9]),
+        judged(case("ab", task="t2", kind="classification"), [5, 6]),
+    ]
+    again = [judged(one.case, [7, 9]) for one in first[:1]] + [judged(first[1].case, [5, None])]
+    padded = [judged(one.case, [10, 10]) for one in first]
+    found = row(*first, again=again, padded=padded)
+    assert found.retest.value == pytest.approx(1 / 3)
+    assert found.kind_bias.value == pytest.approx(3.0)
+    assert found.position_bias.value == pytest.approx(1.0)
+    assert found.length_bias.value == pytest.approx((2 + 1 + 5 + 4) / 4)
+
+
+def test_chance_is_what_blind_scores_reach() -> None:
+    assert measures.chance([case("aab", 0), case("aab", 2), case("ab")]) == (0.5, pytest.approx(1 / 3))
+
+
+def test_a_second_asking_takes_nothing_from_a_cache() -> None:
+    node = {"name": "x", "coaches": [{"name": "llm", "cache": True}], "coach": {"cache": True, "n": 1}}
+    fresh = {"name": "x", "coaches": [{"name": "llm", "cache": False}], "coach": {"cache": False, "n": 1}}
+    assert judging.uncached(node) == fresh
+
+
+def test_settings_follow_the_name_of_their_coach() -> None:
+    found = coaches.nodes(["coach=rules,random", "random.seed=3", "rules.ran=2.5"])
+    assert found["random"] == {"name": "random", "seed": 3}
+    assert found["rules"]["ran"] == 2.5
+    with pytest.raises(ConfigError, match=r"no setting of rules"):
+        coaches.nodes(["coach=rules", "random.seed=3"])
+    with pytest.raises(ConfigError, match="each coach once"):
+        coaches.nodes(["coach=rules,rules"])
+
+
+@pytest.fixture
+def oracle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a coach that is one file of the user's own."""
+    (tmp_path / "owncoach").mkdir()
+    (tmp_path / "owncoach" / "oracle.py").write_text(ORACLE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "owncoach.oracle", raising=False)
+    return "owncoach.oracle"
+
+
+def test_one_run_ranks_the_controls_and_a_coach_of_the_users_own(
+    oracle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["rules", "outcome", "random", "length", "hindsight", oracle]
+    out = tmp_path / "board"
+    assert coaches.main([f"coach={','.join(names)}", "--out", str(out), "--attacked", "2"]) == 0
+    found = json.loads((out / "coaches.json").read_text(encoding="utf-8"))
+    rows = {row["coach"]: row for row in found["rows"]}
+    assert set(rows) == set(names)
+    assert found["rows"][0]["coach"] == oracle
+    assert rows[oracle]["found_agent"]["value"] == rows[oracle]["auc"]["value"] == 1.0
+    assert rows[oracle]["false_blame"]["value"] == rows[oracle]["masked"]["value"] == 0.0
+    blind = rows["random"]["found_agent"]
+    assert blind["low"] <= found["chance_agent"] <= blind["high"]
+    assert rows["random"]["auc"]["low"] <= 0.5 <= rows["random"]["auc"]["high"]
+    assert rows["random"]["retest"]["value"] > 2.0
+    assert rows["length"]["length_bias"]["low"] > 0.5
+    for name in ("rules", "outcome", "hindsight", oracle):
+        assert rows[name]["length_bias"]["high"] <= 0.05, name
+        assert rows[name]["retest"]["value"] == 0.0
+    assert rows["hindsight"]["found_agent"]["value"] > found["chance_agent"]
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in names)
+    page = (out / "coaches.html").read_text(encoding="utf-8")
+    assert closed(page)
+    assert all(name in page for name in names)
+    assert "http" not in page
+
+
+def test_a_coach_that_attacks_sway_and_one_that_is_silent_show_it(oracle: str, tmp_path: Path) -> None:
+    out = tmp_path / "board"
+    words = [f"coach={oracle}", f"{oracle}.flattered=true", f"{oracle}.mute=true"]
+    assert coaches.main([*words, "--out", str(out), "--limit", "14", "--attacked", "6", "--no-retest"]) == 0
+    [row] = json.loads((out / "coaches.json").read_text(encoding="utf-8"))["rows"]
+    assert row["resisted"]["value"] < 0.9
+    assert row["masked"]["value"] > 0.1
+    assert set(row["causes"]) == {"CoachError"}
+    assert row["retest"]["value"] is None
+
+
+def test_limit_takes_many_kinds_of_fault_and_their_sound_twins() -> None:
+    cases = coaches.chosen(corpus.read("public"), 10)
+    faulty = [case for case in cases if case.label is not None]
+    assert len(faulty) == 10
+    assert len({case.label.kind for case in faulty if case.label}) == 10
+    assert {case.twin for case in faulty} == {case.episode.id for case in cases if case.label is None}
+
+
+def test_what_the_user_can_mend_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert coaches.main(["coach=nobody"]) == 2
+    assert capsys.readouterr().err.startswith("error: there is no coach called 'nobody'")
+
+
+def test_names_that_are_not_ours_are_escaped() -> None:
+    found = row(judged(case("ab", 0), [1, 9]))
+    shown = report.html(
+        report.Report({"part": "<b>"}, 0.5, 0.5, {}, [replace(found, coach="<script>alert(1)</script>")])
+    )
+    assert "<script>" not in shown and "<b>" not in shown  # noqa: PT018
+
+
+class Tags(html.parser.HTMLParser):
+    """Whether every element that is opened is closed in its order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.torn = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        self.torn |= not self.open or self.open.pop() != tag
+
+
+def closed(page: str) -> bool:
+    tags = Tags()
+    tags.feed(page)
+    return not tags.torn and not tags.open

@@ -1,0 +1,44 @@
+"""The two coaches that a benchmark has as its controls."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from coaches.length import Length
+from coaches.random import Random
+from conf import ConfigError
+from envs.types import Role, Turn
+
+TURN = Turn("t", "math", "a", Role("a", "", 1), 0, 0, (), "one", None, None, (), (), (), True)
+
+
+def test_random_scores_are_uniform_and_the_same_for_a_seed_in_any_order() -> None:
+    turns = [replace(TURN, action=str(i)) for i in range(2000)]
+    forth, back = Random(Random.Config(0)), Random(Random.Config(0))
+    scores = [forth.judge([turn]).score for turn in turns]
+    assert scores == [back.judge([turn]).score for turn in reversed(turns)][::-1]
+    assert np.mean(scores) == pytest.approx(5.0, abs=0.3)
+    assert np.std(scores) == pytest.approx(10 / 12**0.5, abs=0.15)
+
+
+def test_random_draws_anew_when_it_is_asked_again() -> None:
+    coach = Random(Random.Config(0))
+    assert coach.judge([TURN]).score != coach.judge([TURN]).score
+    assert Random(Random.Config(1)).judge([TURN]) != Random(Random.Config(0)).judge([TURN])
+
+
+def test_length_sees_nothing_but_length() -> None:
+    coach = Length(Length.Config(100.0))
+    assert coach.judge([replace(TURN, action="")]).score == 0.0
+    assert coach.judge([replace(TURN, action="x" * 100)]).score == pytest.approx(10 * (1 - np.exp(-1)))
+    assert coach.judge([replace(TURN, action="y" * 10**6)]).score <= 10.0
+
+
+def test_settings_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ConfigError, match="scale"):
+        Length(Length.Config(0.0))
+    with pytest.raises(ConfigError, match="seed"):
+        Random(Random.Config(-1))
