@@ -165,9 +165,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--in-flight", type=int, nargs="+", default=[8, 32], metavar="N")
-    parser.add_argument("--model", type=float, default=0.4, help="median seconds of an action")
-    parser.add_argument("--tool", type=float, default=0.1, help="median seconds of a program")
-    parser.add_argument("--coach", type=float, default=0.4, help="median seconds of a verdict")
+    parser.add_argument("--model", type=float, default=0.2, help="median seconds of an action")
+    parser.add_argument("--tool", type=float, default=0.05, help="median seconds of a program")
+    parser.add_argument("--coach", type=float, default=0.2, help="median seconds of a verdict")
     parser.add_argument("--sigma", type=float, default=0.5, help="spread of the logarithms")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
