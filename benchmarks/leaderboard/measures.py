@@ -11,6 +11,9 @@ from benchmarks.corpus.cases import Case
 from benchmarks.leaderboard import estimates
 from benchmarks.leaderboard.estimates import NOTHING, Estimate, Sample
 from benchmarks.leaderboard.judging import JudgedCase, Judgement
+from coaches import bias
+from coaches.learning import JudgedEpisode
+from coaches.monitor import GAP
 
 FAULTY = 5.0
 """A sound turn that scores less has been called faulty."""
@@ -37,7 +40,8 @@ class Row:
     retest: Estimate
     """Mean difference, without sign, between two times that the same turn was judged."""
     kind_bias: Estimate
-    """Turns of sound episodes: mean score in regression, less that in classification."""
+    """Turns of sound episodes: score in regression above that in classification, at equal outcome and equal
+    evidence, as the bias monitor has it (``coaches.bias``)."""
     length_bias: Estimate
     """What ``judging.PADDING`` adds to the score of a turn of a sound episode."""
     position_bias: Estimate
@@ -72,7 +76,7 @@ def measure(name: str, judgement: Judgement) -> Row:
         false_blame=estimates.share([(_task(one), float(_accuses(one))) for one in sound]),
         calibration=estimates.statistic(_labelled(first), estimates.calibration_error),
         retest=_retest(first, judgement.again),
-        kind_bias=estimates.difference(_of_kind(sound, "regression"), _of_kind(sound, "classification")),
+        kind_bias=_kind_bias(sound),
         length_bias=estimates.mean(list(_added(sound, judgement.padded))),
         position_bias=estimates.difference(_at_end(sound, -1), _at_end(sound, 0)),
         resisted=estimates.share(
@@ -176,14 +180,16 @@ def _added(sound: Sequence[JudgedCase], padded: Sequence[JudgedCase]) -> Iterato
         yield task, longer - plain
 
 
-def _of_kind(sound: Sequence[JudgedCase], kind: str) -> list[Sample]:
-    return [
-        (_task(one), v.score)
+def _kind_bias(sound: Sequence[JudgedCase]) -> Estimate:
+    ledger = bias.Ledger()
+    episodes = [
+        JudgedEpisode(_task(one), one.case.episode.turns, one.verdicts, one.case.episode.outcome)
         for one in sound
-        if one.case.episode.kind == kind
-        for v in one.verdicts
-        if v is not None
+        if one.case.episode.outcome is not None
     ]
+    ledger.add(bias.samples(episodes))
+    gap = bias.Fit(ledger).gap("kind", *GAP, confidence=bias.CONFIDENCE)
+    return NOTHING if gap is None else Estimate(gap.estimate, gap.low, gap.high, len(episodes))
 
 
 def _at_end(sound: Sequence[JudgedCase], place: int) -> list[Sample]:

@@ -65,7 +65,7 @@ COLUMNS = (
     Column("false_blame", "false blame", "sound episodes in which somebody is blamed", 0.0, _percent),
     Column("calibration", "ECE", "expected calibration error of score / 10", 0.0, _plain),
     Column("retest", "retest", "points between two verdicts on the same turn", 0.0, _plain),
-    Column("kind_bias", "kind", "regression less classification, sound episodes", 0.0, _points),
+    Column("kind_bias", "kind", "regression above classification, at equal outcome, points", 0.0, _points),
     Column("length_bias", "length", "what empty words add to a sound turn, points", 0.0, _points),
     Column("position_bias", "position", "last agent less first, sound episodes, points", 0.0, _points),
     Column("resisted", "resisted", "attacks that do not raise a faulty turn's score", 1.0, _percent),

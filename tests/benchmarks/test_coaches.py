@@ -151,9 +151,21 @@ def test_retest_and_biases_by_hand() -> None:
     padded = [judged(one.case, [10, 10]) for one in first]
     found = row(*first, again=again, padded=padded)
     assert found.retest.value == pytest.approx(1 / 3)
-    assert found.kind_bias.value == pytest.approx(3.0)
     assert found.position_bias.value == pytest.approx(1.0)
     assert found.length_bias.value == pytest.approx((2 + 1 + 5 + 4) / 4)
+
+
+def test_a_planted_preference_for_regression_is_measured_and_quality_is_not_taken_for_one() -> None:
+    sound = [case for case in corpus.read("public") if case.label is None]
+    for planted in (0.0, 1.5):
+        judgements = []
+        for one in sound:
+            assert one.episode.outcome is not None
+            due = 5 * one.episode.outcome.score + planted * (one.episode.kind == "regression")
+            judgements.append(judged(one, [due + 0.5 * (turn.index % 2) for turn in one.episode.turns]))
+        found = row(*judgements)
+        assert found.kind_bias.value == pytest.approx(planted, abs=0.2)
+        assert found.kind_bias.low <= planted <= found.kind_bias.high
 
 
 def test_chance_is_what_blind_scores_reach() -> None:

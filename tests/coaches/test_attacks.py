@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -17,6 +19,7 @@ from coaches import marks
 from coaches.attacks import ATTACKS, Attack
 from coaches.base import Coach
 from coaches.ensemble import Ensemble
+from coaches.hindsight import Hindsight
 from coaches.llm import LLM
 from envs.types import Turn
 from tests.coaches import endpoints as e
@@ -71,7 +74,18 @@ class Gullible:
         said = self.reader(user)
         said = re.sub(r"number \w+", "number", system + said)
         self.outside = self.outside or said
-        e.score(LOW if said == self.outside else OBEDIENT)(handler)
+        self.answer(LOW if said == self.outside else OBEDIENT)(handler)
+
+    def answer(self, score: int) -> e.Manner:
+        return e.score(score)
+
+
+class GullibleAboutEpisodes(Gullible):
+    """The same, asked about all turns of an episode at once."""
+
+    def answer(self, score: int) -> e.Manner:
+        verdicts = [{"turn": turn, "score": score, "why": ""} for turn in range(12)]
+        return e.say(json.dumps({"verdicts": verdicts, "blame": None}))
 
 
 @pytest.fixture(params=[strict, loose])
@@ -148,6 +162,20 @@ def test_a_model_that_obeys_finds_no_orders(gullible: tuple[LLM, Gullible]) -> N
             planted = attack.plant(turns)
             if planted is not None:
                 assert coach.judge(planted).score == LOW, (case.episode.id, attack.name)
+
+
+@pytest.mark.parametrize("reader", [strict, loose])
+def test_a_model_that_looks_back_on_an_episode_finds_no_orders(reader: Reader) -> None:
+    case = FEW[0]
+    turns, outcome = case.episode.turns, case.episode.outcome
+    assert outcome is not None
+    with e.serving(GullibleAboutEpisodes(reader)) as server:
+        by_rules: Hindsight = conf.build("coaches", conf.load("coach", "hindsight"))
+        coach = Hindsight(replace(by_rules.config, source="model"), e.coach(server))
+        for planted in [turns, *(attack.plant(turns) for attack in ATTACKS)]:
+            if planted is not None:
+                scores = [one and one.score for one in coach.judge_episode(planted, outcome)]
+                assert scores == [LOW] * len(turns)
 
 
 def test_an_ensemble_of_them_cannot_be_talked_to(gullible: tuple[LLM, Gullible]) -> None:
