@@ -23,6 +23,7 @@ from conf import ConfigError
 from envs.pipeline import PipelineEnv
 from envs.types import Outcome
 from sandbox.base import Backend, SandboxError
+from tests.coaches import endpoints as e
 from tests.envs.dsbench.pipelines import programs
 from tests.fakes import FakeBackend, program
 
@@ -276,3 +277,23 @@ def test_the_command_that_scores_records_measures_too(tmp_path: Path) -> None:
     score.main([str(tmp_path / "mine.jsonl"), *words, "coach.sandbox.name=local", "env=dsbench"])
     [line] = (tmp_path / "mine.scored.jsonl").read_text(encoding="utf-8").splitlines()
     assert [turn["verdict"]["score"] for turn in json.loads(line)["turns"]] == [10.0] * 6
+
+
+def test_a_model_behind_an_endpoint_can_play_the_team(tmp_path: Path) -> None:
+    task = envs.make("mathchat", sandbox=local()).scenario.tasks("train")[0]
+    right = task.answer[0]
+    env = words(f"{right} + 0", task)
+
+    def manner(handler: e.Handler) -> None:
+        e.say("\\boxed{-1}" if "verifier" in handler.body["messages"][0]["content"] else "done")(handler)
+
+    with e.serving(manner) as server:
+        team = {"name": "coaches.teams.model", "endpoint": {"base_url": server.url, "temperature": 1.0}}
+        coach = _empty(replace="resample", team=team, samples=2)
+        verdicts = coach.judge_episode(env.turns, env.outcome)
+        asked = [request["messages"] for request in server.requests]
+    assert [verdict.score for verdict in verdicts if verdict] == [10, 10, 5, 10]
+    assert [{"role": m.role, "content": m.content} for m in env.turns[3].observation] in asked
+    assert all("response_format" not in request for request in server.requests)
+    with pytest.raises(ConfigError, match="no setting modell"):
+        _empty(replace="resample", team={"name": "coaches.teams.model", "endpoint": {"modell": "x"}})
