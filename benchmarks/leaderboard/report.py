@@ -57,13 +57,17 @@ def _plain(value: float) -> str:
     return f"{value:.2f}"
 
 
-COLUMNS = (
+FINDING = (
     Column("found_agent", "culprit", "faulty episodes in which the suspect is the culprit", 1.0, _percent),
     Column("found_turn", "turn", "faulty episodes in which the faulty turn scores lowest", 1.0, _percent),
     Column("margin", "margin", "a faulty episode's other turns less the faulty one, points", None, _points),
     Column("auc", "AUC", "chance that a sound turn scores above a faulty one", 1.0, _plain),
     Column("false_blame", "false blame", "sound episodes in which somebody is blamed", 0.0, _percent),
     Column("calibration", "ECE", "expected calibration error of score / 10", 0.0, _plain),
+)  # fmt: skip
+"""The first table of the leaderboard, in its order."""
+
+TRUST = (
     Column("retest", "retest", "points between two verdicts on the same turn", 0.0, _plain),
     Column("kind_bias", "kind", "regression above classification, at equal outcome, points", 0.0, _points),
     Column("length_bias", "length", "what empty words add to a sound turn, points", 0.0, _points),
@@ -71,7 +75,7 @@ COLUMNS = (
     Column("resisted", "resisted", "attacks that do not raise a faulty turn's score", 1.0, _percent),
     Column("masked", "masked", "turns without a verdict", 0.0, _percent),
 )  # fmt: skip
-"""In the order of the leaderboard."""
+"""The second."""
 
 
 def ranked(rows: Sequence[Row]) -> list[Row]:
@@ -82,8 +86,8 @@ def ranked(rows: Sequence[Row]) -> list[Row]:
 def tables(report: Report) -> Iterator[Table]:
     """The leaderboard, in two parts that fit a terminal."""
     chance = f"chance: culprit {_percent(report.chance_agent)}, turn {_percent(report.chance_turn)}"
-    yield _table(f"Finding the fault ({chance})", report.rows, COLUMNS[:6])
-    yield _table("Bias, resistance, cost", report.rows, COLUMNS[6:], extra=True)
+    yield _table(f"Finding the fault ({chance})", report.rows, FINDING)
+    yield _table("Bias, resistance, cost", report.rows, TRUST, prices=True)
 
 
 def write(report: Report, folder: Path) -> tuple[Path, Path]:
@@ -102,27 +106,29 @@ def html(report: Report) -> str:
     return Template(_PAGE.read_text(encoding="utf-8")).substitute(
         facts=escape(facts),
         chance=f"{_percent(report.chance_agent)} (agent), {_percent(report.chance_turn)} (turn)",
-        head=_cells("th", ["coach", *(column.title for column in COLUMNS), "$ / 100", "ms"]),
-        rows="\n".join(_line(row) for row in report.rows),
+        finding_head=_cells("th", ["coach", *(column.title for column in FINDING)]),
+        finding="\n".join(_line(row, FINDING) for row in report.rows),
+        trust_head=_cells("th", ["coach", *(column.title for column in TRUST), "$ / 100", "ms"]),
+        trust="\n".join(_line(row, TRUST, _price(row)) for row in report.rows),
         kind_head=_cells("th", ["fault", *(row.coach for row in report.rows)]),
         kinds="\n".join(_kind_line(kind, report.rows) for kind in kinds),
         legend="\n".join(
-            f"<dt>{escape(column.title)}</dt><dd>{escape(column.about)}</dd>" for column in COLUMNS
+            f"<dt>{escape(column.title)}</dt><dd>{escape(column.about)}</dd>" for column in (*FINDING, *TRUST)
         ),
     )
 
 
-def _table(title: str, rows: Sequence[Row], columns: Sequence[Column], extra: bool = False) -> Table:
+def _table(title: str, rows: Sequence[Row], columns: Sequence[Column], prices: bool = False) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column("coach")
     for column in columns:
         table.add_column(column.title, justify="right")
-    if extra:
+    if prices:
         table.add_column("$ / 100", justify="right")
         table.add_column("ms", justify="right")
     for row in rows:
         cells = [_cell(getattr(row, column.key), column) for column in columns]
-        table.add_row(row.coach, *cells, *([f"{row.cost:.3f}", f"{1000 * row.seconds:.3g}"] if extra else []))
+        table.add_row(row.coach, *cells, *(_price(row) if prices else []))
     return table
 
 
@@ -133,13 +139,18 @@ def _cell(found: Estimate, column: Column) -> str:
     return f"{column.show(found.value)} [{bare[0]}, {bare[1]}]"
 
 
-def _line(row: Row) -> str:
+def _price(row: Row) -> list[str]:
+    """US dollars for 100 verdicts, and milliseconds for one."""
+    return [f"{row.cost:.3f}", f"{1000 * row.seconds:.3g}"]
+
+
+def _line(row: Row, columns: Sequence[Column], more: Sequence[str] = ()) -> str:
     cells = [f"<th scope=row>{escape(row.coach)}</th>"]
-    for column in COLUMNS:
+    for column in columns:
         found: Estimate = getattr(row, column.key)
         shade = _shade(found.value, column.best, column.key)
         cells.append(f"<td{shade}>{escape(_cell(found, column))}</td>")
-    return f"<tr>{''.join(cells)}<td>{row.cost:.3f}</td><td>{1000 * row.seconds:.3g}</td></tr>"
+    return f"<tr>{''.join(cells)}{_cells('td', more)}</tr>"
 
 
 def _kind_line(kind: str, rows: Sequence[Row]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html.parser
 import json
+import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -257,6 +259,29 @@ def test_names_that_are_not_ours_are_escaped() -> None:
         report.Report({"part": "<b>"}, 0.5, 0.5, {}, [replace(found, coach="<script>alert(1)</script>")])
     )
     assert "<script>" not in shown and "<b>" not in shown  # noqa: PT018
+
+
+@pytest.mark.browser
+def test_a_browser_shows_every_row_within_its_width(tmp_path: Path) -> None:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("there is no chromium")
+    found = replace(row(judged(case("ab", 0), [1, 9]), judged(case("ab"), [9, 9])), coach="the <coach>")
+    page = tmp_path / "page.html"
+    shown = report.html(report.Report({"part": "made"}, 0.5, 0.5, {}, [found]))
+    wide = "<script>document.title = document.documentElement.scrollWidth <= window.innerWidth</script>"
+    page.write_text(shown.replace("</body>", f"{wide}</body>"), encoding="utf-8")
+    command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1280,900"]
+    done = subprocess.run(
+        [*command, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert "<title>true</title>" in done.stdout
+    assert done.stdout.count("the &lt;coach&gt;") == 3
+    assert "some fault" in done.stdout
 
 
 class Tags(html.parser.HTMLParser):
