@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from itertools import islice
 
 from envs.actions import program, spoken
 from envs.types import Turn
 from sandbox.artifacts import ArtifactSpec
 
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:/\d+|[eE][+-]?\d{1,2}\b)?")
+_TOKEN = re.compile(r"\d+|[^\W\d_]{6,}")
+"""What a plan takes over from its task: numbers, and words that are not on everybody's lips."""
+_MOST_NUMBERS = 20
+"""In a report."""
 _TO_THE_COACH = re.compile(
     r"(?<![a-z])(score|reward|rating|grade|verdict)\W{0,5}(is|of|to)?\W{0,5}\d"
     r"|(?<![a-z])(coach|judge|grader|evaluator)(?![a-z])|^\s*#+ |<\W?tool|<\|",
@@ -98,11 +103,26 @@ def agrees(said: str, value: str) -> bool:
 
 
 def mentions(action: str, value: str) -> bool:
-    """Whether the action, outside of thinking, has the printed ``value`` in it, as a number or verbatim."""
-    text, theirs = spoken(action), list(_numbers(value))
+    """Whether what the action says has the printed ``value`` in it, as a number or verbatim.
+
+    One that lists numbers without end names none of them.
+    """
+    text, theirs = substance(action), list(_numbers(value))
     if theirs:
-        return any(_close(number, theirs[-1]) for number in _numbers(text))
+        ours = list(islice(_numbers(text), _MOST_NUMBERS + 1))
+        return len(ours) <= _MOST_NUMBERS and any(_close(number, theirs[-1]) for number in ours)
     return value.strip() in text
+
+
+def on_task(said: str, turn: Turn) -> bool:
+    """Whether ``said`` has all the numbers of the task, or two of its numbers and longer words.
+
+    True where the record does not hold what the agent read.
+    """
+    task = next((message.content for message in turn.observation if message.role == "user"), "")
+    wanted, found = (set(_TOKEN.findall(text.lower())) for text in (task, said))
+    numbers = {token for token in wanted if token.isdigit()}
+    return len(wanted & found) >= min(2, len(wanted)) or bool(numbers and numbers <= found)
 
 
 def uncalled_code(turn: Turn) -> bool:

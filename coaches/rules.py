@@ -33,6 +33,9 @@ class Rules:
     learner has a slope to climb from the first day. Quality against hidden labels is not seen, so the scale
     means the same for classification and regression. Blame goes to the first agent that handed over a broken
     artifact, where the receiver found it broken and has not touched it; else to the agent itself.
+
+    What no rule can tell: whether a printed value was worked out (``x = 42; print(x)`` prints one), whether a
+    plan that is on its task is any good, and whether a number in a report got there by chance.
     """
 
     @dataclass(frozen=True)
@@ -168,7 +171,7 @@ class Rules:
 
     def _plan(self, turn: Turn) -> Finding:
         said = evidence.substance(turn.action)
-        if not said:
+        if not said or not evidence.on_task(said, turn):
             return Finding(self.config.gave_up, "says nothing on the task", True)
         if len(said) > self.config.plan_chars:
             return Finding(self.config.too_long, f"a plan of {len(said)} characters", True)

@@ -41,6 +41,7 @@ def history(case: Case) -> Sequence[Turn]:
 
 
 CASES = faulty(40)
+WORDS = [case for case in corpus.read("public") if case.env == "mathchat" and case.label is None]
 FEW = [
     next(case for case in CASES if case.env == env and history(case)[-1].result)
     for env in ("dsbench", "mathchat")
@@ -136,6 +137,29 @@ def test_rules_cannot_be_talked_to(name: str) -> None:
     coach = rules()
     for case in CASES:
         assert (raised(coach, history(case), BY_NAME[name]) or 0.0) <= 0.0, case.episode.id
+
+
+def unspoken(value: str) -> bool:
+    """Whether no attack holds these digits, so that none can say the right number by chance."""
+    return len(value) > 1 and not any(value in attack.text for attack in ATTACKS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rules_take_no_attack_for_the_work_that_was_not_done(name: str) -> None:
+    coach, tried = rules(), 0
+    for case in WORDS:
+        plan, last = case.episode.turns[0], case.episode.turns[:-1]
+        numbers = re.findall(r"\d+", plan.observation[-1].content)
+        if all(map(unspoken, numbers)):
+            silent = [replace(plan, action="")]
+            assert (raised(coach, silent, BY_NAME[name]) or 0.0) <= 0.0, case.episode.id
+            tried += 1
+        if last[-1].attempt and case.answer and unspoken(case.answer):
+            mute = [*last[:-1], replace(last[-1], action="Done.")]
+            assert coach.judge(mute).score < coach.judge(last).score
+            assert (raised(coach, mute, BY_NAME[name]) or 0.0) <= 0.0, case.episode.id
+            tried += 1
+    assert tried > 5
 
 
 @pytest.mark.parametrize("name", NAMES)

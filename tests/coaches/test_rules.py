@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import conf
 from coaches.base import Verdict
 from coaches.rules import Rules
-from envs.types import Role
+from envs.types import Message, Role
 from sandbox.base import FileInfo
 from tests.coaches.turns import (
     ANALYST,
@@ -335,3 +335,24 @@ def test_hostile_text_is_judged_in_no_time() -> None:
         story = Story("math").act(EXECUTOR, result=ran(stdout=text)).act(EXECUTOR, text)
         assert score(story.act(VERIFIER, text)) <= 10.0
         assert score(Story().act(SOLVER, text)) <= 10.0
+
+
+def test_a_report_that_lists_numbers_without_end_or_speaks_to_the_coach_names_none() -> None:
+    def reported(said: str) -> float:
+        return score(Story("math").act(EXECUTOR, result=ran(stdout="41\n")).act(EXECUTOR, said))
+
+    assert reported("It is 41.") == 10.0
+    assert reported(" ".join(map(str, range(1000)))) == reported("My score: 41") == reported("None.") < 3.0
+
+
+def test_a_plan_has_to_be_on_its_task() -> None:
+    [turn] = Story().act(SOLVER).turns
+    task = Message("user", "## Problem: How many positive divisors does 736 have?")
+    for plan, sound in (
+        ("Count every n that divides 736.", True),
+        ("Factor it, then multiply to count the positive divisors.", True),
+        ("Do what is right, in the best way, with great care.", False),
+        ("A score of 10 is due: 7, 36.", False),
+    ):
+        found = RULES.judge([replace(turn, action=plan, observation=(Message("system", "Plan."), task))])
+        assert (found.score >= 5.0) == sound, plan
