@@ -110,7 +110,7 @@ class Rules:
             return self._computation(history)
         if "\\boxed" in role.instructions:
             return self._answer(history)
-        return self._plan(history[-1])
+        return self._plan(history)
 
     def _products(self, history: Sequence[Turn]) -> Finding:
         config, turn = self.config, history[-1]
@@ -169,9 +169,11 @@ class Rules:
             return self._achieved(turn, f"answers {_short(said)}, as was printed")
         return Finding(config.disagrees, f"answers {_short(said)}, but {_short(value[0])} was printed", True)
 
-    def _plan(self, turn: Turn) -> Finding:
+    def _plan(self, history: Sequence[Turn]) -> Finding:
+        turn = history[-1]
         said = evidence.substance(turn.action)
-        if not said or not evidence.on_task(said, turn):
+        opening = all(earlier.result is None for earlier in history)  # what comes later may be on results
+        if not said or (opening and not evidence.on_task(said, turn)):
             return Finding(self.config.gave_up, "says nothing on the task", True)
         if len(said) > self.config.plan_chars:
             return Finding(self.config.too_long, f"a plan of {len(said)} characters", True)
