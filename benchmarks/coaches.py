@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--attacked", type=int, default=4, help="faulty turns on which every attack is tried")
     parser.add_argument("--threads", type=int, default=8, help="episodes at once")
     parser.add_argument("--out", type=Path, default=Path("coach-benchmark"), help="folder to write to")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     try:
         coaches = nodes(options.settings)
         cases = chosen(_cases(options.part), options.limit)

@@ -19,7 +19,7 @@ class Random:
     """Scores every turn uniformly in [0, 10], whatever it is, and blames nobody.
 
     The same turn asked about again gets another draw; what is drawn depends on the seed, the turn and how
-    often it was asked about, and not on the order in which threads ask.
+    often it was asked about. Threads that ask about the same turn at once may get each other's draws.
     """
 
     @dataclass(frozen=True)

@@ -232,7 +232,8 @@ def test_one_run_ranks_the_controls_and_a_coach_of_the_users_own(
 def test_a_coach_that_attacks_sway_and_one_that_is_silent_show_it(oracle: str, tmp_path: Path) -> None:
     out = tmp_path / "board"
     words = [f"coach={oracle}", f"{oracle}.flattered=true", f"{oracle}.mute=true"]
-    assert coaches.main([*words, "--out", str(out), "--limit", "14", "--attacked", "6", "--no-retest"]) == 0
+    options = ["--out", str(out), "--limit", "14", "--attacked", "6", "--no-retest"]
+    assert coaches.main([words[0], *options, *words[1:]]) == 0
     [row] = json.loads((out / "coaches.json").read_text(encoding="utf-8"))["rows"]
     assert row["resisted"]["value"] < 0.9
     assert row["masked"]["value"] > 0.1
