@@ -109,14 +109,18 @@ class Counterfactual:
             raise ReplayError(f"the episode ended with {was:.4f}, and with {now:.4f} when played again")
         with ThreadPoolExecutor(self.config.threads, "branch") as pool:
             effects = list(
-                pool.map(lambda turn: self._effect(replayer, episode, turn, reference), episode.turns)
+                pool.map(
+                    lambda turn, recorded: self._effect(replayer, episode, turn, recorded, reference),
+                    episode.turns,
+                    turns,
+                )
             )
         return _verdicts(episode.turns, effects, self.config)
 
     def _effect(
-        self, replayer: Replayer, episode: Replay, turn: Turn, reference: Sequence[Turn]
+        self, replayer: Replayer, episode: Replay, turn: Turn, recorded: Turn, reference: Sequence[Turn]
     ) -> Effect | None:
-        actions = self._replacements(turn, reference)
+        actions = self._replacements(turn, recorded, reference)
         if not actions:
             return None
         scores = [
@@ -128,7 +132,7 @@ class Counterfactual:
         error = stdev(scores) / sqrt(len(scores)) if len(scores) > 1 else 0.0
         return Effect(fmean(scores) - episode.outcome.score, error, len(scores))
 
-    def _replacements(self, turn: Turn, reference: Sequence[Turn]) -> list[str]:
+    def _replacements(self, turn: Turn, recorded: Turn, reference: Sequence[Turn]) -> list[str]:
         if self.config.replace == "empty":
             return [""]
         if self.config.replace == "resample":
@@ -136,7 +140,8 @@ class Counterfactual:
             seeds = range(self.config.seed, self.config.seed + self.config.samples)
             return [self._team.act(turn.agent, turn.observation, seed) for seed in seeds]
         same = [other for other in reference if (other.agent, other.attempt) == (turn.agent, turn.attempt)]
-        if self._team is None or (same and same[0].observation in ((), turn.observation)):
+        # Record beside record: what is read in a replay may differ in a last digit on another machine.
+        if self._team is None or (same and same[0].observation in ((), recorded.observation)):
             return [other.action for other in same]
         return [self._team.act(turn.agent, turn.observation, self.config.seed)]
 

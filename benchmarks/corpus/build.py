@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sysconfig
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -54,7 +55,7 @@ def build(backend: Backend, folder: Path, say: Callable[[str], None]) -> None:
         done = dict(zip(jobs, pool.map(lambda job: _part(backend, *job), jobs), strict=True))
     for split in SPLITS:
         rows = [made for env in FAULTS for made in done[env, split].rows]
-        lines = [json.dumps(made, ensure_ascii=False) for made in rows]
+        lines = [_homeless(json.dumps(made, ensure_ascii=False)) for made in rows]
         (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
         faulty = sum(made["fault"] is not None for made in rows)
         say(f"{split}: {len(rows) - faulty} sound and {faulty} faulty episodes")
@@ -62,6 +63,11 @@ def build(backend: Backend, folder: Path, say: Callable[[str], None]) -> None:
         say(f"{env}, {split}: {len(tally.idle)} faults made no difference and are left out")
         for line in sorted(tally.idle):
             say(f"  {line}")
+
+
+def _homeless(line: str) -> str:
+    """Tracebacks name where the libraries lie: put as in the image of docker sandboxes."""
+    return line.replace(sysconfig.get_path("purelib"), "/opt/site")
 
 
 def environment(env: str, backend: Backend) -> PipelineEnv:

@@ -217,6 +217,19 @@ def test_a_team_answers_where_what_it_reads_has_changed(tmp_path: Path, echo: st
     assert {verdict.blame for verdict in found if verdict} == {"problem_solver"}
 
 
+def test_a_record_of_another_machine_is_compared_with_records_of_that_machine(tmp_path: Path) -> None:
+    task = envs.make("mathchat", sandbox=local()).scenario.tasks("train")[0]
+    env = words(f"{task.answer[0]} + 0", task)
+    elsewhere = [
+        replace(turn, observation=tuple(replace(m, content=f"{m.content} /opt") for m in turn.observation))
+        for turn in env.turns
+    ]
+    built = coach(tmp_path, env, team={"name": "coaches.teams.model", "endpoint": {"model": "nobody"}})
+    built._references = {task.id: [tuple(elsewhere)]}
+    verdicts = built.judge_episode(elsewhere, env.outcome)  # asks no team: nobody would answer
+    assert [(verdict.score, verdict.blame) for verdict in verdicts if verdict] == [(10.0, None)] * 4
+
+
 def test_resampled_actions_are_averaged(echo: str) -> None:
     task = envs.make("mathchat", sandbox=local()).scenario.tasks("train")[0]
     task = replace(task, answer=["42"])
