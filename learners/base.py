@@ -48,10 +48,10 @@ class Algorithm(Protocol):
 
 
 class Generator(Protocol):
-    """Samples from one agent's current weights."""
+    """Samples from the current weights of every policy; built with ``policies``, by name."""
 
     def generate(
-        self, messages: Sequence[Message], *, seed: int, order: int, temperature: float = 1.0
+        self, policy: str, messages: Sequence[Message], *, seed: int, order: int, temperature: float = 1.0
     ) -> Completion:
         """One completion, blocking. Requests of concurrent episodes are batched.
 
@@ -59,11 +59,31 @@ class Generator(Protocol):
         """
         ...
 
+    def sync(self, policy: str, version: int) -> None:
+        """The policy's weights changed and are now ``version``: all later samples come from them.
+
+        Raises:
+            TrainingError: what is sampled from is not what was trained.
+        """
+        ...
+
+    def sleep(self) -> None:
+        """Leaves the accelerator's memory to the updates that follow, as far as it can."""
+        ...
+
+    def wake(self) -> None:
+        """Makes ready to sample again; ``sync`` follows for every policy whose weights changed."""
+        ...
+
+    def close(self) -> None:
+        """Ends every process and frees all memory; nothing is sampled any more."""
+        ...
+
 
 class Policy(Protocol):
-    """One agent: weights, and how they act and learn."""
+    """Weights, and how they act and learn: one agent's, or all agents' together."""
 
-    agent: str
+    name: str
 
     def act(
         self, messages: Sequence[Message], *, seed: int, order: int, temperature: float = 1.0
@@ -75,7 +95,11 @@ class Policy(Protocol):
         advantages: Sequence[list[float] | None],
         algorithm: Algorithm,
     ) -> Metrics:
-        """One batch of this agent's rows -> new weights, in the generator too."""
+        """One batch of this policy's rows -> new weights; the generator has them after ``publish``."""
+        ...
+
+    def publish(self) -> None:
+        """Gives the generator the weights, if they are newer than those it has."""
         ...
 
     def reference_logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:

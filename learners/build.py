@@ -14,14 +14,15 @@ import conf
 from coaches.base import Coach, HindsightCoach
 from conf import ConfigError
 from envs.base import Scenario
-from learners.base import Algorithm, Policy, Runtime
-from learners.models.base import LoadedModel
+from learners.base import Algorithm, Generator, Policy, Runtime
 from learners.policy import LocalPolicy
-from learners.rollout import derive_seed
+from learners.seeds import derive_seed
 from learners.updater import Updater
+from learners.weights.base import Weights
 from sandbox.base import Backend
 
 LIBRARIES = ("torch", "transformers", "numpy", "gymnasium", "pettingzoo")
+POLICIES = ("independent", "shared")
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,20 @@ class Parts:
     scenario: Scenario
     backend: Backend
     coach: Coach | HindsightCoach
-    policies: Mapping[str, Policy]
-    """By agent, in the order in which they play."""
+    team: Mapping[str, Policy]
+    """By agent, in the order in which they play; agents may share one."""
+    generator: Generator
     algorithm: Algorithm
     runtime: Runtime
 
+    @property
+    def policies(self) -> Mapping[str, Policy]:
+        """Each policy once, by its own name."""
+        return {policy.name: policy for policy in self.team.values()}
+
     def close(self) -> None:
-        """Ends every sandbox."""
+        """Ends every sandbox and whatever the generator runs."""
+        self.generator.close()
         self.backend.close()
 
 
@@ -54,12 +62,23 @@ def build(config: DictConfig) -> Parts:
     coach = conf.build("coaches", config.coach)
     algorithm = conf.build("learners", config.algorithm)
     runtime = conf.build("learners.runtimes", config.runtime)
-    policies = {
-        role.name: _policy(config, role.name, scenario.name, algorithm.needs_reference)
-        for role in scenario.roles
-    }
+    owners = _owners(config, [role.name for role in scenario.roles])
+    weights: dict[str, Weights] = conf.build("learners.weights", config.weights).load(
+        conf.build("learners.models", config.model),
+        list(dict.fromkeys(owners.values())),
+        scenario.name,
+        config.seed,
+        reference=algorithm.needs_reference,
+    )
     backend = conf.build("sandbox", config.sandbox)
-    return Parts(scenario, backend, coach, policies, algorithm, runtime)
+    try:
+        generator: Generator = conf.build("learners.generators", config.generator, policies=weights)
+    except BaseException:
+        backend.close()
+        raise
+    policies = {name: _policy(config, own, generator) for name, own in weights.items()}
+    team = {agent: policies[owner] for agent, owner in owners.items()}
+    return Parts(scenario, backend, coach, team, generator, algorithm, runtime)
 
 
 def metadata(parts: Parts) -> dict[str, Any]:
@@ -76,12 +95,15 @@ def metadata(parts: Parts) -> dict[str, Any]:
     }
 
 
-def _policy(config: DictConfig, agent: str, env_name: str, reference: bool) -> LocalPolicy:
-    loaded: LoadedModel = conf.build("learners.models", config.model).load(env_name, config.seed)
+def _owners(config: DictConfig, agents: list[str]) -> dict[str, str]:
+    """Agent -> name of its policy."""
+    if config.policies not in POLICIES:
+        raise ConfigError(f"policies must be one of {', '.join(POLICIES)}, not {config.policies!r}")
+    return {agent: "shared" if config.policies == "shared" else agent for agent in agents}
+
+
+def _policy(config: DictConfig, weights: Weights, generator: Generator) -> LocalPolicy:
+    seed = derive_seed(config.seed, "updates", weights.name)
     return LocalPolicy(
-        agent,
-        loaded=loaded,
-        generator=conf.build("learners.generators", config.generator, loaded=loaded, agent=agent),
-        updater=Updater(loaded, steps=config.steps, seed=derive_seed(config.seed, "updates", agent)),
-        reference=reference,
+        weights=weights, generator=generator, updater=Updater(weights, steps=config.steps, seed=seed)
     )

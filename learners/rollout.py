@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from coaches.base import Verdict
 from coaches.reward import CoachReward
 from envs.pipeline import PipelineEnv
 from envs.types import Episode, Message, Task
 from learners.base import Policy
+from learners.seeds import derive_seed
 from learners.types import Completion, Transition
 
 
@@ -52,13 +51,6 @@ class Rollout:
                 self.episode.turns, self.completions, self.verdicts, strict=True
             )
         ]
-
-
-def derive_seed(*parts: int | str) -> int:
-    """A 63-bit seed for a named place in a run, e.g. ``derive_seed(seed, "train", step, number)``."""
-    words = [part if isinstance(part, int) else int.from_bytes(part.encode(), "big") for part in parts]
-    high, low = np.random.SeedSequence(words).generate_state(2, np.uint32)
-    return (int(high) << 31) ^ int(low)
 
 
 def play(env: PipelineEnv | CoachReward, policies: Mapping[str, Policy], assignment: Assignment) -> Rollout:

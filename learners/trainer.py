@@ -21,8 +21,9 @@ from learners.base import Metrics, TrainingError
 from learners.build import Parts
 from learners.folder import RunFolder
 from learners.log import Reporter
-from learners.rollout import Assignment, Rollout, derive_seed, play
+from learners.rollout import Assignment, Rollout, play
 from learners.sampler import draw
+from learners.seeds import derive_seed
 from learners.summary import summarise
 from learners.types import Transition
 from sandbox.base import SandboxError
@@ -107,22 +108,30 @@ class Trainer:
         self._record("train", step + 1, row, timing | coaching.effort(transitions))
 
     def _update(self, transitions: list[Transition]) -> Metrics:
+        """Every policy learns from its rows while the generator sleeps, and then samples from what it has
+        learned."""
         algorithm, metrics = self.parts.algorithm, Metrics()
+        self.parts.generator.sleep()
         if algorithm.needs_reference:
             transitions = self._with_reference(transitions)
         advantages = algorithm.advantages(transitions)
-        for agent, policy in self.parts.policies.items():
-            rows = [i for i, transition in enumerate(transitions) if transition.turn.agent == agent]
-            agent_metrics = policy.update(
-                [transitions[i] for i in rows], [advantages[i] for i in rows], algorithm
-            )
-            metrics |= {f"{name}/{agent}": value for name, value in agent_metrics.items()}
+        for name, policy in self.parts.policies.items():
+            rows = self._rows(transitions, name)
+            own = policy.update([transitions[i] for i in rows], [advantages[i] for i in rows], algorithm)
+            metrics |= {f"{key}/{name}": value for key, value in own.items()}
+        self.parts.generator.wake()
+        for policy in self.parts.policies.values():
+            policy.publish()
         return metrics
+
+    def _rows(self, transitions: list[Transition], policy: str) -> list[int]:
+        team = self.parts.team
+        return [i for i, transition in enumerate(transitions) if team[transition.turn.agent].name == policy]
 
     def _with_reference(self, transitions: list[Transition]) -> list[Transition]:
         filled = list(transitions)
-        for agent, policy in self.parts.policies.items():
-            rows = [i for i, transition in enumerate(transitions) if transition.turn.agent == agent]
+        for name, policy in self.parts.policies.items():
+            rows = self._rows(transitions, name)
             logprobs = policy.reference_logprobs([transitions[i].completion for i in rows])
             for i, row in zip(rows, logprobs, strict=True):
                 filled[i] = replace(transitions[i], ref_logprobs=row)
@@ -144,11 +153,9 @@ class Trainer:
         def one(assignment: Assignment) -> Rollout:
             core = PipelineEnv(self.parts.scenario, self.parts.backend)
             if phase == "eval":
-                return play(core, self.parts.policies, assignment)
+                return play(core, self.parts.team, assignment)
             deferred = self.config.rollout.deferred
-            return play(
-                CoachReward(core, self.parts.coach, deferred=deferred), self.parts.policies, assignment
-            )
+            return play(CoachReward(core, self.parts.coach, deferred=deferred), self.parts.team, assignment)
 
         results = self.parts.runtime.map(one, assignments, limit=self.config.rollout.concurrency)
         rollouts, causes = [], Counter[str]()

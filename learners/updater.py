@@ -17,6 +17,7 @@ from learners.logprobs import batch_logprobs
 from learners.models.base import LoadedModel, Optimizer
 from learners.samples import pack, padding_share, to_rows
 from learners.types import Batch, Transition
+from learners.weights.base import Weights
 
 
 class NonFiniteError(TrainingError):
@@ -30,18 +31,19 @@ class Updater:
     the whole step; so how rows are packed, and among how many workers, does not change it.
 
     Args:
-        loaded: the model that is trained, in place.
+        weights: what is trained, in place.
         steps: how often ``update`` will be called in the whole run; the cosine schedule ends there.
         seed: of the split into minibatches.
     """
 
-    def __init__(self, loaded: LoadedModel, *, steps: int, seed: int) -> None:
-        self.loaded = loaded
-        self.config: Optimizer = loaded.config.optimizer
+    def __init__(self, weights: Weights, *, steps: int, seed: int) -> None:
+        self.weights = weights
+        self.loaded = weights.loaded
+        self.config: Optimizer = weights.loaded.config.optimizer
         self.done = 0
         self._total = steps * self.config.epochs * self.config.minibatches
         self._seed = seed
-        self._parameters = [p for p in loaded.model.parameters() if p.requires_grad]
+        self._parameters = weights.parameters()
         beta1, beta2 = self.config.betas
         self._optimizer = torch.optim.AdamW(
             self._parameters, lr=self.config.lr, betas=(beta1, beta2), weight_decay=self.config.weight_decay
@@ -103,7 +105,7 @@ class Updater:
         )
         rate = learning_rate(self.config, self.done, self._total)
         sums: Counter[str] = Counter()
-        with _training(self.loaded):
+        with self.weights.active(), _training(self.loaded):
             self._optimizer.zero_grad(set_to_none=True)
             for batch in batches:
                 sums.update(self._accumulate(batch, algorithm))

@@ -21,6 +21,7 @@ GROUPS = {
     "coach": "coaches",
     "sandbox": "sandbox",
     "model": "learners.models",
+    "weights": "learners.weights",
     "generator": "learners.generators",
     "runtime": "learners.runtimes",
     "algorithm": "learners",

@@ -6,9 +6,7 @@ took about 1.7 times as long on small models.
 
 from __future__ import annotations
 
-import logging
-import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,13 +18,12 @@ from transformers.cache_utils import DynamicLayer
 from conf import ConfigError
 from envs.types import Message
 from learners import lockstep
+from learners.generators.chat import ChatFormat
 from learners.logprobs import compute_logits, head_dtype
 from learners.models.base import LoadedModel
 from learners.types import Completion
+from learners.weights.base import Weights
 
-log = logging.getLogger(__name__)
-
-CUT_MARKER = "\n[... cut ...]\n"
 COMPACT_BELOW = 0.75
 """Finished rows leave the batch once no more than this share of it still runs: dropping copies the cache."""
 
@@ -69,99 +66,67 @@ class Hf:
         max_batch: int
         """Rows that decode at once; a larger batch is run in parts."""
 
-    def __init__(self, config: Config, *, loaded: LoadedModel, agent: str) -> None:
+    def __init__(self, config: Config, *, policies: Mapping[str, Weights]) -> None:
         if config.max_batch < 1:
             raise ConfigError(f"generator.max_batch must be at least 1, not {config.max_batch}")
         self.config = config
-        self.loaded = loaded
-        self.agent = agent
-        self.version = 0
-        self._stop = stop_ids(loaded)
-        self._warned = False
-        self._lock = threading.Lock()
+        self._policies = {name: _Policy(weights) for name, weights in policies.items()}
 
     def generate(
-        self, messages: Sequence[Message], *, seed: int, order: int, temperature: float = 1.0
+        self, policy: str, messages: Sequence[Message], *, seed: int, order: int, temperature: float = 1.0
     ) -> Completion:
         """One completion, blocking. ``temperature`` 0 is greedy.
 
-        A prompt longer than ``max_prompt_tokens`` keeps its head and its tail around ``CUT_MARKER``: the
-        system message and the task open it, the latest result ends it.
+        How a prompt is made, and cut: ``learners.generators.chat``.
         """
         request = _Request(messages, seed, temperature)
-        return lockstep.call(self.agent, (order, seed), request, self._run)
+        owner = self._policies[policy]
+        return lockstep.call(policy, (order, seed), request, lambda requests: self._run(owner, requests))
 
-    def sync(self, version: int) -> None:
-        """The weights of ``loaded.model`` changed and are now ``version``."""
-        self.version = version
+    def sync(self, policy: str, version: int) -> None:
+        """The very weights that are trained are sampled from: only their number is new."""
+        self._policies[policy].version = version
 
-    def _run(self, requests: Sequence[_Request]) -> list[Completion]:
+    def sleep(self) -> None:
+        """Nothing to free: there is one copy of the weights, and no cache between batches."""
+
+    def wake(self) -> None:
+        """Always ready."""
+
+    def close(self) -> None:
+        """Nothing runs between batches."""
+
+    def _run(self, policy: _Policy, requests: Sequence[_Request]) -> list[Completion]:
         found: list[Completion] = []
-        with self._lock:  # outside lockstep, callers may be threads too
+        with policy.weights.active() as loaded:  # outside lockstep, callers may be threads too
             for start in range(0, len(requests), self.config.max_batch):
-                found += self._batch(requests[start : start + self.config.max_batch])
+                found += _batch(policy, loaded, requests[start : start + self.config.max_batch])
         return found
 
-    def _batch(self, requests: Sequence[_Request]) -> list[Completion]:
-        limit = self.loaded.config.max_new_tokens
-        prompts = [self._prompt(request.messages) for request in requests]
-        rows = decode(
-            self.loaded,
-            prompts,
-            draws=np.stack([np.random.default_rng(request.seed).random(limit) for request in requests]),
-            temperatures=[request.temperature for request in requests],
-            stop=self._stop,
-        )
-        return [self._completion(prompt, row) for prompt, row in zip(prompts, rows, strict=True)]
 
-    def _prompt(self, messages: Sequence[Message]) -> list[int]:
-        chat = [{"role": message.role, "content": message.content} for message in messages]
-        ids: Any = self.loaded.tokenizer.apply_chat_template(
-            chat, add_generation_prompt=True, return_dict=False, **self.loaded.chat
-        )
-        limit = self.loaded.config.max_prompt_tokens
-        if len(ids) <= limit:
-            return list(ids)
-        if not self._warned:
-            log.warning(
-                "%s: a prompt of %d tokens was cut in its middle to max_prompt_tokens=%d (said once)",
-                self.agent, len(ids), limit,
-            )  # fmt: skip
-            self._warned = True
-        marker: list[int] = self.loaded.tokenizer.encode(CUT_MARKER, add_special_tokens=False)
-        return cut_middle(list(ids), limit, marker)
+class _Policy:
+    """What the generator knows of one policy."""
 
-    def _completion(self, prompt: list[int], row: Sampled) -> Completion:
-        tokenizer = self.loaded.tokenizer
-        text = str(tokenizer.decode(row.token_ids, skip_special_tokens=True))
-        # Templates of thinking models open the thought in the prompt; with the tag, readers can tell.
-        opened = str(tokenizer.decode(prompt[-8:])).rstrip().endswith("<think>")
-        return Completion(
-            text="<think>\n" + text if opened else text,
-            prompt_ids=tuple(prompt),
-            token_ids=tuple(row.token_ids),
-            logprobs=tuple(row.logprobs),
-            weight_version=self.version,
-            finish_reason="stop" if row.stopped else "length",
-        )
+    def __init__(self, weights: Weights) -> None:
+        self.weights = weights
+        self.chat = ChatFormat(weights.loaded, weights.name)
+        self.version = 0
 
 
-def stop_ids(loaded: LoadedModel) -> frozenset[int]:
-    """The ids that end a turn: the tokenizer's and those of the model's generation config."""
-    found: set[int] = {int(loaded.tokenizer.eos_token_id)}
-    configured = loaded.model.generation_config.eos_token_id if loaded.model.generation_config else None
-    if configured is not None:
-        found.update([configured] if isinstance(configured, int) else configured)
-    return frozenset(found)
-
-
-def cut_middle(ids: list[int], limit: int, marker: list[int]) -> list[int]:
-    """Exactly ``limit`` of ``ids``: head, ``marker``, tail. The marker is left out where there is no room."""
-    if len(marker) + 2 > limit:
-        marker = []
-    room = limit - len(marker)
-    tail = room - room // 2
-    return ids[: room // 2] + marker + ids[len(ids) - tail :]
+def _batch(policy: _Policy, loaded: LoadedModel, requests: Sequence[_Request]) -> list[Completion]:
+    limit = loaded.config.max_new_tokens
+    prompts = [policy.chat.prompt(request.messages) for request in requests]
+    rows = decode(
+        loaded,
+        prompts,
+        draws=np.stack([np.random.default_rng(request.seed).random(limit) for request in requests]),
+        temperatures=[request.temperature for request in requests],
+        stop=policy.chat.stop,
+    )
+    return [
+        policy.chat.completion(prompt, row.token_ids, row.logprobs, policy.version)
+        for prompt, row in zip(prompts, rows, strict=True)
+    ]
 
 
 @torch.no_grad()

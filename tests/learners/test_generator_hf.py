@@ -11,18 +11,19 @@ import torch
 
 from conf import ConfigError, build, load
 from envs.types import Message
-from learners.generators.hf import Hf, cut_middle, sample
+from learners.generators.chat import cut_middle
+from learners.generators.hf import Hf, sample
 from learners.logprobs import completion_logprobs
 from learners.models.base import LoadedModel
 from learners.runtimes.local import Local
 from learners.types import Completion
+from learners.weights.full import FullWeights
 from tests.learners.doubles import loaded_model, messages
 
 
 def generator(loaded: LoadedModel, max_batch: int = 64) -> Hf:
-    found = build(
-        "learners.generators", load("generator", "hf", max_batch=max_batch), loaded=loaded, agent="solver"
-    )
+    weights = {"solver": FullWeights("solver", loaded, reference=False)}
+    found = build("learners.generators", load("generator", "hf", max_batch=max_batch), policies=weights)
     assert isinstance(found, Hf)
     return found
 
@@ -34,7 +35,7 @@ def play(subject: Hf, episodes: int = 7, turns: int = 3) -> list[list[Completion
         chat: tuple[Message, ...] = messages("x" * (number * 3 % 10))
         found: list[Completion] = []
         for turn in range(turns):
-            found.append(subject.generate(chat, seed=100 * number + turn, order=number))
+            found.append(subject.generate("solver", chat, seed=100 * number + turn, order=number))
             chat = (*chat, Message("assistant", found[-1].text), Message("user", "go on"))
         return found
 
@@ -60,7 +61,7 @@ def test_recomputed_logprobs_equal_those_of_generation_in_later_turns_too(kind: 
 def test_prompts_are_the_templates_ids_and_texts_the_decoded_tokens() -> None:
     loaded = loaded_model()
     chat = messages("hello")
-    row = generator(loaded).generate(chat, seed=1, order=0)
+    row = generator(loaded).generate("solver", chat, seed=1, order=0)
     text = "<s>system\nbe brief<e><s>user\nhello<e><s>assistant\n"
     assert list(row.prompt_ids) == loaded.tokenizer.encode(text, add_special_tokens=False)
     assert row.text == loaded.tokenizer.decode(list(row.token_ids), skip_special_tokens=True)
@@ -81,7 +82,7 @@ def test_the_generation_configs_stop_ids_count_as_well() -> None:
     loaded = loaded_model()
     assert loaded.model.generation_config is not None
     loaded.model.generation_config.eos_token_id = list(range(len(loaded.tokenizer)))
-    row = generator(loaded).generate(messages("a"), seed=0, order=0)
+    row = generator(loaded).generate("solver", messages("a"), seed=0, order=0)
     assert (len(row.token_ids), row.finish_reason) == (1, "stop")
 
 
@@ -94,17 +95,20 @@ def test_a_rows_tokens_depend_on_its_seed_and_not_on_its_batch_mates() -> None:
     together = [row for episode in play(generator(loaded), turns=1) for row in episode]
     split = [row for episode in play(generator(loaded, max_batch=2), turns=1) for row in episode]
     assert [row.token_ids for row in together] == [row.token_ids for row in split]
-    again = generator(loaded).generate(messages(""), seed=0, order=5)
+    again = generator(loaded).generate("solver", messages(""), seed=0, order=5)
     assert again.token_ids == together[0].token_ids
-    other = generator(loaded).generate(messages(""), seed=1, order=5)
+    other = generator(loaded).generate("solver", messages(""), seed=1, order=5)
     assert other.token_ids != together[0].token_ids
 
 
 def test_temperature_0_is_greedy_and_logprobs_stay_those_of_temperature_1() -> None:
     loaded = loaded_model()
-    rows = [generator(loaded).generate(messages("q"), seed=s, order=0, temperature=0.0) for s in range(3)]
+    rows = [
+        generator(loaded).generate("solver", messages("q"), seed=s, order=0, temperature=0.0)
+        for s in range(3)
+    ]
     assert len({row.token_ids for row in rows}) == 1
-    hot = generator(loaded).generate(messages("q"), seed=1, order=0, temperature=2.0)
+    hot = generator(loaded).generate("solver", messages("q"), seed=1, order=0, temperature=2.0)
     for row in (rows[0], hot):
         (wanted,) = completion_logprobs(loaded.model, [row], loaded.config)
         assert list(row.logprobs) == pytest.approx(list(wanted), abs=1e-4)
@@ -129,7 +133,7 @@ def test_the_ends_of_the_unit_interval_never_draw_an_impossible_token() -> None:
 
 def test_a_prompt_too_long_keeps_its_head_and_its_tail() -> None:
     loaded = loaded_model(max_prompt_tokens=60)
-    row = generator(loaded).generate(messages("start " + "x" * 400 + " end"), seed=0, order=0)
+    row = generator(loaded).generate("solver", messages("start " + "x" * 400 + " end"), seed=0, order=0)
     text = str(loaded.tokenizer.decode(list(row.prompt_ids))).replace(" ", "")
     assert len(row.prompt_ids) == 60
     assert text.startswith("<s>system")
@@ -140,21 +144,21 @@ def test_a_prompt_too_long_keeps_its_head_and_its_tail() -> None:
 
 def test_a_thought_that_the_template_opens_is_opened_in_the_text() -> None:
     loaded = loaded_model()
-    plain = generator(loaded).generate(messages("a"), seed=3, order=0)
+    plain = generator(loaded).generate("solver", messages("a"), seed=3, order=0)
     loaded.tokenizer.add_special_tokens({"additional_special_tokens": ["<think>"]})
     loaded.model.resize_token_embeddings(len(loaded.tokenizer))
     loaded.tokenizer.chat_template = str(loaded.tokenizer.chat_template).replace(
         "<s>assistant\n{% endif", "<s>assistant\n<think>\n{% endif"
     )
-    opened = generator(loaded).generate(messages("a"), seed=3, order=0)
+    opened = generator(loaded).generate("solver", messages("a"), seed=3, order=0)
     assert opened.text.startswith("<think>\n")
     assert not plain.text.startswith("<think>")
 
 
 def test_completions_carry_the_weight_version() -> None:
     subject = generator(loaded_model())
-    subject.sync(7)
-    assert subject.generate(messages("a"), seed=0, order=0).weight_version == 7
+    subject.sync("solver", 7)
+    assert subject.generate("solver", messages("a"), seed=0, order=0).weight_version == 7
 
 
 def test_bfloat16_generation_agrees_with_bfloat16_updates_roughly() -> None:

@@ -15,6 +15,7 @@ from envs.types import Message
 from learners.generators.hf import Hf
 from learners.models import smollm2
 from learners.models.base import LoadedModel, finish
+from learners.weights.full import FullWeights
 from tests.learners.doubles import loaded_model, model_config, tokenizer
 
 
@@ -94,9 +95,9 @@ def test_smollm2_is_converted_once_and_answers(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(smollm2, "_convert", None)  # a second load must not need it
     assert load("smollm2").tokenizer.eos_token == found.tokenizer.eos_token == "<|im_end|>"
     asked = [Message("user", "Write Python that prints 2+2.")]
-    row = Hf(Hf.Config(max_batch=1), loaded=found, agent="a").generate(
-        asked, seed=0, order=0, temperature=0.0
-    )
+    weights = FullWeights("a", found, reference=False)
+    subject = Hf(Hf.Config(max_batch=1), policies={"a": weights})
+    row = subject.generate("a", asked, seed=0, order=0, temperature=0.0)
     assert "print" in row.text
 
 

@@ -15,17 +15,16 @@ from learners.policy import LocalPolicy
 from learners.reinforcepp import ReinforcePP
 from learners.types import Transition
 from learners.updater import Updater
+from learners.weights.full import FullWeights
 from tests.learners.doubles import loaded_model, messages, optimizer, transition
 
 
 def policy(seed: int = 0, reference: bool = False, **changes: Any) -> LocalPolicy:
-    loaded = loaded_model(seed, **changes)
+    weights = FullWeights("solver", loaded_model(seed, **changes), reference=reference)
     return LocalPolicy(
-        "solver",
-        loaded=loaded,
-        generator=Hf(Hf.Config(max_batch=8), loaded=loaded, agent="solver"),
-        updater=Updater(loaded, steps=5, seed=0),
-        reference=reference,
+        weights=weights,
+        generator=Hf(Hf.Config(max_batch=8), policies={"solver": weights}),
+        updater=Updater(weights, steps=5, seed=0),
     )
 
 
@@ -46,7 +45,9 @@ def experience(subject: LocalPolicy, start: int = 0) -> list[Transition]:
 
 def learn(subject: LocalPolicy, start: int = 0) -> dict[str, float]:
     rows = experience(subject, start)
-    return subject.update(rows, algorithm().advantages(rows), algorithm())
+    metrics = subject.update(rows, algorithm().advantages(rows), algorithm())
+    subject.publish()
+    return metrics
 
 
 def test_on_policy_updates_start_at_ratio_1_and_raise_the_version() -> None:
@@ -55,7 +56,7 @@ def test_on_policy_updates_start_at_ratio_1_and_raise_the_version() -> None:
         metrics = learn(subject, 10 * step)
         assert metrics["approx_kl"] < 1e-7
         assert metrics["clip_fraction"] == 0.0
-        assert subject.generator.version == step + 1
+        assert subject.version == step + 1
         assert {row.completion.weight_version for row in experience(subject)} == {step + 1}
 
 
@@ -87,6 +88,7 @@ def test_a_kl_term_pulls_back_to_the_reference(kl: str) -> None:
             known = subject.reference_logprobs([row.completion for row in rows])
             rows = [replace(row, ref_logprobs=values) for row, values in zip(rows, known, strict=True)]
             subject.update(rows, loud.advantages(rows), loud)
+            subject.publish()
         rows = experience(subject, 200)
         known = subject.reference_logprobs([row.completion for row in rows])
         return sum(

@@ -19,8 +19,8 @@ from learners.base import Algorithm, Metrics, TrainingError
 from learners.build import Parts
 from learners.folder import RunFolder, open_folder
 from learners.log import reporting
-from learners.rollout import derive_seed
 from learners.runtimes.local import Local
+from learners.seeds import derive_seed
 from learners.trainer import Trainer
 from learners.types import Completion, Transition
 from sandbox.base import SandboxError, SandboxSpec
@@ -136,7 +136,8 @@ def trained(config: DictConfig, **parts: Any) -> tuple[list[dict[str, Any]], Par
         "scenario": scenario,
         "backend": FakeBackend(),
         "coach": FilesCoach(),
-        "policies": {role.name: ScriptedPolicy(role.name) for role in scenario.roles},
+        "team": {role.name: ScriptedPolicy(role.name) for role in scenario.roles},
+        "generator": IdleGenerator(),
         "algorithm": Recorder(),
         "runtime": Local(Local.Config(torch_threads=1)),
     }

@@ -19,6 +19,7 @@ from learners.reinforcepp import ReinforcePP
 from learners.samples import Row, pack, shard, to_rows
 from learners.types import Completion, Transition
 from learners.updater import NonFiniteError, Updater, learning_rate
+from learners.weights.full import FullWeights
 from tests.learners.doubles import completion, loaded_model, optimizer, transition
 
 
@@ -36,6 +37,10 @@ def transitions(loaded: LoadedModel, count: int = 12) -> list[Transition]:
         transition(float(i * 7 % 11) / 1.1, episode=f"e{i}", sampled=replace(row, logprobs=values))
         for i, (row, values) in enumerate(zip(rows, known, strict=True))
     ]
+
+
+def updater_of(loaded: LoadedModel, steps: int = 1) -> Updater:
+    return Updater(FullWeights("a", loaded, reference=False), steps=steps, seed=0)
 
 
 def weights(loaded: LoadedModel) -> dict[str, torch.Tensor]:
@@ -64,7 +69,9 @@ def test_good_actions_become_likelier_and_bad_ones_less_likely() -> None:
     loaded = loaded_model(optimizer=optimizer(lr=1e-2))
     given = transitions(loaded)
     advantages = algorithm().advantages(given)
-    metrics = Updater(loaded, steps=1, seed=0).update(given, advantages, algorithm())
+    metrics = updater_of(loaded).update(
+        given, advantages, algorithm()
+    )
     after = completion_logprobs(loaded.model, [t.completion for t in given], loaded.config)
     gain = sum(
         a * (new - old)
@@ -126,7 +133,9 @@ def test_two_processes_make_the_gradient_of_one(tmp_path: Any) -> None:
 def test_a_learning_rate_of_0_leaves_the_weights_bit_for_bit() -> None:
     loaded = loaded_model(optimizer=optimizer(lr=0.0, weight_decay=0.1, epochs=3, minibatches=2))
     before, given = weights(loaded), transitions(loaded)
-    metrics = Updater(loaded, steps=1, seed=0).update(given, algorithm().advantages(given), algorithm())
+    metrics = updater_of(loaded).update(
+        given, algorithm().advantages(given), algorithm()
+    )
     assert same(before, weights(loaded))
     assert metrics["grad_norm"] > 0
 
@@ -137,15 +146,17 @@ def test_rows_without_advantages_are_left_out_and_counted() -> None:
     advantages = algorithm().advantages(given)
     unknown = [*given[:3], *(replace(t, reward=None) for t in given[:2]), *given[3:]]
     masked = [*advantages[:3], None, None, *advantages[3:]]
-    Updater(loaded, steps=1, seed=0).update(given, advantages, algorithm())
-    metrics = Updater(other, steps=1, seed=0).update(unknown, masked, algorithm())
+    updater_of(loaded).update(given, advantages, algorithm())
+    metrics = updater_of(other).update(
+        unknown, masked, algorithm()
+    )
     assert same(weights(loaded), weights(other))
     assert (metrics["rows"], metrics["rows_out"]) == (12, 2)
 
 
 def test_nothing_to_train_on_changes_nothing() -> None:
     loaded = loaded_model()
-    before, updater = weights(loaded), Updater(loaded, steps=1, seed=0)
+    before, updater = weights(loaded), updater_of(loaded)
     assert updater.update([transition(None)], [None], algorithm()) == {"rows": 0, "rows_out": 1, "tokens": 0}
     assert same(before, weights(loaded))
     assert updater.done == 0
@@ -162,7 +173,7 @@ def test_minibatches_and_epochs_make_that_many_steps_and_visit_every_row() -> No
             return super().weights(transitions)
 
     subject = Spy(algorithm().config)
-    updater = Updater(loaded, steps=1, seed=0)
+    updater = updater_of(loaded)
     updater.update(given, subject.advantages(given), subject)
     assert updater.done == 6
     assert sorted(seen[:12]) == sorted(seen[12:]) == sorted(t.episode for t in given)
@@ -181,7 +192,9 @@ def test_what_is_not_finite_is_an_error_and_not_a_step(where: str) -> None:
             loaded.model.get_parameter("model.norm.weight")[0] = float("inf")
     before = weights(loaded)
     with pytest.raises(NonFiniteError, match="optimiser step 0"):
-        Updater(loaded, steps=1, seed=0).update(given, advantages, algorithm())
+        updater_of(loaded).update(
+            given, advantages, algorithm()
+        )
     assert same(before, weights(loaded))
 
 
@@ -190,13 +203,13 @@ def test_a_restored_updater_goes_on_bit_for_bit() -> None:
     loaded = loaded_model(optimizer=settings)
     given = transitions(loaded)
     advantages = algorithm().advantages(given)
-    updater = Updater(loaded, steps=4, seed=0)
+    updater = updater_of(loaded, steps=4)
     updater.update(given, advantages, algorithm())
     kept, state = weights(loaded), copy.deepcopy(dict(updater.state()))
     wanted = updater.update(given, advantages, algorithm())
     resumed = loaded_model(seed=9, optimizer=settings)
     resumed.model.load_state_dict(kept)
-    other = Updater(resumed, steps=4, seed=0)
+    other = updater_of(resumed, steps=4)
     other.restore(state)
     assert other.update(given, advantages, algorithm()) == wanted
     assert same(weights(loaded), weights(resumed))
@@ -206,7 +219,9 @@ def test_gradient_checkpointing_changes_nothing_but_memory() -> None:
     plain, frugal = loaded_model(), loaded_model(gradient_checkpointing=True)
     given = transitions(plain)
     for loaded in (plain, frugal):
-        Updater(loaded, steps=1, seed=0).update(given, algorithm().advantages(given), algorithm())
+        updater_of(loaded).update(
+            given, algorithm().advantages(given), algorithm()
+        )
     for name, tensor in weights(plain).items():
         torch.testing.assert_close(weights(frugal)[name], tensor, atol=1e-6, rtol=1e-5)
     assert not frugal.model.training
@@ -216,7 +231,9 @@ def test_gradient_checkpointing_changes_nothing_but_memory() -> None:
 def test_autocast_trains_float32_weights() -> None:
     loaded = loaded_model(autocast=True, head_float32=True)
     before, given = weights(loaded), transitions(loaded)
-    metrics = Updater(loaded, steps=1, seed=0).update(given, algorithm().advantages(given), algorithm())
+    metrics = updater_of(loaded).update(
+        given, algorithm().advantages(given), algorithm()
+    )
     assert not same(before, weights(loaded))
     assert all(tensor.dtype == torch.float32 for tensor in weights(loaded).values())
     assert metrics["approx_kl"] < 0.01

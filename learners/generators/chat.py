@@ -1,0 +1,82 @@
+"""Messages -> prompt ids, and sampled ids -> completion, for every generator that has the tokenizer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from envs.types import Message
+from learners.models.base import LoadedModel
+from learners.types import Completion
+
+log = logging.getLogger(__name__)
+
+CUT_MARKER = "\n[... cut ...]\n"
+
+
+class ChatFormat:
+    """The chat template of a model, with what its settings ask of prompts. ``name`` is for messages."""
+
+    def __init__(self, loaded: LoadedModel, name: str) -> None:
+        self.loaded = loaded
+        self.stop = stop_ids(loaded)
+        self._name = name
+        self._warned = False
+
+    def prompt(self, messages: Sequence[Message]) -> list[int]:
+        """The template's ids.
+
+        A prompt longer than ``max_prompt_tokens`` keeps its head and its tail around ``CUT_MARKER``: the
+        system message and the task open it, the latest result ends it.
+        """
+        chat = [{"role": message.role, "content": message.content} for message in messages]
+        ids: Any = self.loaded.tokenizer.apply_chat_template(
+            chat, add_generation_prompt=True, return_dict=False, **self.loaded.chat
+        )
+        limit = self.loaded.config.max_prompt_tokens
+        if len(ids) <= limit:
+            return list(ids)
+        if not self._warned:
+            log.warning(
+                "%s: a prompt of %d tokens was cut in its middle to max_prompt_tokens=%d (said once)",
+                self._name, len(ids), limit,
+            )  # fmt: skip
+            self._warned = True
+        marker: list[int] = self.loaded.tokenizer.encode(CUT_MARKER, add_special_tokens=False)
+        return cut_middle(list(ids), limit, marker)
+
+    def completion(
+        self, prompt: Sequence[int], token_ids: Sequence[int], logprobs: Sequence[float], version: int
+    ) -> Completion:
+        """What was sampled, the stop token included: without one at its end, it was cut off."""
+        tokenizer = self.loaded.tokenizer
+        text = str(tokenizer.decode(list(token_ids), skip_special_tokens=True))
+        # Templates of thinking models open the thought in the prompt; with the tag, readers can tell.
+        opened = str(tokenizer.decode(list(prompt[-8:]))).rstrip().endswith("<think>")
+        return Completion(
+            text="<think>\n" + text if opened else text,
+            prompt_ids=tuple(prompt),
+            token_ids=tuple(token_ids),
+            logprobs=tuple(logprobs),
+            weight_version=version,
+            finish_reason="stop" if token_ids and token_ids[-1] in self.stop else "length",
+        )
+
+
+def stop_ids(loaded: LoadedModel) -> frozenset[int]:
+    """The ids that end a turn: the tokenizer's and those of the model's generation config."""
+    found: set[int] = {int(loaded.tokenizer.eos_token_id)}
+    configured = loaded.model.generation_config.eos_token_id if loaded.model.generation_config else None
+    if configured is not None:
+        found.update([configured] if isinstance(configured, int) else configured)
+    return frozenset(found)
+
+
+def cut_middle(ids: list[int], limit: int, marker: list[int]) -> list[int]:
+    """Exactly ``limit`` of ``ids``: head, ``marker``, tail. The marker is left out where there is no room."""
+    if len(marker) + 2 > limit:
+        marker = []
+    room = limit - len(marker)
+    tail = room - room // 2
+    return ids[: room // 2] + marker + ids[len(ids) - tail :]

@@ -1,0 +1,142 @@
+"""One frozen base for all, and one LoRA (arXiv 2106.09685) for each policy."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch.nn import Parameter
+
+from conf import ConfigError
+from learners.models.base import LoadedModel, ModelKind
+from learners.seeds import derive_seed
+from learners.weights.base import check_origin, fingerprint
+
+
+class Adapter:
+    """Trains adapters only: three policies cost little more memory than one.
+
+    The base with adapters off is every policy's KL reference, at no cost. A new adapter changes nothing: its
+    second factor is 0. There is no dropout, as the policy that learns must be the one that acted.
+    """
+
+    @dataclass
+    class Config:
+        rank: int
+        alpha: float
+        """The product of the factors is scaled by alpha / rank."""
+        targets: list[str]
+        """Ends of the names of the layers that are adapted; ``[all-linear]``: all but the output head."""
+
+        def __post_init__(self) -> None:
+            if self.rank < 1 or self.alpha <= 0 or not self.targets:
+                raise ConfigError(
+                    "weights.rank must be at least 1, weights.alpha above 0, and targets not empty"
+                )
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def load(
+        self, kind: ModelKind, names: Sequence[str], env_name: str, seed: int, *, reference: bool
+    ) -> dict[str, AdapterWeights]:
+        """The adapters of the policies in ``names``, in one base; there is a reference, asked for or not.
+
+        Raises:
+            ConfigError: the model cannot be had, or has none of the targets.
+        """
+        loaded = kind.load(env_name, seed)
+        origin = fingerprint(loaded.model)
+        for name in names:
+            _inject(loaded, name, self.config, derive_seed(seed, "adapter", name))
+        lock = threading.RLock()
+        return {name: AdapterWeights(name, loaded, origin=origin, lock=lock) for name in names}
+
+
+class AdapterWeights:
+    """See ``learners.weights.base.Weights``; ``lock`` is the base's: one adapter is active at a time."""
+
+    adapter = True
+
+    def __init__(self, name: str, loaded: LoadedModel, *, origin: float, lock: threading.RLock) -> None:
+        self.name = name
+        self.loaded = loaded
+        self._origin = origin
+        self._lock = lock
+        mark = f".{name}."
+        self._named = {key: p for key, p in loaded.model.named_parameters() if mark in key and "lora_" in key}
+
+    @contextmanager
+    def active(self) -> Iterator[LoadedModel]:
+        model: Any = self.loaded.model
+        with self._lock:
+            before = model.active_adapters()
+            model.set_adapter(self.name)
+            try:
+                yield self.loaded
+            finally:
+                model.set_adapter(before)
+
+    @contextmanager
+    def reference(self) -> Iterator[LoadedModel]:
+        model: Any = self.loaded.model
+        with self._lock:
+            model.disable_adapters()
+            try:
+                yield self.loaded
+            finally:
+                model.enable_adapters()
+
+    def parameters(self) -> list[Parameter]:
+        return list(self._named.values())
+
+    def state(self) -> Mapping[str, Any]:
+        return {"model": {key: p.detach() for key, p in self._named.items()}, "origin": self._origin}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        check_origin(self.name, state, self._origin)
+        if state["model"].keys() != self._named.keys():
+            raise ConfigError(f"the checkpoint of {self.name} has an adapter of another shape")
+        with torch.no_grad():
+            for key, values in state["model"].items():
+                self._named[key].copy_(values)
+
+    def save(self, folder: Path) -> None:
+        model: Any = self.loaded.model
+        folder.mkdir(parents=True, exist_ok=True)
+        found = model.get_adapter_state_dict(self.name)
+        tensors = {f"base_model.model.{key}": value.contiguous().cpu() for key, value in found.items()}
+        save_file(tensors, folder / "adapter_model.safetensors")
+        model.peft_config[self.name].save_pretrained(folder)
+        self.loaded.tokenizer.save_pretrained(folder)
+
+
+def _inject(loaded: LoadedModel, name: str, config: Adapter.Config, seed: int) -> None:
+    from peft import LoraConfig  # takes seconds, and full weights do without
+
+    targets: Any = "all-linear" if config.targets == ["all-linear"] else config.targets
+    settings = LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,  # type: ignore[arg-type]
+        target_modules=targets,
+        lora_dropout=0.0,
+        task_type="CAUSAL_LM",
+        base_model_name_or_path=loaded.model.config.name_or_path,
+    )
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that there are several adapters is the point
+        torch.manual_seed(seed)
+        try:
+            loaded.model.add_adapter(settings, adapter_name=name)
+        except ValueError as error:
+            raise ConfigError(f"weights adapter: {str(error).splitlines()[0]}") from None
+    for key, parameter in loaded.model.named_parameters():
+        if f".{name}." in key:  # steps would round away in bfloat16
+            parameter.data = parameter.data.float()

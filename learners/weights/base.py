@@ -1,0 +1,68 @@
+"""One agent's trainable weights, whichever way they are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from conf import ConfigError
+
+if TYPE_CHECKING:
+    from torch.nn import Parameter
+
+    from learners.models.base import LoadedModel
+
+
+class Weights(Protocol):
+    """What one policy trains in a loaded model, and what it began as: the reference of KL terms."""
+
+    loaded: LoadedModel
+    name: str
+    """Of the policy that they are."""
+    adapter: bool
+    """Whether they are an adapter in a base that others share, and not the whole model."""
+
+    def active(self) -> AbstractContextManager[LoadedModel]:
+        """The model, computing with these weights; no other thread has it meanwhile. May be nested."""
+        ...
+
+    def reference(self) -> AbstractContextManager[LoadedModel]:
+        """The model as it was before training, frozen.
+
+        Raises:
+            ValueError: none was kept.
+        """
+        ...
+
+    def parameters(self) -> list[Parameter]:
+        """What an optimiser may change."""
+        ...
+
+    def state(self) -> Mapping[str, Any]:
+        """The weights and where they began; live tensors."""
+        ...
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Makes the weights as they were when ``state`` was taken.
+
+        Raises:
+            ConfigError: ``state`` was trained from other initial weights than these.
+        """
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Writes what ``transformers`` (``peft`` for an adapter) loads as it is."""
+        ...
+
+
+def fingerprint(model: Any) -> float:
+    """A number that other weights would not give."""
+    return float(sum(parameter.double().abs().sum() for parameter in model.parameters()))
+
+
+def check_origin(name: str, state: Mapping[str, Any], origin: float | None) -> None:
+    """Raises ``ConfigError`` where ``state`` was trained against another reference than ``origin``."""
+    if state["origin"] != origin:
+        raise ConfigError(f"the initial weights of {name} are not those its checkpoint was trained from")

@@ -1,0 +1,87 @@
+"""Every policy has a whole model of its own."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch.nn import Parameter
+
+from learners.models.base import LoadedModel, ModelKind
+from learners.weights.base import check_origin, fingerprint
+
+
+class Full:
+    """Trains all weights. A policy holds them, gradients, two moments and, for a KL term, a frozen copy."""
+
+    @dataclass
+    class Config:
+        offload_reference: bool
+        """Keep the frozen copy in host memory, and bring it to the device only when it is asked."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def load(
+        self, kind: ModelKind, names: Sequence[str], env_name: str, seed: int, *, reference: bool
+    ) -> dict[str, FullWeights]:
+        """The weights of each policy in ``names``; what ``kind.load`` raises."""
+        offload = self.config.offload_reference
+        return {
+            name: FullWeights(name, kind.load(env_name, seed), reference=reference, offload=offload)
+            for name in names
+        }
+
+
+class FullWeights:
+    """See ``learners.weights.base.Weights``.
+
+    The reference is not part of ``state``: loading the model again makes it again.
+    """
+
+    adapter = False
+
+    def __init__(self, name: str, loaded: LoadedModel, *, reference: bool, offload: bool = False) -> None:
+        self.name = name
+        self.loaded = loaded
+        self._home: Any = "cpu" if offload else loaded.device
+        self._lock = threading.RLock()
+        self._frozen: Any = copy.deepcopy(loaded.model).requires_grad_(False) if reference else None
+        self._origin = fingerprint(self._frozen) if self._frozen is not None else None
+        if self._frozen is not None:
+            self._frozen.to(self._home)
+
+    @contextmanager
+    def active(self) -> Iterator[LoadedModel]:
+        with self._lock:
+            yield self.loaded
+
+    @contextmanager
+    def reference(self) -> Iterator[LoadedModel]:
+        if self._frozen is None:
+            raise ValueError(f"the policy {self.name} was built without a reference")
+        with self._lock:
+            self._frozen.to(self.loaded.device)
+            try:
+                yield replace(self.loaded, model=self._frozen)
+            finally:
+                self._frozen.to(self._home)
+
+    def parameters(self) -> list[Parameter]:
+        return [p for p in self.loaded.model.parameters() if p.requires_grad]
+
+    def state(self) -> Mapping[str, Any]:
+        return {"model": self.loaded.model.state_dict(), "origin": self._origin}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        check_origin(self.name, state, self._origin)
+        self.loaded.model.load_state_dict(state["model"])
+
+    def save(self, folder: Path) -> None:
+        self.loaded.model.save_pretrained(folder)
+        self.loaded.tokenizer.save_pretrained(folder)
