@@ -102,7 +102,8 @@ class AdapterWeights:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         check_origin(self.name, state, self._origin)
-        if state["model"].keys() != self._named.keys():
+        shapes = {key: values.shape for key, values in state["model"].items()}
+        if shapes != {key: p.shape for key, p in self._named.items()}:
             raise ConfigError(f"the checkpoint of {self.name} has an adapter of another shape")
         with torch.no_grad():
             for key, values in state["model"].items():

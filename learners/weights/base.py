@@ -59,7 +59,7 @@ class Weights(Protocol):
 
 def fingerprint(model: Any) -> float:
     """A number that other weights would not give."""
-    return float(sum(parameter.double().abs().sum() for parameter in model.parameters()))
+    return float(sum(parameter.detach().double().abs().sum() for parameter in model.parameters()))
 
 
 def check_origin(name: str, state: Mapping[str, Any], origin: float | None) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.nn import Parameter
 
 from learners.models.base import LoadedModel, ModelKind
@@ -49,12 +50,12 @@ class FullWeights:
     def __init__(self, name: str, loaded: LoadedModel, *, reference: bool, offload: bool = False) -> None:
         self.name = name
         self.loaded = loaded
-        self._home: Any = "cpu" if offload else loaded.device
+        self._home = torch.device("cpu") if offload else loaded.device
         self._lock = threading.RLock()
-        self._frozen: Any = copy.deepcopy(loaded.model).requires_grad_(False) if reference else None
+        self._frozen = copy.deepcopy(loaded.model).requires_grad_(False) if reference else None
         self._origin = fingerprint(self._frozen) if self._frozen is not None else None
         if self._frozen is not None:
-            self._frozen.to(self._home)
+            _move(self._frozen, self._home)
 
     @contextmanager
     def active(self) -> Iterator[LoadedModel]:
@@ -66,11 +67,11 @@ class FullWeights:
         if self._frozen is None:
             raise ValueError(f"the policy {self.name} was built without a reference")
         with self._lock:
-            self._frozen.to(self.loaded.device)
+            _move(self._frozen, self.loaded.device)
             try:
                 yield replace(self.loaded, model=self._frozen)
             finally:
-                self._frozen.to(self._home)
+                _move(self._frozen, self._home)
 
     def parameters(self) -> list[Parameter]:
         return [p for p in self.loaded.model.parameters() if p.requires_grad]
@@ -85,3 +86,7 @@ class FullWeights:
     def save(self, folder: Path) -> None:
         self.loaded.model.save_pretrained(folder)
         self.loaded.tokenizer.save_pretrained(folder)
+
+
+def _move(model: torch.nn.Module, device: torch.device) -> None:
+    model.to(device)

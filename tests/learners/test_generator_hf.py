@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 
 from conf import ConfigError, build, load
 from envs.types import Message
+from learners.generators import hf
 from learners.generators.chat import cut_middle
 from learners.generators.hf import Hf, sample
 from learners.logprobs import completion_logprobs
@@ -176,10 +176,10 @@ def test_bfloat16_generation_agrees_with_bfloat16_updates_roughly() -> None:
 def test_a_failing_model_fails_every_waiting_episode(monkeypatch: pytest.MonkeyPatch) -> None:
     subject = generator(loaded_model())
 
-    def broken(requests: Sequence[object]) -> list[Completion]:
+    def broken(*_: object) -> list[Completion]:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(subject, "_batch", broken)
+    monkeypatch.setattr(hf, "_batch", broken)
     with pytest.raises(RuntimeError, match="out of memory"):
         play(subject)
 

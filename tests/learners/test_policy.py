@@ -126,10 +126,3 @@ def test_counts_say_what_was_cut() -> None:
     metrics = subject.update(rows, algorithm().advantages(rows), algorithm())
     assert metrics["prompts_at_limit"] == 1.0
     assert metrics["truncated"] == sum(row.completion.finish_reason == "length" for row in rows)
-
-
-def test_agents_do_not_share_weights() -> None:
-    one, other = policy(), policy()
-    before = other.loaded.model.get_parameter("model.norm.weight").clone()
-    learn(one)
-    assert torch.equal(other.loaded.model.get_parameter("model.norm.weight"), before)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -31,8 +31,9 @@ class ScriptedPolicy:
     """Writes what its agent should, or with the odds of one in two something else; counts its updates."""
 
     def __init__(self, agent: str) -> None:
-        self.agent = agent
+        self.name = agent
         self.updates: list[tuple[int, int]] = []
+        self.published = 0
 
     def act(
         self, messages: Sequence[Message], *, seed: int, order: int, temperature: float = 1.0
@@ -44,7 +45,7 @@ class ScriptedPolicy:
             "changer": program("open('b.txt', 'w').write(open('a.txt').read())"),
             "teller": "done",
         }
-        return Completion(texts[self.agent], (1, 2), (3,), (-0.5,), len(self.updates), "stop")
+        return Completion(texts[self.name], (1, 2), (3,), (-0.5,), len(self.updates), "stop")
 
     def update(
         self,
@@ -55,6 +56,9 @@ class ScriptedPolicy:
         self.updates.append((len(transitions), sum(row is not None for row in advantages)))
         return {"rows": float(self.updates[-1][1])}
 
+    def publish(self) -> None:
+        self.published += 1
+
     def reference_logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
         return [(-0.25,) * len(completion.token_ids) for completion in completions]
 
@@ -63,6 +67,28 @@ class ScriptedPolicy:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.updates = list(state["updates"])
+
+
+class IdleGenerator:
+    """Remembers when it slept; scripted policies ask it for nothing."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def generate(self, *_: Any, **__: Any) -> Completion:
+        raise AssertionError("a scripted policy asks for no sample")
+
+    def sync(self, policy: str, version: int) -> None:
+        raise AssertionError("a scripted policy has no weights")
+
+    def sleep(self) -> None:
+        self.calls.append("sleep")
+
+    def wake(self) -> None:
+        self.calls.append("wake")
+
+    def close(self) -> None:
+        self.calls.append("close")
 
 
 class Recorder:
@@ -214,6 +240,25 @@ def test_reference_logprobs_reach_the_algorithm_that_asks_for_them(tmp_path: Pat
     algorithm = Recorder(needs_reference=True)
     trained(settings(tmp_path / "run"), algorithm=algorithm)
     assert all(t.ref_logprobs == (-0.25,) for asked in algorithm.asked for t in asked)
+
+
+def test_the_generator_sleeps_while_policies_learn_and_then_gets_what_they_learned(tmp_path: Path) -> None:
+    generator = IdleGenerator()
+    _, parts, _ = trained(settings(tmp_path / "run"), generator=generator)
+    assert generator.calls == ["sleep", "wake"] * 2
+    policies: Any = parts.policies
+    assert all(policy.published == 2 for policy in policies.values())
+
+
+def test_a_shared_policy_learns_once_a_step_from_all_agents(tmp_path: Path) -> None:
+    agents = [role.name for role in FakeScenario().roles]
+
+    everybody = ScriptedPolicy("teller")  # says "done" for each of them
+    rows, parts, _ = trained(settings(tmp_path / "run"), team=dict.fromkeys(agents, everybody))
+    assert list(parts.policies) == ["teller"]
+    taken = [len(asked) for asked in cast(Any, parts.algorithm).asked]
+    assert [seen for seen, _ in everybody.updates] == taken
+    assert all(row["rows/teller"] for row in rows if row["phase"] == "train")
 
 
 def test_seeds_of_different_places_differ_and_stay() -> None:

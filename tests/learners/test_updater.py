@@ -69,9 +69,7 @@ def test_good_actions_become_likelier_and_bad_ones_less_likely() -> None:
     loaded = loaded_model(optimizer=optimizer(lr=1e-2))
     given = transitions(loaded)
     advantages = algorithm().advantages(given)
-    metrics = updater_of(loaded).update(
-        given, advantages, algorithm()
-    )
+    metrics = updater_of(loaded).update(given, advantages, algorithm())
     after = completion_logprobs(loaded.model, [t.completion for t in given], loaded.config)
     gain = sum(
         a * (new - old)
@@ -133,9 +131,7 @@ def test_two_processes_make_the_gradient_of_one(tmp_path: Any) -> None:
 def test_a_learning_rate_of_0_leaves_the_weights_bit_for_bit() -> None:
     loaded = loaded_model(optimizer=optimizer(lr=0.0, weight_decay=0.1, epochs=3, minibatches=2))
     before, given = weights(loaded), transitions(loaded)
-    metrics = updater_of(loaded).update(
-        given, algorithm().advantages(given), algorithm()
-    )
+    metrics = updater_of(loaded).update(given, algorithm().advantages(given), algorithm())
     assert same(before, weights(loaded))
     assert metrics["grad_norm"] > 0
 
@@ -147,9 +143,7 @@ def test_rows_without_advantages_are_left_out_and_counted() -> None:
     unknown = [*given[:3], *(replace(t, reward=None) for t in given[:2]), *given[3:]]
     masked = [*advantages[:3], None, None, *advantages[3:]]
     updater_of(loaded).update(given, advantages, algorithm())
-    metrics = updater_of(other).update(
-        unknown, masked, algorithm()
-    )
+    metrics = updater_of(other).update(unknown, masked, algorithm())
     assert same(weights(loaded), weights(other))
     assert (metrics["rows"], metrics["rows_out"]) == (12, 2)
 
@@ -192,9 +186,7 @@ def test_what_is_not_finite_is_an_error_and_not_a_step(where: str) -> None:
             loaded.model.get_parameter("model.norm.weight")[0] = float("inf")
     before = weights(loaded)
     with pytest.raises(NonFiniteError, match="optimiser step 0"):
-        updater_of(loaded).update(
-            given, advantages, algorithm()
-        )
+        updater_of(loaded).update(given, advantages, algorithm())
     assert same(before, weights(loaded))
 
 
@@ -219,9 +211,7 @@ def test_gradient_checkpointing_changes_nothing_but_memory() -> None:
     plain, frugal = loaded_model(), loaded_model(gradient_checkpointing=True)
     given = transitions(plain)
     for loaded in (plain, frugal):
-        updater_of(loaded).update(
-            given, algorithm().advantages(given), algorithm()
-        )
+        updater_of(loaded).update(given, algorithm().advantages(given), algorithm())
     for name, tensor in weights(plain).items():
         torch.testing.assert_close(weights(frugal)[name], tensor, atol=1e-6, rtol=1e-5)
     assert not frugal.model.training
@@ -231,9 +221,7 @@ def test_gradient_checkpointing_changes_nothing_but_memory() -> None:
 def test_autocast_trains_float32_weights() -> None:
     loaded = loaded_model(autocast=True, head_float32=True)
     before, given = weights(loaded), transitions(loaded)
-    metrics = updater_of(loaded).update(
-        given, algorithm().advantages(given), algorithm()
-    )
+    metrics = updater_of(loaded).update(given, algorithm().advantages(given), algorithm())
     assert not same(before, weights(loaded))
     assert all(tensor.dtype == torch.float32 for tensor in weights(loaded).values())
     assert metrics["approx_kl"] < 0.01
