@@ -13,11 +13,13 @@ from typing import Any
 import torch
 
 from learners.base import Algorithm, Metrics, TrainingError
-from learners.logprobs import batch_logprobs
 from learners.models.base import LoadedModel, Optimizer
-from learners.samples import pack, padding_share, to_rows
+from learners.samples import pack, padding_share, shard, to_rows
+from learners.sharding import Ranks, idle_batch, like, whole
 from learners.types import Batch, Transition
 from learners.weights.base import Weights
+
+ALONE = Ranks()
 
 
 class NonFiniteError(TrainingError):
@@ -34,10 +36,13 @@ class Updater:
         weights: what is trained, in place.
         steps: how often ``update`` will be called in the whole run; the cosine schedule ends there.
         seed: of the split into minibatches.
+        ranks: the processes that share each step; all call every method with the same arguments.
     """
 
-    def __init__(self, weights: Weights, *, steps: int, seed: int) -> None:
+    def __init__(self, weights: Weights, *, steps: int, seed: int, ranks: Ranks = ALONE) -> None:
         self.weights = weights
+        self.ranks = ranks
+        self._spread = ranks.size > 1 and weights.spread()
         self.loaded = weights.loaded
         self.config: Optimizer = weights.loaded.config.optimizer
         self.done = 0
@@ -80,11 +85,15 @@ class Updater:
 
     def state(self) -> Mapping[str, Any]:
         """Optimiser state and the count of steps done; live tensors."""
-        return {"optimizer": self._optimizer.state_dict(), "done": self.done}
+        return {"optimizer": whole(self._optimizer.state_dict()), "done": self.done}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Makes everything as it was when ``state`` was taken."""
-        self._optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+        saved = copy.deepcopy(state["optimizer"])
+        for place, moments in saved["state"].items():
+            parameter = self._parameters[place]
+            saved["state"][place] = {key: like(value, parameter) for key, value in moments.items()}
+        self._optimizer.load_state_dict(saved)
         self.done = state["done"]
 
     def _minibatches(self, count: int) -> list[list[int]]:
@@ -99,17 +108,22 @@ class Updater:
         self, transitions: Sequence[Transition], advantages: Sequence[list[float]], algorithm: Algorithm
     ) -> Metrics:
         """One optimiser step on all the rows given."""
-        batches = pack(
-            to_rows(transitions, advantages, algorithm.weights(transitions)),
-            self.loaded.config.update_tokens,
-        )
+        rows = to_rows(transitions, advantages, algorithm.weights(transitions))
+        own = shard(rows, self.ranks.size)[self.ranks.index]
+        batches = pack(own, self.loaded.config.update_tokens)
+        idle = self.ranks.most(len(batches)) - len(batches)
         rate = learning_rate(self.config, self.done, self._total)
         sums: Counter[str] = Counter()
         with self.weights.active(), _training(self.loaded):
             self._optimizer.zero_grad(set_to_none=True)
-            for batch in batches:
+            for batch in batches + idle * [idle_batch(reference=algorithm.needs_reference)]:
                 sums.update(self._accumulate(batch, algorithm))
-            norm = float(torch.nn.utils.clip_grad_norm_(self._parameters, self.config.max_grad_norm))
+            found = self.ranks.totals(sums)  # before any check: what one process raises, all must
+            if not self._spread:
+                self.ranks.sum_gradients(self._parameters)
+            norm = self._clip()
+            if not math.isfinite(found["loss"]):
+                raise NonFiniteError(f"the loss of optimiser step {self.done} is {found['loss']}")
             if not math.isfinite(norm):
                 raise NonFiniteError(f"the gradient of optimiser step {self.done} has norm {norm}")
             for group in self._optimizer.param_groups:
@@ -117,18 +131,21 @@ class Updater:
             self._optimizer.step()
             self._optimizer.zero_grad(set_to_none=True)
         self.done += 1
-        return dict(sums) | {"grad_norm": norm, "lr": rate, "padding": padding_share(batches)}
+        padding = self.ranks.totals({"padding": padding_share(batches) / self.ranks.size})
+        return found | padding | {"grad_norm": norm, "lr": rate}
+
+    def _clip(self) -> float:
+        """The norm of the whole gradient, before it is clipped."""
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self.config.max_grad_norm)
+        return float(whole(norm))
 
     def _accumulate(self, batch: Batch, algorithm: Algorithm) -> Metrics:
         """Adds one micro-batch's gradient; its metrics, weighted so that micro-batches add up."""
         batch = _to(batch, self.loaded.device)
-        logprobs, entropy = batch_logprobs(self.loaded.model, batch, self.loaded.config)
+        logprobs, entropy = self.weights.score(batch)
         loss, metrics = algorithm.loss(logprobs, batch)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise NonFiniteError(f"the loss of optimiser step {self.done} is {value}")
         loss.backward()  # type: ignore[no-untyped-call]
-        return metrics | {"loss": value, "entropy": float((batch.weights * entropy).sum())}
+        return metrics | {"loss": float(loss.detach()), "entropy": float((batch.weights * entropy).sum())}
 
 
 def learning_rate(config: Optimizer, done: int, total: int) -> float:

@@ -15,8 +15,10 @@ from safetensors.torch import save_file
 from torch.nn import Parameter
 
 from conf import ConfigError
+from learners.logprobs import batch_logprobs
 from learners.models.base import LoadedModel, ModelKind
 from learners.seeds import derive_seed
+from learners.types import Batch
 from learners.weights.base import check_origin, fingerprint
 
 
@@ -93,6 +95,12 @@ class AdapterWeights:
                 yield self.loaded
             finally:
                 model.enable_adapters()
+
+    def score(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        return batch_logprobs(self.loaded.model, batch, self.loaded.config)
+
+    def spread(self) -> bool:
+        return False  # the base is frozen, and an adapter is small
 
     def parameters(self) -> list[Parameter]:
         return list(self._named.values())

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from conf import ConfigError
 
 if TYPE_CHECKING:
+    import torch
     from torch.nn import Parameter
 
     from learners.models.base import LoadedModel
+    from learners.types import Batch
 
 
 class Weights(Protocol):
@@ -36,8 +38,19 @@ class Weights(Protocol):
         """
         ...
 
+    def score(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """``learners.logprobs.batch_logprobs`` under these weights; within ``active``."""
+        ...
+
     def parameters(self) -> list[Parameter]:
         """What an optimiser may change."""
+        ...
+
+    def spread(self) -> bool:
+        """Leaves each process of the running job its share, before an optimiser is made.
+
+        False: every process keeps them whole, and gradients are still to be summed over all.
+        """
         ...
 
     def state(self) -> Mapping[str, Any]:

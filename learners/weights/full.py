@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from torch.nn import Parameter
 
+from learners import sharding
 from learners.models.base import LoadedModel, ModelKind
+from learners.types import Batch
 from learners.weights.base import check_origin, fingerprint
 
 
@@ -52,6 +54,7 @@ class FullWeights:
         self.loaded = loaded
         self._home = torch.device("cpu") if offload else loaded.device
         self._lock = threading.RLock()
+        self._scorer = sharding.Scorer(loaded.model, loaded.config)
         self._frozen = copy.deepcopy(loaded.model).requires_grad_(False) if reference else None
         self._origin = fingerprint(self._frozen) if self._frozen is not None else None
         if self._frozen is not None:
@@ -73,18 +76,28 @@ class FullWeights:
             finally:
                 _move(self._frozen, self._home)
 
+    def score(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        scored: tuple[torch.Tensor, torch.Tensor] = self._scorer(batch)
+        return scored
+
     def parameters(self) -> list[Parameter]:
         return [p for p in self.loaded.model.parameters() if p.requires_grad]
 
+    def spread(self) -> bool:
+        sharding.spread(self._scorer)
+        return True
+
     def state(self) -> Mapping[str, Any]:
-        return {"model": self.loaded.model.state_dict(), "origin": self._origin}
+        return {"model": sharding.whole(self.loaded.model.state_dict()), "origin": self._origin}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         check_origin(self.name, state, self._origin)
-        self.loaded.model.load_state_dict(state["model"])
+        own = self.loaded.model.state_dict()
+        spread = {key: sharding.like(value, own[key]) for key, value in state["model"].items()}
+        self.loaded.model.load_state_dict(spread)
 
     def save(self, folder: Path) -> None:
-        self.loaded.model.save_pretrained(folder)
+        self.loaded.model.save_pretrained(folder, state_dict=dict(self.state()["model"]))
         self.loaded.tokenizer.save_pretrained(folder)
 
 
