@@ -7,8 +7,8 @@ Plays episodes through the real environment, coach wrapper and runtime; model, t
 log-normal times that are drawn once, so that every mode has the same to do. ``deferred`` judges while the
 episode goes on; ``in step`` makes every action wait for its verdict; ``one by one`` lets one verdict be
 reached at a time over all episodes; ``nobody`` does not judge. Every verdict and every return must be the
-same in all modes that judge: else the exit code is 1. All episodes start at once, on a model, tools and a
-coach that serve as many requests as come.
+same in all modes that judge: else the exit code is 1. An episode begins as soon as one of those in flight has
+ended, on a model, tools and a coach that serve as many requests as come.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ class Played:
     """Verdicts and returns; None where nobody judged."""
 
 
-def run(mode: str, latencies: Latencies) -> Played:
-    """Plays all episodes at once.
+def run(mode: str, latencies: Latencies, in_flight: int) -> Played:
+    """Plays all episodes, ``in_flight`` at once.
 
     Raises:
         Exception: what an episode raised.
@@ -92,7 +92,7 @@ def run(mode: str, latencies: Latencies) -> Played:
         return rollout, wrapped.returns if wrapped else {}
 
     start = time.perf_counter()
-    found = Local(Local.Config(None)).map(one, range(number), limit=number)
+    found = Local(Local.Config(None)).map(one, range(number), limit=in_flight, waves=False)
     seconds = time.perf_counter() - start
     said = []
     for result in found:
@@ -102,14 +102,16 @@ def run(mode: str, latencies: Latencies) -> Played:
     return Played(seconds, None if mode == "nobody" else said)
 
 
-def measure(in_flight: Sequence[int], medians: Medians, sigma: float, rounds: int, seed: int) -> Report:
-    """Every mode in every round, in turn."""
+def measure(
+    in_flight: Sequence[int], each: int, medians: Medians, sigma: float, rounds: int, seed: int
+) -> Report:
+    """Every mode in every round, in turn; ``each``: episodes for every one in flight."""
     rows, same = [], True
     for number in in_flight:
-        latencies = Latencies.draw(number, TURNS, medians, sigma, seed)
+        latencies = Latencies.draw(each * number, TURNS, medians, sigma, seed)
         times: dict[str, list[float]] = {mode: [] for mode in MODES}
         for _ in range(rounds):
-            played = {mode: run(mode, latencies) for mode in MODES}
+            played = {mode: run(mode, latencies, number) for mode in MODES}
             said = [played[mode].said for mode in MODES if mode != "nobody"]
             same &= all(one == said[0] for one in said)
             for mode in MODES:
@@ -120,15 +122,16 @@ def measure(in_flight: Sequence[int], medians: Medians, sigma: float, rounds: in
 
 def _row(mode: str, number: int, seconds: Sequence[float], latencies: Latencies) -> Row:
     floors = {
-        "nobody": latencies.played(),
-        "deferred": latencies.bound(),
-        "in step": latencies.blocking(),
-        "one by one": latencies.one_by_one(),
+        "nobody": latencies.played(number),
+        "deferred": latencies.bound(number),
+        "in step": latencies.blocking(number),
+        "one by one": latencies.one_by_one(number),
     }
-    bound = latencies.played() if mode == "nobody" else latencies.bound()
+    bound = latencies.played(number) if mode == "nobody" else latencies.bound(number)
     spread = Spread.of(seconds)
     over = Spread.of([each / bound for each in seconds])
-    return Row(mode, number, spread, 3600.0 * number / spread.median, over, floors[mode])
+    per_hour = 3600.0 * len(latencies.model) / spread.median
+    return Row(mode, number, spread, per_hour, over, floors[mode])
 
 
 def show(report: Report, console: Console) -> None:
@@ -165,6 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--in-flight", type=int, nargs="+", default=[8, 32], metavar="N")
+    parser.add_argument("--each", type=int, default=1, help="episodes for every one in flight")
     parser.add_argument("--model", type=float, default=0.2, help="median seconds of an action")
     parser.add_argument("--tool", type=float, default=0.05, help="median seconds of a program")
     parser.add_argument("--coach", type=float, default=0.2, help="median seconds of a verdict")
@@ -174,7 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/rollout.json"))
     given = parser.parse_args(arguments)
     medians = Medians(given.model, given.tool, given.coach)
-    report = measure(given.in_flight, medians, given.sigma, given.rounds, given.seed)
+    report = measure(given.in_flight, given.each, medians, given.sigma, given.rounds, given.seed)
     console = Console(width=120)
     show(report, console)
     given.out.parent.mkdir(parents=True, exist_ok=True)

@@ -50,6 +50,10 @@ class Algorithm(Protocol):
 class Generator(Protocol):
     """Samples from the current weights of every policy; built with ``policies``, by name."""
 
+    lockstep: bool
+    """Whether requests meet in ``learners.lockstep``: batches then never depend on timing, and a slot is free
+    again only when a whole wave of episodes has ended."""
+
     def generate(
         self, policy: str, messages: Sequence[Message], *, seed: int, order: int, temperature: float = 1.0
     ) -> Completion:
@@ -116,8 +120,13 @@ class Policy(Protocol):
 class Runtime(Protocol):
     """Where objects live and who runs what at once."""
 
-    def map(self, fn: Callable[[In], Out], items: Iterable[In], *, limit: int) -> list[Out | Exception]:
+    def map(
+        self, fn: Callable[[In], Out], items: Iterable[In], *, limit: int, waves: bool
+    ) -> list[Out | Exception]:
         """Runs ``fn`` on every item, at most ``limit`` at once; results in the order of the items.
+
+        ``waves``: the next ``limit`` items begin together, as players of one ``learners.lockstep`` session,
+        when the last ones have all ended; otherwise each begins as soon as there is room.
 
         An ``Exception`` stands where ``fn`` raised it.
         """

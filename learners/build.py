@@ -62,14 +62,8 @@ def build(config: DictConfig) -> Parts:
     coach = conf.build("coaches", config.coach)
     algorithm = conf.build("learners", config.algorithm)
     runtime = conf.build("learners.runtimes", config.runtime)
-    owners = _owners(config, [role.name for role in scenario.roles])
-    weights: dict[str, Weights] = conf.build("learners.weights", config.weights).load(
-        conf.build("learners.models", config.model),
-        list(dict.fromkeys(owners.values())),
-        scenario.name,
-        config.seed,
-        reference=algorithm.needs_reference,
-    )
+    owners = _owners(config, scenario)
+    weights = load_weights(config, scenario, reference=algorithm.needs_reference)
     backend = conf.build("sandbox", config.sandbox)
     try:
         generator: Generator = conf.build("learners.generators", config.generator, policies=weights)
@@ -95,11 +89,26 @@ def metadata(parts: Parts) -> dict[str, Any]:
     }
 
 
-def _owners(config: DictConfig, agents: list[str]) -> dict[str, str]:
+def load_weights(config: DictConfig, scenario: Scenario, *, reference: bool) -> dict[str, Weights]:
+    """The initial weights of every policy, by its name.
+
+    Raises:
+        ConfigError: the model cannot be had, or a setting is wrong.
+    """
+    names = list(dict.fromkeys(_owners(config, scenario).values()))
+    kind = conf.build("learners.models", config.model)
+    found: dict[str, Weights] = conf.build("learners.weights", config.weights).load(
+        kind, names, scenario.name, config.seed, reference=reference
+    )
+    return found
+
+
+def _owners(config: DictConfig, scenario: Scenario) -> dict[str, str]:
     """Agent -> name of its policy."""
     if config.policies not in POLICIES:
         raise ConfigError(f"policies must be one of {', '.join(POLICIES)}, not {config.policies!r}")
-    return {agent: "shared" if config.policies == "shared" else agent for agent in agents}
+    shared = config.policies == "shared"
+    return {role.name: "shared" if shared else role.name for role in scenario.roles}
 
 
 def _policy(config: DictConfig, weights: Weights, generator: Generator) -> LocalPolicy:

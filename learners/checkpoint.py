@@ -53,13 +53,13 @@ def save(
     shutil.rmtree(final, ignore_errors=True)
     draft.rename(final)
     _sync(root)
-    for old in _all(folder)[:-keep]:
+    for old in _all(folder.path)[:-keep]:
         shutil.rmtree(old)
 
 
-def latest(folder: RunFolder) -> Checkpoint | None:
-    """The newest checkpoint, or None if the run was killed before its first."""
-    paths = _all(folder)
+def latest(run: Path) -> Checkpoint | None:
+    """The newest checkpoint in a run folder, or None if the run was killed before its first."""
+    paths = _all(run)
     if not paths:
         return None
     state = json.loads((paths[-1] / "state.json").read_text(encoding="utf-8"))
@@ -72,8 +72,8 @@ def restore(checkpoint: Checkpoint, policies: Mapping[str, Policy]) -> None:
         policy.restore(torch.load(checkpoint.path / f"{agent}.pt", weights_only=True))
 
 
-def _all(folder: RunFolder) -> list[Path]:
-    return sorted((folder.path / "checkpoints").glob("step-*"))
+def _all(run: Path) -> list[Path]:
+    return sorted((run / "checkpoints").glob("step-*"))
 
 
 def _sync(path: Path) -> None:

@@ -69,7 +69,7 @@ class Trainer:
 
     def _restore(self) -> int | None:
         """Steps done at the latest checkpoint; None where there is none yet."""
-        found = checkpoint.latest(self.folder)
+        found = checkpoint.latest(self.folder.path)
         self.folder.cut(found.sizes if found else {})
         if found is None:
             return None
@@ -157,7 +157,8 @@ class Trainer:
             deferred = self.config.rollout.deferred
             return play(CoachReward(core, self.parts.coach, deferred=deferred), self.parts.team, assignment)
 
-        results = self.parts.runtime.map(one, assignments, limit=self.config.rollout.concurrency)
+        limit, waves = self.config.rollout.concurrency, self.parts.generator.lockstep
+        results = self.parts.runtime.map(one, assignments, limit=limit, waves=waves)
         rollouts, causes = [], Counter[str]()
         for result in results:
             if isinstance(result, SandboxError):

@@ -38,20 +38,25 @@ class Latencies:
         ]
         return cls(*drawn)
 
-    def played(self) -> float:
-        """Seconds until the longest episode is over when nobody judges: all episodes start at once."""
-        return float((self.model + self.tool).sum(axis=1).max())
+    def played(self, in_flight: int) -> float:
+        """Seconds at best when nobody judges and ``in_flight`` episodes run at once: neither the longest
+        episode can be undercut, nor all of them shared out evenly."""
+        return _shared_out((self.model + self.tool).sum(axis=1), in_flight)
 
-    def bound(self) -> float:
+    def bound(self, in_flight: int) -> float:
         """Seconds that no schedule can undercut: no turn starts before the one before it is over, no verdict
-        before its turn is, and an episode is done with its last verdict."""
+        before its turn is, and an episode is done with its last verdict, for which none waits."""
         over = np.cumsum(self.model + self.tool, axis=1)
-        return float((over + self.coach).max())
+        return max(float((over + self.coach).max()), self.played(in_flight))
 
-    def blocking(self) -> float:
+    def blocking(self, in_flight: int) -> float:
         """Seconds at best when every turn waits for its verdict."""
-        return float((self.model + self.tool + self.coach).sum(axis=1).max())
+        return _shared_out((self.model + self.tool + self.coach).sum(axis=1), in_flight)
 
-    def one_by_one(self) -> float:
+    def one_by_one(self, in_flight: int) -> float:
         """Seconds at least when verdicts are reached one at a time over all episodes."""
-        return max(self.blocking(), float(self.coach.sum()))
+        return max(self.blocking(in_flight), float(self.coach.sum()))
+
+
+def _shared_out(seconds: Array, in_flight: int) -> float:
+    return max(float(seconds.max()), float(seconds.sum()) / in_flight)

@@ -61,6 +61,8 @@ class Hf:
     at; at 1, as in training, the two are the same. No top-k or top-p: they would bias the policy gradient.
     """
 
+    lockstep = True
+
     @dataclass
     class Config:
         max_batch: int

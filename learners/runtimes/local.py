@@ -1,9 +1,9 @@
-"""Everything in this process: objects are plain objects, episodes are threads in lockstep."""
+"""Everything in this process: objects are plain objects, episodes are threads."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -14,10 +14,10 @@ from learners.lockstep import Lockstep
 
 
 class Local:
-    """Runs items in waves of threads; see ``learners.lockstep`` for why waves and not a pool.
+    """Runs items in waves of threads, or in a pool of them.
 
-    A pool would hand a free slot to the next item as soon as one ends, and timing would decide which requests
-    meet in a batch.
+    Waves are for generators whose batches must not depend on timing (``learners.lockstep``): a pool hands a
+    free slot to the next item as soon as one ends, so that timing decides which requests meet in a batch.
     """
 
     @dataclass
@@ -30,40 +30,76 @@ class Local:
         if config.torch_threads is not None:
             torch.set_num_threads(config.torch_threads)
 
-    def map(self, fn: Callable[[In], Out], items: Iterable[In], *, limit: int) -> list[Out | Exception]:
-        """Runs ``fn`` on every item, in waves of ``limit`` threads; results in the order of the items.
+    def map(
+        self, fn: Callable[[In], Out], items: Iterable[In], *, limit: int, waves: bool
+    ) -> list[Out | Exception]:
+        """Runs ``fn`` on every item, ``limit`` threads at once; results in the order of the items.
 
         An ``Exception`` stands where ``fn`` raised it. Anything graver, an interrupt say, is raised here.
         """
         if limit < 1:
             raise ValueError(f"limit must be at least 1, not {limit}")
+        if not waves:
+            return _pool(fn, list(items), limit)
         queue, results = iter(items), list[Out | Exception]()
         while wave := list(islice(queue, limit)):
-            results += _play(fn, wave)
+            results += _wave(fn, wave)
         return results
 
 
-def _play(fn: Callable[[In], Out], wave: Sequence[In]) -> list[Out | Exception]:
+def _wave(fn: Callable[[In], Out], wave: Sequence[In]) -> list[Out | Exception]:
     session = Lockstep(len(wave))
     results: dict[int, Out | BaseException] = {}
 
     def work(index: int) -> None:
         with session.player():
-            try:
-                results[index] = fn(wave[index])
-            except BaseException as error:  # a thread has no caller: map sorts it out
-                results[index] = error
+            results[index] = _caught(fn, wave[index])
 
-    threads = [threading.Thread(target=work, args=(i,), daemon=True) for i in range(len(wave))]
     try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        _join([threading.Thread(target=work, args=(i,), daemon=True) for i in range(len(wave))])
     except BaseException:
         session.abort()
         raise
-    found = [results[i] for i in range(len(wave))]
+    return _sorted_out(results)
+
+
+def _pool(fn: Callable[[In], Out], items: Sequence[In], limit: int) -> list[Out | Exception]:
+    queue, lock, ended = iter(range(len(items))), threading.Lock(), threading.Event()
+    results: dict[int, Out | BaseException] = {}
+
+    def work() -> None:
+        while not ended.is_set():
+            with lock:
+                index = next(queue, None)
+            if index is None:
+                return
+            result = results[index] = _caught(fn, items[index])
+            if isinstance(result, BaseException) and not isinstance(result, Exception):
+                ended.set()
+
+    try:
+        _join([threading.Thread(target=work, daemon=True) for _ in range(min(limit, len(items)))])
+    finally:
+        ended.set()  # after an interrupt, no further item begins
+    return _sorted_out(results)
+
+
+def _caught(fn: Callable[[In], Out], item: In) -> Out | BaseException:
+    try:
+        return fn(item)
+    except BaseException as error:  # a thread has no caller: map sorts it out
+        return error
+
+
+def _join(threads: Sequence[threading.Thread]) -> None:
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _sorted_out(results: Mapping[int, Out | BaseException]) -> list[Out | Exception]:
+    found = [results[i] for i in sorted(results)]
     kept: list[Out | Exception] = []
     for result in found:
         if isinstance(result, BaseException) and not isinstance(result, Exception):

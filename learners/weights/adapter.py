@@ -126,6 +126,32 @@ class AdapterWeights:
         model.peft_config[self.name].save_pretrained(folder)
         self.loaded.tokenizer.save_pretrained(folder)
 
+    def save_whole(self, folder: Path) -> None:
+        model: Any = self.loaded.model
+        with torch.device("meta"):
+            plain = type(model)(model.config)
+        plain.load_state_dict(self._merged(), assign=True)
+        plain.tie_weights()
+        plain.generation_config = model.generation_config
+        plain.save_pretrained(folder)
+        self.loaded.tokenizer.save_pretrained(folder)
+
+    @torch.no_grad()
+    def _merged(self) -> dict[str, torch.Tensor]:
+        """The base's weights, those under an adapter with its product added, in the base's dtype."""
+        model = self.loaded.model
+        found = {
+            key.replace(".base_layer.", "."): value
+            for key, value in model.state_dict().items()
+            if ".lora_" not in key
+        }
+        for path, layer in model.named_modules():
+            if self.name in getattr(layer, "lora_A", ()):
+                weight = found[f"{path}.weight"]
+                delta: torch.Tensor = layer.get_delta_weight(self.name)
+                found[f"{path}.weight"] = (weight.float() + delta).to(weight.dtype)
+        return found
+
 
 def _inject(loaded: LoadedModel, name: str, config: Adapter.Config, seed: int) -> None:
     from peft import LoraConfig  # takes seconds, and full weights do without

@@ -66,7 +66,11 @@ class Weights(Protocol):
         ...
 
     def save(self, folder: Path) -> None:
-        """Writes what ``transformers`` (``peft`` for an adapter) loads as it is."""
+        """Writes what is trained, as ``transformers`` (``peft`` for an adapter) loads it."""
+        ...
+
+    def save_whole(self, folder: Path) -> None:
+        """Writes a model that needs no other: an adapter is merged into its base."""
         ...
 
 

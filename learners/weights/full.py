@@ -100,6 +100,9 @@ class FullWeights:
         self.loaded.model.save_pretrained(folder, state_dict=dict(self.state()["model"]))
         self.loaded.tokenizer.save_pretrained(folder)
 
+    def save_whole(self, folder: Path) -> None:
+        self.save(folder)
+
 
 def _move(model: torch.nn.Module, device: torch.device) -> None:
     model.to(device)

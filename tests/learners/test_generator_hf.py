@@ -39,7 +39,7 @@ def play(subject: Hf, episodes: int = 7, turns: int = 3) -> list[list[Completion
             chat = (*chat, Message("assistant", found[-1].text), Message("user", "go on"))
         return found
 
-    results = Local(Local.Config(torch_threads=1)).map(episode, range(episodes), limit=5)
+    results = Local(Local.Config(torch_threads=1)).map(episode, range(episodes), limit=5, waves=True)
     for result in results:
         if isinstance(result, Exception):
             raise result

@@ -39,7 +39,7 @@ def recorded_batches(seed: int) -> list[tuple[str, tuple[int, ...]]]:
         time.sleep(dice.random() * 0.004)
         return number
 
-    assert runtime().map(episode, range(5), limit=5) == list(range(5))
+    assert runtime().map(episode, range(5), limit=5, waves=True) == list(range(5))
     return batches
 
 
@@ -59,7 +59,7 @@ def test_a_failing_batch_raises_in_each_of_its_threads_and_the_others_go_on() ->
     def episode(number: int) -> int:
         return lockstep.call("ab"[number % 2], (number, 0), number, run)
 
-    results = runtime().map(episode, range(4), limit=4)
+    results = runtime().map(episode, range(4), limit=4, waves=True)
     assert [type(result).__name__ for result in results] == ["MemoryError", "int", "MemoryError", "int"]
 
 
@@ -71,7 +71,7 @@ def test_a_player_that_dies_or_never_asks_does_not_hold_up_the_others() -> None:
             return -1
         return lockstep.call("a", (number, 0), number, lambda requests: list(requests))
 
-    results = runtime().map(episode, range(4), limit=4)
+    results = runtime().map(episode, range(4), limit=4, waves=True)
     assert results[0] == 0
     assert isinstance(results[1], KeyError)
     assert results[2:] == [-1, 3]
@@ -79,7 +79,7 @@ def test_a_player_that_dies_or_never_asks_does_not_hold_up_the_others() -> None:
 
 def test_a_batch_that_answers_too_few_is_an_error_and_no_deadlock() -> None:
     results = runtime().map(
-        lambda n: lockstep.call("a", (n, 0), n, lambda requests: requests[1:]), range(3), limit=3
+        lambda n: lockstep.call("a", (n, 0), n, lambda requests: requests[1:]), range(3), limit=3, waves=True
     )
     assert all(isinstance(result, ValueError) for result in results)
 
@@ -88,7 +88,8 @@ def test_outside_a_session_a_request_runs_at_once() -> None:
     assert lockstep.call("a", (0, 0), 3, lambda requests: [request + 1 for request in requests]) == 4
 
 
-def test_map_runs_no_more_than_limit_at_once_and_keeps_the_order() -> None:
+@pytest.mark.parametrize("waves", [True, False])
+def test_map_runs_no_more_than_limit_at_once_and_keeps_the_order(waves: bool) -> None:
     running, most, lock = 0, 0, threading.Lock()
 
     def work(number: int) -> int:
@@ -101,11 +102,41 @@ def test_map_runs_no_more_than_limit_at_once_and_keeps_the_order() -> None:
             running -= 1
         return -number
 
-    assert runtime().map(work, range(11), limit=3) == [-n for n in range(11)]
+    assert runtime().map(work, range(11), limit=3, waves=waves) == [-n for n in range(11)]
     assert most == 3
-    assert runtime().map(work, [], limit=3) == []
+    assert runtime().map(work, [], limit=3, waves=waves) == []
     with pytest.raises(ValueError, match="limit"):
-        runtime().map(work, [1], limit=0)
+        runtime().map(work, [1], limit=0, waves=waves)
+
+
+def test_without_waves_a_slow_item_holds_up_no_other() -> None:
+    ended = threading.Event()
+
+    def work(number: int) -> str:
+        if number == 0:
+            assert ended.wait(20), "the others wait for the slow one"
+        if number == 9:
+            ended.set()
+        if number == 5:
+            raise KeyError(number)
+        return str(number)
+
+    results = runtime().map(work, range(10), limit=2, waves=False)
+    assert isinstance(results.pop(5), KeyError)
+    assert results == [str(n) for n in range(10) if n != 5]
+
+
+def test_without_waves_an_interrupt_is_raised_and_nothing_more_begins() -> None:
+    begun: list[int] = []
+
+    def work(number: int) -> None:
+        begun.append(number)
+        if number == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        runtime().map(work, range(100), limit=1, waves=False)
+    assert begun == [0, 1]
 
 
 def test_an_interrupt_is_raised_and_waiting_players_are_let_go(tmp_path: Path) -> None:
@@ -117,7 +148,7 @@ def test_an_interrupt_is_raised_and_waiting_players_are_let_go(tmp_path: Path) -
         (tmp_path / str(number)).touch()
 
     with pytest.raises(KeyboardInterrupt):
-        runtime().map(work, range(3), limit=2)
+        runtime().map(work, range(3), limit=2, waves=True)
     assert not (tmp_path / "2").exists()
 
     session = lockstep.Lockstep(players=2)

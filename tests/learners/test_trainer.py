@@ -72,6 +72,8 @@ class ScriptedPolicy:
 class IdleGenerator:
     """Remembers when it slept; scripted policies ask it for nothing."""
 
+    lockstep = True
+
     def __init__(self) -> None:
         self.calls: list[str] = []
 

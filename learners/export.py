@@ -1,0 +1,70 @@
+"""A run's trained weights as plain Hugging Face folders, one a policy: they load elsewhere, without us.
+
+    python -m learners.export runs/dsbench/<run> exported
+    python -m learners.export runs/dsbench/<run> exported --adapters
+
+Weights are those of the newest checkpoint. With ``weights=adapter`` each is merged into the base, unless
+``--adapters`` asks for the adapters themselves, in the format of ``peft``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+import conf
+from conf import ConfigError
+from learners import checkpoint, folder
+from learners.build import load_weights
+
+
+def export(run: Path, out: Path, *, adapters: bool = False) -> list[Path]:
+    """Writes ``<out>/<policy>`` for every policy of the run, and returns these folders.
+
+    Raises:
+        ConfigError: there is no run or no checkpoint, ``out`` holds something, or a part cannot be built.
+    """
+    if not (run / folder.CONFIG).is_file():
+        raise ConfigError(f"{run} is no run folder: it has no {folder.CONFIG}")
+    found = checkpoint.latest(run)
+    if found is None:
+        raise ConfigError(f"{run} has no checkpoint yet")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"{out} is not an empty folder")
+    config = cast(DictConfig, OmegaConf.load(run / folder.CONFIG))
+    algorithm = conf.build("learners", config.algorithm)
+    weights = load_weights(config, conf.build("envs", config.env), reference=algorithm.needs_reference)
+    for name, own in weights.items():
+        own.restore(torch.load(found.path / f"{name}.pt", weights_only=True)["weights"])
+        (own.save if adapters else own.save_whole)(out / name)
+    return [out / name for name in weights]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line. What the user can mend ends as one line on stderr and exit code 2."""
+    parser = argparse.ArgumentParser(
+        prog="python -m learners.export",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run", type=Path, help="a run folder")
+    parser.add_argument("out", type=Path, help="folder to write to; new, or empty")
+    parser.add_argument("--adapters", action="store_true", help="adapters alone, not merged")
+    options = parser.parse_args(arguments)
+    try:
+        for path in export(options.run, options.out, adapters=options.adapters):
+            print(f"written: {path}")
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""What a run exports is what it trained, and loads without us."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import conf
+import envs
+from learners import export
+from learners.build import load_weights
+from learners.run import train
+from tests.learners.doubles import loaded_model
+
+IDS = torch.arange(12)[None] % 40
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    loaded = loaded_model()
+    loaded.model.save_pretrained(tmp_path / "base")
+    loaded.tokenizer.save_pretrained(tmp_path / "base")
+    return tmp_path / "base"
+
+
+def config(base: Path, way: str) -> DictConfig:
+    overrides = [
+        "env=mathchat",
+        "experiment=smoke",
+        "steps=0",
+        "evaluation.every=0",
+        "model=qwen3-4b",
+        f"model.path={base}",
+        "model.autocast=false",
+        "model.device=cpu",
+        "model.max_prompt_tokens=100",
+        "model.max_new_tokens=20",
+        f"weights={way}",
+        f"run_dir={base.parent / 'run'}",
+    ]
+    with initialize_config_dir(str(conf.ROOT), version_base="1.3"):
+        return compose("config", overrides)
+
+
+def trained(base: Path, way: str) -> dict[str, torch.Tensor]:
+    """Logits of every policy of a run that has learned something."""
+    made = config(base, way)
+    run = train(made)
+    found = {}
+    for number, (name, own) in enumerate(
+        load_weights(made, envs.make("mathchat").scenario, reference=False).items()
+    ):
+        with torch.no_grad(), own.active() as loaded:
+            torch.manual_seed(number)
+            for parameter in own.parameters():
+                parameter += 0.1 * torch.randn_like(parameter)
+            found[name] = loaded.model(IDS).logits
+        file = run / "checkpoints" / "step-000000" / f"{name}.pt"
+        torch.save(torch.load(file, weights_only=True) | {"weights": own.state()}, file)
+    assert len(found) == 3
+    return found
+
+
+@pytest.mark.parametrize("way", ["full", "adapter"])
+def test_every_policy_becomes_a_folder_that_loads_elsewhere(tmp_path: Path, base: Path, way: str) -> None:
+    wanted = trained(base, way)
+    assert export.main([str(tmp_path / "run"), str(tmp_path / "out")]) == 0
+    for name, logits in wanted.items():
+        model = AutoModelForCausalLM.from_pretrained(tmp_path / "out" / name)
+        with torch.no_grad():
+            torch.testing.assert_close(model(IDS).logits, logits, atol=1e-4, rtol=1e-4)
+        tokenizer: Any = AutoTokenizer.from_pretrained(tmp_path / "out" / name)
+        assert tokenizer.chat_template == loaded_model().tokenizer.chat_template
+
+
+def test_adapters_alone_load_on_their_base(tmp_path: Path, base: Path) -> None:
+    wanted = trained(base, "adapter")
+    assert export.main([str(tmp_path / "run"), str(tmp_path / "out"), "--adapters"]) == 0
+    for name, logits in wanted.items():
+        model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), tmp_path / "out" / name)
+        with torch.no_grad():
+            torch.testing.assert_close(model(IDS).logits, logits, atol=1e-5, rtol=1e-5)
+
+
+def test_what_cannot_be_exported_is_one_clear_line(
+    tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export.main([str(tmp_path), str(tmp_path / "out")]) == 2
+    assert "is no run folder" in capsys.readouterr().err
+    run = train(config(base, "full"))
+    (tmp_path / "busy").mkdir()
+    (tmp_path / "busy" / "file").touch()
+    assert export.main([str(run), str(tmp_path / "busy")]) == 2
+    assert "is not an empty folder" in capsys.readouterr().err
+    for path in (run / "checkpoints").glob("step-*/*"):
+        path.unlink()
+    for path in (run / "checkpoints").glob("step-*"):
+        path.rmdir()
+    assert export.main([str(run), str(tmp_path / "out")]) == 2
+    assert "has no checkpoint yet" in capsys.readouterr().err
