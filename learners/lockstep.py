@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
@@ -35,6 +35,18 @@ class _Ticket(Generic[Request, Answer]):
     done: bool = False
     answer: Answer | None = None
     error: BaseException | None = field(default=None, repr=False)
+
+
+class Session(Protocol):
+    """What episodes that start together take part in."""
+
+    def player(self) -> AbstractContextManager[None]:
+        """The calling thread plays until the block ends, however it ends."""
+        ...
+
+    def abort(self) -> None:
+        """Every waiting and every later request raises ``AbortedError``."""
+        ...
 
 
 class Lockstep:
