@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from learners.types import Batch, Completion, Transition
+from learners.types import Batch, Completion, Request, Transition
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +28,11 @@ class TrainingError(Exception):
 
 class LostError(TrainingError):
     """A process that the run needs has died or not answered in time; the newest checkpoint is whole."""
+
+    def __init__(self, message: str, process: str = "") -> None:
+        """``process``: the name of the one that was lost."""
+        super().__init__(message)
+        self.process = process
 
 
 class EpisodeError(Exception):
@@ -94,6 +99,14 @@ class Generator(Protocol):
 
     def close(self) -> None:
         """Ends every process and frees all memory; nothing is sampled any more."""
+        ...
+
+
+class BatchGenerator(Generator, Protocol):
+    """One whose requests meet in ``learners.lockstep``: it samples from the very weights that are trained."""
+
+    def batch(self, policy: str, requests: Sequence[Request]) -> list[Completion]:
+        """One completion for each request, in order, as one batch."""
         ...
 
 

@@ -22,7 +22,7 @@ from learners import lockstep
 from learners.generators.chat import ChatFormat
 from learners.logprobs import compute_logits, head_dtype
 from learners.models.base import LoadedModel
-from learners.types import Completion
+from learners.types import Completion, Request
 from learners.weights.base import Weights
 
 COMPACT_BELOW = 0.75
@@ -43,15 +43,6 @@ class Sampled:
             self.token_ids.append(token)
             self.logprobs.append(logprob)
             self.stopped = token in stop
-
-
-@dataclass(frozen=True)
-class Request:
-    """What one completion is sampled for, and how: see ``Hf.generate``."""
-
-    messages: Sequence[Message]
-    seed: int
-    temperature: float
 
 
 class Hf:

@@ -29,6 +29,8 @@ class Adapter:
     second factor is 0. There is no dropout, as the policy that learns must be the one that acted.
     """
 
+    shares_base = True
+
     @dataclass
     class Config:
         rank: int

@@ -22,6 +22,8 @@ from learners.weights.base import check_origin, fingerprint
 class Full:
     """Trains all weights. A policy holds them, gradients, two moments and, for a KL term, a frozen copy."""
 
+    shares_base = False
+
     @dataclass
     class Config:
         offload_reference: bool
