@@ -34,6 +34,10 @@ class History(tuple[Turn, ...]):
         history.answer = answer
         return history
 
+    def __reduce__(self) -> tuple[type[History], tuple[tuple[Turn, ...], Any]]:
+        """The answer goes along where a coach lives in another process."""
+        return History, (tuple(self), self.answer)
+
 
 @dataclass(frozen=True)
 class Usage:

@@ -22,11 +22,6 @@ from learners.cluster.places import total
 from learners.cluster.sampling import session_of
 from learners.runtimes.local import run_pool, run_waves
 
-try:
-    import ray as core
-except ImportError:  # an extra; whoever asks for this runtime is told
-    core = None
-
 log = logging.getLogger(__name__)
 
 GRACE = 20.0
@@ -84,14 +79,15 @@ class Ray:
                 raise ConfigError("runtime.start, deadline and episode must be above 0")
 
     def __init__(self, config: Config) -> None:
-        if core is None:
-            raise ConfigError("runtime=ray needs the extra 'ray': pip install 'coachgym[ray]'")
         self.config = config
         self.restarts = config.restarts
+        self._own = config.address is None
+        if self._own:  # Ray asks when it is imported: else it would listen on all of the machine's addresses
+            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        self._ray = _ray()
         self._handles: list[_Handle] = []
         self._group: Any = None
         self._cast: Cast | None = None
-        self._own = config.address is None
 
     def assemble(self, config: DictConfig) -> Parts:
         """All parts as actors. Raises as ``learners.build.build``; ``LostError`` where one cannot start."""
@@ -123,19 +119,19 @@ class Ray:
             handle.kill()
         self._handles.clear()
         if self._group is not None:
-            core.util.remove_placement_group(self._group)
+            self._ray.util.remove_placement_group(self._group)
         self._group = self._cast = None
-        if self._own and core.is_initialized():
-            core.shutdown()
+        if self._own and self._ray.is_initialized():
+            self._ray.shutdown()
 
     def reserve(self, bundles: Sequence[tuple[float, float]]) -> None:
         """See ``Cluster.reserve``; starts or joins the cluster first."""
         self._connect(bundles)
-        self._group = core.util.placement_group(
+        self._group = self._ray.util.placement_group(
             [{"CPU": cpus, "GPU": gpus} for cpus, gpus in bundles], strategy=self.config.strategy
         )
         if not self._group.wait(self.config.start):
-            need, has = total(bundles), core.cluster_resources()
+            need, has = total(bundles), self._ray.cluster_resources()
             raise ConfigError(
                 f"the cluster has no room for {need.cpus:g} CPUs and {need.gpus:g} GPUs in {len(bundles)} "
                 f"places; it has {has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs"
@@ -154,9 +150,9 @@ class Ray:
         strategy: Any = "SPREAD"
         if place.bundle is not None:
             assert self._group is not None
-            schedule = core.util.scheduling_strategies.PlacementGroupSchedulingStrategy
+            schedule = self._ray.util.scheduling_strategies.PlacementGroupSchedulingStrategy
             strategy = schedule(self._group, placement_group_bundle_index=place.bundle)
-        actor = core.remote(_Host).options(
+        actor = self._ray.remote(_Host).options(
             num_cpus=place.cpus,
             num_gpus=place.gpus,
             max_concurrency=threads,
@@ -173,20 +169,23 @@ class Ray:
         return gather(pending)
 
     def _connect(self, bundles: Sequence[tuple[float, float]]) -> None:
-        settings: dict[str, Any] = {"logging_level": logging.WARNING, "include_dashboard": False}
+        settings: dict[str, Any] = {"address": self.config.address}
         if self._own:
             # Processes that only wait take no processor: a cluster of our own counts what we ask for.
             wanted = total(bundles).cpus + self.config.players * self.config.player_cpus
-            settings |= {
-                "num_cpus": max(os.cpu_count() or 1, int(wanted) + 1),
-                "_node_ip_address": "127.0.0.1",
-            }
-        else:
-            settings = {"logging_level": logging.WARNING, "address": self.config.address}
+            settings = {"num_cpus": max(os.cpu_count() or 1, int(wanted) + 1), "include_dashboard": False}
         try:
-            core.init(**settings)
+            self._ray.init(logging_level=logging.WARNING, **settings)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise ConfigError(f"runtime=ray: {str(error).splitlines()[0]}") from error
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise ConfigError("runtime=ray needs the extra 'ray': pip install 'coachgym[ray]'") from error
+    return ray
 
 
 @dataclass(frozen=True)
@@ -219,7 +218,7 @@ class _Host:
     def address(self) -> str:
         with socket.socket() as free:
             free.bind(("", 0))
-            return f"{core.util.get_node_ip_address()}:{free.getsockname()[1]}"
+            return f"{_ray().util.get_node_ip_address()}:{free.getsockname()[1]}"
 
     def pid(self) -> int:
         return os.getpid()
@@ -253,7 +252,7 @@ class _Handle:
         return found
 
     def kill(self) -> None:
-        core.kill(self._actor)
+        _ray().kill(self._actor)
 
     def _pending(self, ref: Any, method: str, deadline: float) -> _Pending:
         return _Pending(ref, self.name, method, time.monotonic() + deadline, deadline)
@@ -271,15 +270,18 @@ class _Pending:
     deadline: float
 
     def wait(self) -> Any:
+        errors = _ray().exceptions
         try:
-            answer = core.get(self.ref, timeout=max(0.0, self.end - time.monotonic()))
-        except core.exceptions.GetTimeoutError:
+            answer = _ray().get(self.ref, timeout=max(0.0, self.end - time.monotonic()))
+        except errors.GetTimeoutError:
             raise LostError(
                 f"{self.process} has not answered {self.method!r} within {self.deadline:g} s", self.process
             ) from None
-        except core.exceptions.RayActorError as error:
+        except errors.RayTaskError as error:  # what it was sent or wanted to send cannot travel
+            raise TypeError(f"{self.process}, {self.method!r}: {error.cause}") from error
+        except errors.RayActorError as error:
             raise LostError(f"{self.process} died during {self.method!r}", self.process) from error
-        except core.exceptions.RayError as error:
+        except errors.RayError as error:
             raise LostError(f"{self.process}: {str(error).splitlines()[0]}", self.process) from error
         if isinstance(answer, _Failure):
             raise answer.error from answer.cause
@@ -292,7 +294,7 @@ def gather(pending: Sequence[_Pending]) -> list[Any]:
     end = max((one.end for one in pending), default=0.0)
     while left:
         until = min(end, time.monotonic() + GRACE) if failures else end
-        ready, _ = core.wait(list(left), timeout=max(0.0, until - time.monotonic()))
+        ready, _ = _ray().wait(list(left), timeout=max(0.0, until - time.monotonic()))
         if not ready and failures:
             break
         for one in [left.pop(ref) for ref in ready] or [left.popitem()[1]]:

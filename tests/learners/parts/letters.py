@@ -1,0 +1,20 @@
+"""A random model that speaks single letters (``tests.learners.doubles``)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from learners.models.base import LoadedModel, ModelConfig
+from tests.learners.doubles import loaded_model
+
+
+class Letters:
+    @dataclass
+    class Config(ModelConfig):
+        kind: str
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def load(self, env_name: str, seed: int) -> LoadedModel:
+        return replace(loaded_model(seed, self.config.kind), config=self.config)

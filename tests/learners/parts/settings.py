@@ -1,0 +1,43 @@
+"""The configuration of a whole run made of the parts beside this."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+import conf
+
+PARTS = "tests.learners.parts"
+
+
+def settings(run_dir: Path, parts: Mapping[str, Any] | None = None, **changes: Any) -> DictConfig:
+    """Two steps of four episodes of three agents with a turn each. ``parts`` replace what is there."""
+    model: Any = OmegaConf.to_container(conf.load("model", "tiny"))
+    del model["size"], model["warm_start"]
+    small = {
+        "name": f"{PARTS}.letters", "kind": "llama", "max_prompt_tokens": 160, "max_new_tokens": 8,
+        "update_tokens": 512, "optimizer": {"lr": 0.01},
+    }  # fmt: skip
+    base = {
+        "env": {"name": f"{PARTS}.chorus", "turns": 2},
+        "coach": {"name": f"{PARTS}.vowels", "each": 2.0},
+        "sandbox": {"name": f"{PARTS}.nowhere"},
+        "model": OmegaConf.merge(model, small),
+        "weights": conf.load("weights", "full"),
+        "generator": conf.load("generator", "hf"),
+        "runtime": conf.load("runtime", "local"),
+        "algorithm": conf.load("algorithm", "reinforcepp", truncated="keep"),
+        "steps": 2,
+        "run_dir": str(run_dir),
+        "rollout": {"tasks": 2, "episodes": 2, "max_lost": 0.9},
+        "evaluation": {"every": 2, "tasks": 2, "episodes": 1},
+        "checkpoint": {"every": 1},
+    }
+    whole: Any = OmegaConf.load(conf.ROOT / "config.yaml")
+    del whole["defaults"], whole["hydra"]
+    found = OmegaConf.merge(whole, base | dict(parts or {}), changes)
+    assert isinstance(found, DictConfig)
+    return found
