@@ -1,9 +1,12 @@
-"""Three agents say something, one after the other."""
+"""Three agents say something, one after the other. The process in which they do may die of it."""
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from envs.types import Outcome, Role, Split, Task, Turn
 from sandbox.artifacts import ArtifactCheck
@@ -14,6 +17,8 @@ class Chorus:
     @dataclass
     class Config:
         turns: int
+        dies: str | None
+        """A file: the process that first finds it missing makes it, and dies in the middle of an episode."""
 
     name = "chorus"
     context = "full"
@@ -22,6 +27,7 @@ class Chorus:
     timeout = 10.0
 
     def __init__(self, config: Config) -> None:
+        self._dies = config.dies
         self.roles = tuple(Role(name, "say aha", config.turns, can_run_code=False) for name in "abc")
 
     def tasks(self, split: Split) -> Sequence[Task]:
@@ -30,8 +36,19 @@ class Chorus:
     def check(
         self, task: Task, role: Role, files: Mapping[str, FileInfo], sandbox: Sandbox
     ) -> tuple[ArtifactCheck, ...]:
+        if role.name == "b" and self._dies is not None:
+            die_once(Path(self._dies))
         return ()
 
     def grade(self, task: Task, turns: Sequence[Turn], sandbox: Sandbox | None) -> Outcome:
         said = any(task.answer in turn.action for turn in turns)
         return Outcome(said, float(said), {"fair": float(said)}, "ok" if said else "unsaid")
+
+
+def die_once(path: Path) -> None:
+    """Kills this process, unless ``path`` says that one has died already."""
+    try:
+        path.touch(exist_ok=False)
+    except FileExistsError:
+        return
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -22,8 +22,8 @@ def settings(run_dir: Path, parts: Mapping[str, Any] | None = None, **changes: A
         "update_tokens": 512, "optimizer": {"lr": 0.01},
     }  # fmt: skip
     base = {
-        "env": {"name": f"{PARTS}.chorus", "turns": 2},
-        "coach": {"name": f"{PARTS}.vowels", "each": 2.0},
+        "env": {"name": f"{PARTS}.chorus", "turns": 2, "dies": None},
+        "coach": {"name": f"{PARTS}.vowels", "each": 2.0, "budget": None},
         "sandbox": {"name": f"{PARTS}.nowhere"},
         "model": OmegaConf.merge(model, small),
         "weights": conf.load("weights", "full"),

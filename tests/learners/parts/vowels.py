@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from coaches.base import CoachError, Verdict
+from coaches.base import BudgetError, CoachError, Verdict
 from coaches.learning import JudgedEpisode
 from envs.types import Turn
 
@@ -15,12 +15,18 @@ class Vowels:
     @dataclass
     class Config:
         each: float
+        budget: int | None
+        """So many questions are paid for."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.seen = 0
+        self._asked = 0
 
     def judge(self, history: Sequence[Turn]) -> Verdict:
+        self._asked += 1
+        if self.config.budget is not None and self._asked > self.config.budget:
+            raise BudgetError("spent")
         found = sum(history[-1].action.count(letter) for letter in "aeiou")
         if not found:
             raise CoachError("no vowel") from LookupError("vowel")
