@@ -121,6 +121,14 @@ def test_making_an_environment_loads_no_torch(tmp_path: Path) -> None:
     assert fresh(code, path=[ROOT], folder=tmp_path) == "False"
 
 
+def test_a_process_that_plays_or_judges_for_a_run_loads_no_torch(tmp_path: Path) -> None:
+    code = (
+        "import learners.runtimes.ray, learners.cluster.players, learners.cluster.sampling\n"
+        "print(sorted({'torch', 'transformers'} & set(sys.modules)))"
+    )
+    assert fresh(code, path=[ROOT], folder=tmp_path) == "[]"
+
+
 def test_the_envs_package_under_test_is_ours() -> None:
     assert Path(envs.__file__) == ROOT / "envs" / "__init__.py"
 

@@ -9,18 +9,20 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
 from conf import ConfigError
 from learners.base import In, LostError, Out
-from learners.build import Parts
-from learners.cluster.assembly import Cast, assemble
 from learners.cluster.base import Place
 from learners.cluster.places import total
 from learners.cluster.sampling import session_of
-from learners.runtimes.local import run_pool, run_waves
+from learners.threads import run_pool, run_waves
+
+if TYPE_CHECKING:
+    from learners.build import Parts
+    from learners.cluster.assembly import Cast
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +93,8 @@ class Ray:
 
     def assemble(self, config: DictConfig) -> Parts:
         """All parts as actors. Raises as ``learners.build.build``; ``LostError`` where one cannot start."""
+        from learners.cluster.assembly import assemble  # loads torch, which most processes do without
+
         try:
             parts, self._cast = assemble(config, self, self)
         except BaseException:
