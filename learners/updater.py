@@ -8,15 +8,15 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from learners.base import Algorithm, Metrics, TrainingError
 from learners.models.base import LoadedModel, Optimizer
-from learners.samples import pack, padding_share, shard, to_rows
+from learners.samples import Row, pack, padding_share, shard, shares, to_rows
 from learners.sharding import Ranks, idle_batch, like, whole
-from learners.types import Batch, Transition
+from learners.types import Batch, Completion, Transition
 from learners.weights.base import Weights
 
 ALONE = Ranks()
@@ -24,6 +24,15 @@ ALONE = Ranks()
 
 class NonFiniteError(TrainingError):
     """A loss or gradient is NaN or infinite; the weights are still those of before the step."""
+
+
+class _Used(NamedTuple):
+    """A row as it is trained on."""
+
+    transition: Transition
+    advantages: list[float]
+    proximal: tuple[float, ...] | None
+    """See ``Batch.prox_logprobs``."""
 
 
 class Updater:
@@ -78,10 +87,31 @@ class Updater:
         }
         sums: Counter[str] = Counter()
         before = self.done
+        proximal: Sequence[tuple[float, ...] | None] = [None] * len(used)
+        if self.config.epochs * min(self.config.minibatches, len(used)) > 1:
+            proximal = self.logprobs([t.completion for t, _ in used])
+        rows = [_Used(t, a, prox) for (t, a), prox in zip(used, proximal, strict=True)]
         for _ in range(self.config.epochs):
-            for part in self._minibatches(len(used)):
-                sums.update(self._step([used[i][0] for i in part], [used[i][1] for i in part], algorithm))
+            for part in self._minibatches(len(rows)):
+                sums.update(self._step([rows[i] for i in part], algorithm))
         return counts | {name: value / (self.done - before) for name, value in sums.items()}
+
+    def logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
+        """Log-probabilities of the sampled tokens under the weights as they are, natural log, one tuple a
+        completion. The processes share the work, and each gets all of it."""
+        sampled = [i for i, completion in enumerate(completions) if completion.token_ids]
+        rows = [Row(completions[i], [0.0] * len(completions[i].token_ids), 0.0) for i in sampled]
+        own = shares(rows, self.ranks.size)[self.ranks.index]
+        batches = pack([rows[i] for i in own], self.loaded.config.update_tokens)
+        with self.weights.active(), torch.no_grad():
+            level = self._level(batches, reference=False)
+            scored = [self.weights.score(_to(batch, self.loaded.device))[0].tolist() for batch in level]
+        found: dict[int, list[float]] = {}
+        for batch, values in zip(batches, scored, strict=False):  # idle batches stand behind
+            for number, value in zip(batch.row.tolist(), values, strict=True):
+                found.setdefault(sampled[own[number]], []).append(value)
+        whole_step = {i: tuple(row) for part in self.ranks.gathered(found) for i, row in part.items()}
+        return [whole_step.get(i, ()) for i in range(len(completions))]
 
     def state(self) -> Mapping[str, Any]:
         """Optimiser state and the count of steps done; live tensors."""
@@ -104,19 +134,17 @@ class Updater:
             random.Random(f"{self._seed} {self.done}").shuffle(order)
         return [order[i::parts] for i in range(parts)]
 
-    def _step(
-        self, transitions: Sequence[Transition], advantages: Sequence[list[float]], algorithm: Algorithm
-    ) -> Metrics:
+    def _step(self, used: Sequence[_Used], algorithm: Algorithm) -> Metrics:
         """One optimiser step on all the rows given."""
-        rows = to_rows(transitions, advantages, algorithm.weights(transitions))
+        transitions, advantages, proximal = zip(*used, strict=True)
+        rows = to_rows(transitions, advantages, algorithm.weights(transitions), proximal)
         own = shard(rows, self.ranks.size)[self.ranks.index]
         batches = pack(own, self.loaded.config.update_tokens)
-        idle = self.ranks.most(len(batches)) - len(batches)
         rate = learning_rate(self.config, self.done, self._total)
         sums: Counter[str] = Counter()
         with self.weights.active(), _training(self.loaded):
             self._optimizer.zero_grad(set_to_none=True)
-            for batch in batches + idle * [idle_batch(reference=algorithm.needs_reference)]:
+            for batch in self._level(batches, reference=algorithm.needs_reference):
                 sums.update(self._accumulate(batch, algorithm))
             found = self.ranks.totals(sums)  # before any check: what one process raises, all must
             if not self._spread:
@@ -133,6 +161,11 @@ class Updater:
         self.done += 1
         padding = self.ranks.totals({"padding": padding_share(batches) / self.ranks.size})
         return found | padding | {"grad_norm": norm, "lr": rate}
+
+    def _level(self, batches: list[Batch], *, reference: bool) -> list[Batch]:
+        """With idle ones behind them, as many as the process with the most has: all must compute in step."""
+        idle = self.ranks.most(len(batches)) - len(batches)
+        return batches + idle * [idle_batch(reference=reference)]
 
     def _clip(self) -> float:
         """The norm of the whole gradient, before it is clipped."""
