@@ -138,6 +138,18 @@ def test_a_learning_rate_of_0_leaves_the_weights_bit_for_bit() -> None:
     assert metrics["grad_norm"] > 0
 
 
+@pytest.mark.parametrize("limit", [0.01, 1e6])
+def test_a_gradient_is_cut_to_the_norm_that_is_allowed_and_reported_as_it_was(limit: float) -> None:
+    loaded = loaded_model(optimizer=optimizer(max_grad_norm=limit, betas=[0.9, 0.95]))
+    given = transitions(loaded)
+    updater = updater_of(loaded)
+    norm = updater.update(given, algorithm().advantages(given), algorithm())["grad_norm"]
+    moments = [state["exp_avg"] for state in updater.state()["optimizer"]["state"].values()]
+    taken = math.sqrt(sum(float((moment / 0.1).square().sum()) for moment in moments))
+    assert norm > 0.1
+    assert taken == pytest.approx(min(norm, limit), rel=1e-3)
+
+
 def test_rows_without_advantages_are_left_out_and_counted() -> None:
     loaded, other = loaded_model(), loaded_model()
     given = transitions(loaded)
