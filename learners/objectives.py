@@ -36,29 +36,42 @@ class Ratios:
     importance: torch.Tensor
     """The weight of pi_proximal / pi_sampling after ``is_correction``; no gradient."""
     metrics: dict[str, torch.Tensor]
-    """Sums of ``weight * value``. KL divergences: ``mismatch_kl`` and ``mismatch_k1``, of the sampling policy
-    from the proximal one, by the k3 estimate (never negative) and by k1; ``approx_kl``, of the proximal one
-    from the new one (k3); ``reference_kl``, of the new one from the reference (k1), where that is known. And
-    ``is_limited``, the share of tokens whose importance weight was capped or set to 0."""
+    """Sums of ``weight * value``: ``is_limited``, the share of tokens whose importance weight was capped or
+    set to 0; ``approx_kl``, KL(pi_proximal || pi_new) by the k3 estimate, which is never negative;
+    ``reference_kl``, KL(pi_new || pi_ref) by k1, where a reference is known."""
 
 
 def compare(logprobs: torch.Tensor, batch: Batch, settings: Settings) -> Ratios:
     """Ratios of a (micro-)batch from new logprobs [N]."""
     weights = batch.weights
-    proximal = logprobs.detach() if batch.prox_logprobs is None else batch.prox_logprobs
-    log_ratio = (logprobs - proximal).clamp(-LIMIT, LIMIT)
-    log_weight = (proximal - batch.old_logprobs).clamp(-LIMIT, LIMIT)
-    weight, limited = importance(log_weight, batch.row, settings)
+    log_ratio = (logprobs - proximal(logprobs, batch)).clamp(-LIMIT, LIMIT)
+    weight, limited = importance(_log_weight(logprobs, batch), batch.row, settings)
     ratio = log_ratio.exp()
     metrics = {
-        "mismatch_kl": (weights * (log_weight.exp() - 1.0 - log_weight)).sum(),
-        "mismatch_k1": -(weights * log_weight).sum(),
         "is_limited": (weights * limited).sum(),
         "approx_kl": (weights * (ratio - 1.0 - log_ratio)).sum(),
     }
     if batch.ref_logprobs is not None:
         metrics["reference_kl"] = (weights * (logprobs - batch.ref_logprobs)).sum()
     return Ratios(log_ratio, ratio, weight, metrics)
+
+
+def proximal(logprobs: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """The trainer's own logprobs before the update [N], no gradient; ``logprobs`` are the new ones."""
+    return logprobs.detach() if batch.prox_logprobs is None else batch.prox_logprobs
+
+
+def mismatch(logprobs: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
+    """How far the sampling policy was from the trainer's before the update, as sums of ``weight * value``.
+
+    Both estimate KL(pi_sampling || pi_proximal): ``mismatch_kl`` by k3, which is never negative, and
+    ``mismatch_k1`` by log pi_sampling - log pi_proximal, whose sign tells the direction.
+    """
+    log_weight = _log_weight(logprobs, batch)
+    return {
+        "mismatch_kl": (batch.weights * (log_weight.exp() - 1.0 - log_weight)).sum(),
+        "mismatch_k1": -(batch.weights * log_weight).sum(),
+    }
 
 
 def importance(
@@ -149,6 +162,10 @@ def aggregation(transitions: Sequence[Transition], how: str) -> list[float]:
 def floats(metrics: dict[str, torch.Tensor]) -> Metrics:
     """Metrics as numbers."""
     return {name: float(value.detach()) for name, value in metrics.items()}
+
+
+def _log_weight(logprobs: torch.Tensor, batch: Batch) -> torch.Tensor:
+    return (proximal(logprobs, batch) - batch.old_logprobs).clamp(-LIMIT, LIMIT)
 
 
 def _reference(batch: Batch) -> torch.Tensor:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from learners import objectives
 from learners.base import Algorithm, Metrics, TrainingError
 from learners.models.base import LoadedModel, Optimizer
 from learners.samples import Row, pack, padding_share, shard, shares, to_rows
@@ -73,8 +74,9 @@ class Updater:
 
         Returns:
             ``rows`` and ``tokens`` trained on, ``rows_out`` (without advantages), and, when any were,
-            ``loss``, ``entropy``, ``grad_norm`` (before clipping), ``lr``, ``padding`` (share of positions)
-            and the algorithm's own, each the mean over optimiser steps.
+            ``loss``, ``entropy``, ``grad_norm`` (before clipping), ``lr``, ``padding`` (share of positions),
+            ``mismatch_kl`` and ``mismatch_k1`` (``learners.objectives.mismatch``) and the algorithm's own,
+            each the mean over optimiser steps.
 
         Raises:
             NonFiniteError: a loss or gradient was not finite.
@@ -178,7 +180,8 @@ class Updater:
         logprobs, entropy = self.weights.score(batch)
         loss, metrics = algorithm.loss(logprobs, batch)
         loss.backward()  # type: ignore[no-untyped-call]
-        return metrics | {"loss": float(loss.detach()), "entropy": float((batch.weights * entropy).sum())}
+        own = {"loss": loss, "entropy": (batch.weights * entropy).sum()}
+        return metrics | objectives.floats(own | objectives.mismatch(logprobs, batch))
 
 
 def learning_rate(config: Optimizer, done: int, total: int) -> float:

@@ -28,8 +28,8 @@ WIDE = {"clip_low": 0.1, "clip_high": 0.15}
 
 
 def algorithm(name: str, **changes: Any) -> Any:
-    """As shipped, but for ``changes`` and tight limits on importance weights; GSPO with a clip that spares some
-    of the sequences that are moved here."""
+    """As shipped, but for ``changes`` and tight limits on importance weights; GSPO with a clip that spares
+    some of the sequences that are moved here."""
     return build("learners", load("algorithm", name, **(TIGHT | (WIDE if name == "gspo" else {}) | changes)))
 
 

@@ -80,13 +80,19 @@ def test_importance_weights_equal_a_slow_reference(how: str) -> None:
 
 
 @pytest.mark.parametrize("how", CORRECTIONS)
-def test_mismatch_is_measured_whatever_is_corrected(how: str) -> None:
+def test_the_share_of_limited_weights_is_told(how: str) -> None:
     found = objectives.compare(OLD + 1.0, batch(), settings(is_correction=how)).metrics
-    gaps = GAP.tolist()
+    share = {"off": 0, "token": 1 / 6, "sequence": 2 / 6, "icepop": 3 / 6}[how]
+    assert float(found["is_limited"]) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("moved", [0.0, 1.0])
+def test_mismatch_is_of_the_policy_before_the_update_wherever_it_has_moved(moved: float) -> None:
+    found, gaps = objectives.mismatch(OLD + GAP + moved, batch()), GAP.tolist()
     assert float(found["mismatch_k1"]) == pytest.approx(-sum(gaps) / 6, rel=1e-5)
     assert float(found["mismatch_kl"]) == pytest.approx(sum(math.exp(g) - 1 - g for g in gaps) / 6, rel=1e-5)
-    _, limited = objectives.importance(GAP, ROW, settings(is_correction=how))
-    assert float(found["is_limited"]) == pytest.approx(float(limited.float().mean()))
+    alone = objectives.mismatch(OLD + GAP, batch(prox_logprobs=None))
+    assert {k: float(v) for k, v in alone.items()} == pytest.approx({k: float(v) for k, v in found.items()})
 
 
 def test_mismatch_kl_estimates_the_divergence_of_the_sampling_policy_from_the_proximal_one() -> None:
@@ -95,7 +101,7 @@ def test_mismatch_kl_estimates_the_divergence_of_the_sampling_policy_from_the_pr
     given = batch(
         row=torch.arange(3), old_logprobs=old.log(), prox_logprobs=prox.log(), weights=old, advantages=old
     )
-    found = objectives.compare(prox.log(), given, settings()).metrics
+    found = objectives.mismatch(prox.log(), given)
     divergence = float((old * (old / prox).log()).sum())
     assert float(found["mismatch_kl"]) == pytest.approx(divergence, rel=1e-5)
     assert float(found["mismatch_k1"]) == pytest.approx(divergence, rel=1e-5)
