@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from learners.types import Batch, Completion, Transition
+from learners.types import Batch, Completion, Request, Transition
 
 if TYPE_CHECKING:
     import torch
+    from omegaconf import DictConfig
 
     from envs.types import Message
+    from learners.build import Parts
+    from learners.player import Isolation
+    from learners.rollout import Assignment, Rollout
 
 Metrics = dict[str, float]
 In = TypeVar("In")
@@ -19,6 +24,19 @@ Out = TypeVar("Out")
 
 class TrainingError(Exception):
     """The run cannot go on: one clear line says why."""
+
+
+class LostError(TrainingError):
+    """A process that the run needs has died or not answered in time; the newest checkpoint is whole."""
+
+    def __init__(self, message: str, process: str = "") -> None:
+        """``process``: the name of the one that was lost."""
+        super().__init__(message)
+        self.process = process
+
+
+class EpisodeError(Exception):
+    """An episode could not be played to its end, through no fault of its agents: counted, never scored."""
 
 
 class Algorithm(Protocol):
@@ -84,14 +102,20 @@ class Generator(Protocol):
         ...
 
 
-class Policy(Protocol):
-    """Weights, and how they act and learn: one agent's, or all agents' together."""
+class BatchGenerator(Generator, Protocol):
+    """One whose requests meet in ``learners.lockstep``: it samples from the very weights that are trained."""
 
-    name: str
+    def batch(self, policy: str, requests: Sequence[Request]) -> list[Completion]:
+        """One completion for each request, in order, as one batch."""
+        ...
 
-    def act(
-        self, messages: Sequence[Message], *, seed: int, order: int, temperature: float = 1.0
-    ) -> Completion: ...
+
+class Learner(Protocol):
+    """A policy's weights and how they learn, wherever they live."""
+
+    def version(self) -> int:
+        """How many updates have changed the weights."""
+        ...
 
     def update(
         self,
@@ -99,7 +123,44 @@ class Policy(Protocol):
         advantages: Sequence[list[float] | None],
         algorithm: Algorithm,
     ) -> Metrics:
-        """One batch of this policy's rows -> new weights; the generator has them after ``publish``."""
+        """One batch of this policy's rows -> new weights."""
+        ...
+
+    def reference_logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
+        """Logprobs of the sampled tokens under the frozen reference (KL), natural log."""
+        ...
+
+    def save(self, path: Path) -> None:
+        """Writes all that a resumed run needs to the file ``path``: weights, optimiser, counters."""
+        ...
+
+    def restore(self, path: Path) -> None:
+        """Makes everything as it was when ``path`` was written."""
+        ...
+
+
+class Actor(Protocol):
+    """What plays an agent's part."""
+
+    def act(
+        self, messages: Sequence[Message], *, seed: int, order: int, temperature: float = 1.0
+    ) -> Completion:
+        """See ``Generator.generate``."""
+        ...
+
+
+class Policy(Actor, Protocol):
+    """Weights, and how they act and learn: one agent's, or all agents' together."""
+
+    name: str
+
+    def update(
+        self,
+        transitions: Sequence[Transition],
+        advantages: Sequence[list[float] | None],
+        algorithm: Algorithm,
+    ) -> Metrics:
+        """As ``Learner.update``; the generator has the new weights after ``publish``."""
         ...
 
     def publish(self) -> None:
@@ -107,18 +168,51 @@ class Policy(Protocol):
         ...
 
     def reference_logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
-        """Logprobs of the sampled tokens under the frozen reference (KL), natural log."""
+        """As ``Learner.reference_logprobs``."""
         ...
 
-    def state(self) -> Mapping[str, Any]:
-        """All that a resumed run needs: weights, optimiser, counters."""
+    def save(self, path: Path) -> None:
+        """As ``Learner.save``."""
         ...
 
-    def restore(self, state: Mapping[str, Any]) -> None: ...
+    def restore(self, path: Path) -> None:
+        """As ``Learner.restore``; the generator has those weights then."""
+        ...
+
+
+class Player(Protocol):
+    """Plays episodes, many at once."""
+
+    def play(self, assignment: Assignment, *, coached: bool) -> Rollout:
+        """Plays one episode to its end; blocking.
+
+        Raises:
+            SandboxError, EpisodeError: there is no outcome to count.
+        """
+        ...
+
+    def isolation(self) -> Isolation:
+        """What the programs of these episodes run in."""
+        ...
+
+    def close(self) -> None:
+        """Ends every sandbox."""
+        ...
 
 
 class Runtime(Protocol):
     """Where objects live and who runs what at once."""
+
+    restarts: int
+    """How often a run that raised ``LostError`` is built anew, to go on from its newest checkpoint."""
+
+    def assemble(self, config: DictConfig) -> Parts:
+        """Everything that ``config`` names; cheap parts first: a mistake shows before a model loads.
+
+        Raises:
+            ConfigError: a part cannot be had, or its settings are wrong.
+        """
+        ...
 
     def map(
         self, fn: Callable[[In], Out], items: Iterable[In], *, limit: int, waves: bool
@@ -130,4 +224,16 @@ class Runtime(Protocol):
 
         An ``Exception`` stands where ``fn`` raised it.
         """
+        ...
+
+    def each(self, fn: Callable[[In], Out], items: Iterable[In]) -> list[Out]:
+        """Runs ``fn`` on every item, at once where what they work on lives in different places.
+
+        Raises:
+            Exception: the first that ``fn`` raised.
+        """
+        ...
+
+    def close(self) -> None:
+        """Ends every process that this runtime has started."""
         ...

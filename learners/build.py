@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -14,12 +14,14 @@ import conf
 from coaches.base import Coach, HindsightCoach
 from conf import ConfigError
 from envs.base import Scenario
-from learners.base import Algorithm, Generator, Policy, Runtime
-from learners.policy import LocalPolicy
+from learners.base import Actor, Algorithm, Generator, Player, Policy, Runtime
+from learners.learner import LocalLearner
+from learners.player import LocalPlayer
+from learners.policy import LearningPolicy
 from learners.seeds import derive_seed
-from learners.updater import Updater
+from learners.sharding import Ranks
+from learners.updater import ALONE, Updater
 from learners.weights.base import Weights
-from sandbox.base import Backend
 
 LIBRARIES = ("torch", "transformers", "numpy", "gymnasium", "pettingzoo")
 POLICIES = ("independent", "shared")
@@ -30,7 +32,7 @@ class Parts:
     """All that a run is made of."""
 
     scenario: Scenario
-    backend: Backend
+    player: Player
     coach: Coach | HindsightCoach
     team: Mapping[str, Policy]
     """By agent, in the order in which they play; agents may share one."""
@@ -44,25 +46,28 @@ class Parts:
         return {policy.name: policy for policy in self.team.values()}
 
     def close(self) -> None:
-        """Ends every sandbox and whatever the generator runs."""
+        """Ends every sandbox, whatever the generator runs, and every process."""
         self.generator.close()
-        self.backend.close()
+        self.player.close()
+        self.runtime.close()
 
 
 def build(config: DictConfig) -> Parts:
-    """Builds everything that ``config`` names; cheap parts first: a mistake shows before a model loads.
+    """Builds everything that ``config`` names, where its runtime says.
 
     Raises:
         ConfigError: a part cannot be had, or its settings are wrong.
     """
-    scenario: Scenario = conf.build("envs", config.env)
-    for split in ("train", "heldout"):
-        if not scenario.tasks(split):
-            raise ConfigError(f"env {scenario.name} has no {split} tasks")
+    runtime: Runtime = conf.build("learners.runtimes", config.runtime)
+    return runtime.assemble(config)
+
+
+def assemble(config: DictConfig, runtime: Runtime) -> Parts:
+    """Everything in this process; raises as ``build``."""
+    scenario = build_scenario(config)
     coach = conf.build("coaches", config.coach)
-    algorithm = conf.build("learners", config.algorithm)
-    runtime = conf.build("learners.runtimes", config.runtime)
-    owners = _owners(config, scenario)
+    algorithm = build_algorithm(config)
+    owners = build_owners(config, scenario)
     weights = load_weights(config, scenario, reference=algorithm.needs_reference)
     backend = conf.build("sandbox", config.sandbox)
     try:
@@ -70,40 +75,48 @@ def build(config: DictConfig) -> Parts:
     except BaseException:
         backend.close()
         raise
-    policies = {name: _policy(config, own, generator) for name, own in weights.items()}
-    team = {agent: policies[owner] for agent, owner in owners.items()}
-    return Parts(scenario, backend, coach, team, generator, algorithm, runtime)
-
-
-def metadata(parts: Parts) -> dict[str, Any]:
-    """What a run runs on, for ``metadata.json``."""
-    return {
-        "python": platform.python_version(),
-        "libraries": {name: version(name) for name in LIBRARIES},
-        "sandbox": {
-            "backend": parts.backend.name,
-            "guarantees": sorted(parts.backend.guarantees),
-            "libraries": dict(parts.backend.versions),
-        },
-        "tasks": {split: [task.id for task in parts.scenario.tasks(split)] for split in ("train", "heldout")},
+    policies = {
+        name: LearningPolicy(name, build_learner(config, own), generator) for name, own in weights.items()
     }
+    team = {agent: policies[owner] for agent, owner in owners.items()}
+    player = LocalPlayer(scenario, backend, coach, team, deferred=config.rollout.deferred)
+    return Parts(scenario, player, coach, team, generator, algorithm, runtime)
 
 
-def load_weights(config: DictConfig, scenario: Scenario, *, reference: bool) -> dict[str, Weights]:
-    """The initial weights of every policy, by its name.
+def build_scenario(config: DictConfig) -> Scenario:
+    """The environment's roles, tasks and grader.
 
     Raises:
-        ConfigError: the model cannot be had, or a setting is wrong.
+        ConfigError: it has no tasks to train on, or none to evaluate on.
     """
-    names = list(dict.fromkeys(_owners(config, scenario).values()))
-    kind = conf.build("learners.models", config.model)
-    found: dict[str, Weights] = conf.build("learners.weights", config.weights).load(
-        kind, names, scenario.name, config.seed, reference=reference
-    )
+    scenario: Scenario = conf.build("envs", config.env)
+    for split in ("train", "heldout"):
+        if not scenario.tasks(split):
+            raise ConfigError(f"env {scenario.name} has no {split} tasks")
+    return scenario
+
+
+def build_algorithm(config: DictConfig) -> Algorithm:
+    """The algorithm, once it is clear that the generator can do what is asked of it."""
+    staleness = config.rollout.staleness
+    if staleness not in (0, 1):
+        raise ConfigError(f"rollout.staleness must be 0 or 1, not {staleness}")
+    if staleness and conf.plugin("learners.generators", config.generator.name).lockstep:
+        raise ConfigError(
+            f"rollout.staleness=1 plays while weights change, so the generator needs its own copy of them; "
+            f"generator={config.generator.name} has none"
+        )
+    found: Algorithm = conf.build("learners", config.algorithm)
     return found
 
 
-def _owners(config: DictConfig, scenario: Scenario) -> dict[str, str]:
+def build_player(config: DictConfig, coach: Coach | HindsightCoach, team: Mapping[str, Actor]) -> LocalPlayer:
+    """A player with sandboxes of its own."""
+    backend = conf.build("sandbox", config.sandbox)
+    return LocalPlayer(build_scenario(config), backend, coach, team, deferred=config.rollout.deferred)
+
+
+def build_owners(config: DictConfig, scenario: Scenario) -> dict[str, str]:
     """Agent -> name of its policy."""
     if config.policies not in POLICIES:
         raise ConfigError(f"policies must be one of {', '.join(POLICIES)}, not {config.policies!r}")
@@ -111,8 +124,43 @@ def _owners(config: DictConfig, scenario: Scenario) -> dict[str, str]:
     return {role.name: "shared" if shared else role.name for role in scenario.roles}
 
 
-def _policy(config: DictConfig, weights: Weights, generator: Generator) -> LocalPolicy:
-    seed = derive_seed(config.seed, "updates", weights.name)
-    return LocalPolicy(
-        weights=weights, generator=generator, updater=Updater(weights, steps=config.steps, seed=seed)
+def unique(owners: Mapping[str, str]) -> list[str]:
+    """The names of the policies, each once."""
+    return list(dict.fromkeys(owners.values()))
+
+
+def load_weights(
+    config: DictConfig, scenario: Scenario, *, reference: bool, names: Sequence[str] | None = None
+) -> dict[str, Weights]:
+    """The initial weights of the policies in ``names``, or of all.
+
+    Raises:
+        ConfigError: the model cannot be had, or a setting is wrong.
+    """
+    wanted = unique(build_owners(config, scenario)) if names is None else names
+    kind = conf.build("learners.models", config.model)
+    found: dict[str, Weights] = conf.build("learners.weights", config.weights).load(
+        kind, wanted, scenario.name, config.seed, reference=reference
     )
+    return found
+
+
+def build_learner(config: DictConfig, weights: Weights, ranks: Ranks = ALONE) -> LocalLearner:
+    """What trains ``weights``, shared among ``ranks``."""
+    seed = derive_seed(config.seed, "updates", weights.name)
+    return LocalLearner(weights, Updater(weights, steps=config.steps, seed=seed, ranks=ranks))
+
+
+def metadata(parts: Parts) -> dict[str, Any]:
+    """What a run runs on, for ``metadata.json``."""
+    isolation = parts.player.isolation()
+    return {
+        "python": platform.python_version(),
+        "libraries": {name: version(name) for name in LIBRARIES},
+        "sandbox": {
+            "backend": isolation.backend,
+            "guarantees": list(isolation.guarantees),
+            "libraries": dict(isolation.libraries),
+        },
+        "tasks": {split: [task.id for task in parts.scenario.tasks(split)] for split in ("train", "heldout")},
+    }

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from learners.base import Policy
 from learners.folder import RunFolder
 
@@ -45,7 +43,7 @@ def save(
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     for agent, policy in policies.items():
-        torch.save(dict(policy.state()), draft / f"{agent}.pt")
+        policy.save(draft / f"{agent}.pt")
     state = {"step": step, "sizes": folder.sizes(), "coach": coach, "monitor": monitor}
     (draft / "state.json").write_text(json.dumps(state), encoding="utf-8")
     for path in draft.iterdir():
@@ -69,7 +67,7 @@ def latest(run: Path) -> Checkpoint | None:
 def restore(checkpoint: Checkpoint, policies: Mapping[str, Policy]) -> None:
     """Puts every policy back to where it was."""
     for agent, policy in policies.items():
-        policy.restore(torch.load(checkpoint.path / f"{agent}.pt", weights_only=True))
+        policy.restore(checkpoint.path / f"{agent}.pt")
 
 
 def _all(run: Path) -> list[Path]:

@@ -9,11 +9,11 @@ an unbroken one bit for bit.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
@@ -32,9 +32,22 @@ class _Ticket(Generic[Request, Answer]):
     place: tuple[int, int]
     request: Request
     run: Run[Request, Answer]
+    caller: Hashable = None
     done: bool = False
     answer: Answer | None = None
     error: BaseException | None = field(default=None, repr=False)
+
+
+class Session(Protocol):
+    """What episodes that start together take part in."""
+
+    def player(self) -> AbstractContextManager[None]:
+        """The calling thread plays until the block ends, however it ends."""
+        ...
+
+    def abort(self) -> None:
+        """Every waiting and every later request raises ``AbortedError``."""
+        ...
 
 
 class Lockstep:
@@ -45,6 +58,7 @@ class Lockstep:
         self._pending: list[_Ticket[Any, Any]] = []
         self._running = False
         self._aborted = False
+        self._dropped: set[Hashable] = set()
         self._changed = threading.Condition()
 
     @contextmanager
@@ -55,28 +69,41 @@ class Lockstep:
             yield
         finally:
             _session.reset(token)
-            with self._changed:
-                self._live -= 1
-                self._changed.notify_all()
+            self.leave()
 
-    def call(self, key: str, place: tuple[int, int], request: Request, run: Run[Request, Answer]) -> Answer:
+    def leave(self) -> None:
+        """One player will ask no more."""
+        with self._changed:
+            self._live -= 1
+            self._changed.notify_all()
+
+    def call(
+        self,
+        key: str,
+        place: tuple[int, int],
+        request: Request,
+        run: Run[Request, Answer],
+        caller: Hashable = None,
+    ) -> Answer:
         """Waits for its batch and gives this request's answer.
 
         Args:
             key: who answers. Requests of one key in one round are one batch, run by the first one's ``run``.
             place: position in that batch.
             run: requests in order -> answers in order.
+            caller: who asks, for ``drop``.
 
         Raises:
             Exception: whatever the batch raised, in every thread that waited on it.
-            AbortedError: the session was aborted.
+            AbortedError: the session was aborted, or ``caller`` was dropped.
         """
-        ticket = _Ticket(key, place, request, run)
+        ticket = _Ticket(key, place, request, run, caller)
         with self._changed:
             self._pending.append(ticket)
             self._changed.notify_all()
             while not ticket.done:
-                if self._aborted:
+                if self._aborted or caller in self._dropped:
+                    self._pending = [one for one in self._pending if one is not ticket]
                     raise AbortedError("the session was aborted")
                 if not self._running and len(self._pending) == self._live:
                     self._round()
@@ -90,6 +117,14 @@ class Lockstep:
         """Every waiting and every later request raises ``AbortedError``."""
         with self._changed:
             self._aborted = True
+            self._changed.notify_all()
+
+    def drop(self, caller: Hashable) -> None:
+        """Forgets what ``caller`` asked for and refuses what it may still ask: its players, who are counted
+        on, are to ask anew under another name."""
+        with self._changed:
+            self._dropped.add(caller)
+            self._pending = [ticket for ticket in self._pending if ticket.caller != caller]
             self._changed.notify_all()
 
     def _round(self) -> None:

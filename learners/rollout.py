@@ -9,7 +9,7 @@ from coaches.base import Verdict
 from coaches.reward import CoachReward
 from envs.pipeline import PipelineEnv
 from envs.types import Episode, Message, Task
-from learners.base import Policy
+from learners.base import Actor
 from learners.seeds import derive_seed
 from learners.types import Completion, Transition
 
@@ -53,7 +53,7 @@ class Rollout:
         ]
 
 
-def play(env: PipelineEnv | CoachReward, policies: Mapping[str, Policy], assignment: Assignment) -> Rollout:
+def play(env: PipelineEnv | CoachReward, team: Mapping[str, Actor], assignment: Assignment) -> Rollout:
     """Plays one episode to its end and closes the environment.
 
     Raises:
@@ -68,7 +68,7 @@ def play(env: PipelineEnv | CoachReward, policies: Mapping[str, Policy], assignm
             if terminated or truncated:
                 env.step(None)
                 continue
-            completion = policies[agent].act(
+            completion = team[agent].act(
                 _messages(observation["messages"]),
                 seed=derive_seed(assignment.seed, len(completions)),
                 order=assignment.order,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +13,14 @@ from rich.console import Console
 import conf
 from coaches import monitor
 from conf import ConfigError
+from learners.base import LostError
 from learners.build import Parts, build, metadata
 from learners.curves import draw
 from learners.folder import RunFolder, open_folder
 from learners.log import before_after, reporting, set_up_logging
 from learners.trainer import Trainer
-from sandbox.base import warning
+
+log = logging.getLogger(__name__)
 
 
 def train(config: DictConfig) -> Path:
@@ -31,27 +34,50 @@ def train(config: DictConfig) -> Path:
     console = Console()
     set_up_logging(console)
     config.coach = conf.filled("coach", config.coach)  # config.yaml shall hold the coaches within it too
-    with open_folder(config) as run, _building(config, run) as parts:
+    with open_folder(config) as run:
+        restarts = 0
+        while not _finished(config, run, console, restarts):
+            restarts += 1
+    return run.path
+
+
+def _finished(config: DictConfig, run: RunFolder, console: Console, restarts: int) -> bool:
+    """Whether the run came to its end; not, when a process was lost and may be replaced once more.
+
+    Raises:
+        LostError: one process too many was lost.
+    """
+    with _building(config, run) as parts:
         run.describe(metadata(parts))
         console.print(f"run folder: {run.path}", highlight=False, soft_wrap=True)
         _warn(parts, console)
-        with reporting(config, run.path, console) as reporter:
-            trainer = Trainer(parts, config, run, reporter)
-            trainer.run()
-        evaluations = [row for row in run.rows("metrics") if row["phase"] == "eval"]
-        if evaluations:
-            console.print(before_after(evaluations[0], evaluations[-1]))
-        bias = trainer.monitor.summary()
-        run.report("bias", bias)
-        monitor.show(bias, console)
-        console.print(f"curves: {draw(run)}", highlight=False, soft_wrap=True)
+        try:
+            _train(parts, config, run, console)
+        except LostError as error:
+            if restarts >= parts.runtime.restarts:
+                raise
+            log.warning("%s; all processes start anew, from the newest checkpoint", error)
+            return False
         _warn(parts, console)
-    return run.path
+    return True
+
+
+def _train(parts: Parts, config: DictConfig, run: RunFolder, console: Console) -> None:
+    with reporting(config, run.path, console) as reporter:
+        trainer = Trainer(parts, config, run, reporter)
+        trainer.run()
+    evaluations = [row for row in run.rows("metrics") if row["phase"] == "eval"]
+    if evaluations:
+        console.print(before_after(evaluations[0], evaluations[-1]))
+    bias = trainer.monitor.summary()
+    run.report("bias", bias)
+    monitor.show(bias, console)
+    console.print(f"curves: {draw(run)}", highlight=False, soft_wrap=True)
 
 
 def _warn(parts: Parts, console: Console) -> None:
     """Says what the run's sandbox does not hold: at its start, and again when that has scrolled away."""
-    if line := warning(parts.backend):
+    if line := parts.player.isolation().warning:
         console.print(line, highlight=False, soft_wrap=True)
 
 

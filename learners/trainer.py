@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import replace
 
 from omegaconf import DictConfig
@@ -14,14 +16,12 @@ from coaches import learning
 from coaches.base import BudgetError
 from coaches.learning import JudgedEpisode
 from coaches.monitor import Monitor
-from coaches.reward import CoachReward
-from envs.pipeline import PipelineEnv
 from learners import checkpoint, coaching, records
-from learners.base import Metrics, TrainingError
+from learners.base import EpisodeError, Metrics, TrainingError
 from learners.build import Parts
 from learners.folder import RunFolder
 from learners.log import Reporter
-from learners.rollout import Assignment, Rollout, play
+from learners.rollout import Assignment, Rollout
 from learners.sampler import draw
 from learners.seeds import derive_seed
 from learners.summary import summarise
@@ -30,9 +30,16 @@ from sandbox.base import SandboxError
 
 log = logging.getLogger(__name__)
 
+Played = list[Rollout | Exception]
+"""The episodes of a step, in order; the exception where one could not be played to its end."""
+
 
 class Trainer:
-    """Rollouts -> advantages -> updates, with held-out evaluation, records and checkpoints between them."""
+    """Rollouts -> advantages -> updates, with held-out evaluation, records and checkpoints between them.
+
+    With ``rollout.staleness`` 1 the episodes of the next step are played while policies learn from those of
+    this one, with the weights of before. The first step after a start or a resumption is never stale.
+    """
 
     def __init__(self, parts: Parts, config: DictConfig, folder: RunFolder, reporter: Reporter) -> None:
         self.parts = parts
@@ -40,12 +47,13 @@ class Trainer:
         self.folder = folder
         self.reporter = reporter
         self.monitor = Monitor()
+        self._ahead: Future[Played] | None = None
 
     def run(self) -> None:
         """Trains from where the folder stands to ``config.steps``.
 
         Raises:
-            TrainingError: too many episodes or verdicts were lost.
+            TrainingError: too many episodes or verdicts were lost, or a process that the run needs.
             BudgetError: the money for verdicts is spent. A checkpoint holds all that was done before.
             ConfigError: there are no tasks to train on.
         """
@@ -91,8 +99,10 @@ class Trainer:
 
     def _step(self, step: int) -> None:
         began = time.perf_counter()
-        rollouts, lost = self._play("train", step)
-        played = time.perf_counter()
+        played = self._ahead.result() if self._ahead else self._play("train", step)
+        rollouts, lost = self._take("train", step, played)
+        begun = time.perf_counter()
+        self._ahead = self._begin(step + 1)
         transitions = [transition for rollout in rollouts for transition in rollout.transitions()]
         causes = sum((Counter(rollout.coach_errors) for rollout in rollouts), Counter[str]())
         self._guard("verdicts", causes, len(transitions))
@@ -104,64 +114,93 @@ class Trainer:
         judged = [_judged(rollout) for rollout in rollouts]
         row |= self.monitor.step(step + 1, judged) | learning.learn(self.parts.coach, judged)
         sampled = sum(len(transition.completion.token_ids) for transition in transitions)
-        timing = {"play_s": played - began, "update_s": time.perf_counter() - played, "tokens": sampled}
+        timing = {"play_s": begun - began, "update_s": time.perf_counter() - begun, "tokens": sampled}
         self._record("train", step + 1, row, timing | coaching.effort(transitions))
 
+    def _begin(self, step: int) -> Future[Played] | None:
+        """Plays the episodes of ``step`` in the background, where that is asked for."""
+        if not self.config.rollout.staleness or step == self.config.steps:
+            return None
+        return _in_background(lambda: self._play("train", step))
+
     def _update(self, transitions: list[Transition]) -> Metrics:
-        """Every policy learns from its rows while the generator sleeps, and then samples from what it has
-        learned."""
-        algorithm, metrics = self.parts.algorithm, Metrics()
-        self.parts.generator.sleep()
-        if algorithm.needs_reference:
-            transitions = self._with_reference(transitions)
-        advantages = algorithm.advantages(transitions)
-        for name, policy in self.parts.policies.items():
-            rows = self._rows(transitions, name)
-            own = policy.update([transitions[i] for i in rows], [advantages[i] for i in rows], algorithm)
-            metrics |= {f"{key}/{name}": value for key, value in own.items()}
-        self.parts.generator.wake()
-        for policy in self.parts.policies.values():
+        """Every policy learns from its rows, and the generator then samples from what it has learned.
+
+        The generator sleeps meanwhile, unless episodes of the next step are under way. These end with the
+        weights they began with: nothing is published before they are over.
+        """
+        generator, policies = self.parts.generator, self.parts.policies
+        if self._ahead is None:
+            generator.sleep()
+        found = self._learn(transitions)
+        if self._ahead is None:
+            generator.wake()
+        else:
+            wait([self._ahead])
+        for policy in policies.values():
             policy.publish()
-        return metrics
+        return found
+
+    def _learn(self, transitions: list[Transition]) -> Metrics:
+        algorithm, policies = self.parts.algorithm, self.parts.policies
+        rows = {name: self._rows(transitions, name) for name in policies}
+        if algorithm.needs_reference:
+            transitions = self._with_reference(transitions, rows)
+        advantages = algorithm.advantages(transitions)
+
+        def learn(name: str) -> Metrics:
+            own = [transitions[i] for i in rows[name]], [advantages[i] for i in rows[name]]
+            return policies[name].update(*own, algorithm)
+
+        found = self.parts.runtime.each(learn, policies)
+        return {
+            f"{key}/{name}": value
+            for name, metrics in zip(policies, found, strict=True)
+            for key, value in metrics.items()
+        }
 
     def _rows(self, transitions: list[Transition], policy: str) -> list[int]:
         team = self.parts.team
         return [i for i, transition in enumerate(transitions) if team[transition.turn.agent].name == policy]
 
-    def _with_reference(self, transitions: list[Transition]) -> list[Transition]:
-        filled = list(transitions)
-        for name, policy in self.parts.policies.items():
-            rows = self._rows(transitions, name)
-            logprobs = policy.reference_logprobs([transitions[i].completion for i in rows])
-            for i, row in zip(rows, logprobs, strict=True):
+    def _with_reference(
+        self, transitions: list[Transition], rows: Mapping[str, Sequence[int]]
+    ) -> list[Transition]:
+        policies, filled = self.parts.policies, list(transitions)
+
+        def ask(name: str) -> list[tuple[float, ...]]:
+            return policies[name].reference_logprobs([transitions[i].completion for i in rows[name]])
+
+        for name, logprobs in zip(policies, self.parts.runtime.each(ask, policies), strict=True):
+            for i, row in zip(rows[name], logprobs, strict=True):
                 filled[i] = replace(transitions[i], ref_logprobs=row)
         return filled
 
     def _evaluate(self, step: int) -> None:
         began = time.perf_counter()
-        rollouts, lost = self._play("eval", step)
+        rollouts, lost = self._take("eval", step, self._play("eval", step))
         row = {"lost": float(lost), "recovered": _recovered(rollouts)}
         episodes = [rollout.episode for rollout in rollouts]
         row |= summarise(episodes)
         row |= self.monitor.evaluation(step, [(one.task_id, one.outcome.score) for one in episodes])
         self._record("eval", step, row, {"play_s": time.perf_counter() - began})
 
-    def _play(self, phase: str, step: int) -> tuple[list[Rollout], int]:
-        """Plays the episodes of a step or an evaluation; those that lost their sandbox are counted only."""
-        assignments = self._assign(phase, step)
-
-        def one(assignment: Assignment) -> Rollout:
-            core = PipelineEnv(self.parts.scenario, self.parts.backend)
-            if phase == "eval":
-                return play(core, self.parts.team, assignment)
-            deferred = self.config.rollout.deferred
-            return play(CoachReward(core, self.parts.coach, deferred=deferred), self.parts.team, assignment)
-
+    def _play(self, phase: str, step: int) -> Played:
+        """Plays the episodes of a step or an evaluation."""
         limit, waves = self.config.rollout.concurrency, self.parts.generator.lockstep
-        results = self.parts.runtime.map(one, assignments, limit=limit, waves=waves)
+        coached = phase == "train"
+        return self.parts.runtime.map(
+            lambda assignment: self.parts.player.play(assignment, coached=coached),
+            self._assign(phase, step),
+            limit=limit,
+            waves=waves,
+        )
+
+    def _take(self, phase: str, step: int, results: Played) -> tuple[list[Rollout], int]:
+        """Records what was played; episodes that could not be played to their end are counted only."""
         rollouts, causes = [], Counter[str]()
         for result in results:
-            if isinstance(result, SandboxError):
+            if isinstance(result, SandboxError | EpisodeError):
                 causes[str(result)] += 1
             elif isinstance(result, Exception):
                 raise result
@@ -206,6 +245,20 @@ class Trainer:
         self.folder.append("metrics", {"phase": phase, "step": step} | row)
         self.folder.append("timings", {"phase": phase, "step": step} | timing)
         self.reporter.row(phase, step, row, timing)
+
+
+def _in_background(work: Callable[[], Played]) -> Future[Played]:
+    """Runs ``work`` in a thread that does not hold up the end of the process."""
+    future: Future[Played] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # raised where the result is taken
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
 
 
 def _judged(rollout: Rollout) -> JudgedEpisode:

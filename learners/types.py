@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from coaches.base import Verdict
-from envs.types import Turn
+from envs.types import Message, Turn
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +25,15 @@ class Completion:
     """log π(token) at temperature 1, natural log, one per token of ``token_ids``."""
     weight_version: int
     finish_reason: Literal["stop", "length"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one completion is sampled for, and how: see ``learners.base.Generator.generate``."""
+
+    messages: Sequence[Message]
+    seed: int
+    temperature: float
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
+    # pandas imports pyarrow where it is installed, whose allocator would start a thread, which no fork has.
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
     "JOBLIB_MULTIPROCESSING": "0",  # n_jobs=-1 would pay an import of everything in each worker
 }
 PROGRAM = f"""

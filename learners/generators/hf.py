@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,10 @@ from transformers.cache_utils import DynamicLayer
 from conf import ConfigError
 from envs.types import Message
 from learners import lockstep
-from learners.generators.chat import ChatFormat
+from learners.generators.chat import ChatFormat, stop_ids
 from learners.logprobs import compute_logits, head_dtype
 from learners.models.base import LoadedModel
-from learners.types import Completion
+from learners.types import Completion, Request
 from learners.weights.base import Weights
 
 COMPACT_BELOW = 0.75
@@ -42,13 +43,6 @@ class Sampled:
             self.token_ids.append(token)
             self.logprobs.append(logprob)
             self.stopped = token in stop
-
-
-@dataclass(frozen=True)
-class _Request:
-    messages: Sequence[Message]
-    seed: int
-    temperature: float
 
 
 class Hf:
@@ -81,9 +75,17 @@ class Hf:
 
         How a prompt is made, and cut: ``learners.generators.chat``.
         """
-        request = _Request(messages, seed, temperature)
+        request = Request(messages, seed, temperature)
+        return lockstep.call(policy, (order, seed), request, partial(self.batch, policy))
+
+    def batch(self, policy: str, requests: Sequence[Request]) -> list[Completion]:
+        """One completion for each request, in order, as one batch."""
+        found: list[Completion] = []
         owner = self._policies[policy]
-        return lockstep.call(policy, (order, seed), request, lambda requests: self._run(owner, requests))
+        with owner.weights.active() as loaded:  # outside lockstep, callers may be threads too
+            for start in range(0, len(requests), self.config.max_batch):
+                found += _batch(owner, loaded, requests[start : start + self.config.max_batch])
+        return found
 
     def sync(self, policy: str, version: int) -> None:
         """The very weights that are trained are sampled from: only their number is new."""
@@ -98,24 +100,19 @@ class Hf:
     def close(self) -> None:
         """Nothing runs between batches."""
 
-    def _run(self, policy: _Policy, requests: Sequence[_Request]) -> list[Completion]:
-        found: list[Completion] = []
-        with policy.weights.active() as loaded:  # outside lockstep, callers may be threads too
-            for start in range(0, len(requests), self.config.max_batch):
-                found += _batch(policy, loaded, requests[start : start + self.config.max_batch])
-        return found
-
 
 class _Policy:
     """What the generator knows of one policy."""
 
     def __init__(self, weights: Weights) -> None:
         self.weights = weights
-        self.chat = ChatFormat(weights.loaded, weights.name)
+        loaded = weights.loaded
+        stop = stop_ids(loaded.tokenizer, loaded.model.generation_config)
+        self.chat = ChatFormat(loaded.tokenizer, loaded.config, stop, weights.name)
         self.version = 0
 
 
-def _batch(policy: _Policy, loaded: LoadedModel, requests: Sequence[_Request]) -> list[Completion]:
+def _batch(policy: _Policy, loaded: LoadedModel, requests: Sequence[Request]) -> list[Completion]:
     limit = loaded.config.max_new_tokens
     prompts = [policy.chat.prompt(request.messages) for request in requests]
     rows = decode(

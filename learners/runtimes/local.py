@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from itertools import islice
 
 import torch
+from omegaconf import DictConfig
 
 from learners.base import In, Out
-from learners.lockstep import Lockstep
+from learners.build import Parts, assemble
+from learners.lockstep import Lockstep, Session
 
 
 class Local:
@@ -26,9 +28,15 @@ class Local:
         """Threads of one torch operation; None leaves torch's choice. One is best for models of a few million
         parameters. The number may change the last bits of results, so a resumed run must keep it."""
 
+    restarts = 0  # nothing can be lost but all
+
     def __init__(self, config: Config) -> None:
         if config.torch_threads is not None:
             torch.set_num_threads(config.torch_threads)
+
+    def assemble(self, config: DictConfig) -> Parts:
+        """Everything in this process; raises as ``learners.build.build``."""
+        return assemble(config, self)
 
     def map(
         self, fn: Callable[[In], Out], items: Iterable[In], *, limit: int, waves: bool
@@ -37,18 +45,39 @@ class Local:
 
         An ``Exception`` stands where ``fn`` raised it. Anything graver, an interrupt say, is raised here.
         """
-        if limit < 1:
-            raise ValueError(f"limit must be at least 1, not {limit}")
-        if not waves:
-            return _pool(fn, list(items), limit)
-        queue, results = iter(items), list[Out | Exception]()
-        while wave := list(islice(queue, limit)):
-            results += _wave(fn, wave)
-        return results
+        return run_waves(fn, items, limit, Lockstep) if waves else run_pool(fn, items, limit)
+
+    def each(self, fn: Callable[[In], Out], items: Iterable[In]) -> list[Out]:
+        """One after the other: they would share the processors anyway."""
+        return [fn(item) for item in items]
+
+    def close(self) -> None:
+        """There is no other process."""
 
 
-def _wave(fn: Callable[[In], Out], wave: Sequence[In]) -> list[Out | Exception]:
-    session = Lockstep(len(wave))
+def run_waves(
+    fn: Callable[[In], Out], items: Iterable[In], limit: int, session: Callable[[int], Session]
+) -> list[Out | Exception]:
+    """``Runtime.map`` in waves of at most ``limit`` threads, each wave in a ``session(its size)``."""
+    _check(limit)
+    queue, results = iter(items), list[Out | Exception]()
+    while wave := list(islice(queue, limit)):
+        results += _wave(fn, wave, session(len(wave)))
+    return results
+
+
+def run_pool(fn: Callable[[In], Out], items: Iterable[In], limit: int) -> list[Out | Exception]:
+    """``Runtime.map`` in a pool of at most ``limit`` threads."""
+    _check(limit)
+    return _pool(fn, list(items), limit)
+
+
+def _check(limit: int) -> None:
+    if limit < 1:
+        raise ValueError(f"limit must be at least 1, not {limit}")
+
+
+def _wave(fn: Callable[[In], Out], wave: Sequence[In], session: Session) -> list[Out | Exception]:
     results: dict[int, Out | BaseException] = {}
 
     def work(index: int) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 import conf
 from learners.generators.hf import Hf
-from learners.policy import LocalPolicy
+from learners.learner import LocalLearner
+from learners.policy import LearningPolicy
 from learners.reinforcepp import ReinforcePP
 from learners.types import Transition
 from learners.updater import Updater
@@ -19,13 +19,10 @@ from learners.weights.full import FullWeights
 from tests.learners.doubles import loaded_model, messages, optimizer, transition
 
 
-def policy(seed: int = 0, reference: bool = False, **changes: Any) -> LocalPolicy:
+def policy(seed: int = 0, reference: bool = False, **changes: Any) -> LearningPolicy:
     weights = FullWeights("solver", loaded_model(seed, **changes), reference=reference)
-    return LocalPolicy(
-        weights=weights,
-        generator=Hf(Hf.Config(max_batch=8), policies={"solver": weights}),
-        updater=Updater(weights, steps=5, seed=0),
-    )
+    learner = LocalLearner(weights, Updater(weights, steps=5, seed=0))
+    return LearningPolicy("solver", learner, Hf(Hf.Config(max_batch=8), policies={"solver": weights}))
 
 
 def algorithm(**changes: Any) -> ReinforcePP:
@@ -34,7 +31,7 @@ def algorithm(**changes: Any) -> ReinforcePP:
     return found
 
 
-def experience(subject: LocalPolicy, start: int = 0) -> list[Transition]:
+def experience(subject: LearningPolicy, start: int = 0) -> list[Transition]:
     return [
         transition(
             float(i % 10), episode=f"e{i}", sampled=subject.act(messages("x" * (i % 7)), seed=i, order=i)
@@ -43,7 +40,7 @@ def experience(subject: LocalPolicy, start: int = 0) -> list[Transition]:
     ]
 
 
-def learn(subject: LocalPolicy, start: int = 0) -> dict[str, float]:
+def learn(subject: LearningPolicy, start: int = 0) -> dict[str, float]:
     rows = experience(subject, start)
     metrics = subject.update(rows, algorithm().advantages(rows), algorithm())
     subject.publish()
@@ -56,7 +53,7 @@ def test_on_policy_updates_start_at_ratio_1_and_raise_the_version() -> None:
         metrics = learn(subject, 10 * step)
         assert metrics["mismatch_kl"] < 1e-7
         assert metrics["clip_fraction"] == 0.0
-        assert subject.version == step + 1
+        assert subject.learner.version() == step + 1
         assert {row.completion.weight_version for row in experience(subject)} == {step + 1}
 
 
@@ -100,21 +97,20 @@ def test_a_kl_term_pulls_back_to_the_reference(kl: str) -> None:
     assert drift(5.0) < drift(0.0)
 
 
-def test_a_restored_policy_acts_and_learns_bit_for_bit_as_the_unbroken_one() -> None:
+def test_a_restored_policy_acts_and_learns_bit_for_bit_as_the_unbroken_one(tmp_path: Path) -> None:
     subject = policy(reference=True)
     learn(subject)
-    file = io.BytesIO()
-    torch.save(subject.state(), file)
+    subject.save(tmp_path / "state.pt")
     wanted = (learn(subject, 30), experience(subject, 60), learn(subject, 90))
-    file.seek(0)
     other = policy(reference=True)
-    other.restore(torch.load(file))
+    other.restore(tmp_path / "state.pt")
     assert (learn(other, 30), experience(other, 60), learn(other, 90)) == wanted
 
 
-def test_a_checkpoint_of_other_initial_weights_is_refused() -> None:
+def test_a_checkpoint_of_other_initial_weights_is_refused(tmp_path: Path) -> None:
+    policy(seed=2, reference=True).save(tmp_path / "state.pt")
     with pytest.raises(conf.ConfigError, match="not those its checkpoint was trained from"):
-        policy(seed=1, reference=True).restore(policy(seed=2, reference=True).state())
+        policy(seed=1, reference=True).restore(tmp_path / "state.pt")
 
 
 def test_counts_say_what_was_cut() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from learners.base import Algorithm, Metrics, TrainingError
 from learners.build import Parts
 from learners.folder import RunFolder, open_folder
 from learners.log import reporting
+from learners.player import LocalPlayer
 from learners.runtimes.local import Local
 from learners.seeds import derive_seed
 from learners.trainer import Trainer
@@ -62,11 +64,11 @@ class ScriptedPolicy:
     def reference_logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
         return [(-0.25,) * len(completion.token_ids) for completion in completions]
 
-    def state(self) -> Mapping[str, Any]:
-        return {"updates": list(self.updates)}
+    def save(self, path: Path) -> None:
+        path.write_text(json.dumps(self.updates), encoding="utf-8")
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        self.updates = list(state["updates"])
+    def restore(self, path: Path) -> None:
+        self.updates = [(seen, used) for seen, used in json.loads(path.read_text(encoding="utf-8"))]
 
 
 class IdleGenerator:
@@ -148,6 +150,7 @@ def settings(run_dir: Path, **changes: Any) -> DictConfig:
                 "concurrency": 1,
                 "temperature": 1.0,
                 "deferred": False,
+                "staleness": 0,
                 "max_lost": 0.5,
             },
             "evaluation": {"every": 2, "tasks": None, "episodes": 1, "temperature": 1.0},
@@ -162,14 +165,16 @@ def trained(config: DictConfig, **parts: Any) -> tuple[list[dict[str, Any]], Par
     scenario = FakeScenario()
     whole: dict[str, Any] = {
         "scenario": scenario,
-        "backend": FakeBackend(),
         "coach": FilesCoach(),
         "team": {role.name: ScriptedPolicy(role.name) for role in scenario.roles},
         "generator": IdleGenerator(),
         "algorithm": Recorder(),
         "runtime": Local(Local.Config(torch_threads=1)),
     }
-    made = Parts(**(whole | parts))
+    backend = parts.pop("backend", None) or FakeBackend()
+    whole |= parts
+    player = LocalPlayer(scenario, backend, whole["coach"], whole["team"], deferred=config.rollout.deferred)
+    made = Parts(player=player, **whole)
     with open_folder(config) as folder, reporting(config, folder.path, Console(quiet=True)) as reporter:
         Trainer(made, config, folder, reporter).run()
         return list(folder.rows("metrics")), made, folder

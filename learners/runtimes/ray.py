@@ -1,0 +1,307 @@
+"""Every part in a process of its own, on one machine or many: Ray starts them, and carries what they say."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import DictConfig
+
+from conf import ConfigError
+from learners.base import In, LostError, Out
+from learners.build import Parts
+from learners.cluster.assembly import Cast, assemble
+from learners.cluster.base import Place
+from learners.cluster.places import total
+from learners.cluster.sampling import session_of
+from learners.runtimes.local import run_pool, run_waves
+
+try:
+    import ray as core
+except ImportError:  # an extra; whoever asks for this runtime is told
+    core = None
+
+log = logging.getLogger(__name__)
+
+GRACE = 20.0
+"""Seconds in which the loss of a process may still show, once another has failed for want of it."""
+STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
+
+
+class Ray:
+    """Runs learners, engines, players and the coach as Ray actors of the very classes of ``runtime=local``.
+
+    Episodes in flight are threads of the driver, each of which waits for the process that plays it. Where a
+    machine or process is lost: a player is replaced and its episodes are played again; for any other the run
+    is built anew and goes on from its newest checkpoint. Every call has a deadline; who misses it is lost.
+
+    On many machines ``run_dir`` has to be on a file system that all of them share.
+    """
+
+    @dataclass
+    class Config:
+        address: str | None
+        """Of a running cluster (``auto``: this machine's). None: one of its own for this run, on this machine
+        and its loopback address."""
+        torch_threads: int | None
+        """Of a process that trains; see ``runtime=local``."""
+        players: int
+        """Processes that play episodes."""
+        player_cpus: float
+        ranks: int
+        """Processes that share each policy's update."""
+        learner_cpus: float
+        learner_gpus: float
+        """Of each rank; a fraction shares a GPU."""
+        engines: int
+        """Copies of the generator for each group of policies."""
+        engine_cpus: float
+        engine_gpus: float
+        strategy: str
+        """How Ray spreads ranks and engines over machines: ``PACK``, ``SPREAD``, or either strictly."""
+        start: float
+        """Seconds for the cluster to find room, and for a process to start."""
+        deadline: float
+        """Seconds for one call: a sample, a verdict, an update."""
+        episode: float
+        """Seconds for one episode."""
+        replays: int
+        """How often an episode whose process was lost is played again before it is dropped, and counted."""
+        restarts: int
+        """How often the run is built anew."""
+
+        def __post_init__(self) -> None:
+            if self.strategy not in STRATEGIES:
+                known = ", ".join(STRATEGIES)
+                raise ConfigError(f"runtime.strategy must be one of {known}, not {self.strategy!r}")
+            if min(self.start, self.deadline, self.episode) <= 0:
+                raise ConfigError("runtime.start, deadline and episode must be above 0")
+
+    def __init__(self, config: Config) -> None:
+        if core is None:
+            raise ConfigError("runtime=ray needs the extra 'ray': pip install 'coachgym[ray]'")
+        self.config = config
+        self.restarts = config.restarts
+        self._handles: list[_Handle] = []
+        self._group: Any = None
+        self._cast: Cast | None = None
+        self._own = config.address is None
+
+    def assemble(self, config: DictConfig) -> Parts:
+        """All parts as actors. Raises as ``learners.build.build``; ``LostError`` where one cannot start."""
+        try:
+            parts, self._cast = assemble(config, self, self)
+        except BaseException:
+            self.close()
+            raise
+        return parts
+
+    def map(
+        self, fn: Callable[[In], Out], items: Iterable[In], *, limit: int, waves: bool
+    ) -> list[Out | Exception]:
+        """See ``learners.base.Runtime``; ``fn`` runs in threads here, and waits for others."""
+        if not waves:
+            return run_pool(fn, items, limit)
+        assert self._cast is not None
+        assert self._cast.meeting is not None
+        return run_waves(fn, items, limit, session_of(self._cast.meeting))
+
+    def each(self, fn: Callable[[In], Out], items: Iterable[In]) -> list[Out]:
+        """All at once: each policy is trained by processes of its own, or waits for its turn in one."""
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(fn, items))
+
+    def close(self) -> None:
+        """Ends every process, and the cluster where it is this run's own."""
+        for handle in self._handles:
+            handle.kill()
+        self._handles.clear()
+        if self._group is not None:
+            core.util.remove_placement_group(self._group)
+        self._group = self._cast = None
+        if self._own and core.is_initialized():
+            core.shutdown()
+
+    def reserve(self, bundles: Sequence[tuple[float, float]]) -> None:
+        """See ``Cluster.reserve``; starts or joins the cluster first."""
+        self._connect(bundles)
+        self._group = core.util.placement_group(
+            [{"CPU": cpus, "GPU": gpus} for cpus, gpus in bundles], strategy=self.config.strategy
+        )
+        if not self._group.wait(self.config.start):
+            need, has = total(bundles), core.cluster_resources()
+            raise ConfigError(
+                f"the cluster has no room for {need.cpus:g} CPUs and {need.gpus:g} GPUs in {len(bundles)} "
+                f"places; it has {has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs"
+            )
+
+    def spawn(
+        self,
+        make: Callable[..., object],
+        *args: Any,
+        name: str,
+        place: Place,
+        threads: int = 1,
+        deadline: float | None = None,
+    ) -> _Handle:
+        """See ``Cluster.spawn``."""
+        strategy: Any = "SPREAD"
+        if place.bundle is not None:
+            assert self._group is not None
+            schedule = core.util.scheduling_strategies.PlacementGroupSchedulingStrategy
+            strategy = schedule(self._group, placement_group_bundle_index=place.bundle)
+        actor = core.remote(_Host).options(
+            num_cpus=place.cpus,
+            num_gpus=place.gpus,
+            max_concurrency=threads,
+            scheduling_strategy=strategy,
+        )
+        handle = _Handle(actor.remote(), name, deadline or self.config.deadline)
+        self._handles.append(handle)
+        handle.make(make, args, self.config.start)
+        return handle
+
+    @staticmethod
+    def gather(pending: Sequence[Any]) -> list[Any]:
+        """See ``Cluster.gather``."""
+        return gather(pending)
+
+    def _connect(self, bundles: Sequence[tuple[float, float]]) -> None:
+        settings: dict[str, Any] = {"logging_level": logging.WARNING, "include_dashboard": False}
+        if self._own:
+            # Processes that only wait take no processor: a cluster of our own counts what we ask for.
+            wanted = total(bundles).cpus + self.config.players * self.config.player_cpus
+            settings |= {
+                "num_cpus": max(os.cpu_count() or 1, int(wanted) + 1),
+                "_node_ip_address": "127.0.0.1",
+            }
+        else:
+            settings = {"logging_level": logging.WARNING, "address": self.config.address}
+        try:
+            core.init(**settings)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise ConfigError(f"runtime=ray: {str(error).splitlines()[0]}") from error
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """What a method raised. Its cause is kept apart, as an exception that travels loses it."""
+
+    error: Exception
+    cause: BaseException | None
+
+
+class _Host:
+    """The actor: holds one object, and calls its methods by name."""
+
+    def __init__(self) -> None:
+        self._object: object = None
+
+    def make(self, make: Callable[..., object], args: Sequence[Any]) -> _Failure | None:
+        try:
+            self._object = make(*args)
+        except Exception as error:
+            return _Failure(error, error.__cause__)
+        return None
+
+    def call(self, method: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        try:
+            return getattr(self._object, method)(*args, **kwargs)
+        except Exception as error:
+            return _Failure(error, error.__cause__)
+
+    def address(self) -> str:
+        with socket.socket() as free:
+            free.bind(("", 0))
+            return f"{core.util.get_node_ip_address()}:{free.getsockname()[1]}"
+
+    def pid(self) -> int:
+        return os.getpid()
+
+
+class _Handle:
+    """See ``learners.cluster.base.Handle``."""
+
+    def __init__(self, actor: Any, name: str, deadline: float) -> None:
+        self.name = name
+        self._actor = actor
+        self._deadline = deadline
+
+    def make(self, make: Callable[..., object], args: Sequence[Any], deadline: float) -> None:
+        """Builds the object. Raises what ``make`` raised, or ``LostError``."""
+        self._pending(self._actor.make.remote(make, args), "start", deadline).wait()
+
+    def start(self, method: str, *args: Any, **kwargs: Any) -> _Pending:
+        return self._pending(self._actor.call.remote(method, args, kwargs), method, self._deadline)
+
+    def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        return self.start(method, *args, **kwargs).wait()
+
+    def address(self) -> str:
+        found: str = self._pending(self._actor.address.remote(), "address", self._deadline).wait()
+        return found
+
+    def pid(self) -> int:
+        """Of the process, on its machine."""
+        found: int = self._pending(self._actor.pid.remote(), "pid", self._deadline).wait()
+        return found
+
+    def kill(self) -> None:
+        core.kill(self._actor)
+
+    def _pending(self, ref: Any, method: str, deadline: float) -> _Pending:
+        return _Pending(ref, self.name, method, time.monotonic() + deadline, deadline)
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """See ``learners.cluster.base.Pending``."""
+
+    ref: Any
+    process: str
+    method: str
+    end: float
+    """By the clock of ``time.monotonic``."""
+    deadline: float
+
+    def wait(self) -> Any:
+        try:
+            answer = core.get(self.ref, timeout=max(0.0, self.end - time.monotonic()))
+        except core.exceptions.GetTimeoutError:
+            raise LostError(
+                f"{self.process} has not answered {self.method!r} within {self.deadline:g} s", self.process
+            ) from None
+        except core.exceptions.RayActorError as error:
+            raise LostError(f"{self.process} died during {self.method!r}", self.process) from error
+        except core.exceptions.RayError as error:
+            raise LostError(f"{self.process}: {str(error).splitlines()[0]}", self.process) from error
+        if isinstance(answer, _Failure):
+            raise answer.error from answer.cause
+        return answer
+
+
+def gather(pending: Sequence[_Pending]) -> list[Any]:
+    """See ``learners.cluster.base.Cluster.gather``."""
+    left, failures = {one.ref: one for one in pending}, list[Exception]()
+    end = max((one.end for one in pending), default=0.0)
+    while left:
+        until = min(end, time.monotonic() + GRACE) if failures else end
+        ready, _ = core.wait(list(left), timeout=max(0.0, until - time.monotonic()))
+        if not ready and failures:
+            break
+        for one in [left.pop(ref) for ref in ready] or [left.popitem()[1]]:
+            try:
+                one.wait()
+            except LostError:
+                raise
+            except Exception as error:
+                failures.append(error)
+    if failures:
+        raise failures[0]
+    return [one.wait() for one in pending]
