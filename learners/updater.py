@@ -91,29 +91,12 @@ class Updater:
         before = self.done
         proximal: Sequence[tuple[float, ...] | None] = [None] * len(used)
         if self.config.epochs * min(self.config.minibatches, len(used)) > 1:
-            proximal = self.logprobs([t.completion for t, _ in used])
+            proximal = self._proximal([t.completion for t, _ in used])
         rows = [_Used(t, a, prox) for (t, a), prox in zip(used, proximal, strict=True)]
         for _ in range(self.config.epochs):
             for part in self._minibatches(len(rows)):
                 sums.update(self._step([rows[i] for i in part], algorithm))
         return counts | {name: value / (self.done - before) for name, value in sums.items()}
-
-    def logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
-        """Log-probabilities of the sampled tokens under the weights as they are, natural log, one tuple a
-        completion. The processes share the work, and each gets all of it."""
-        sampled = [i for i, completion in enumerate(completions) if completion.token_ids]
-        rows = [Row(completions[i], [0.0] * len(completions[i].token_ids), 0.0) for i in sampled]
-        own = shares(rows, self.ranks.size)[self.ranks.index]
-        batches = pack([rows[i] for i in own], self.loaded.config.update_tokens)
-        with self.weights.active(), torch.no_grad():
-            level = self._level(batches, reference=False)
-            scored = [self.weights.score(_to(batch, self.loaded.device))[0].tolist() for batch in level]
-        found: dict[int, list[float]] = {}
-        for batch, values in zip(batches, scored, strict=False):  # idle batches stand behind
-            for number, value in zip(batch.row.tolist(), values, strict=True):
-                found.setdefault(sampled[own[number]], []).append(value)
-        whole_step = {i: tuple(row) for part in self.ranks.gathered(found) for i, row in part.items()}
-        return [whole_step.get(i, ()) for i in range(len(completions))]
 
     def state(self) -> Mapping[str, Any]:
         """Optimiser state and the count of steps done; live tensors."""
@@ -135,6 +118,22 @@ class Updater:
         if parts > 1:
             random.Random(f"{self._seed} {self.done}").shuffle(order)
         return [order[i::parts] for i in range(parts)]
+
+    def _proximal(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
+        """The sampled tokens' log-probabilities under the weights as they are, one tuple a completion. The
+        processes share the work, and each gets all of it."""
+        rows = [Row(completion, [0.0] * len(completion.token_ids), 0.0) for completion in completions]
+        own = shares(rows, self.ranks.size)[self.ranks.index]
+        batches = pack([rows[i] for i in own], self.loaded.config.update_tokens)
+        with self.weights.active(), torch.no_grad():
+            level = self._level(batches, reference=False)
+            scored = [self.weights.score(_to(batch, self.loaded.device))[0].tolist() for batch in level]
+        found: dict[int, list[float]] = {}
+        for batch, values in zip(batches, scored, strict=False):  # idle batches stand behind
+            for number, value in zip(batch.row.tolist(), values, strict=True):
+                found.setdefault(own[number], []).append(value)
+        everyones = {i: tuple(row) for part in self.ranks.gathered(found) for i, row in part.items()}
+        return [everyones[i] for i in range(len(completions))]
 
     def _step(self, used: Sequence[_Used], algorithm: Algorithm) -> Metrics:
         """One optimiser step on all the rows given."""

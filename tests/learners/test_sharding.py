@@ -19,7 +19,7 @@ from learners.logprobs import completion_logprobs
 from learners.models.base import LoadedModel
 from learners.reinforcepp import ReinforcePP
 from learners.sharding import Ranks
-from learners.types import Completion, Transition
+from learners.types import Transition
 from learners.updater import NonFiniteError, Updater
 from learners.weights.base import Weights
 from tests.learners.doubles import completion, loaded_model, optimizer, transition
@@ -43,6 +43,7 @@ HALF = ("autocast", "bfloat16 weights")
 """Cases whose sums are rounded to bfloat16 on the way, in another order with two processes."""
 STEPS = 3
 SCORED = [completion(1 + i, prompt=4 + 3 * i, seed=i) for i in range(5)]
+BEFORE = (("full", SCORED), ("full", SCORED[:1]), ("adapter", SCORED))
 
 
 class Kind:
@@ -101,14 +102,6 @@ def learned(case: dict[str, Any], ranks: Ranks, state: Any = None, first: int = 
     return {"metrics": metrics, "state": {"weights": own.state(), "updater": updater.state()}}
 
 
-SCORED = (("full", 5), ("full", 1), ("adapter", 5))
-
-
-def sampled(count: int) -> list[Completion]:
-    """So many completions, and one of nothing."""
-    return [*(t.completion for t in experience(loaded_model(3), count, 0)), completion(0)]
-
-
 def _some(subject: ReinforcePP, rows: list[Transition]) -> list[list[float] | None]:
     if len(rows) > 1:
         return subject.advantages(rows)
@@ -130,12 +123,11 @@ def _two(index: int, port: int, folder: str) -> None:
         updater.update(given, [[float("nan")] * len(t.completion.token_ids) for t in given], algorithm({}))
     except NonFiniteError as error:
         found["refused"] = str(error)
-    found["logprobs"] = [
-        Updater(weights({"way": way}), steps=1, seed=0, ranks=ranks).logprobs(sampled(count))
-        for way, count in SCORED
+    found["before"] = [
+        Updater(weights({"way": way}), steps=1, seed=0, ranks=ranks)._proximal(rows) for way, rows in BEFORE
     ]
     own = weights({})
-    Updater(own, steps=1, seed=0, ranks=ranks).logprobs(sampled(3))  # leaves some weights whole: no harm
+    own.spread()
     if index == 0:
         found["idle"] = ranks.totals({"a": 1.0})
     else:
@@ -200,13 +192,14 @@ def test_bfloat16_stays_where_it_was_asked_for(two: dict[str, Any]) -> None:
         assert not all(torch.equal(state[key], start[key]) for key in start)
 
 
-def test_both_processes_know_all_logprobs_whoever_computed_them(two: dict[str, Any]) -> None:
+@pytest.mark.parametrize("place", range(3))
+def test_both_processes_know_the_logprobs_before_an_update_whoever_computed_them(
+    two: dict[str, Any], place: int
+) -> None:
     loaded = loaded_model(3)
-    for place, (_, count) in enumerate(SCORED):
-        wanted = completion_logprobs(loaded.model, sampled(count), loaded.config)
-        assert len(wanted) == count + 1
-        for found in (two["logprobs"][place], two["other"]["logprobs"][place]):
-            close([list(values) for values in found], [list(values) for values in wanted])
+    wanted = completion_logprobs(loaded.model, BEFORE[place][1], loaded.config)
+    for found in (two["before"][place], two["other"]["before"][place]):
+        close([list(values) for values in found], [list(values) for values in wanted])
 
 
 def test_a_checkpoint_of_two_processes_resumes_in_one_and_the_other_way_round(two: dict[str, Any]) -> None:

@@ -245,14 +245,6 @@ def test_what_the_engine_reports_otherwise_than_the_trainer_is_measured_and_corr
     assert found["grad_norm"] == pytest.approx(math.exp(0.1) * plain["grad_norm"], rel=1e-4)
 
 
-def test_logprobs_are_those_of_the_weights_and_empty_where_nothing_was_sampled() -> None:
-    loaded = loaded_model(update_tokens=48)
-    rows = [t.completion for t in transitions(loaded)]
-    rows[3:3] = [Completion("", (1, 2), (), (), 0, "length")]
-    for row, values in zip(rows, updater_of(loaded).logprobs(rows), strict=True):
-        assert list(values) == pytest.approx(list(row.logprobs), abs=1e-5)
-
-
 @pytest.mark.parametrize("where", ["reward", "weights"])
 def test_what_is_not_finite_is_an_error_and_not_a_step(where: str) -> None:
     loaded = loaded_model()
