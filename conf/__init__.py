@@ -32,7 +32,7 @@ def cache_dir() -> Path:
     return Path(os.environ.get("COACHGYM_CACHE") or Path.home() / ".cache" / "coachgym")
 
 
-def load(group: str, name: str, **overrides: Any) -> DictConfig:
+def load(group: str, name: str, /, **overrides: Any) -> DictConfig:
     """Reads ``conf/<group>/<name>.yaml`` and sets ``overrides`` in it.
 
     Raises:

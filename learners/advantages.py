@@ -1,11 +1,16 @@
-"""Returns, baselines and whitening, shared by policy-gradient algorithms. Plain floats; None is unknown."""
+"""Returns, groups, baselines and whitening, shared by policy-gradient algorithms.
+
+Plain floats, one value a transition or a list of one a token; None is unknown, or not trained on.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from itertools import accumulate
 from math import fsum, sqrt
 from typing import TypeVar
 
+from learners.settings import Settings
 from learners.types import Transition
 
 EPSILON = 1e-8
@@ -30,6 +35,104 @@ def returns(
             later = None if reward is None or tail is None else scale * reward + tail
             found[i] = later
     return found
+
+
+def earned(transitions: Sequence[Transition], settings: Settings) -> list[float | None]:
+    """What every action is credited with; None where it is not trained on.
+
+    That is: where a reward that its return needs is unknown, where it is truncated and ``truncated`` is
+    ``mask``, or where nothing was sampled.
+    """
+    values = returns(transitions, credit=settings.credit, gamma=settings.gamma, scale=settings.reward_scale)
+    for i, transition in enumerate(transitions):
+        cut = transition.completion.finish_reason == "length"
+        if not transition.completion.token_ids or (cut and settings.truncated == "mask"):
+            values[i] = None
+        elif cut and settings.truncated == "penalty" and (value := values[i]) is not None:
+            values[i] = value - settings.truncated_penalty
+    return values
+
+
+def peers(
+    transitions: Sequence[Transition], values: Sequence[float | None], group: str
+) -> list[dict[int, float]]:
+    """The groups of known values that are compared, by the transition's number; each has two or more.
+
+    Group-relative methods suppose that a group answers one prompt. Episodes of one task do so in the first
+    turn of their first agent alone: whoever acts later reads what the others wrote, and that differs.
+
+    ``prompt``: the same agent and exactly the same prompt tokens. True to the papers, and hardly anything is
+    left of the later agents, unless those before them all but repeat themselves.
+
+    ``turn``: the same agent, task and turn. Approximate: part of an advantage is the luck of the input that
+    the action had. That is variance and not bias, because what other episodes earned does not depend on this
+    action, so their mean is a baseline like any other; dividing by a group's deviation also weighs tasks by
+    how much luck there was in them.
+
+    A row without peers tells nothing about what was better, and is in no group.
+    """
+    keys: list[Hashable] = [
+        (t.turn.agent, t.completion.prompt_ids)
+        if group == "prompt"
+        else (t.turn.agent, t.turn.task_id, t.turn.attempt)
+        for t in transitions
+    ]
+    known = [
+        {i: value for i in members if (value := values[i]) is not None} for members in _groups(keys).values()
+    ]
+    return [members for members in known if len(members) > 1]
+
+
+def group_relative(
+    transitions: Sequence[Transition], values: Sequence[float | None], group: str, *, deviation: bool
+) -> list[float | None]:
+    """Values less the mean of their group, and over its (population) standard deviation where asked.
+
+    None without peers (see there); 0 for all of a group of equal values.
+    """
+    found: list[float | None] = [None] * len(values)
+    for members in peers(transitions, values, group):
+        mean = fsum(members.values()) / len(members)
+        variance = fsum((value - mean) ** 2 for value in members.values()) / len(members)
+        scale = sqrt(variance) + EPSILON if deviation else 1.0
+        for i, value in members.items():
+            found[i] = (value - mean) / scale
+    return found
+
+
+def leave_one_out(
+    transitions: Sequence[Transition], values: Sequence[float | None], group: str
+) -> list[float | None]:
+    """Values less the mean of the *others* of their group; None without peers (see there)."""
+    found: list[float | None] = [None] * len(values)
+    for members in peers(transitions, values, group):
+        total = fsum(members.values())
+        for i, value in members.items():
+            found[i] = value - (total - value) / (len(members) - 1)
+    return found
+
+
+def spread_over_tokens(
+    transitions: Sequence[Transition], values: Sequence[float | None]
+) -> list[list[float] | None]:
+    """The same value for every token of its row."""
+    return [
+        None if value is None else [value] * len(transition.completion.token_ids)
+        for transition, value in zip(transitions, values, strict=True)
+    ]
+
+
+def kl_to_go(transition: Transition) -> list[float]:
+    """For each token the sum, over it and those behind it, of k1 = log pi_sampling - log pi_ref.
+
+    Raises:
+        ValueError: the row has no ``ref_logprobs``.
+    """
+    completion, reference = transition.completion, transition.ref_logprobs
+    if reference is None:
+        raise ValueError("kl=reward_k1 needs ref_logprobs in every transition")
+    k1 = [old - ref for old, ref in zip(completion.logprobs, reference, strict=True)]
+    return list(accumulate(reversed(k1)))[::-1]
 
 
 def subtract_baseline(

@@ -19,6 +19,7 @@ class Row:
     weight: float
     """Of each of its tokens, normalised over the whole optimiser step."""
     ref_logprobs: Sequence[float] | None = None
+    prox_logprobs: Sequence[float] | None = None
 
     def __len__(self) -> int:
         """Tokens it takes in a bin, prompt and completion."""
@@ -26,18 +27,22 @@ class Row:
 
 
 def to_rows(
-    transitions: Sequence[Transition], advantages: Sequence[Sequence[float]], weights: Sequence[float]
+    transitions: Sequence[Transition],
+    advantages: Sequence[Sequence[float]],
+    weights: Sequence[float],
+    proximal: Sequence[Sequence[float] | None] | None = None,
 ) -> list[Row]:
-    """One row a transition, in order.
+    """One row a transition, in order; ``proximal``: each one's ``prox_logprobs``, where there are any.
 
     Raises:
-        ValueError: the three differ in length, or a row has not one advantage a token.
+        ValueError: they differ in length, or a row has not one advantage a token.
     """
     rows = []
-    for transition, values, weight in zip(transitions, advantages, weights, strict=True):
+    known = [None] * len(transitions) if proximal is None else proximal
+    for transition, values, weight, prox in zip(transitions, advantages, weights, known, strict=True):
         if len(values) != len(transition.completion.token_ids):
             raise ValueError(f"{len(values)} advantages for {len(transition.completion.token_ids)} tokens")
-        rows.append(Row(transition.completion, values, weight, transition.ref_logprobs))
+        rows.append(Row(transition.completion, values, weight, transition.ref_logprobs, prox))
     return rows
 
 
@@ -47,12 +52,17 @@ def shard(rows: Sequence[Row], world_size: int) -> list[list[Row]]:
     Advantages and weights were made on the whole step, so the workers' losses and gradients *sum* to those of
     one worker: reduce by sum, not mean.
     """
-    parts: list[list[Row]] = [[] for _ in range(world_size)]
+    return [[rows[i] for i in part] for part in shares(rows, world_size)]
+
+
+def shares(rows: Sequence[Row], world_size: int) -> list[list[int]]:
+    """The numbers of the rows that ``shard`` gives each worker."""
+    parts: list[list[int]] = [[] for _ in range(world_size)]
     loads = [0] * world_size
-    for row in sorted(rows, key=len, reverse=True):
+    for index in sorted(range(len(rows)), key=lambda i: len(rows[i]), reverse=True):
         lightest = loads.index(min(loads))
-        parts[lightest].append(row)
-        loads[lightest] += len(row)
+        parts[lightest].append(index)
+        loads[lightest] += len(rows[index])
     return parts
 
 
@@ -130,18 +140,20 @@ def _batch(rows: Sequence[Row], bins: Sequence[Sequence[int]]) -> Batch:
         target=torch.tensor([token for row in packed for token in row.completion.token_ids]),
         row=torch.tensor([index for index in order for _ in rows[index].completion.token_ids]),
         old_logprobs=_floats([value for row in packed for value in row.completion.logprobs]),
-        ref_logprobs=_reference(packed),
+        prox_logprobs=_known([row.prox_logprobs for row in packed]),
+        ref_logprobs=_known([row.ref_logprobs for row in packed]),
         advantages=_floats([value for row in packed for value in row.advantages]),
         weights=_floats([row.weight for row in packed for _ in row.completion.token_ids]),
     )
 
 
-def _reference(rows: Sequence[Row]) -> torch.Tensor | None:
+def _known(rows: Sequence[Sequence[float] | None]) -> torch.Tensor | None:
+    """All rows' values in one tensor, or None where a row has none."""
     values: list[float] = []
     for row in rows:
-        if row.ref_logprobs is None:
+        if row is None:
             return None
-        values += row.ref_logprobs
+        values += row
     return _floats(values)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -20,6 +20,8 @@ from transformers import PreTrainedModel
 from learners.logprobs import batch_logprobs
 from learners.models.base import ModelConfig
 from learners.types import Batch
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -38,19 +40,19 @@ class Ranks:
 
     def totals(self, values: Mapping[str, float]) -> dict[str, float]:
         """The sum of each value over all processes; what one of them lacks counts as 0."""
-        if self.size == 1:
-            return dict(values)
-        gathered: list[Any] = [None] * self.size
-        dist.all_gather_object(gathered, dict(values))
-        return _sum(gathered)
+        return _sum(self.gathered(dict(values)))
 
     def most(self, count: int) -> int:
         """The largest count of any process."""
+        return int(max(self.gathered(count)))
+
+    def gathered(self, value: Value) -> list[Value]:
+        """Every process's value, in their order."""
         if self.size == 1:
-            return count
-        gathered: list[Any] = [None] * self.size
-        dist.all_gather_object(gathered, count)
-        return int(max(gathered))
+            return [value]
+        found: list[Any] = [None] * self.size
+        dist.all_gather_object(found, value)
+        return found
 
     def sum_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
         """Adds up, over all processes, the gradients of parameters that every one holds whole."""
@@ -121,6 +123,7 @@ def idle_batch(*, reference: bool) -> Batch:
         target=zero,
         row=zero,
         old_logprobs=torch.zeros(1),
+        prox_logprobs=None,
         ref_logprobs=torch.zeros(1) if reference else None,
         advantages=torch.zeros(1),
         weights=torch.zeros(1),

@@ -70,7 +70,10 @@ class Batch:
     row: torch.Tensor
     """int64 [N]: which row of the optimiser step token n belongs to."""
     old_logprobs: torch.Tensor
-    """float32 [N]: at sampling time."""
+    """float32 [N]: at sampling time, as the inference engine computed them."""
+    prox_logprobs: torch.Tensor | None
+    """float32 [N]: the trainer's own before the update (the proximal policy). None where the update has one
+    optimiser step: those that its forward pass computes, then, are just these."""
     ref_logprobs: torch.Tensor | None
     """float32 [N], or None."""
     advantages: torch.Tensor

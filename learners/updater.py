@@ -8,15 +8,16 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
+from learners import objectives
 from learners.base import Algorithm, Metrics, TrainingError
 from learners.models.base import LoadedModel, Optimizer
-from learners.samples import pack, padding_share, shard, to_rows
+from learners.samples import Row, pack, padding_share, shard, shares, to_rows
 from learners.sharding import Ranks, idle_batch, like, whole
-from learners.types import Batch, Transition
+from learners.types import Batch, Completion, Transition
 from learners.weights.base import Weights
 
 ALONE = Ranks()
@@ -24,6 +25,15 @@ ALONE = Ranks()
 
 class NonFiniteError(TrainingError):
     """A loss or gradient is NaN or infinite; the weights are still those of before the step."""
+
+
+class _Used(NamedTuple):
+    """A row as it is trained on."""
+
+    transition: Transition
+    advantages: list[float]
+    proximal: tuple[float, ...] | None
+    """See ``Batch.prox_logprobs``."""
 
 
 class Updater:
@@ -64,8 +74,9 @@ class Updater:
 
         Returns:
             ``rows`` and ``tokens`` trained on, ``rows_out`` (without advantages), and, when any were,
-            ``loss``, ``entropy``, ``grad_norm`` (before clipping), ``lr``, ``padding`` (share of positions)
-            and the algorithm's own, each the mean over optimiser steps.
+            ``loss``, ``entropy``, ``grad_norm`` (before clipping), ``lr``, ``padding`` (share of positions),
+            ``mismatch_kl`` and ``mismatch_k1`` (``learners.objectives.mismatch``) and the algorithm's own,
+            each the mean over optimiser steps.
 
         Raises:
             NonFiniteError: a loss or gradient was not finite.
@@ -78,9 +89,13 @@ class Updater:
         }
         sums: Counter[str] = Counter()
         before = self.done
+        proximal: Sequence[tuple[float, ...] | None] = [None] * len(used)
+        if self.config.epochs * min(self.config.minibatches, len(used)) > 1:
+            proximal = self._proximal([t.completion for t, _ in used])
+        rows = [_Used(t, a, prox) for (t, a), prox in zip(used, proximal, strict=True)]
         for _ in range(self.config.epochs):
-            for part in self._minibatches(len(used)):
-                sums.update(self._step([used[i][0] for i in part], [used[i][1] for i in part], algorithm))
+            for part in self._minibatches(len(rows)):
+                sums.update(self._step([rows[i] for i in part], algorithm))
         return counts | {name: value / (self.done - before) for name, value in sums.items()}
 
     def state(self) -> Mapping[str, Any]:
@@ -104,19 +119,33 @@ class Updater:
             random.Random(f"{self._seed} {self.done}").shuffle(order)
         return [order[i::parts] for i in range(parts)]
 
-    def _step(
-        self, transitions: Sequence[Transition], advantages: Sequence[list[float]], algorithm: Algorithm
-    ) -> Metrics:
+    def _proximal(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
+        """The sampled tokens' log-probabilities under the weights as they are, one tuple a completion. The
+        processes share the work, and each gets all of it."""
+        rows = [Row(completion, [0.0] * len(completion.token_ids), 0.0) for completion in completions]
+        own = shares(rows, self.ranks.size)[self.ranks.index]
+        batches = pack([rows[i] for i in own], self.loaded.config.update_tokens)
+        with self.weights.active(), torch.no_grad():
+            level = self._level(batches, reference=False)
+            scored = [self.weights.score(_to(batch, self.loaded.device))[0].tolist() for batch in level]
+        found: dict[int, list[float]] = {}
+        for batch, values in zip(batches, scored, strict=False):  # idle batches stand behind
+            for number, value in zip(batch.row.tolist(), values, strict=True):
+                found.setdefault(own[number], []).append(value)
+        everyones = {i: tuple(row) for part in self.ranks.gathered(found) for i, row in part.items()}
+        return [everyones[i] for i in range(len(completions))]
+
+    def _step(self, used: Sequence[_Used], algorithm: Algorithm) -> Metrics:
         """One optimiser step on all the rows given."""
-        rows = to_rows(transitions, advantages, algorithm.weights(transitions))
+        transitions, advantages, proximal = zip(*used, strict=True)
+        rows = to_rows(transitions, advantages, algorithm.weights(transitions), proximal)
         own = shard(rows, self.ranks.size)[self.ranks.index]
         batches = pack(own, self.loaded.config.update_tokens)
-        idle = self.ranks.most(len(batches)) - len(batches)
         rate = learning_rate(self.config, self.done, self._total)
         sums: Counter[str] = Counter()
         with self.weights.active(), _training(self.loaded):
             self._optimizer.zero_grad(set_to_none=True)
-            for batch in batches + idle * [idle_batch(reference=algorithm.needs_reference)]:
+            for batch in self._level(batches, reference=algorithm.needs_reference):
                 sums.update(self._accumulate(batch, algorithm))
             found = self.ranks.totals(sums)  # before any check: what one process raises, all must
             if not self._spread:
@@ -134,6 +163,11 @@ class Updater:
         padding = self.ranks.totals({"padding": padding_share(batches) / self.ranks.size})
         return found | padding | {"grad_norm": norm, "lr": rate}
 
+    def _level(self, batches: list[Batch], *, reference: bool) -> list[Batch]:
+        """With idle ones behind them, as many as the process with the most has: all must compute in step."""
+        idle = self.ranks.most(len(batches)) - len(batches)
+        return batches + idle * [idle_batch(reference=reference)]
+
     def _clip(self) -> float:
         """The norm of the whole gradient, before it is clipped."""
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, self.config.max_grad_norm)
@@ -145,7 +179,8 @@ class Updater:
         logprobs, entropy = self.weights.score(batch)
         loss, metrics = algorithm.loss(logprobs, batch)
         loss.backward()  # type: ignore[no-untyped-call]
-        return metrics | {"loss": float(loss.detach()), "entropy": float((batch.weights * entropy).sum())}
+        own = {"loss": loss, "entropy": (batch.weights * entropy).sum()}
+        return metrics | objectives.floats(own | objectives.mismatch(logprobs, batch))
 
 
 def learning_rate(config: Optimizer, done: int, total: int) -> float:

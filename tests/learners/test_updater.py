@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import math
 import socket
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from learners.logprobs import batch_logprobs, completion_logprobs
 from learners.models.base import LoadedModel
 from learners.reinforcepp import ReinforcePP
 from learners.samples import Row, pack, shard, to_rows
-from learners.types import Completion, Transition
+from learners.types import Batch, Completion, Transition
 from learners.updater import NonFiniteError, Updater, learning_rate
 from learners.weights.full import FullWeights
 from tests.learners.doubles import completion, loaded_model, optimizer, transition
@@ -80,7 +82,7 @@ def test_good_actions_become_likelier_and_bad_ones_less_likely() -> None:
     assert metrics["tokens"] == sum(len(t.completion.token_ids) for t in given)
     assert (metrics["rows"], metrics["rows_out"]) == (12, 0)
     assert metrics["clip_fraction"] == 0
-    assert metrics["approx_kl"] == pytest.approx(0, abs=1e-6)
+    assert metrics["mismatch_kl"] == pytest.approx(0, abs=1e-6)
     assert 0 < metrics["entropy"] < 4
     assert not loaded.model.training
 
@@ -136,6 +138,18 @@ def test_a_learning_rate_of_0_leaves_the_weights_bit_for_bit() -> None:
     assert metrics["grad_norm"] > 0
 
 
+@pytest.mark.parametrize("limit", [0.01, 1e6])
+def test_a_gradient_is_cut_to_the_norm_that_is_allowed_and_reported_as_it_was(limit: float) -> None:
+    loaded = loaded_model(optimizer=optimizer(max_grad_norm=limit, betas=[0.9, 0.95]))
+    given = transitions(loaded)
+    updater = updater_of(loaded)
+    norm = updater.update(given, algorithm().advantages(given), algorithm())["grad_norm"]
+    moments = [state["exp_avg"] for state in updater.state()["optimizer"]["state"].values()]
+    taken = math.sqrt(sum(float((moment / 0.1).square().sum()) for moment in moments))
+    assert norm > 0.1
+    assert taken == pytest.approx(min(norm, limit), rel=1e-3)
+
+
 def test_rows_without_advantages_are_left_out_and_counted() -> None:
     loaded, other = loaded_model(), loaded_model()
     given = transitions(loaded)
@@ -172,6 +186,63 @@ def test_minibatches_and_epochs_make_that_many_steps_and_visit_every_row() -> No
     assert updater.done == 6
     assert sorted(seen[:12]) == sorted(seen[12:]) == sorted(t.episode for t in given)
     assert seen[:12] != seen[12:]
+
+
+class Watcher(ReinforcePP):
+    """Keeps what it is given as (sampled tokens, proximal logprobs), one a row and optimiser step."""
+
+    def __init__(self, config: ReinforcePP.Config) -> None:
+        super().__init__(config)
+        self.seen: list[tuple[tuple[int, ...], list[float] | None]] = []
+
+    def loss(self, logprobs: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
+        for number in batch.row.unique().tolist():  # type: ignore[no-untyped-call]
+            where = batch.row == number
+            prox = None if batch.prox_logprobs is None else batch.prox_logprobs[where].tolist()
+            self.seen.append((tuple(batch.target[where].tolist()), prox))
+        return super().loss(logprobs, batch)
+
+
+@pytest.mark.parametrize("way", ["full", "adapter"])
+def test_every_step_of_an_update_is_measured_against_the_weights_before_its_first(way: str) -> None:
+    loaded = loaded_model(optimizer=optimizer(minibatches=3, epochs=2, lr=1e-2))
+    given, subject = transitions(loaded), Watcher(algorithm(is_correction="off").config)
+    updater = updater_of(loaded)
+    if way == "adapter":
+        kind = SimpleNamespace(load=lambda env_name, seed: loaded)
+        loader = build("learners.weights", load("weights", "adapter"))
+        updater = Updater(loader.load(kind, ["a"], "any", 0, reference=False)["a"], steps=1, seed=0)
+    before = {t.completion.token_ids: t.completion.logprobs for t in given}
+    metrics = updater.update(given, subject.advantages(given), subject)
+    assert len(subject.seen) == 2 * len(given)
+    for tokens, prox in subject.seen:
+        assert prox == pytest.approx(before[tokens], abs=1e-5)
+    assert metrics["approx_kl"] > 1e-4
+    assert abs(metrics["mismatch_k1"]) < 1e-6
+    assert 0 <= metrics["mismatch_kl"] < 1e-6
+
+
+def test_a_single_step_needs_no_pass_before_it() -> None:
+    loaded = loaded_model()
+    given, subject = transitions(loaded), Watcher(algorithm().config)
+    metrics = updater_of(loaded).update(given, subject.advantages(given), subject)
+    assert [prox for _, prox in subject.seen] == [None] * len(given)
+    assert metrics["approx_kl"] == metrics["clip_fraction"] == 0.0
+
+
+def test_what_the_engine_reports_otherwise_than_the_trainer_is_measured_and_corrected() -> None:
+    loaded, other = loaded_model(), loaded_model()
+    given = transitions(loaded)
+    off = [
+        replace(t, completion=replace(t.completion, logprobs=tuple(p - 0.1 for p in t.completion.logprobs)))
+        for t in given
+    ]
+    advantages = algorithm().advantages(given)
+    plain = updater_of(loaded).update(given, advantages, algorithm())
+    found = updater_of(other).update(off, advantages, algorithm(is_correction="token", is_cap=2.0))
+    assert found["mismatch_k1"] == pytest.approx(-0.1, abs=1e-5)
+    assert found["mismatch_kl"] == pytest.approx(math.exp(0.1) - 1.1, abs=1e-5)
+    assert found["grad_norm"] == pytest.approx(math.exp(0.1) * plain["grad_norm"], rel=1e-4)
 
 
 @pytest.mark.parametrize("where", ["reward", "weights"])
@@ -224,7 +295,7 @@ def test_autocast_trains_float32_weights() -> None:
     metrics = updater_of(loaded).update(given, algorithm().advantages(given), algorithm())
     assert not same(before, weights(loaded))
     assert all(tensor.dtype == torch.float32 for tensor in weights(loaded).values())
-    assert metrics["approx_kl"] < 0.01
+    assert metrics["mismatch_kl"] < 0.01
 
 
 def test_the_rate_warms_up_and_then_falls_to_a_tenth() -> None:
