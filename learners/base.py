@@ -68,6 +68,9 @@ class Algorithm(Protocol):
 class Generator(Protocol):
     """Samples from the current weights of every policy; built with ``policies``, by name."""
 
+    trains: bool
+    """Whether what it samples can be trained on, with this process's weights; without the attribute: yes. A
+    generator that has ``trains = False`` gets the policies' names in place of their weights."""
     lockstep: bool
     """Whether requests meet in ``learners.lockstep``: batches then never depend on timing, and a slot is free
     again only when a whole wave of episodes has ended."""
@@ -78,6 +81,9 @@ class Generator(Protocol):
         """One completion, blocking. Requests of concurrent episodes are batched.
 
         ``seed`` alone decides the random stream; ``order`` (the episode's number) the place in the batch.
+
+        Raises:
+            EpisodeError: there is no completion to be had.
         """
         ...
 
