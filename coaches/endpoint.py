@@ -76,17 +76,20 @@ class Endpoint:
         """
         return self._talk(_Talk(tuple(messages), tuple(schemas)), read)
 
-    def complete(self, messages: Sequence[Message], fields: Mapping[str, Any]) -> Answer[wire.Reply]:
-        """Whatever the model says to ``messages``, be it cut off, empty or a refusal; with ``structured`` off.
+    def complete(
+        self, messages: Sequence[Message], fields: Mapping[str, Any], *, patient: bool = True
+    ) -> Answer[wire.Reply]:
+        """Whatever the model says to ``messages``, be it cut off, empty or a refusal; ``structured`` is off.
 
         ``fields`` go into the request's body, where ``config.extra`` does not set them. What is no chat
-        completion is asked for again with the same messages, and not a word more.
+        completion is asked for again with the same messages, and not a word more. ``patient``: whether a
+        server that cannot be reached is waited for.
 
         Raises:
             CoachError: one of ``coaches.faults``.
             BudgetError: a request could pass the limit on costs.
         """
-        talk = _Talk(tuple(messages), (None,) * len(LEVELS), fields, wire.reply, complains=False)
+        talk = _Talk(tuple(messages), (None,) * len(LEVELS), fields, wire.reply, False, patient)
         return self._talk(talk, lambda reply: reply)
 
     def close(self) -> None:
@@ -137,7 +140,8 @@ class Endpoint:
                 talk.fault = passing.error
                 pause = wire.pause(passing, self.config.backoff, retries)
                 retries += 1
-                if time.monotonic() + pause >= talk.deadline:
+                gone = not talk.patient and isinstance(passing.error, faults.ConnectionLostError)
+                if gone or time.monotonic() + pause >= talk.deadline:
                     raise passing.error from None
                 if passing.retry_after is not None:
                     session.limiter.hold(pause)
@@ -215,6 +219,8 @@ class _Talk:
     """What is wanted of a reply's body. Raises ``faults.ReplyError``."""
     complains: bool = True
     """Whether the model is told what was wrong with a reply that could not be read."""
+    patient: bool = True
+    """Whether a server that cannot be reached is waited for."""
     ticket: Ticket | None = None
     deadline: float = 0.0
     fault: CoachError | None = None
