@@ -54,18 +54,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     settings = [word for word in given.words if "=" in word]
     with one_line_errors():
-        folders = [Path(word) for word in given.words if "=" not in word]
-        folders += evaluate(settings) if settings else []
-        _show([reading.read(folder) for folder in folders], given.out)
-
-
-def _show(evaluations: Sequence[reading.Evaluation], out: Path | None) -> None:
-    differences = [reading.difference(evaluations[0], other) for other in evaluations[1:]]
+        shown = [Path(word) for word in given.words if "=" not in word]
+        played = evaluate(settings) if settings else []
+        evaluations = reading.distinct([reading.read(folder) for folder in [*shown, *played]])
+        differences = [reading.difference(evaluations[0], other) for other in evaluations[1:]]
+        path = given.out or Path(evaluations[-1].folder) / "evaluation.json"
+        reading.write(path, evaluations, differences)
     console = Console(width=None if sys.stdout.isatty() else 120)
-    for table in tables.tables(evaluations, differences):
-        console.print(table)
-    path = out or Path(evaluations[-1].folder) / "evaluation.json"
-    reading.write(path, evaluations, differences)
+    if shown or len(played) > 1:  # what was played alone has just been shown
+        console.print(tables.outcomes(evaluations))
+    console.print(tables.diagnosis(evaluations))
+    if differences:
+        console.print(tables.comparison(differences))
     console.print(f"written: {path}", soft_wrap=True, highlight=False)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,15 @@ def read(folder: Path) -> Evaluation:
     )
 
 
+def distinct(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
+    """The same, with the folder's name in labels that would not tell two of them apart."""
+    count = Counter(one.label for one in evaluations)
+    return [
+        one if count[one.label] == 1 else replace(one, label=f"{one.label} {Path(one.folder).name}")
+        for one in evaluations
+    ]
+
+
 def difference(first: Evaluation, second: Evaluation) -> Difference:
     """``second`` less ``first``.
 
@@ -155,13 +164,7 @@ def _label(config: Row) -> str:
 def _blamed(failed: Sequence[Row]) -> dict[str, int]:
     counts = Counter[str]()
     for row in failed:
-        counts.update(
-            {
-                turn["verdict"]["blame"]
-                for turn in row["turns"]
-                if turn["verdict"] and turn["verdict"]["blame"]
-            }
-        )
+        counts.update({(turn["verdict"] or {}).get("blame") for turn in row["turns"]} - {None})
     agents = dict.fromkeys(turn["agent"] for row in failed for turn in row["turns"])
     return {agent: counts[agent] for agent in agents}
 

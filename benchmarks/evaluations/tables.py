@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from rich.table import Table
 
@@ -13,42 +12,32 @@ from learners.log import held_out
 from learners.summary import wilson
 
 
-def tables(evaluations: Sequence[Evaluation], differences: Sequence[Difference]) -> Iterator[Table]:
-    """Outcomes; what went wrong and what it took; and, where there are several, how they differ."""
-    columns = dict(zip(_headings(evaluations), evaluations, strict=True))
-    yield held_out({name: one.metrics for name, one in columns.items()})
-    yield _diagnosis(columns)
-    if differences:
-        yield _differences(differences)
+def outcomes(evaluations: Sequence[Evaluation]) -> Table:
+    """Success, fair score and what each agent delivered."""
+    return held_out({one.label: one.metrics for one in evaluations})
 
 
-def _headings(evaluations: Sequence[Evaluation]) -> list[str]:
-    """Labels; with the folder where two are the same."""
-    count = Counter(one.label for one in evaluations)
-    return [one.label if count[one.label] == 1 else f"{one.label}\n{one.folder}" for one in evaluations]
-
-
-def _diagnosis(columns: Mapping[str, Evaluation]) -> Table:
+def diagnosis(evaluations: Sequence[Evaluation]) -> Table:
+    """What went wrong, whom the coach blames, and what it took."""
     table = Table(title="What went wrong, and what it took", title_justify="left")
-    for name in ("", *columns):
+    for name in ("", *(one.label for one in evaluations)):
         table.add_column(name, justify="left" if not name else "right")
-    all_ = list(columns.values())
 
     def line(label: str, show: Callable[[Evaluation], str]) -> None:
-        table.add_row(label, *(show(one) for one in all_))
+        table.add_row(label, *(show(one) for one in evaluations))
 
     line("episodes lost", lambda one: f"{one.metrics['lost']:.0f}")
-    for code in dict.fromkeys(code for one in all_ for code in one.failures):
+    for code in dict.fromkeys(code for one in evaluations for code in one.failures):
         line(f"failed: {code}", lambda one, code=code: str(one.failures.get(code, 0)))  # type: ignore[misc]
     table.add_section()
-    for agent in dict.fromkeys(agent for one in all_ for agent in one.blamed or ()):
+    for agent in dict.fromkeys(agent for one in evaluations for agent in one.blamed or ()):
         line(f"{agent}: blamed, of failed", lambda one, agent=agent: _blame(one, agent))  # type: ignore[misc]
         line(f"{agent}: coach's score", lambda one, agent=agent: _score(one, agent))  # type: ignore[misc]
     table.add_section()
-    for agent in dict.fromkeys(agent for one in all_ for agent in one.effort.by_agent):
+    for agent in dict.fromkeys(agent for one in evaluations for agent in one.effort.by_agent):
         line(f"{agent}: tokens", lambda one, agent=agent: f"{one.effort.by_agent.get(agent, 0)}")  # type: ignore[misc]
     line("prompt tokens", lambda one: f"{one.effort.prompt_tokens}")
-    if any(one.effort.untold for one in all_):
+    if any(one.effort.untold for one in evaluations):
         line("turns without a count", lambda one: f"{one.effort.untold}")
     line("cost, $", lambda one: f"{one.effort.cost:.4f}")
     line("coach's cost, $", lambda one: f"{one.effort.coach_cost:.4f}")
@@ -70,7 +59,8 @@ def _score(evaluation: Evaluation, agent: str) -> str:
     return f"{evaluation.metrics[name]:.2f}" if name in evaluation.metrics else "–"
 
 
-def _differences(differences: Sequence[Difference]) -> Table:
+def comparison(differences: Sequence[Difference]) -> Table:
+    """How evaluations differ from the first."""
     table = Table(title="Differences, task by task (95 %, bootstrap over tasks)", title_justify="left")
     for name in ("", "tasks", "success", "fair"):
         table.add_column(name, justify="left" if not name else "right")
