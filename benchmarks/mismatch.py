@@ -12,11 +12,10 @@ caches that are not the trainer's: a layer that is never updated, a prefix cache
 adapter that is added twice. Trainers elsewhere have had such faults, and learned all the same, for a while.
 
 Of every policy and metric: the mean over steps, the largest, and the slope of a line through them with its
-95 % interval (least squares, Student's t). ``mismatch_kl`` is KL(engine || trainer), ``approx_kl`` KL(before ||
-after an update), ``reference_kl`` KL(trainer || initial weights), in nats a token; of negative estimates the
-size counts.
-The exit code is 1 where a value exceeds ``--bound``, or where the slope's interval lies above 0 and the line
-rises by more than ``--growth`` over the run.
+95 % interval (least squares, Student's t). ``mismatch_kl`` is KL(engine || trainer), ``approx_kl`` that of
+the weights before an update from those after it, ``reference_kl`` KL(trainer || initial weights), in nats a
+token; of negative estimates the size counts. The exit code is 1 where a value exceeds ``--bound``, or where
+the slope's interval lies above 0 and the line rises by more than ``--growth`` over the run.
 """
 
 from __future__ import annotations
