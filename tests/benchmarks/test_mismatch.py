@@ -14,6 +14,7 @@ from scipy import stats
 
 from benchmarks import mismatch
 from conf import ConfigError
+from tests.learners.doubles import saved_model
 
 STEPS = 8
 
@@ -116,17 +117,11 @@ def test_a_folder_that_is_no_run_is_one_line(tmp_path: Path, capsys: pytest.Capt
     assert capsys.readouterr().err == f"error: {tmp_path} is no run folder: it has no config.yaml\n"
 
 
-@pytest.mark.slow
 def test_a_real_run_trains_at_rate_0_and_is_flat(tmp_path: Path) -> None:
-    words = [
-        "env=mathchat",
-        "experiment=smoke",
-        "steps=3",
-        "model.warm_start.steps=30",
-        "algorithm.kl=reward_k1",
-    ]
-    assert mismatch.main([*words, f"run_dir={tmp_path}/run", "--bound", "1e-6"]) == 0
+    words = [*saved_model(tmp_path / "base"), "steps=3", "algorithm.kl=reward_k1", f"run_dir={tmp_path}/run"]
+    assert mismatch.main([*words, "--bound", "1e-6"]) == 0
     found = json.loads((tmp_path / "run" / "mismatch.json").read_text())["policies"]
     assert {one["policy"] for one in found} == {"problem_solver", "code_executor", "verifier"}
-    assert {"reference_kl"} < {one["metric"] for one in found}
+    assert "reference_kl" in {one["metric"] for one in found}
     assert all(one["steps"] == 3 for one in found)
+    assert any(one["largest"] > 0.0 for one in found), "decoding and one pass over a row round differently"

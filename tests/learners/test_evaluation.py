@@ -15,6 +15,7 @@ from learners.build import build
 from learners.evaluation import of_run
 from learners.run import train
 from learners.train import compose
+from tests.learners.doubles import saved_model
 from tests.learners.test_trainer import FilesCoach, LikesOdd, settings, trained
 
 TINY = ["env=mathchat", "experiment=smoke", "model.warm_start.steps=30", "evaluation.episodes=1"]
@@ -93,17 +94,25 @@ def test_what_is_no_run_or_has_no_checkpoint_is_said(tmp_path: Path) -> None:
         of_run(tmp_path)
 
 
-@pytest.mark.slow
 def test_evaluating_a_trained_run_plays_what_it_ended_with(tmp_path: Path) -> None:
     """The same weights, tasks and seeds. At this rate, those of before the step write other actions."""
-    learn = ["steps=1", "evaluation.every=1", "evaluation.tasks=2", "model.optimizer.lr=0.01"]
-    run = train(compose([*TINY, *learn, f"run_dir={tmp_path}/run"]))
+    learn = ["steps=1", "evaluation.every=1", "evaluation.tasks=2", "model.optimizer.lr=0.1"]
+    run = train(compose([*saved_model(tmp_path / "base"), *learn, f"run_dir={tmp_path}/run"]))
     again = train(of_run(run, [f"run_dir={tmp_path}/again"]))
     assert _lines(again / "metrics.jsonl") == _lines(run / "metrics.jsonl")[-1:]
-    ended = [row for row in _lines(run / "episodes.jsonl") if (row["phase"], row["step"]) == ("eval", 1)]
-    assert _lines(again / "episodes.jsonl") == ended != []
-    assert ended[0]["turns"][0]["weight_version"] == 1
+    assert _actions(again) == _actions(run) != []
+    assert {version for _, _, version in _actions(again)} == {1}
 
 
 def _lines(path: Path) -> list[Any]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _actions(run: Path) -> list[tuple[str, str, int]]:
+    """Who said what in the evaluation after the step, and with which weights."""
+    return [
+        (turn["agent"], turn["action"], turn["weight_version"])
+        for row in _lines(run / "episodes.jsonl")
+        if (row["phase"], row["step"]) == ("eval", 1)
+        for turn in row["turns"]
+    ]

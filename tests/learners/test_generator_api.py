@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from omegaconf import DictConfig
@@ -18,6 +18,7 @@ from conf import ConfigError
 from envs.types import Message
 from learners.base import EpisodeError, TrainingError
 from learners.build import build
+from learners.cluster import assembly
 from learners.generators.api import Api
 from learners.policy import ServedPolicy
 from learners.run import train
@@ -303,6 +304,8 @@ def test_training_is_refused_before_anything_is_asked_or_loaded(tmp_path: Path) 
     ) as caught:
         build(nowhere)
     assert "\n" not in str(caught.value)
+    with pytest.raises(ConfigError, match="generator=api has no weights to spread: set runtime=local"):
+        assembly.assemble(nowhere, *cast(Any, (None, None)))
     nowhere.steps, nowhere.evaluation.run = 0, str(tmp_path)
     with pytest.raises(ConfigError, match="weights of its own, which generator=api cannot take"):
         build(nowhere)
