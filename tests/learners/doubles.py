@@ -97,7 +97,7 @@ def loaded_model(seed: int = 0, kind: str = "llama", **changes: Any) -> LoadedMo
 
 
 def saved_model(folder: Path) -> list[str]:
-    """Writes a random model to ``folder``; settings of a short run on mathchat with it, every row trained on."""
+    """Writes a random model to ``folder``; settings of a short run that trains on every row."""
     loaded = loaded_model()
     loaded.model.save_pretrained(folder)
     loaded.tokenizer.save_pretrained(folder)
