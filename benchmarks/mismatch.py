@@ -23,7 +23,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from math import isfinite
 from pathlib import Path
@@ -139,9 +139,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ConfigError("either settings, or one run folder")
         folder = folders[0] if folders else _run(given.words)
         judged = judge_run(folder, bound=given.bound, growth=given.growth)
-        report: Mapping[str, Any] = {"bound": given.bound, "growth": given.growth}
-        whole = report | {"policies": [asdict(one) for one in judged]}
-        (folder / "mismatch.json").write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+        limits = {"bound": given.bound, "growth": given.growth}
+        report = json.dumps({**limits, "policies": [asdict(one) for one in judged]}, indent=2)
+        (folder / "mismatch.json").write_text(report + "\n", encoding="utf-8")
     Console(width=None if sys.stdout.isatty() else 120).print(tabulate(judged))
     return 0 if all(one.verdict == "flat" for one in judged) else 1
 

@@ -66,11 +66,12 @@ class Algorithm(Protocol):
 
 
 class Generator(Protocol):
-    """Samples from the current weights of every policy; built with ``policies``, by name."""
+    """Samples from the current weights of every policy; built with ``policies``, by name.
 
-    trains: bool
-    """Whether what it samples can be trained on, with this process's weights; without the attribute: yes. A
-    generator that has ``trains = False`` gets the policies' names in place of their weights."""
+    A class whose samples cannot be trained on says so with ``trains = False``. It is built with the names of
+    policies alone, and no weights are loaded.
+    """
+
     lockstep: bool
     """Whether requests meet in ``learners.lockstep``: batches then never depend on timing, and a slot is free
     again only when a whole wave of episodes has ended."""

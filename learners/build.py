@@ -90,7 +90,7 @@ def assemble(config: DictConfig, runtime: Runtime) -> Parts:
 
 
 def can_train(config: DictConfig) -> bool:
-    """Whether the generator samples from weights of ours (``Generator.trains``)."""
+    """Whether the generator samples from weights of ours (see ``Generator``)."""
     return bool(getattr(conf.plugin("learners.generators", config.generator.name), "trains", True))
 
 

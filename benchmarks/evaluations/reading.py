@@ -134,8 +134,10 @@ def difference(first: Evaluation, second: Evaluation) -> Difference:
 
 def write(path: Path, evaluations: Sequence[Evaluation], differences: Sequence[Difference]) -> None:
     """All of it as JSON."""
-    whole = {"evaluations": evaluations, "differences": differences}
-    rows = {name: [asdict(one) for one in all_] for name, all_ in whole.items()}
+    rows = {
+        "evaluations": [asdict(one) for one in evaluations],
+        "differences": [asdict(one) for one in differences],
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
@@ -149,7 +151,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _at(row: Row, step: int) -> bool:
-    return row["phase"] == "eval" and row["step"] == step
+    return bool(row["phase"] == "eval" and row["step"] == step)
 
 
 def _label(config: Row) -> str:
@@ -164,7 +166,8 @@ def _label(config: Row) -> str:
 def _blamed(failed: Sequence[Row]) -> dict[str, int]:
     counts = Counter[str]()
     for row in failed:
-        counts.update({(turn["verdict"] or {}).get("blame") for turn in row["turns"]} - {None})
+        said = [turn["verdict"] for turn in row["turns"] if turn["verdict"]]
+        counts.update({verdict["blame"] for verdict in said if verdict["blame"]})
     agents = dict.fromkeys(turn["agent"] for row in failed for turn in row["turns"])
     return {agent: counts[agent] for agent in agents}
 

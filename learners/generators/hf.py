@@ -55,7 +55,6 @@ class Hf:
     at; at 1, as in training, the two are the same. No top-k or top-p: they would bias the policy gradient.
     """
 
-    trains = True
     lockstep = True
 
     @dataclass
