@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
-from urllib.parse import urlsplit
 
-from coaches import faults, wire
+from coaches import faults, server, wire
 from coaches.base import CoachError, Usage
 from coaches.ledger import Ledger
 from coaches.limits import Limiter, Ticket
-from conf import ConfigError
+from coaches.server import LEVELS, EndpointConfig
 from envs.types import Message
 
 if TYPE_CHECKING:
@@ -25,42 +23,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-LEVELS = ("json_schema", "json_object", "off")
-"""Ways to ask for structured output, best first: OpenAI's; llama.cpp's, with the schema beside it; none."""
-
-
-@dataclass
-class EndpointConfig:
-    """Where a model is asked, and how hard."""
-
-    base_url: str
-    """Up to and with ``/v1``. No key may be in it."""
-    model: str
-    key_env: str | None
-    """The environment variable that holds the key; None: the endpoint asks for none."""
-    temperature: float | None
-    """None: not sent, for models that refuse it."""
-    max_tokens: int
-    """Of a reply, thinking included."""
-    max_tokens_key: str
-    """What the endpoint calls that: ``max_tokens``, or ``max_completion_tokens``."""
-    extra: dict[str, Any]
-    """More of the request's body, e.g. ``{reasoning_effort: low}``."""
-    structured: str
-    """``auto``, ``json_schema``, ``json_object`` or ``off``. ``auto`` takes the first that is not refused."""
-    concurrency: int
-    """Requests under way at once."""
-    requests_per_minute: int | None
-    tokens_per_minute: int | None
-    timeout: float
-    """Seconds for one request."""
-    deadline: float
-    """Seconds for one verdict, retries and pauses included; waiting for its turn is not."""
-    backoff: float
-    """Seconds before the first retry; doubled each time, with jitter."""
-    format_retries: int
-    """How often a reply that is no verdict is asked for again."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +42,15 @@ class Endpoint:
     else sees it.
     """
 
-    def __init__(self, config: EndpointConfig, ledger: Ledger) -> None:
-        """Raises ``ConfigError`` for settings that cannot be, or a key that is not there."""
-        _check(config)
+    def __init__(self, config: EndpointConfig, ledger: Ledger, *, owner: str = "coach llm") -> None:
+        """``owner``: whose settings these are, for messages.
+
+        Raises ``ConfigError`` for settings that cannot be, or a key that is not there.
+        """
+        server.check(config, owner)
         self.config = config
         self.ledger = ledger
-        self._key = _key(config.key_env)
+        self._key = server.key(config.key_env, owner)
         self._background = _Background()
         self._session: _Session | None = None
         self._level = 0 if config.structured == "auto" else LEVELS.index(config.structured)
@@ -109,13 +74,36 @@ class Endpoint:
             CoachError: one of ``coaches.faults``.
             BudgetError: a request could pass the limit on costs.
         """
+        return self._talk(_Talk(tuple(messages), tuple(schemas)), read)
+
+    def complete(
+        self, messages: Sequence[Message], fields: Mapping[str, Any], *, patient: bool = True
+    ) -> Answer[wire.Reply]:
+        """Whatever the model says to ``messages``, be it cut off, empty or a refusal; ``structured`` is off.
+
+        ``fields`` go into the request's body, where ``config.extra`` does not set them. What is no chat
+        completion is asked for again with the same messages, and not a word more. ``patient``: whether a
+        server that cannot be reached is waited for.
+
+        Raises:
+            CoachError: one of ``coaches.faults``.
+            BudgetError: a request could pass the limit on costs.
+        """
+        talk = _Talk(tuple(messages), (None,) * len(LEVELS), fields, wire.reply, False, patient)
+        return self._talk(talk, lambda reply: reply)
+
+    def close(self) -> None:
+        """Ends the thread and the connections; nothing is asked any more."""
+        self._background.close()
+
+    def _talk(self, talk: _Talk, read: Callable[[Any], T]) -> Answer[T]:
         try:
-            return self._background.run(self._ask(_Talk(tuple(messages), tuple(schemas)), read))
+            return self._background.run(self._ask(talk, read))
         except CoachError as error:
             self._tell(error)
             raise
 
-    async def _ask(self, talk: _Talk, read: Callable[[str], T]) -> Answer[T]:
+    async def _ask(self, talk: _Talk, read: Callable[[Any], T]) -> Answer[T]:
         if self._session is None:
             self._session = _Session(self.config, self._key)
             self._background.at_end.append(self._session.close)
@@ -128,12 +116,12 @@ class Endpoint:
                 async with asyncio.timeout(self.config.deadline):
                     value = await self._until_read(session, talk, read)
             except TimeoutError:
-                late = faults.DeadlineError(f"no verdict within {self.config.deadline:g} s")
+                late = faults.DeadlineError(f"no answer to be had within {self.config.deadline:g} s")
                 raise talk.fault or late from None
         seconds = round(time.monotonic() - began, 3)
         return Answer(value, Usage(*talk.tokens, talk.calls, seconds), talk.cost)
 
-    async def _until_read(self, session: _Session, talk: _Talk, read: Callable[[str], T]) -> T:
+    async def _until_read(self, session: _Session, talk: _Talk, read: Callable[[Any], T]) -> T:
         retries, level = 0, self._level
         while True:
             try:
@@ -145,21 +133,22 @@ class Endpoint:
                 if talk.asked_again == self.config.format_retries:
                     raise
                 talk.asked_again += 1
-                talk.complaint = str(error)
+                talk.complaint = str(error) if talk.complains else ""
             except wire.SchemaRefusedError:
                 level = self._level if self._level_works else level + 1
             except wire.TransientError as passing:
                 talk.fault = passing.error
                 pause = wire.pause(passing, self.config.backoff, retries)
                 retries += 1
-                if time.monotonic() + pause >= talk.deadline:
+                gone = not talk.patient and isinstance(passing.error, faults.ConnectionLostError)
+                if gone or time.monotonic() + pause >= talk.deadline:
                     raise passing.error from None
                 if passing.retry_after is not None:
                     session.limiter.hold(pause)
                 await asyncio.sleep(pause)
 
-    async def _send(self, session: _Session, talk: _Talk, level: int) -> str:
-        """One request: the text of its reply. Books its tokens and its cost."""
+    async def _send(self, session: _Session, talk: _Talk, level: int) -> Any:
+        """One request: what ``talk.take`` makes of its reply. Books its tokens and its cost."""
         ticket = talk.ticket or await session.limiter.admit(self._tokens(talk))
         talk.ticket = None
         reserved = await self.ledger.reserve(talk.most_prompt_tokens(), self.config.max_tokens)
@@ -171,7 +160,7 @@ class Endpoint:
             if used is not None:
                 cost, ticket.tokens = self.ledger.prices.cost(*used), sum(used)
                 talk.tokens = (talk.tokens[0] + used[0], talk.tokens[1] + used[1])
-            return wire.text(body)
+            return talk.take(body)
         except wire.SchemaRefusedError as refused:
             cost = 0.0
             if self._level_works and level >= self._level:
@@ -206,7 +195,7 @@ class Endpoint:
             body["response_format"] = {"type": "json_schema", "json_schema": named}
         elif LEVELS[level] == "json_object":
             body["response_format"] = {"type": "json_object", "schema": schema}
-        return body | config.extra
+        return body | dict(talk.fields) | config.extra
 
     def _tell(self, error: CoachError) -> None:
         """The first of each cause is worth a line in the log; all of them are counted elsewhere."""
@@ -215,7 +204,7 @@ class Endpoint:
             first = cause not in self._told
             self._told.add(cause)
         if first:
-            log.warning("no verdict from %s: %s: %s", self.config.model, cause, error)
+            log.warning("no answer from %s: %s: %s", self.config.model, cause, error)
 
 
 @dataclass
@@ -224,6 +213,14 @@ class _Talk:
 
     messages: tuple[Message, ...]
     schemas: tuple[dict[str, Any] | None, ...]
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """More of the request's body."""
+    take: Callable[[Any], Any] = wire.text
+    """What is wanted of a reply's body. Raises ``faults.ReplyError``."""
+    complains: bool = True
+    """Whether the model is told what was wrong with a reply that could not be read."""
+    patient: bool = True
+    """Whether a server that cannot be reached is waited for."""
     ticket: Ticket | None = None
     deadline: float = 0.0
     fault: CoachError | None = None
@@ -331,39 +328,3 @@ def _arguments(body: dict[str, Any]) -> dict[str, Any]:
     """The client's own checks know fewer fields than endpoints do: all but two go around them."""
     known = {key: body[key] for key in ("model", "messages")}
     return known | {"extra_body": {key: value for key, value in body.items() if key not in known}}
-
-
-def _key(variable: str | None) -> str | None:
-    if variable is None:
-        return None
-    value = os.environ.get(variable, "").strip()
-    if not value:
-        raise ConfigError(f"coach llm: its key is expected in the environment variable {variable}")
-    return value
-
-
-def _check(config: EndpointConfig) -> None:
-    address = urlsplit(config.base_url)
-    if address.scheme not in ("http", "https") or not address.hostname:
-        raise ConfigError("coach llm: endpoint.base_url must be an http or https address")
-    if address.username or address.password or address.query:
-        raise ConfigError(
-            "coach llm: endpoint.base_url must hold no key, which would reach the run folder; "
-            "endpoint.key_env names the environment variable for it"
-        )
-    if config.structured not in ("auto", *LEVELS):
-        raise ConfigError(f"coach llm: endpoint.structured must be auto or one of {', '.join(LEVELS)}")
-    least = {
-        "concurrency": 1,
-        "max_tokens": 1,
-        "timeout": 0,
-        "deadline": 0,
-        "backoff": 0,
-        "format_retries": 0,
-    }
-    for name, bound in least.items():
-        if getattr(config, name) < bound:
-            raise ConfigError(f"coach llm: endpoint.{name} must be at least {bound}")
-    for name in ("requests_per_minute", "tokens_per_minute"):
-        if getattr(config, name) is not None and getattr(config, name) < 1:
-            raise ConfigError(f"coach llm: endpoint.{name} must be at least 1, or null for no limit")

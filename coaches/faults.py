@@ -22,7 +22,11 @@ class DeadlineError(CoachError):
 
 
 class RequestError(CoachError):
-    """4xx: the endpoint will not answer this request however often it is sent."""
+    """4xx: the endpoint will not answer this request however often it is sent. ``status`` says which."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)  # alone, or it could not be pickled
+        self.status = status
 
 
 class ReplyError(CoachError):

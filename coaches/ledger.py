@@ -1,4 +1,4 @@
-"""What verdicts cost, and a limit that they never pass."""
+"""What requests cost, and a limit that they never pass."""
 
 from __future__ import annotations
 
@@ -29,11 +29,15 @@ class Ledger:
     connection) is booked at the most.
     """
 
-    def __init__(self, prices: Prices, max_cost: float | None) -> None:
-        """``max_cost``: in US dollars; None: no limit. Raises ``ConfigError`` for one without prices."""
+    def __init__(self, prices: Prices, max_cost: float | None, *, owner: str = "coach llm") -> None:
+        """``max_cost``: in US dollars; None: no limit. ``owner``: whose money it is, for messages.
+
+        Raises ``ConfigError`` for a limit without prices.
+        """
         if max_cost is not None and not prices.prompt + prices.completion > 0:
-            raise ConfigError("coach llm: max_cost needs prices; without them nothing would count against it")
+            raise ConfigError(f"{owner}: max_cost needs prices; without them nothing would count against it")
         self.prices = prices
+        self._owner = owner
         self._max_cost = max_cost
         self._set_aside = 0.0
         self._settled = asyncio.Condition()
@@ -53,7 +57,7 @@ class Ledger:
             while self._max_cost is not None and self.spent + self._set_aside + most > self._max_cost:
                 if self._set_aside == 0:
                     raise BudgetError(
-                        f"the coach's budget of {self._max_cost:g} USD is used up (max_cost): "
+                        f"{self._owner}: the budget of {self._max_cost:g} USD is used up (max_cost): "
                         f"{self.spent:.4f} is spent, and the next request may cost {most:.4f}"
                     )
                 await self._settled.wait()

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 from coaches import marks, parse, prompt
 from coaches.base import History, Verdict
 from coaches.cache import VerdictCache, digest
-from coaches.endpoint import Answer, Endpoint, EndpointConfig
+from coaches.endpoint import Answer, Endpoint
 from coaches.ledger import Ledger, Prices
 from coaches.prompt import Sizes
+from coaches.server import EndpointConfig
 from conf import ConfigError, cache_dir
 from envs.types import Turn
 

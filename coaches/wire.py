@@ -7,6 +7,7 @@ import random
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -21,6 +22,16 @@ _ABOUT_FORMAT = re.compile(r"response_?format|json_?schema|structured|grammar", 
 _PASSING = {408, 409, 425, 429}
 """Statuses of 4xx that may be gone on the next try."""
 _jitter = random.SystemRandom()  # never the streams that a run's seed decides
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a model said."""
+
+    text: str
+    """Its thinking first, between ``<think>`` and ``</think>``, where the endpoint tells it apart."""
+    cut: bool
+    """It ran out of tokens."""
 
 
 class TransientError(Exception):
@@ -88,15 +99,7 @@ def text(body: Any) -> str:
         BodyError: this is no chat completion.
         EmptyReplyError, RefusalError, TruncatedReplyError: it is one, and says nothing that could be read.
     """
-    choices = body.get("choices") if isinstance(body, dict) else None
-    if not isinstance(choices, list):
-        raise faults.BodyError("the answer is no chat completion")
-    if not choices:
-        raise faults.EmptyReplyError("the answer has no choices")
-    choice = choices[0]
-    message = choice.get("message") if isinstance(choice, dict) else None
-    if not isinstance(message, dict):
-        raise faults.BodyError("the answer is no chat completion")
+    choice, message = _choice(body)
     if message.get("refusal") or choice.get("finish_reason") == "content_filter":
         raise faults.RefusalError("the model refuses")
     if choice.get("finish_reason") == "length":
@@ -107,6 +110,39 @@ def text(body: Any) -> str:
     if not isinstance(content, str):
         raise faults.BodyError("the answer is no text")
     return content
+
+
+def reply(body: Any) -> Reply:
+    """What the model said, whatever it was.
+
+    A refusal is what it said in place of an answer; what a filter took away is missing.
+
+    Raises:
+        BodyError, EmptyReplyError: this is no chat completion, or one without choices.
+    """
+    choice, message = _choice(body)
+    said = message.get("content") or message.get("refusal") or ""
+    thought = message.get("reasoning_content") or message.get("reasoning") or ""
+    if not isinstance(said, str) or not isinstance(thought, str):
+        raise faults.BodyError("the answer is no text")
+    cut = choice.get("finish_reason") == "length"
+    if thought:
+        said = f"<think>\n{thought}" if cut and not said else f"<think>\n{thought}\n</think>\n\n{said}"
+    return Reply(said, cut)
+
+
+def _choice(body: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A chat completion's first choice, and the message in it."""
+    choices = body.get("choices") if isinstance(body, dict) else None
+    if not isinstance(choices, list):
+        raise faults.BodyError("the answer is no chat completion")
+    if not choices:
+        raise faults.EmptyReplyError("the answer has no choices")
+    choice = choices[0]
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(message, dict):
+        raise faults.BodyError("the answer is no chat completion")
+    return choice, message
 
 
 def fault(status: int, headers: Mapping[str, str], said: str, request: Mapping[str, Any]) -> Exception:
@@ -124,7 +160,7 @@ def _plain(status: int, headers: Mapping[str, str], message: str) -> Exception:
         return TransientError(faults.RateLimitError(message), after, unbilled=True)
     if status >= 500 or status in _PASSING:
         return TransientError(faults.ServerError(message), after, unbilled=True)
-    return faults.RequestError(message)
+    return faults.RequestError(message, status)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -66,7 +66,11 @@ class Algorithm(Protocol):
 
 
 class Generator(Protocol):
-    """Samples from the current weights of every policy; built with ``policies``, by name."""
+    """Samples from the current weights of every policy; built with ``policies``, by name.
+
+    A class whose samples cannot be trained on says so with ``trains = False``. It is built with the names of
+    policies alone, and no weights are loaded.
+    """
 
     lockstep: bool
     """Whether requests meet in ``learners.lockstep``: batches then never depend on timing, and a slot is free
@@ -78,6 +82,9 @@ class Generator(Protocol):
         """One completion, blocking. Requests of concurrent episodes are batched.
 
         ``seed`` alone decides the random stream; ``order`` (the episode's number) the place in the batch.
+
+        Raises:
+            EpisodeError: there is no completion to be had.
         """
         ...
 

@@ -17,7 +17,7 @@ from envs.base import Scenario
 from learners.base import Actor, Algorithm, Generator, Player, Policy, Runtime
 from learners.learner import LocalLearner
 from learners.player import LocalPlayer
-from learners.policy import LearningPolicy
+from learners.policy import LearningPolicy, ServedPolicy
 from learners.seeds import derive_seed
 from learners.sharding import Ranks
 from learners.updater import ALONE, Updater
@@ -58,6 +58,7 @@ def build(config: DictConfig) -> Parts:
     Raises:
         ConfigError: a part cannot be had, or its settings are wrong.
     """
+    _check_inference(config)
     runtime: Runtime = conf.build("learners.runtimes", config.runtime)
     return runtime.assemble(config)
 
@@ -68,19 +69,43 @@ def assemble(config: DictConfig, runtime: Runtime) -> Parts:
     coach = conf.build("coaches", config.coach)
     algorithm = build_algorithm(config)
     owners = build_owners(config, scenario)
-    weights = load_weights(config, scenario, reference=algorithm.needs_reference)
+    trains = can_train(config)
+    weights = load_weights(config, scenario, reference=algorithm.needs_reference) if trains else {}
     backend = conf.build("sandbox", config.sandbox)
     try:
-        generator: Generator = conf.build("learners.generators", config.generator, policies=weights)
+        known = weights if trains else unique(owners)
+        generator: Generator = conf.build("learners.generators", config.generator, policies=known)
     except BaseException:
         backend.close()
         raise
-    policies = {
-        name: LearningPolicy(name, build_learner(config, own), generator) for name, own in weights.items()
+    policies: Mapping[str, Policy] = {
+        name: LearningPolicy(name, build_learner(config, weights[name]), generator)
+        if trains
+        else ServedPolicy(name, generator)
+        for name in unique(owners)
     }
     team = {agent: policies[owner] for agent, owner in owners.items()}
     player = LocalPlayer(scenario, backend, coach, team, deferred=config.rollout.deferred)
     return Parts(scenario, player, coach, team, generator, algorithm, runtime)
+
+
+def can_train(config: DictConfig) -> bool:
+    """Whether the generator samples from weights of ours (see ``Generator``)."""
+    return bool(getattr(conf.plugin("learners.generators", config.generator.name), "trains", True))
+
+
+def _check_inference(config: DictConfig) -> None:
+    """Raises ``ConfigError`` where training, or weights, are asked of what can only act."""
+    served = f"generator={config.generator.name}"
+    if config.steps and not can_train(config):
+        raise ConfigError(
+            f"{served} is for inference: set steps=0, or evaluate with python -m benchmarks.evaluate"
+        )
+    if config.evaluation.run is not None:
+        if config.steps:
+            raise ConfigError("evaluation.run names weights to evaluate, not to train on: set steps=0")
+        if not can_train(config):
+            raise ConfigError(f"evaluation.run has weights of its own, which {served} cannot take")
 
 
 def build_scenario(config: DictConfig) -> Scenario:

@@ -90,20 +90,34 @@ def reporting(config: DictConfig, folder: Path, console: Console) -> Iterator[Re
 
 
 def before_after(before: Mapping[str, float], after: Mapping[str, float]) -> Table:
-    """Held-out results before and after training, by task kind and by agent, with 95 % Wilson intervals."""
+    """Held-out results before and after training, as ``held_out``, and what has changed."""
+    return held_out({"before": before, "after": after}, change=True)
+
+
+def held_out(columns: Mapping[str, Mapping[str, float]], *, change: bool = False) -> Table:
+    """Held-out results side by side, by task kind and by agent, with 95 % Wilson intervals.
+
+    ``columns``: rows of metrics by what stands above them. ``change``: the last less the first, in a column.
+    """
     table = Table(title="Held-out tasks, judged by the grader", title_justify="left")
-    for name in ("", "before", "after", "change"):
+    for name in ("", *columns, *(["change"] if change else [])):
         table.add_column(name, justify="left" if not name else "right")
-    kinds = sorted(name.split("/")[1] for name in after if name.startswith("success/"))
-    for suffix in ["", *(f"/{kind}" for kind in kinds)]:
+    rows = list(columns.values())
+    for suffix in ["", *(f"/{kind}" for kind in sorted(_after("success/", rows)))]:
         where = suffix.lstrip("/") or "all tasks"
-        _compare(table, f"{where}: success", f"success{suffix}", f"episodes{suffix}", before, after)
-        _compare(table, f"{where}: fair", f"fair{suffix}", None, before, after)
+        _compare(table, f"{where}: success", f"success{suffix}", f"episodes{suffix}", rows, change)
+        _compare(table, f"{where}: fair", f"fair{suffix}", None, rows, change)
         table.add_section()
-    for agent in [name.split("/")[1] for name in after if name.startswith("delivered/")]:
-        _compare(table, f"{agent}: delivered", f"delivered/{agent}", "episodes", before, after)
-        _compare(table, f"{agent}: turns", f"turns/{agent}", None, before, after)
+    for agent in _after("delivered/", rows):
+        _compare(table, f"{agent}: delivered", f"delivered/{agent}", "episodes", rows, change)
+        _compare(table, f"{agent}: turns", f"turns/{agent}", None, rows, change)
     return table
+
+
+def _after(prefix: str, rows: Sequence[Mapping[str, float]]) -> list[str]:
+    """What follows ``prefix`` in the names of the rows' metrics, each once."""
+    names = (name.removeprefix(prefix) for row in rows for name in row if name.startswith(prefix))
+    return list(dict.fromkeys(names))
 
 
 def _compare(
@@ -111,8 +125,8 @@ def _compare(
     label: str,
     name: str,
     trials: str | None,
-    before: Mapping[str, float],
-    after: Mapping[str, float],
+    rows: Sequence[Mapping[str, float]],
+    change: bool,
 ) -> None:
     def cell(row: Mapping[str, float]) -> str:
         if name not in row:
@@ -123,12 +137,14 @@ def _compare(
         low, high = wilson(round(row[name] * count), count)
         return f"{row[name]:.3f} [{low:.2f}, {high:.2f}]"
 
-    change = f"{after[name] - before[name]:+.3f}" if name in before and name in after else "–"
-    table.add_row(label, cell(before), cell(after), change)
+    both = name in rows[0] and name in rows[-1]
+    changes = [f"{rows[-1][name] - rows[0][name]:+.3f}" if both else "–"] if change else []
+    table.add_row(label, *(cell(row) for row in rows), *changes)
 
 
 def _line(phase: str, step: int, steps: int, row: Mapping[str, float], timing: Mapping[str, float]) -> str:
-    facts = [f"{'step' if phase == 'train' else 'evaluation after step'} {step}/{steps}"]
+    where = f"{step}/{steps}" if steps else f"{step}"
+    facts = [f"{'step' if phase == 'train' else 'evaluation after step'} {where}"]
     kinds = [f"{name.split('/')[1]} {row[name]:.2f}" for name in row if name.startswith("success/")]
     facts += [f"success {row['success']:.2f}" + (f" ({', '.join(kinds)})" if 1 < len(kinds) <= KINDS else "")]
     facts += [f"fair {row['fair']:.3f}"]

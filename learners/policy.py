@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from envs.types import Message
-from learners.base import Algorithm, Generator, Learner, Metrics
+from learners.base import Algorithm, Generator, Learner, Metrics, TrainingError
 from learners.types import Completion, Transition
 
 
@@ -22,6 +22,33 @@ class ActingPolicy:
     ) -> Completion:
         """See ``Generator.generate``."""
         return self.generator.generate(self.name, messages, seed=seed, order=order, temperature=temperature)
+
+
+class ServedPolicy(ActingPolicy):
+    """A model that others serve: all but ``act`` raises ``TrainingError``."""
+
+    def update(
+        self,
+        transitions: Sequence[Transition],
+        advantages: Sequence[list[float] | None],
+        algorithm: Algorithm,
+    ) -> Metrics:
+        raise self._refusal()
+
+    def publish(self) -> None:
+        raise self._refusal()
+
+    def reference_logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
+        raise self._refusal()
+
+    def save(self, path: Path) -> None:
+        raise self._refusal()
+
+    def restore(self, path: Path) -> None:
+        raise self._refusal()
+
+    def _refusal(self) -> TrainingError:
+        return TrainingError(f"the policy {self.name} is served by others: it has no weights here")
 
 
 class LearningPolicy(ActingPolicy):

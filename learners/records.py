@@ -45,7 +45,7 @@ def episode_row(phase: str, step: int, rollout: Rollout) -> dict[str, Any]:
 
 
 def _turn(turn: Turn, completion: Completion, verdict: Verdict | None, seen: int) -> dict[str, Any]:
-    return {
+    row = {
         "agent": turn.agent,
         "index": turn.index,
         "attempt": turn.attempt,
@@ -57,9 +57,10 @@ def _turn(turn: Turn, completion: Completion, verdict: Verdict | None, seen: int
         "files": [asdict(file) for file in turn.files_after],
         "checks": [asdict(check) for check in turn.checks],
         "last": turn.last,
-        "prompt_tokens": len(completion.prompt_ids),
-        "tokens": len(completion.token_ids),
+        "prompt_tokens": completion.prompt_tokens,
+        "tokens": completion.tokens,
         "finish_reason": completion.finish_reason,
         "weight_version": completion.weight_version,
         "verdict": None if verdict is None else asdict(verdict),
     }
+    return row | ({"cost": completion.bill.cost} if completion.bill else {})

@@ -17,7 +17,7 @@ from learners.base import LostError
 from learners.build import Parts, build, metadata
 from learners.curves import draw
 from learners.folder import RunFolder, open_folder
-from learners.log import before_after, reporting, set_up_logging
+from learners.log import before_after, held_out, reporting, set_up_logging
 from learners.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -67,11 +67,14 @@ def _train(parts: Parts, config: DictConfig, run: RunFolder, console: Console) -
         trainer = Trainer(parts, config, run, reporter)
         trainer.run()
     evaluations = [row for row in run.rows("metrics") if row["phase"] == "eval"]
-    if evaluations:
+    if len(evaluations) == 1:
+        console.print(held_out({"result": evaluations[0]}))
+    elif evaluations:
         console.print(before_after(evaluations[0], evaluations[-1]))
     bias = trainer.monitor.summary()
     run.report("bias", bias)
-    monitor.show(bias, console)
+    if bias["means"]:
+        monitor.show(bias, console)
     console.print(f"curves: {draw(run)}", highlight=False, soft_wrap=True)
 
 

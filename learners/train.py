@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import hydra
@@ -31,7 +31,7 @@ def main(algorithm: str | None = None) -> None:
     if algorithm is not None:
         sys.argv = with_default(sys.argv, "algorithm", algorithm)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would otherwise print over several lines
-    with _one_line_errors():
+    with one_line_errors():
         _command()
 
 
@@ -47,14 +47,25 @@ def with_default(arguments: list[str], key: str, value: str) -> list[str]:
 
 @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="config")
 def _command(config: DictConfig) -> None:
-    with _one_line_errors():  # here too: Hydra writes a line of its own about an error that leaves the job
+    with one_line_errors():  # here too: Hydra writes a line of its own about an error that leaves the job
         from learners.run import train  # takes seconds; --help and --cfg do without
 
         train(config)
 
 
+def compose(settings: Sequence[str]) -> DictConfig:
+    """The configuration that ``main`` would get, for another command that takes the same settings.
+
+    Raises:
+        HydraException: a setting is none.
+    """
+    with hydra.initialize_config_module("conf", version_base="1.3"):
+        return hydra.compose("config", list(settings))
+
+
 @contextmanager
-def _one_line_errors() -> Iterator[None]:
+def one_line_errors() -> Iterator[None]:
+    """Ends the process with one line on stderr where the user can mend what went wrong; see ``main``."""
     mendable = (
         ConfigError,
         SandboxError,

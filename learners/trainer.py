@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import replace
+from pathlib import Path
 
 from omegaconf import DictConfig
 
@@ -16,6 +17,7 @@ from coaches import learning
 from coaches.base import BudgetError
 from coaches.learning import JudgedEpisode
 from coaches.monitor import Monitor
+from conf import ConfigError
 from learners import checkpoint, coaching, records
 from learners.base import EpisodeError, Metrics, TrainingError
 from learners.build import Parts
@@ -50,7 +52,7 @@ class Trainer:
         self._ahead: Future[Played] | None = None
 
     def run(self) -> None:
-        """Trains from where the folder stands to ``config.steps``.
+        """Trains from where the folder stands to ``config.steps``; with 0 steps there is only an evaluation.
 
         Raises:
             TrainingError: too many episodes or verdicts were lost, or a process that the run needs.
@@ -59,10 +61,11 @@ class Trainer:
         """
         start = self._restore()
         if start is None:
-            start = 0
+            start, trained = 0, self._adopt()
             if self.config.evaluation.every:
-                self._evaluate(0)
-            self._checkpoint(0)
+                self._evaluate(trained)
+            if self.config.steps:  # an evaluation alone leaves nothing to go on with
+                self._checkpoint(0)
         for step in range(start, self.config.steps):
             try:
                 self._step(step)
@@ -87,6 +90,17 @@ class Trainer:
         log.info("resumed after step %d", found.step)
         return found.step
 
+    def _adopt(self) -> int:
+        """Takes over the weights of ``evaluation.run``, where it is set. How many steps have trained them."""
+        if self.config.evaluation.run is None:
+            return 0
+        found = checkpoint.latest(Path(self.config.evaluation.run))
+        if found is None:
+            raise ConfigError(f"{self.config.evaluation.run} has no checkpoint to evaluate")
+        checkpoint.restore(found, self.parts.policies)
+        log.info("evaluating %s after step %d", self.config.evaluation.run, found.step)
+        return found.step
+
     def _checkpoint(self, step: int) -> None:
         checkpoint.save(
             self.folder,
@@ -107,8 +121,7 @@ class Trainer:
         causes = sum((Counter(rollout.coach_errors) for rollout in rollouts), Counter[str]())
         self._guard("verdicts", causes, len(transitions))
         updates = self._update(transitions)
-        row = {"lost": float(lost), "recovered": _recovered(rollouts), "masked": float(causes.total())}
-        row |= {f"masked/{cause}": float(count) for cause, count in sorted(causes.items())}
+        row = {"lost": float(lost), "recovered": _recovered(rollouts)} | _masked(causes)
         row |= summarise([rollout.episode for rollout in rollouts])
         row |= coaching.scores(transitions) | coaching.prices(transitions) | updates
         judged = [_judged(rollout) for rollout in rollouts]
@@ -182,13 +195,21 @@ class Trainer:
         row = {"lost": float(lost), "recovered": _recovered(rollouts)}
         episodes = [rollout.episode for rollout in rollouts]
         row |= summarise(episodes)
+        timing: Metrics = {}
+        if self.config.evaluation.coached:
+            transitions = [transition for rollout in rollouts for transition in rollout.transitions()]
+            row |= _masked(sum((Counter(rollout.coach_errors) for rollout in rollouts), Counter[str]()))
+            row |= coaching.scores(transitions) | coaching.prices(transitions)
+            timing = coaching.effort(transitions)
+            if not self.config.steps:  # in training, what a coach goes by is told from what it pays for
+                row |= self.monitor.step(step, [_judged(rollout) for rollout in rollouts])
         row |= self.monitor.evaluation(step, [(one.task_id, one.outcome.score) for one in episodes])
-        self._record("eval", step, row, {"play_s": time.perf_counter() - began})
+        self._record("eval", step, row, {"play_s": time.perf_counter() - began} | timing)
 
     def _play(self, phase: str, step: int) -> Played:
         """Plays the episodes of a step or an evaluation."""
         limit, waves = self.config.rollout.concurrency, self.parts.generator.lockstep
-        coached = phase == "train"
+        coached = phase == "train" or self.config.evaluation.coached
         return self.parts.runtime.map(
             lambda assignment: self.parts.player.play(assignment, coached=coached),
             self._assign(phase, step),
@@ -245,6 +266,12 @@ class Trainer:
         self.folder.append("metrics", {"phase": phase, "step": step} | row)
         self.folder.append("timings", {"phase": phase, "step": step} | timing)
         self.reporter.row(phase, step, row, timing)
+
+
+def _masked(causes: Counter[str]) -> Metrics:
+    """Turns without a verdict, in all and by cause."""
+    row = {"masked": float(causes.total())}
+    return row | {f"masked/{cause}": float(count) for cause, count in sorted(causes.items())}
 
 
 def _in_background(work: Callable[[], Played]) -> Future[Played]:

@@ -14,6 +14,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Bill:
+    """What a server says of a completion that it sampled."""
+
+    prompt_tokens: int | None
+    tokens: int | None
+    cost: float
+    """US dollars."""
+
+
+@dataclass(frozen=True)
 class Completion:
     """What a policy sampled, token in and token out: these ids and logprobs are the ones trained on."""
 
@@ -25,6 +35,18 @@ class Completion:
     """log π(token) at temperature 1, natural log, one per token of ``token_ids``."""
     weight_version: int
     finish_reason: Literal["stop", "length"]
+    bill: Bill | None = None
+    """From a server that tells no ids: the three tuples above are empty then, and nothing can be trained."""
+
+    @property
+    def prompt_tokens(self) -> int | None:
+        """How long the prompt was; None where a server did not say."""
+        return self.bill.prompt_tokens if self.bill else len(self.prompt_ids)
+
+    @property
+    def tokens(self) -> int | None:
+        """How many were sampled; None where a server did not say."""
+        return self.bill.tokens if self.bill else len(self.token_ids)
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import conf
-from coaches.endpoint import Endpoint, EndpointConfig
+from coaches.endpoint import Endpoint
 from coaches.faults import EmptyReplyError
 from coaches.ledger import Ledger, Prices
+from coaches.server import EndpointConfig
 from conf import ConfigError
 from envs.types import Message
 

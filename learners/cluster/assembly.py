@@ -23,7 +23,7 @@ from omegaconf import DictConfig
 import conf
 from conf import ConfigError
 from learners.base import Generator, Runtime
-from learners.build import Parts, build_algorithm, build_owners, build_scenario, unique
+from learners.build import Parts, build_algorithm, build_owners, build_scenario, can_train, unique
 from learners.cluster.base import Cluster, Handle, Place
 from learners.cluster.places import Need, Places
 from learners.cluster.players import CoachHost, RemotePlayers, make_player, remote_coach
@@ -49,6 +49,8 @@ class Cast:
 
 def assemble(config: DictConfig, runtime: Runtime, cluster: Cluster) -> tuple[Parts, Cast]:
     """All parts of a run. Raises as ``learners.build.build``."""
+    if not can_train(config):
+        raise ConfigError(f"generator={config.generator.name} has no weights to spread: set runtime=local")
     scenario, algorithm = build_scenario(config), build_algorithm(config)
     owners = build_owners(config, scenario)
     groups = _groups(config, unique(owners))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -93,6 +94,23 @@ def loaded_model(seed: int = 0, kind: str = "llama", **changes: Any) -> LoadedMo
     else:
         model = Qwen3ForCausalLM(Qwen3Config(**sizes, head_dim=8))  # type: ignore[no-untyped-call]
     return finish(model, tokens, model_config(**changes))
+
+
+def saved_model(folder: Path) -> list[str]:
+    """Writes a random model to ``folder``; settings of a short run that trains on every row."""
+    loaded = loaded_model()
+    loaded.model.save_pretrained(folder)
+    loaded.tokenizer.save_pretrained(folder)
+    model = {
+        "path": folder,
+        "autocast": "false",
+        "device": "cpu",
+        "max_prompt_tokens": 100,
+        "max_new_tokens": 20,
+        "optimizer.warmup_steps": 0,
+    }
+    parts = ["env=mathchat", "experiment=smoke", "model=qwen3-4b", "coach=random", "algorithm.truncated=keep"]
+    return [*parts, *(f"model.{name}={value}" for name, value in model.items())]
 
 
 def messages(text: str) -> tuple[Message, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,14 @@ def config(base: Path, way: str) -> DictConfig:
         return compose("config", overrides)
 
 
+def checkpoint(run: Path) -> Path:
+    """The folder of a run's checkpoint, made if it has none: there were no steps."""
+    path = run / "checkpoints" / "step-000000"
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "state.json").write_text(json.dumps({"step": 0, "sizes": {}, "coach": {}, "monitor": {}}))
+    return path
+
+
 def trained(base: Path, way: str) -> dict[str, torch.Tensor]:
     """Logits of every policy of a run that has learned something."""
     made = config(base, way)
@@ -62,8 +71,7 @@ def trained(base: Path, way: str) -> dict[str, torch.Tensor]:
             for parameter in own.parameters():
                 parameter += 0.1 * torch.randn_like(parameter)
             found[name] = loaded.model(IDS).logits
-        file = run / "checkpoints" / "step-000000" / f"{name}.pt"
-        torch.save(torch.load(file, weights_only=True) | {"weights": own.state()}, file)
+        torch.save({"weights": own.state()}, checkpoint(run) / f"{name}.pt")
     assert len(found) == 3
     return found
 
@@ -95,13 +103,10 @@ def test_what_cannot_be_exported_is_one_clear_line(
     assert export.main([str(tmp_path), str(tmp_path / "out")]) == 2
     assert "is no run folder" in capsys.readouterr().err
     run = train(config(base, "full"))
+    assert export.main([str(run), str(tmp_path / "out")]) == 2
+    assert "has no checkpoint yet" in capsys.readouterr().err
+    checkpoint(run)
     (tmp_path / "busy").mkdir()
     (tmp_path / "busy" / "file").touch()
     assert export.main([str(run), str(tmp_path / "busy")]) == 2
     assert "is not an empty folder" in capsys.readouterr().err
-    for path in (run / "checkpoints").glob("step-*/*"):
-        path.unlink()
-    for path in (run / "checkpoints").glob("step-*"):
-        path.rmdir()
-    assert export.main([str(run), str(tmp_path / "out")]) == 2
-    assert "has no checkpoint yet" in capsys.readouterr().err

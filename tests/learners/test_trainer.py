@@ -153,7 +153,14 @@ def settings(run_dir: Path, **changes: Any) -> DictConfig:
                 "staleness": 0,
                 "max_lost": 0.5,
             },
-            "evaluation": {"every": 2, "tasks": None, "episodes": 1, "temperature": 1.0},
+            "evaluation": {
+                "every": 2,
+                "tasks": None,
+                "episodes": 1,
+                "temperature": 1.0,
+                "coached": False,
+                "run": None,
+            },
             "checkpoint": {"every": 1, "keep": 1},
             "wandb": {"mode": "disabled", "project": "x"},
         }

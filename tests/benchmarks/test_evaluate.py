@@ -1,0 +1,192 @@
+"""Evaluations: what is read from a run folder, how two are compared, and the command from end to end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from omegaconf import OmegaConf
+from rich.console import Console
+
+from benchmarks import evaluate
+from benchmarks.evaluations import reading, tables
+from benchmarks.leaderboard import estimates
+from coaches.base import CoachError, Verdict
+from conf import ConfigError
+from envs.types import Message, Turn
+from learners.types import Bill, Completion
+from tests.coaches import endpoints as e
+from tests.fakes import FakeScenario, program
+from tests.learners.test_trainer import IdleGenerator, settings, trained
+
+
+class Blames:
+    """The changer wherever ``b.txt`` is missing; nobody else; no word on the teller."""
+
+    def judge(self, history: Sequence[Turn]) -> Verdict:
+        turn = history[-1]
+        if turn.agent == "teller":
+            raise CoachError("no word")
+        at_fault = turn.agent == "changer" and "b.txt" not in {file.path for file in turn.files_after}
+        return Verdict(0.0 if at_fault else 8.0, "files", "changer" if at_fault else None, cost=0.5)
+
+
+class Served:
+    """Writes what its agent should, but a changer not for tasks in ``fails``; every turn costs 0.25 USD."""
+
+    def __init__(self, agent: str, fails: Sequence[str], counts: bool = True) -> None:
+        self.name, self.fails, self.counts = agent, fails, counts
+
+    def act(
+        self, messages: Sequence[Message], *, seed: int, order: int, temperature: float = 1.0
+    ) -> Completion:
+        number = next(m.content for m in messages if "## Task: write " in m.content).split("write ")[1][0]
+        texts = {
+            "maker": program(f"open('a.txt', 'w').write('{number}')"),
+            "changer": program(
+                "1 + 1" if number in self.fails else "open('b.txt', 'w').write(open('a.txt').read())"
+            ),
+            "teller": "done",
+        }
+        bill = Bill(100, 7, 0.25) if self.counts else Bill(None, None, 0.25)
+        return Completion(texts[self.name], (), (), (), 0, "stop", bill)
+
+
+def played(
+    folder: Path, fails: Sequence[str], *, model: str = "large", counts: bool = True, **changes: Any
+) -> Path:
+    """The folder of an evaluation: two tasks of two kinds, two episodes of each."""
+    evaluation = {"episodes": 2, "coached": True}
+    served = {"name": "api", "endpoint": {"model": model}}
+    config = settings(folder, steps=0, evaluation=evaluation, generator=served, **changes)
+    team = {role.name: Served(role.name, fails, counts) for role in FakeScenario().roles}
+    trained(config, team=team, generator=IdleGenerator(), coach=Blames())
+    return folder
+
+
+def printed(*made: Any) -> str:
+    console = Console(width=120, file=StringIO())
+    for table in made:
+        console.print(table)
+    return cast(StringIO, console.file).getvalue()
+
+
+def test_an_evaluation_is_read_from_its_folder_alone(tmp_path: Path) -> None:
+    found = reading.read(played(tmp_path / "run", fails="5"))
+    assert (found.label, found.step, found.metrics["success"]) == ("large", 0, 0.5)
+    assert found.failures == {"missing": 2}
+    assert found.blamed == {"maker": 0, "changer": 2, "teller": 0}
+    turns = {"maker": 2 * 4, "changer": 2 * 4, "teller": 4}
+    effort = found.effort
+    assert effort.by_agent == {agent: 7 * count for agent, count in turns.items()} != {}
+    assert (effort.tokens, effort.prompt_tokens, effort.untold) == (7 * 20, 100 * 20, 0)
+    assert (effort.cost, effort.coach_cost) == (0.25 * 20, 0.5 * 16)
+    assert sorted((one.task, one.success, one.fair) for one in found.episodes) == [
+        ("heldout-4", True, 1.0),
+        ("heldout-4", True, 1.0),
+        ("heldout-5", False, 0.0),
+        ("heldout-5", False, 0.0),
+    ]
+
+
+def test_the_tables_say_who_is_blamed_and_what_it_cost(tmp_path: Path) -> None:
+    found = reading.read(played(tmp_path / "run", fails="5"))
+    text = printed(tables.outcomes([found]), tables.diagnosis([found]))
+    lines = {
+        line.split("│")[1].strip(): line.split("│")[2].strip() for line in text.splitlines() if "│" in line
+    }
+    assert lines["all tasks: success"] == "0.500 [0.15, 0.85]"
+    assert lines["odd: success"].startswith("0.000")
+    assert lines["failed: missing"] == "2"
+    assert lines["changer: blamed, of failed"] == "2/2 [0.34, 1.00]"
+    assert lines["maker: blamed, of failed"].startswith("0/2")
+    assert lines["teller: coach's score"] == "–"
+    assert (lines["cost, $"], lines["coach's cost, $"]) == ("5.0000", "8.0000")
+    assert "turns without a count" not in lines
+
+
+def test_what_a_server_did_not_count_is_said_and_added_to_nothing(tmp_path: Path) -> None:
+    found = reading.read(played(tmp_path / "run", fails="", counts=False))
+    assert (found.effort.tokens, found.effort.untold) == (0, 20)
+    assert "turns without a count" in printed(tables.diagnosis([found]))
+
+
+def test_evaluations_are_compared_task_by_task(tmp_path: Path) -> None:
+    one = reading.read(played(tmp_path / "one", fails="45", model="small"))
+    two = reading.read(played(tmp_path / "two", fails="5"))
+    found = reading.difference(one, two)
+    assert (found.label, found.less, found.tasks) == ("large", "small", 2)
+    assert found.success.value == 0.5
+    wanted = estimates.mean([("4", 1.0), ("5", 0.0)])
+    assert (found.fair.low, found.fair.high) == (wanted.low, wanted.high)
+    assert "large less small" in printed(tables.comparison([found]))
+    config = OmegaConf.load(tmp_path / "two" / "config.yaml")
+    assert [one.label for one in reading.distinct([two, two, one])] == ["large two", "large two", "small"]
+    assert config.generator.endpoint.model == "large"
+
+
+def test_folders_are_shown_side_by_side_and_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [
+        str(played(tmp_path / "one", fails="45", model="small")),
+        str(played(tmp_path / "two", fails="")),
+    ]
+    evaluate.main([*folders, "--out", f"{tmp_path}/found/both.json"])
+    shown = capsys.readouterr().out
+    assert "small" in shown
+    assert "+1.000 [+1.00, +1.00]" in shown
+    report = json.loads((tmp_path / "found" / "both.json").read_text())
+    assert [one["label"] for one in report["evaluations"]] == ["small", "large"]
+    assert report["differences"][0]["success"]["value"] == 1.0
+
+
+def test_what_cannot_be_shown_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, complaint in (
+        ([str(tmp_path)], "holds no evaluation"),
+        ([f"run={tmp_path}"], "is no run folder"),
+        (["coach=oracle"], "oracle"),
+        (["generator=api", "generator.endpoint.base_url=nowhere"], "must be an http or https address"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            evaluate.main([*words, *(["env=mathchat", f"run_dir={tmp_path}/new"] if len(words) > 1 else [])])
+        assert ended.value.code == 2
+        error = capsys.readouterr().err
+        assert complaint in error
+        assert len(error.splitlines()) == 1
+    other = reading.read(played(tmp_path / "run", fails=""))
+    moved = [reading.Played("elsewhere", True, 1.0)]
+    with pytest.raises(ConfigError, match="no task in common"):
+        reading.difference(other, reading.Evaluation(**(vars(other) | {"episodes": moved})))
+
+
+def test_a_hosted_team_is_evaluated_and_diagnosed_from_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with e.serving(e.say("The answer is \\boxed{4}.", tokens=(100, 9))) as server:
+        evaluate.main(
+            [
+                *(
+                    "env=mathchat",
+                    "sandbox=local",
+                    "coach=rules",
+                    "evaluation.tasks=3",
+                    "evaluation.episodes=1",
+                ),
+                *("generator=api", f"generator.endpoint.base_url={server.url}", f"run_dir={tmp_path}/run"),
+                *("generator.endpoint.model=hosted-1", "generator.prices.completion=1000"),
+            ]
+        )
+        asked = len(server.requests) - 1
+    shown = capsys.readouterr().out
+    assert shown.count("Held-out tasks") == 1
+    assert "hosted-1" in shown
+    report = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    [found] = report["evaluations"]
+    assert found["effort"]["tokens"] == 9 * asked
+    assert found["effort"]["cost"] == pytest.approx(9e-3 * asked)
+    assert found["blamed"] is not None
