@@ -14,7 +14,7 @@ import conf
 from coaches.base import Coach, HindsightCoach
 from conf import ConfigError
 from envs.base import Scenario
-from learners.base import Actor, Algorithm, Generator, Player, Policy, Runtime
+from learners.base import Algorithm, Generator, Player, Policy, Runtime
 from learners.learner import LocalLearner
 from learners.player import LocalPlayer
 from learners.policy import LearningPolicy, ServedPolicy
@@ -133,12 +133,6 @@ def build_algorithm(config: DictConfig) -> Algorithm:
         )
     found: Algorithm = conf.build("learners", config.algorithm)
     return found
-
-
-def build_player(config: DictConfig, coach: Coach | HindsightCoach, team: Mapping[str, Actor]) -> LocalPlayer:
-    """A player with sandboxes of its own."""
-    backend = conf.build("sandbox", config.sandbox)
-    return LocalPlayer(build_scenario(config), backend, coach, team, deferred=config.rollout.deferred)
 
 
 def build_owners(config: DictConfig, scenario: Scenario) -> dict[str, str]:
