@@ -25,14 +25,18 @@ from tests.learners.test_trainer import IdleGenerator, settings, trained
 
 
 class Blames:
-    """The changer wherever ``b.txt`` is missing; nobody else; no word on the teller."""
+    """The changer where ``b.txt`` is missing, the maker for nothing in task 4; no word on the teller."""
 
     def judge(self, history: Sequence[Turn]) -> Verdict:
         turn = history[-1]
         if turn.agent == "teller":
             raise CoachError("no word")
-        at_fault = turn.agent == "changer" and "b.txt" not in {file.path for file in turn.files_after}
-        return Verdict(0.0 if at_fault else 8.0, "files", "changer" if at_fault else None, cost=0.5)
+        if turn.agent == "maker":
+            return Verdict(
+                8.0, "a matter of taste", "maker" if turn.task_id == "heldout-4" else None, cost=0.5
+            )
+        missing = "b.txt" not in {file.path for file in turn.files_after}
+        return Verdict(0.0 if missing else 8.0, "files", "changer" if missing else None, cost=0.5)
 
 
 class Served:
