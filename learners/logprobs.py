@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -117,16 +117,27 @@ def batch_logprobs(
     return token_logprobs(chosen, head, batch.target.to(device))
 
 
-@torch.no_grad()
 def completion_logprobs(
     model: PreTrainedModel, completions: Sequence[Completion], config: ModelConfig
 ) -> list[tuple[float, ...]]:
     """Log-probability of every sampled token, one tuple a completion, computed packed."""
+    return score_completions(
+        lambda batch: batch_logprobs(model, batch, config), completions, config.update_tokens
+    )
+
+
+@torch.no_grad()
+def score_completions(
+    score: Callable[[Batch], tuple[torch.Tensor, torch.Tensor]],
+    completions: Sequence[Completion],
+    update_tokens: int,
+) -> list[tuple[float, ...]]:
+    """``completion_logprobs`` with whatever ``score`` says of a packed batch of ``update_tokens``."""
     found: list[list[float]] = [[] for _ in completions]
     sampled = [i for i, completion in enumerate(completions) if completion.token_ids]
     rows = [Row(completions[i], [0.0] * len(completions[i].token_ids), 0.0) for i in sampled]
-    for batch in pack(rows, config.update_tokens):
-        logprobs, _ = batch_logprobs(model, batch, config)
+    for batch in pack(rows, update_tokens):
+        logprobs, _ = score(batch)
         values: dict[int, list[float]] = {}
         for number, value in zip(batch.row.tolist(), logprobs.tolist(), strict=True):
             values.setdefault(number, []).append(value)

@@ -87,6 +87,13 @@ def spread(scorer: Scorer) -> None:
     _sum_in(fully_shard(scorer))
 
 
+def gathered_no_more(scorer: Scorer) -> None:
+    """Lets go of the weights that a forward pass without a backward pass has left whole."""
+    for module in scorer.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
+
+
 def whole(tree: Any) -> Any:
     """``tree`` with every spread tensor in it put together, in host memory. All processes must call this."""
     if isinstance(tree, DTensor):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from envs.types import Message
-from learners.models.base import LoadedModel
+from learners.models.base import ModelConfig
 from learners.types import Completion
+
+if TYPE_CHECKING:
+    from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
 
@@ -16,11 +19,21 @@ CUT_MARKER = "\n[... cut ...]\n"
 
 
 class ChatFormat:
-    """The chat template of a model, with what its settings ask of prompts. ``name`` is for messages."""
+    """The chat template of a model, with what its settings ask of prompts; the weights need not be at hand.
 
-    def __init__(self, loaded: LoadedModel, name: str) -> None:
-        self.loaded = loaded
-        self.stop = stop_ids(loaded)
+    Args:
+        tokenizer: of the model.
+        config: its settings.
+        stop: ids that end a turn.
+        name: for messages.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, config: ModelConfig, stop: frozenset[int], name: str
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.config = config
+        self.stop = stop
         self._name = name
         self._warned = False
 
@@ -31,10 +44,10 @@ class ChatFormat:
         system message and the task open it, the latest result ends it.
         """
         chat = [{"role": message.role, "content": message.content} for message in messages]
-        ids: Any = self.loaded.tokenizer.apply_chat_template(
-            chat, add_generation_prompt=True, return_dict=False, **self.loaded.chat
+        ids: Any = self.tokenizer.apply_chat_template(
+            chat, add_generation_prompt=True, return_dict=False, **self.config.chat
         )
-        limit = self.loaded.config.max_prompt_tokens
+        limit = self.config.max_prompt_tokens
         if len(ids) <= limit:
             return list(ids)
         if not self._warned:
@@ -43,17 +56,16 @@ class ChatFormat:
                 self._name, len(ids), limit,
             )  # fmt: skip
             self._warned = True
-        marker: list[int] = self.loaded.tokenizer.encode(CUT_MARKER, add_special_tokens=False)
+        marker: list[int] = self.tokenizer.encode(CUT_MARKER, add_special_tokens=False)
         return cut_middle(list(ids), limit, marker)
 
     def completion(
         self, prompt: Sequence[int], token_ids: Sequence[int], logprobs: Sequence[float], version: int
     ) -> Completion:
         """What was sampled, the stop token included: without one at its end, it was cut off."""
-        tokenizer = self.loaded.tokenizer
-        text = str(tokenizer.decode(list(token_ids), skip_special_tokens=True))
+        text = str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True))
         # Templates of thinking models open the thought in the prompt; with the tag, readers can tell.
-        opened = str(tokenizer.decode(list(prompt[-8:]))).rstrip().endswith("<think>")
+        opened = str(self.tokenizer.decode(list(prompt[-8:]))).rstrip().endswith("<think>")
         return Completion(
             text="<think>\n" + text if opened else text,
             prompt_ids=tuple(prompt),
@@ -64,10 +76,10 @@ class ChatFormat:
         )
 
 
-def stop_ids(loaded: LoadedModel) -> frozenset[int]:
+def stop_ids(tokenizer: PreTrainedTokenizerBase, generation: GenerationConfig | None) -> frozenset[int]:
     """The ids that end a turn: the tokenizer's and those of the model's generation config."""
-    found: set[int] = {int(loaded.tokenizer.eos_token_id)}
-    configured = loaded.model.generation_config.eos_token_id if loaded.model.generation_config else None
+    found: set[int] = {int(tokenizer.eos_token_id)}
+    configured = generation.eos_token_id if generation else None
     if configured is not None:
         found.update([configured] if isinstance(configured, int) else configured)
     return frozenset(found)

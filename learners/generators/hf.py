@@ -18,7 +18,7 @@ from transformers.cache_utils import DynamicLayer
 from conf import ConfigError
 from envs.types import Message
 from learners import lockstep
-from learners.generators.chat import ChatFormat
+from learners.generators.chat import ChatFormat, stop_ids
 from learners.logprobs import compute_logits, head_dtype
 from learners.models.base import LoadedModel
 from learners.types import Completion
@@ -111,7 +111,9 @@ class _Policy:
 
     def __init__(self, weights: Weights) -> None:
         self.weights = weights
-        self.chat = ChatFormat(weights.loaded, weights.name)
+        loaded = weights.loaded
+        stop = stop_ids(loaded.tokenizer, loaded.model.generation_config)
+        self.chat = ChatFormat(loaded.tokenizer, loaded.config, stop, weights.name)
         self.version = 0
 
 

@@ -15,10 +15,10 @@ from safetensors.torch import save_file
 from torch.nn import Parameter
 
 from conf import ConfigError
-from learners.logprobs import batch_logprobs
-from learners.models.base import LoadedModel, ModelKind
+from learners.logprobs import batch_logprobs, completion_logprobs
+from learners.models.base import LoadedModel, ModelConfig, ModelKind
 from learners.seeds import derive_seed
-from learners.types import Batch
+from learners.types import Batch, Completion
 from learners.weights.base import check_origin, fingerprint
 
 
@@ -75,6 +75,10 @@ class AdapterWeights:
         mark = f".{name}."
         self._named = {key: p for key, p in loaded.model.named_parameters() if mark in key and "lora_" in key}
 
+    @property
+    def config(self) -> ModelConfig:
+        return self.loaded.config
+
     @contextmanager
     def active(self) -> Iterator[LoadedModel]:
         model: Any = self.loaded.model
@@ -98,6 +102,10 @@ class AdapterWeights:
 
     def score(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         return batch_logprobs(self.loaded.model, batch, self.loaded.config)
+
+    def logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
+        with self.active() as loaded:
+            return completion_logprobs(loaded.model, completions, loaded.config)
 
     def spread(self) -> bool:
         return False  # the base is frozen, and an adapter is small
@@ -126,25 +134,36 @@ class AdapterWeights:
         model.peft_config[self.name].save_pretrained(folder)
         self.loaded.tokenizer.save_pretrained(folder)
 
+    def save_base(self, folder: Path) -> None:
+        self._save_plain(self._base(), folder)
+
     def save_whole(self, folder: Path) -> None:
+        self._save_plain(self._merged(), folder)
+
+    def _save_plain(self, tensors: Mapping[str, torch.Tensor], folder: Path) -> None:
+        """Writes a model of the base's kind with these weights."""
         model: Any = self.loaded.model
         with torch.device("meta"):
             plain = type(model)(model.config)
-        plain.load_state_dict(self._merged(), assign=True)
+        plain.load_state_dict(tensors, assign=True)
         plain.tie_weights()
         plain.generation_config = model.generation_config
         plain.save_pretrained(folder)
         self.loaded.tokenizer.save_pretrained(folder)
 
+    def _base(self) -> dict[str, torch.Tensor]:
+        """The base's weights, by the names that they have without adapters."""
+        return {
+            key.replace(".base_layer.", "."): value
+            for key, value in self.loaded.model.state_dict().items()
+            if ".lora_" not in key
+        }
+
     @torch.no_grad()
     def _merged(self) -> dict[str, torch.Tensor]:
         """The base's weights, those under an adapter with its product added, in the base's dtype."""
         model = self.loaded.model
-        found = {
-            key.replace(".base_layer.", "."): value
-            for key, value in model.state_dict().items()
-            if ".lora_" not in key
-        }
+        found = self._base()
         for path, layer in model.named_modules():
             if self.name in getattr(layer, "lora_A", ()):
                 weight = found[f"{path}.weight"]

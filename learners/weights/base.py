@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,18 +13,46 @@ if TYPE_CHECKING:
     import torch
     from torch.nn import Parameter
 
-    from learners.models.base import LoadedModel
-    from learners.types import Batch
+    from learners.models.base import LoadedModel, ModelConfig
+    from learners.types import Batch, Completion
 
 
-class Weights(Protocol):
-    """What one policy trains in a loaded model, and what it began as: the reference of KL terms."""
+class Source(Protocol):
+    """All that a generator with a copy of its own may ask of a policy's weights: they may be in another process.
 
-    loaded: LoadedModel
+    Every process that shares them (``Weights.spread``) must make each of these calls.
+    """
+
     name: str
     """Of the policy that they are."""
     adapter: bool
     """Whether they are an adapter in a base that others share, and not the whole model."""
+
+    @property
+    def config(self) -> ModelConfig:
+        """The model's settings: precision, lengths, chat template."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Writes what is trained, as ``transformers`` (``peft`` for an adapter) loads it, and the tokenizer."""
+        ...
+
+    def save_base(self, folder: Path) -> None:
+        """Writes the model that an adapter is for, as it was before training; whole weights as ``save`` does.
+
+        Tokenizer and generation config are with it.
+        """
+        ...
+
+    def logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
+        """Log-probability of every sampled token under the weights as they are now; one tuple a completion."""
+        ...
+
+
+class Weights(Source, Protocol):
+    """What one policy trains in a loaded model, and what it began as: the reference of KL terms."""
+
+    loaded: LoadedModel
 
     def active(self) -> AbstractContextManager[LoadedModel]:
         """The model, computing with these weights; no other thread has it meanwhile. May be nested."""
@@ -63,10 +91,6 @@ class Weights(Protocol):
         Raises:
             ConfigError: ``state`` was trained from other initial weights than these.
         """
-        ...
-
-    def save(self, folder: Path) -> None:
-        """Writes what is trained, as ``transformers`` (``peft`` for an adapter) loads it."""
         ...
 
     def save_whole(self, folder: Path) -> None:

@@ -14,8 +14,9 @@ import torch
 from torch.nn import Parameter
 
 from learners import sharding
-from learners.models.base import LoadedModel, ModelKind
-from learners.types import Batch
+from learners.logprobs import score_completions
+from learners.models.base import LoadedModel, ModelConfig, ModelKind
+from learners.types import Batch, Completion
 from learners.weights.base import check_origin, fingerprint
 
 
@@ -60,6 +61,10 @@ class FullWeights:
         if self._frozen is not None:
             _move(self._frozen, self._home)
 
+    @property
+    def config(self) -> ModelConfig:
+        return self.loaded.config
+
     @contextmanager
     def active(self) -> Iterator[LoadedModel]:
         with self._lock:
@@ -80,6 +85,12 @@ class FullWeights:
         scored: tuple[torch.Tensor, torch.Tensor] = self._scorer(batch)
         return scored
 
+    def logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
+        with self.active():
+            found = score_completions(self.score, completions, self.config.update_tokens)
+            sharding.gathered_no_more(self._scorer)
+        return found
+
     def parameters(self) -> list[Parameter]:
         return [p for p in self.loaded.model.parameters() if p.requires_grad]
 
@@ -99,6 +110,9 @@ class FullWeights:
     def save(self, folder: Path) -> None:
         self.loaded.model.save_pretrained(folder, state_dict=dict(self.state()["model"]))
         self.loaded.tokenizer.save_pretrained(folder)
+
+    def save_base(self, folder: Path) -> None:
+        self.save(folder)
 
     def save_whole(self, folder: Path) -> None:
         self.save(folder)

@@ -36,6 +36,7 @@ CASES: dict[str, dict[str, Any]] = {
     "adapter, one row": {"rows": 1, "way": "adapter"},
 }
 STEPS = 3
+SCORED = [completion(1 + i, prompt=4 + 3 * i, seed=i) for i in range(5)]
 
 
 class Kind:
@@ -116,7 +117,10 @@ def _two(index: int, port: int, folder: str) -> None:
         found["idle"] = ranks.totals({"a": 1.0})
     else:
         ranks.totals({"b": 2.0})
+    found["scored"] = own.logprobs(SCORED)
     own.save(Path(folder) / f"saved-{index}")
+    own.restore({"model": loaded_model(4).model.state_dict(), "origin": own.state()["origin"]})
+    found["scored again"] = own.logprobs(SCORED)
     torch.save(found, f"{folder}/two-{index}.pt")
     dist.destroy_process_group()
 
@@ -181,6 +185,15 @@ def test_spread_weights_are_saved_whole(two: dict[str, Any]) -> None:
     whole = loaded_model(3).model.state_dict()
     for key, value in saved.state_dict().items():
         assert torch.equal(value, whole[key]), key
+
+
+@pytest.mark.parametrize(("name", "seed"), [("scored", 3), ("scored again", 4)])
+def test_spread_weights_say_what_whole_ones_say(two: dict[str, Any], name: str, seed: int) -> None:
+    whole = loaded_model(seed)
+    wanted = completion_logprobs(whole.model, SCORED, whole.config)
+    for found in (two[name], two["other"][name]):
+        for row, expected in zip(found, wanted, strict=True):
+            assert list(row) == pytest.approx(list(expected), abs=1e-5)
 
 
 def test_a_sum_over_processes_takes_what_is_missing_for_0(two: dict[str, Any]) -> None:

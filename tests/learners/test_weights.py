@@ -201,6 +201,34 @@ def test_an_adapter_loads_elsewhere_on_its_base(tmp_path: Path) -> None:
         assert list(got) == pytest.approx(list(wanted), abs=1e-5)
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_the_base_loads_elsewhere_and_is_what_it_was_before_training(way: str, tmp_path: Path) -> None:
+    found = weights(way)
+    policies = team(found)
+    rows = [row.completion for row in experience(policies["first"])]
+    learn(policies["first"])
+    found["first"].save_base(tmp_path)
+    elsewhere = AutoModelForCausalLM.from_pretrained(tmp_path)
+    model = loaded_model().model if way == "adapter" else found["first"].loaded.model
+    config = found["first"].config
+    assert completion_logprobs(elsewhere, rows, config) == completion_logprobs(model, rows, config)
+    assert elsewhere.generation_config.eos_token_id == model.generation_config.eos_token_id
+    tokens = AutoTokenizer.from_pretrained(tmp_path)
+    assert tokens.chat_template == found["first"].loaded.tokenizer.chat_template
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_logprobs_are_those_of_the_weights_as_they_are_now(way: str) -> None:
+    found = weights(way)
+    policies = team(found)
+    rows = [row.completion for row in experience(policies["first"])]
+    before = found["first"].logprobs(rows)
+    assert before == logprobs(found["first"], rows)
+    learn(policies["first"])
+    assert found["first"].logprobs(rows) == logprobs(found["first"], rows) != before
+    assert found["second"].logprobs(rows) == before
+
+
 def test_an_adapter_in_bfloat16_weights_is_float32() -> None:
     own = weights("adapter", dtype="bfloat16")["first"]
     assert {p.dtype for p in own.parameters()} == {torch.float32}
