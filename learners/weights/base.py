@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Source(Protocol):
-    """All that a generator with a copy of its own may ask of a policy's weights: they may be in another process.
+    """All that a generator with a copy of its own may ask of a policy's weights, which may be far away.
 
     Every process that shares them (``Weights.spread``) must make each of these calls.
     """
@@ -45,7 +45,7 @@ class Source(Protocol):
         ...
 
     def logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
-        """Log-probability of every sampled token under the weights as they are now; one tuple a completion."""
+        """Logprobs of the sampled tokens under the weights as they are now, one tuple a completion."""
         ...
 
 
