@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
+CLOSING = 60.0
+"""Seconds that closing waits at most."""
+
 
 class Engine(Protocol):
     """What takes requests at any time and answers them bit by bit."""
@@ -90,7 +93,9 @@ class Driver:
             if not self._closed:
                 self._closed = True
                 self._incoming.put(_Work(Future(), command=last, last=True))
-        self._thread.join(self._deadline)
+        self._thread.join(min(self._deadline, CLOSING))
+        if self._thread.is_alive():
+            log.warning("%s has not ended within %g s", self._name, CLOSING)
 
     def _wait(self, work: _Work) -> Any:
         with self._lock:

@@ -15,10 +15,10 @@ import logging
 import os
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import torch
 
@@ -36,6 +36,8 @@ from learners.types import Completion
 from learners.weights.base import Source
 
 log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 TESTED = "0.32"
 VERSIONS = ((0, 28), (0, 33))
@@ -94,8 +96,10 @@ class Vllm:
         self._driver = Driver("vLLM", config.deadline)
         try:
             self._start(policies)
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if isinstance(error, TrainingError):
+                raise ConfigError(f"generator vllm cannot start: {error}") from error
             raise
 
     def generate(
@@ -122,17 +126,13 @@ class Vllm:
                 changed too.
         """
         with self._changing:
-            served = self._served[policy]
-            before = served.checked
-            self._load(served, version)
+            self._load(self._served[policy], version)
             self._check(updated={policy})
-            if before is not None and served.checked is not None:
-                log.debug("%s version %d: %.2g nats from the trainer", policy, version, served.checked.gap)
 
     def sleep(self) -> None:
         """Weights go to host memory and the cache is dropped; on CPUs there is nothing to free."""
         with self._changing:
-            self._driver.call(lambda: [engine.sleep() for engine in self._engines])
+            self._call(lambda: [engine.sleep() for engine in self._engines])
 
     def wake(self) -> None:
         """Brings the weights back.
@@ -141,7 +141,7 @@ class Vllm:
             TrainingError: outputs changed.
         """
         with self._changing:
-            self._driver.call(lambda: [engine.wake() for engine in self._engines])
+            self._call(lambda: [engine.wake() for engine in self._engines])
             self._check(updated=set())
 
     def close(self) -> None:
@@ -151,6 +151,16 @@ class Vllm:
         self._scratch.close()
         gc.collect()
 
+    def _call(self, command: Callable[[], Result]) -> Result:
+        """Runs a command in the engines' thread; what goes wrong in vLLM is one line."""
+        try:
+            return self._driver.call(command)
+        except (TrainingError, ConfigError):
+            raise
+        except Exception as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise TrainingError(f"vLLM failed: {reason}") from error
+
     def _end(self) -> None:
         while self._engines:
             self._engines.pop().close()
@@ -159,13 +169,11 @@ class Vllm:
         adapters = {name: source for name, source in policies.items() if source.adapter}
         if adapters and len(adapters) < len(policies):
             raise ConfigError("generator vllm: either all policies are adapters or none is")
-        if torch.distributed.is_initialized():
-            raise ConfigError(
-                "generator vllm cannot share a process with a distributed update: use runtime=ray"
-            )
+        folders = {name: self._saved(source, name) for name, source in adapters.items()}
+        lora = _lora_room([adapter_shape(folder) for folder in folders.values()])
+        if torch.distributed.is_initialized():  # vLLM would take the group for its own, and end it
+            raise ConfigError("generator vllm cannot share a process with torch.distributed: use runtime=ray")
         if adapters:
-            folders = {name: self._saved(source, name) for name, source in adapters.items()}
-            lora = _lora_room([adapter_shape(folder) for folder in folders.values()])
             engine, base = self._open(next(iter(adapters.values())), share=1, lora=lora)
             for name, source in adapters.items():
                 self._served[name] = Served.of(source, engine, base)
@@ -181,7 +189,7 @@ class Vllm:
         """An engine with the source's base, and the folder that this is in."""
         base = self._scratch.new("base")
         source.save_base(base)
-        engine = self._driver.call(lambda: _Engine(base, self.config, source.config, share=share, lora=lora))
+        engine = self._call(lambda: _Engine(base, self.config, source.config, share=share, lora=lora))
         self._engines.append(engine)
         return engine, base
 
@@ -200,7 +208,7 @@ class Vllm:
             served.engine.reload(served.source.name, folder)
             served.version = version
 
-        self._driver.call(reload)
+        self._call(reload)
         self._scratch.drop(folder)
 
     def _put_adapter(self, served: Served, folder: Path, version: int) -> None:
@@ -215,13 +223,13 @@ class Vllm:
                 served.engine.remove_adapter(old)
             return old
 
-        old = self._driver.call(swap)
+        old = self._call(swap)
         if old is not None:
             self._scratch.drop(old.folder)
 
     def _check(self, *, updated: set[str]) -> None:
         """Runs the probe for all policies, always in the same batches, and judges what came of it."""
-        traces: dict[str, probe.Trace] = self._driver.call(self._probe)
+        traces = self._call(self._probe)
         for name, served in self._served.items():
             trace, before = traces[name], served.checked
             if name in updated:
@@ -229,6 +237,7 @@ class Vllm:
                 now = probe.Checked(trace, wanted)
                 probe.check_updated(name, now, before, self.config.tolerance[served.engine.precision])
                 served.checked = now
+                log.debug("%s: %.2g nats a token from the trainer", name, now.gap)
             elif before is not None:
                 probe.check_unchanged(name, trace, before.trace, self.config.drift)
 
@@ -258,9 +267,6 @@ class _Engine:
 
         on_cpu = current_platform.is_cpu()
         eager = on_cpu if config.enforce_eager is None else config.enforce_eager
-        if on_cpu and eager:
-            # It would call a C++ compiler for a function that saves one copy on GPUs.
-            type(current_platform).simple_compile_backend = "eager"
         self.precision = "bfloat16" if model.autocast or model.dtype == "bfloat16" else "float32"
         self._sleeps = not on_cpu
         memory: dict[str, Any] = (
@@ -377,7 +383,11 @@ def import_vllm() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import vllm
-            import vllm.platforms
+            from vllm.platforms import current_platform
+
+            if current_platform.is_cpu():
+                # Else a C++ compiler is called for some small functions, before anything is sampled.
+                type(current_platform).simple_compile_backend = "eager"
     except Exception as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         if any(name in str(error) for name in ("torchvision", "torchaudio", "torchcodec")):

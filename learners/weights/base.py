@@ -34,7 +34,7 @@ class Source(Protocol):
         ...
 
     def save(self, folder: Path) -> None:
-        """Writes what is trained, as ``transformers`` (``peft`` for an adapter) loads it, and the tokenizer."""
+        """Writes what is trained, for ``transformers`` (an adapter: ``peft``) to load; and the tokenizer."""
         ...
 
     def save_base(self, folder: Path) -> None:
