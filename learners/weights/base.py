@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Source(Protocol):
-    """All that a generator with a copy of its own may ask of weights, which may be in another process.
+    """All that a generator with a copy of its own may ask of a policy's weights, which may be far away.
 
     Every process that shares them (``Weights.spread``) must make each of these calls.
     """
@@ -34,7 +34,7 @@ class Source(Protocol):
         ...
 
     def save(self, folder: Path) -> None:
-        """Writes what is trained, as ``transformers`` (an adapter: ``peft``) loads it, and the tokenizer."""
+        """Writes what is trained, for ``transformers`` (an adapter: ``peft``) to load; and the tokenizer."""
         ...
 
     def save_base(self, folder: Path) -> None:
@@ -45,7 +45,7 @@ class Source(Protocol):
         ...
 
     def logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
-        """Log-probability of each sampled token under the weights as they are; one tuple a completion."""
+        """Logprobs of the sampled tokens under the weights as they are now, one tuple a completion."""
         ...
 
 

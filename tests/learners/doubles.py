@@ -72,7 +72,10 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 def loaded_model(seed: int = 0, kind: str = "llama", **changes: Any) -> LoadedModel:
-    """A random two-layer model of hidden size 32, peaked enough that completions end and logprobs vary."""
+    """A random two-layer model of hidden size 32, peaked enough that completions end and logprobs vary.
+
+    ``wide`` is a llama whose heads are as large as the kernels of vLLM for CPUs want them.
+    """
     torch.manual_seed(seed)
     tokens = tokenizer()
     sizes: dict[str, Any] = {
@@ -84,12 +87,14 @@ def loaded_model(seed: int = 0, kind: str = "llama", **changes: Any) -> LoadedMo
         "num_key_value_heads": 2,
         "max_position_embeddings": 512,
         "initializer_range": 0.3,
-        "tie_word_embeddings": kind == "llama",
+        "tie_word_embeddings": kind != "qwen3",
         "bos_token_id": tokens.bos_token_id,
         "eos_token_id": tokens.eos_token_id,
     }
     model: PreTrainedModel
-    if kind == "llama":
+    if kind == "wide":
+        sizes |= {"hidden_size": 64, "num_attention_heads": 2, "num_key_value_heads": 1}
+    if kind != "qwen3":
         model = LlamaForCausalLM(LlamaConfig(**sizes))  # type: ignore[no-untyped-call]
     else:
         model = Qwen3ForCausalLM(Qwen3Config(**sizes, head_dim=8))  # type: ignore[no-untyped-call]
