@@ -40,7 +40,7 @@ def token_logprobs(
 class _Head(torch.autograd.Function):
     """d logprob / d logits = onehot(target) - softmax(logits), by chunk.
 
-    All chunks share two buffers: memory that is asked for anew each time costs more than the arithmetic on it.
+    All chunks share two buffers: memory that is asked for anew each time costs more than the arithmetic.
     """
 
     @staticmethod
