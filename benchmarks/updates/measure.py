@@ -38,8 +38,8 @@ class Measured:
     trained: int
     """Tokens that the loss is a mean of."""
     positions: int
-    """What the model was called on, padding included. These last four are of the first step, when all variants
-    have the same weights."""
+    """What the model was called on, padding included. These last four are of the first step, when all have
+    the same weights."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The comparison of updates: that all variants do the same work, and its arithmetic. Never how fast any is."""
+"""The comparison of updates: all variants do the same work, and its arithmetic. Never how fast any is."""
 
 from __future__ import annotations
 
@@ -35,9 +35,6 @@ def trained(variant: Any, job: Job) -> tuple[list[Step], dict[str, torch.Tensor]
 def same(found: tuple[list[Step], dict[str, torch.Tensor]], job: Job) -> None:
     """Against ours: tokens, losses, gradient norms of both steps, and so the gradients, by the weights."""
     (mine, weights), (steps, others) = trained(Ours, job), found
-    assert [step.trained for step in steps] == [step.trained for step in mine] == [
-        24 * 4
-    ] * 2 or job.rows != "even"
     assert [step.trained for step in steps] == [step.trained for step in mine]
     for a, b in zip(steps, mine, strict=True):
         assert a.loss == pytest.approx(b.loss, abs=1e-5)
@@ -52,6 +49,7 @@ def test_the_plain_step_and_ours_compute_the_same(kind: str) -> None:
     same(trained(Plain, job), job)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not HAS_TRL, reason="trl is not installed: it is in the extra bench")
 @pytest.mark.parametrize("kind", ["even", "uneven"])
 def test_the_step_of_trl_and_ours_compute_the_same(kind: str) -> None:
