@@ -12,8 +12,8 @@ from learners.models.base import ModelConfig
 from learners.samples import Row, pack
 from learners.types import Batch, Completion
 
-CHUNK = 1024
-"""Tokens whose logits exist at once: 1024 x 151 936 float32 are 0.6 GB."""
+CHUNK = 512
+"""Tokens whose logits exist at once, twice at most: 512 x 151 936 float32 are 0.3 GB."""
 
 
 def token_logprobs(
@@ -38,21 +38,28 @@ def token_logprobs(
 
 
 class _Head(torch.autograd.Function):
-    """d logprob / d logits = onehot(target) - softmax(logits), by chunk."""
+    """d logprob / d logits = onehot(target) - softmax(logits), by chunk.
+
+    All chunks share two buffers: memory that is asked for anew each time costs more than the arithmetic.
+    """
 
     @staticmethod
     def forward(
         ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, target: torch.Tensor, chunk: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        exact = torch.promote_types(hidden.dtype, torch.float32)
-        logprobs = torch.empty(len(hidden), dtype=exact, device=hidden.device)
+        cast = weight.to(hidden.dtype)
+        logits, probs = (_buffer(hidden, weight, chunk) for _ in range(2))
+        logprobs = torch.empty(len(hidden), dtype=logits.dtype, device=hidden.device)
         normalisers, entropy = torch.empty_like(logprobs), torch.empty_like(logprobs)
         for part in _chunks(len(hidden), chunk):
-            logits = compute_logits(hidden[part], weight)
-            normalisers[part] = logits.logsumexp(-1)
-            logprobs[part] = logits.gather(-1, target[part, None])[:, 0] - normalisers[part]
-            probs = (logits - normalisers[part, None]).exp_()
-            entropy[part] = normalisers[part] - probs.mul_(logits).sum(-1)
+            table = compute_logits(hidden[part], cast, out=logits)
+            largest = table.amax(-1, keepdim=True)
+            shifted = table.sub_(largest)
+            weights = torch.exp(shifted, out=probs[: len(shifted)])
+            total = weights.sum(-1)
+            logprobs[part] = shifted.gather(-1, target[part, None])[:, 0] - total.log()
+            normalisers[part] = largest[:, 0] + total.log()
+            entropy[part] = total.log() - weights.mul_(shifted).sum(-1) / total
         ctx.save_for_backward(hidden, weight, target, normalisers)
         ctx.chunk = chunk
         ctx.mark_non_differentiable(entropy)
@@ -61,29 +68,54 @@ class _Head(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, None, None]:
         hidden, weight, target, normalisers = ctx.saved_tensors
+        cast, logits = weight.to(hidden.dtype), _buffer(hidden, weight, ctx.chunk)
         grad_hidden = torch.empty_like(hidden)
-        grad_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
+        # In float32 at least: rounding the sum after every chunk to bfloat16 would bias it.
+        grad_weight = torch.zeros_like(weight, dtype=logits.dtype) if ctx.needs_input_grad[1] else None
         for part in _chunks(len(hidden), ctx.chunk):
-            logits = compute_logits(hidden[part], weight)
-            grad = (logits - normalisers[part, None]).exp_().neg_()
-            grad[torch.arange(len(grad), device=grad.device), target[part]] += 1
-            grad *= grads[0][part, None]
+            table = compute_logits(hidden[part], cast, out=logits)
+            grad = table.sub_(normalisers[part, None]).exp_().mul_(-grads[0][part, None])
+            grad[torch.arange(len(grad), device=grad.device), target[part]] += grads[0][part]
             grad = grad.to(hidden.dtype)
-            grad_hidden[part] = grad @ weight.to(hidden.dtype)
+            torch.mm(grad, cast, out=grad_hidden[part])
             if grad_weight is not None:
-                grad_weight += (grad.T @ hidden[part]).to(weight.dtype)
-        return grad_hidden, grad_weight, None, None
+                _add_product(grad_weight, grad.T, hidden[part])
+        return grad_hidden, None if grad_weight is None else grad_weight.to(weight.dtype), None, None
+
+
+def _buffer(hidden: torch.Tensor, weight: torch.Tensor, chunk: int) -> torch.Tensor:
+    """Room for the logits of a chunk, in at least float32."""
+    exact = torch.promote_types(hidden.dtype, torch.float32)
+    return torch.empty(min(chunk, len(hidden)), len(weight), dtype=exact, device=hidden.device)
+
+
+def _add_product(total: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
+    """total += a @ b, where ``total`` may be more exact than the factors."""
+    if total.dtype == a.dtype:
+        total.addmm_(a, b)
+    else:
+        total += a @ b
 
 
 def _chunks(count: int, size: int) -> list[slice]:
     return [slice(start, start + size) for start in range(0, count, size)]
 
 
-def compute_logits(hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """[n, V] logits in at least float32, multiplied in the dtype of ``hidden`` [n, H], autocast or not."""
+def compute_logits(
+    hidden: torch.Tensor, weight: torch.Tensor, *, out: torch.Tensor | None = None
+) -> torch.Tensor:
+    """[n, V] logits in at least float32, multiplied in the dtype of ``hidden`` [n, H], autocast or not.
+
+    They are the first n rows of ``out``, where it is given.
+    """
+    exact = torch.promote_types(hidden.dtype, torch.float32)
     with torch.autocast(hidden.device.type, enabled=False):
-        logits = hidden @ weight.to(hidden.dtype).T
-    return logits.to(torch.promote_types(hidden.dtype, torch.float32))
+        if out is None:
+            return (hidden @ weight.to(hidden.dtype).T).to(exact)
+        found = out[: len(hidden)]
+        if hidden.dtype == exact:
+            return torch.mm(hidden, weight.to(exact).T, out=found)
+        return found.copy_(hidden @ weight.to(hidden.dtype).T)
 
 
 def head_dtype(model: PreTrainedModel, config: ModelConfig) -> torch.dtype:
@@ -105,11 +137,13 @@ def batch_logprobs(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """[N] log-probabilities and [N] entropies of a packed batch's trained tokens; ``batch`` on any device."""
     device = model.device
+    # Where no bin holds more than one row, padding at its end cannot be seen: no mask of T x T is needed.
+    packed = bool((batch.segment > 1).any())
     with torch.autocast(device.type, torch.bfloat16, enabled=config.autocast):
         hidden = model.base_model(
             input_ids=batch.ids.to(device),
-            attention_mask=attention_mask(batch.segment.to(device)),
-            position_ids=batch.position.to(device),
+            attention_mask=attention_mask(batch.segment.to(device)) if packed else None,
+            position_ids=batch.position.to(device) if packed else None,
             use_cache=False,
         ).last_hidden_state
     chosen = hidden.flatten(0, 1)[batch.source.to(device)].to(head_dtype(model, config))

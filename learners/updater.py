@@ -61,7 +61,11 @@ class Updater:
         self._parameters = weights.parameters()
         beta1, beta2 = self.config.betas
         self._optimizer = torch.optim.AdamW(
-            self._parameters, lr=self.config.lr, betas=(beta1, beta2), weight_decay=self.config.weight_decay
+            self._parameters,
+            lr=self.config.lr,
+            betas=(beta1, beta2),
+            weight_decay=self.config.weight_decay,
+            fused=True,  # one pass, and no copies of the largest weight, which would set the peak
         )
 
     def update(

@@ -16,8 +16,10 @@ ROOT = Path(__file__).parents[1]
 ORDER = ["sandbox", "envs", "coaches", "learners", "benchmarks"]
 """Each may import those before it; all may import ``conf``, which imports none of them."""
 ONLY_IN = {
-    "torch": ("learners/",),
-    "transformers": ("learners/",),
+    # A benchmark of updates cannot start other trainers, or make the model they share, without these.
+    "torch": ("learners/", "benchmarks/updates/"),
+    "transformers": ("learners/", "benchmarks/updates/"),
+    "trl": ("benchmarks/updates/trl.py",),
     "safetensors": ("learners/",),
     "peft": ("learners/",),
     "gguf": ("learners/models/",),

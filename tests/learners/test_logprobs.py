@@ -56,8 +56,8 @@ def test_logits_exist_for_one_chunk_at_a_time(monkeypatch: pytest.MonkeyPatch) -
     sizes: list[int] = []
     original = logprobs.compute_logits
 
-    def spy(hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        found = original(hidden, weight)
+    def spy(hidden: torch.Tensor, weight: torch.Tensor, *, out: torch.Tensor) -> torch.Tensor:
+        found = original(hidden, weight, out=out)
         sizes.append(found.numel())
         return found
 

@@ -1,0 +1,1 @@
+"""One optimiser update, ours and others': the variants that ``benchmarks.update`` compares."""

@@ -1,0 +1,92 @@
+"""Time and memory of a process that updates a model."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a variant says of one of its optimiser steps."""
+
+    loss: float
+    grad_norm: float
+    """Before clipping."""
+    trained: int
+    """Tokens that the loss is a mean of."""
+    positions: int
+    """What the model was called on, padding included."""
+
+
+@dataclass(frozen=True)
+class Lap:
+    """What one step took."""
+
+    seconds: float
+    cpu_s: float
+    """User and system time of the process."""
+    foreign: float
+    """CPU time that other processes of the machine took meanwhile, as a share of all there is."""
+
+
+class Watch:
+    """Takes the laps of a device's steps."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.laps: list[Lap] = []
+        self._device = device
+        self._start = (0.0, 0.0, 0.0)
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        self.begin()
+        yield
+        self.end()
+
+    def begin(self) -> None:
+        self._start = self._now()
+
+    def end(self) -> None:
+        seconds, own, busy = (b - a for a, b in zip(self._start, self._now(), strict=True))
+        cores = os.cpu_count() or 1
+        self.laps.append(Lap(seconds, own, max(0.0, busy - own) / (cores * seconds)))
+
+    def _now(self) -> tuple[float, float, float]:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter(), time.process_time(), busy_s()
+
+
+def busy_s() -> float:
+    """CPU seconds that all processes of the machine have used since it started."""
+    fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+    user, nice, system = (int(field) for field in fields[:3])
+    return (user + nice + system) / float(os.sysconf("SC_CLK_TCK"))
+
+
+def held_bytes(device: torch.device) -> int:
+    """Now: the process's resident memory, or what tensors hold of the GPU's."""
+    if device.type == "cuda":
+        return int(torch.cuda.memory_allocated(device))
+    return _status("VmRSS")
+
+
+def peak_bytes(device: torch.device) -> int:
+    """The most so far, of the process's life or of the GPU's tensors."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    return _status("VmHWM")
+
+
+def _status(key: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{key}:"):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"/proc/self/status has no {key}")

@@ -1,0 +1,171 @@
+"""The comparison of updates: all variants do the same work, and its arithmetic. Never how fast any is."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks import update
+from benchmarks.updates.building import loaded
+from benchmarks.updates.child import score
+from benchmarks.updates.measure import Measured, Platform
+from benchmarks.updates.ours import Ours
+from benchmarks.updates.plain import Plain, padded
+from benchmarks.updates.report import Target, disagreement, to_row
+from benchmarks.updates.watch import Step, Watch
+from benchmarks.updates.workload import SHAPES, Job, flops, lengths, rows, tokens
+
+JOB = Job("ours", "tiny", "uneven", 4, 16, 24, "float32", True, 2, 160, 1, "cpu")
+HAS_TRL = importlib.util.find_spec("trl") is not None
+
+
+def trained(variant: Any, job: Job) -> tuple[list[Step], dict[str, torch.Tensor]]:
+    """What a variant says of its steps, and the weights after them."""
+    ready = loaded(job)
+    steps = variant(ready, rows(job), score(job), job).run(Watch(ready.device))
+    return steps, dict(ready.model.state_dict())
+
+
+def same(found: tuple[list[Step], dict[str, torch.Tensor]], job: Job) -> None:
+    """Against ours: tokens, losses, gradient norms of both steps, and so the gradients, by the weights."""
+    (mine, weights), (steps, others) = trained(Ours, job), found
+    assert [step.trained for step in steps] == [step.trained for step in mine]
+    for a, b in zip(steps, mine, strict=True):
+        assert a.loss == pytest.approx(b.loss, abs=1e-5)
+        assert a.grad_norm == pytest.approx(b.grad_norm, rel=1e-4)
+    for name, values in others.items():
+        torch.testing.assert_close(values, weights[name], atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["even", "uneven"])
+def test_the_plain_step_and_ours_compute_the_same(kind: str) -> None:
+    job = replace(JOB, rows=kind)
+    same(trained(Plain, job), job)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not HAS_TRL, reason="trl is not installed: it is in the extra bench")
+@pytest.mark.parametrize("kind", ["even", "uneven"])
+def test_the_step_of_trl_and_ours_compute_the_same(kind: str) -> None:
+    from benchmarks.updates.trl import Trl
+
+    job = replace(JOB, rows=kind, steps=1)
+    same(trained(Trl, job), job)
+
+
+def test_the_gradient_of_the_plain_loss_is_that_of_ours() -> None:
+    """Bigger than what an optimiser step keeps of it."""
+    from learners.logprobs import batch_logprobs
+    from learners.samples import pack, to_rows
+
+    ready, given, old = loaded(JOB), rows(JOB), score(JOB)
+    ours, plain = Ours(ready, given, old, JOB), Plain(ready, given, old, JOB)
+    algorithm, transitions = ours._algorithm, ours._transitions
+    batches = pack(to_rows(transitions, ours._advantages, algorithm.weights(transitions)), JOB.micro_tokens)
+    grads = []
+    for losses in (
+        [algorithm.loss(batch_logprobs(ready.model, b, ready.config)[0], b)[0] for b in batches],
+        [plain._loss()],
+    ):
+        ready.model.zero_grad()
+        torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
+        grads.append([p.grad.clone() for p in ready.model.parameters() if p.grad is not None])
+    assert max(float(grad.abs().max()) for grad in grads[0]) > 1e-3
+    for a, b in zip(*grads, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
+
+
+def test_padding_is_neither_attended_to_nor_trained_on() -> None:
+    given = rows(JOB)
+    ids, attention, trained_on, advantages, _ = padded(given, [[0.0] * len(row.completion) for row in given])
+    assert int(attention.sum()) == tokens(given) < ids.numel()
+    assert trained_on.sum(1).tolist() == [len(row.completion) for row in given]
+    for i, row in enumerate(given):
+        chosen = ids[i, 1:][trained_on[i] > 0]
+        assert tuple(chosen.tolist()) == row.completion
+        assert advantages[i][trained_on[i] > 0].tolist() == pytest.approx([row.advantage] * len(chosen))
+
+
+def test_uneven_rows_keep_within_the_limits_and_one_reaches_them() -> None:
+    found = lengths(replace(JOB, count=64, prompt=128, completion=384))
+    assert all(64 <= prompt <= 128 and 1 <= completion <= 384 for prompt, completion in found)
+    assert max(completion for _, completion in found) == 384
+    assert len({completion for _, completion in found}) > 32
+    assert rows(JOB) == rows(replace(JOB, variant="trl"))
+
+
+def test_flops_by_hand() -> None:
+    """One row of 2 + 1 tokens: matrices, then the head for the sampled token, then attention."""
+    job = replace(JOB, rows="even", count=1, prompt=2, completion=1)
+    weights = 2 * (32 * 32 + 2 * 32 * 16 + 32 * 32 + 3 * 32 * 64)
+    assert flops(SHAPES["tiny"], rows(job)) == 6 * (weights * 3 + 256 * 32) + 6 * 2 * 32 * 9
+    held = sum(p.numel() for name, p in loaded(job).model.named_parameters() if "proj" in name)
+    assert held == weights
+
+
+@pytest.mark.parametrize("most", [1024, 1500, 5000, 200000])
+def test_the_largest_that_fits_is_found_to_a_sixteenth(most: int) -> None:
+    found = update.largest(lambda length: length <= most, 1024, 262144)
+    assert found <= most < found * (1 + 1 / 16) + 1
+    assert update.largest(lambda length: False, 1024, 262144) == 0
+
+
+def measured_as(**changes: Any) -> Measured:
+    plain = Measured([2.0, 4.0], [1.0, 1.0], [0.0, 0.0], 2**30, 3 * 2**30, -0.5, 1.0, 96, 160)
+    return replace(plain, **changes)
+
+
+def test_a_row_holds_what_the_rounds_amount_to() -> None:
+    gpu = Platform("cuda", "NVIDIA H100 80GB HBM3", True, {})
+    job = replace(JOB, rows="even", precision="bfloat16")
+    row = to_row(job, [measured_as(), measured_as(seconds=[3.0, 3.0], peak_bytes=2**32)], gpu)
+    assert (row.seconds.median, row.seconds.n, row.per_s) == (3.0, 4, 160 / 3)
+    assert (row.above_gib.median, row.level_gib) == (2.5, 1.0)
+    assert row.mfu == pytest.approx(flops(SHAPES["tiny"], rows(job)) / 3.0 / 989e12)
+    assert to_row(job, [measured_as()], replace(gpu, name="")).mfu is None
+
+
+def test_variants_that_do_not_make_the_same_step_are_found_out() -> None:
+    a = measured_as()
+    assert disagreement({"ours": a, "plain": measured_as(loss=-0.5002)}, "float32") is None
+    for change in ({"loss": -0.51}, {"grad_norm": 1.01}, {"trained": 95}, {"loss": float("nan")}):
+        assert "plain" in str(disagreement({"ours": a, "plain": measured_as(**change)}, "float32"))
+    assert disagreement({"ours": a, "plain": measured_as(loss=-0.51)}, "bfloat16") is None
+
+
+def test_a_missed_target_says_so() -> None:
+    assert "MISSED" in Target("speed", 1.4, 1.5, at_least=True).line()
+    assert ": met" in Target("memory", 0.4, 0.5, at_least=False).line()
+    assert Target("speed", None, 1.5, at_least=True).met is None
+
+
+@pytest.mark.slow
+def test_a_quick_run_compares_processes_and_writes_what_it_found(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "update.json"
+    words = [
+        "--quick",
+        "--threads",
+        "1",
+        "--variants",
+        "ours",
+        "plain",
+        "--rows",
+        "uneven",
+        "--out",
+        str(out),
+    ]
+    assert update.main(words) == 0
+    report = json.loads(out.read_text(encoding="utf-8"))
+    assert [row["variant"] for row in report["rows"]] == ["ours", "plain"]
+    for row in report["rows"]:
+        assert row["tokens"] < row["positions"]
+        assert row["seconds"]["median"] > 0
+        assert row["above_gib"]["median"] >= 0
+    assert list(report["faster"]) == ["plain, uneven"]
+    assert [target["met"] for target in report["targets"]] == [None, None]
