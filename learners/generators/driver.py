@@ -1,0 +1,160 @@
+"""One thread that does all work with inference engines, and the callers that wait for it.
+
+Engines are not to be touched by several threads: vLLM's forward pass, for one, keeps its context in a global
+variable, so that even two engines must take turns.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as WaitedTooLong
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from learners.base import TrainingError
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+
+class Engine(Protocol):
+    """What takes requests at any time and answers them bit by bit."""
+
+    def add(self, key: str, request: Any) -> None:
+        """Takes a request; raises where it cannot be met."""
+        ...
+
+    def step(self) -> Mapping[str, Any]:
+        """Goes on with all that it has; the answers that are complete now, by key."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A request for an engine, or a command to run while no request is under way."""
+
+    future: Future[Any]
+    engine: Engine | None = None
+    request: Any = None
+    command: Callable[[], Any] | None = None
+    last: bool = False
+
+
+class Driver:
+    """First come, first served; a command waits until all before it are answered, and later requests for it.
+
+    Args:
+        name: of what is driven, for messages.
+        deadline: seconds that any caller waits before it gives up.
+    """
+
+    def __init__(self, name: str, deadline: float) -> None:
+        self._name = name
+        self._deadline = deadline
+        self._incoming: queue.SimpleQueue[_Work] = queue.SimpleQueue()
+        self._waiting: deque[_Work] = deque()
+        self._flying: dict[str, tuple[Engine, Future[Any]]] = {}
+        self._count = 0
+        self._lock = threading.Lock()
+        self._closed = False
+        self._broken: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def ask(self, engine: Engine, request: Any) -> Any:
+        """The engine's answer, blocking; requests of several threads are under way together.
+
+        Raises:
+            TrainingError: the engine failed, is closed, or gave no answer in time.
+        """
+        return self._wait(_Work(Future(), engine=engine, request=request))
+
+    def call(self, command: Callable[[], Result]) -> Result:
+        """What ``command`` returns, run in the engines' thread while no request is under way.
+
+        Raises:
+            TrainingError: as for ``ask``; whatever else ``command`` raises.
+        """
+        result: Result = self._wait(_Work(Future(), command=command))
+        return result
+
+    def close(self, last: Callable[[], None]) -> None:
+        """Tells whoever still waits, runs ``last`` in the engines' thread, ends it. May be called again."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._incoming.put(_Work(Future(), command=last, last=True))
+        self._thread.join(self._deadline)
+
+    def _wait(self, work: _Work) -> Any:
+        with self._lock:
+            if self._closed:
+                raise TrainingError(f"{self._name} is closed")
+            self._incoming.put(work)
+        try:
+            return work.future.result(self._deadline)
+        except WaitedTooLong:
+            if work.future.done():  # the work itself ran out of some time
+                raise
+            raise TrainingError(f"{self._name} gave no answer within {self._deadline:g} s") from None
+
+    def _run(self) -> None:
+        while (last := self._receive()) is None:
+            self._admit()
+            try:
+                self._step()
+            except BaseException as error:  # raised again in every waiting thread: nobody may wait for ever
+                self._broken = error
+                self._fail(f"{self._name} failed: {error}")
+        self._fail(f"{self._name} is closed")
+        try:
+            last()
+        except Exception as error:  # what went wrong before is better worth telling
+            log.warning("%s did not end cleanly: %s", self._name, error)
+
+    def _receive(self) -> Callable[[], Any] | None:
+        """Takes in what has come, waiting only if idle; at the end, what to end with."""
+        idle = not self._waiting and not self._flying
+        while True:
+            try:
+                work = self._incoming.get(block=idle)
+            except queue.Empty:
+                return None
+            if work.last:
+                return work.command
+            self._waiting.append(work)
+            idle = False
+
+    def _admit(self) -> None:
+        while self._waiting and not (self._waiting[0].command and self._flying):
+            work = self._waiting.popleft()
+            try:
+                if self._broken is not None:
+                    raise TrainingError(f"{self._name} failed before: {self._broken}")
+                if work.command is not None:
+                    work.future.set_result(work.command())
+                elif work.engine is not None:
+                    self._count += 1
+                    key = str(self._count)
+                    work.engine.add(key, work.request)
+                    self._flying[key] = (work.engine, work.future)
+            except BaseException as error:  # it is the caller's
+                work.future.set_exception(error)
+
+    def _step(self) -> None:
+        for engine in {id(engine): engine for engine, _ in self._flying.values()}.values():
+            for key, answer in engine.step().items():
+                self._flying.pop(key)[1].set_result(answer)
+
+    def _fail(self, why: str) -> None:
+        found = [future for _, future in self._flying.values()] + [work.future for work in self._waiting]
+        self._flying.clear()
+        self._waiting.clear()
+        for future in found:
+            future.set_exception(TrainingError(why))

@@ -1,0 +1,33 @@
+"""What vLLM reads from its process, and what it would do to it."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+SETTINGS = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine in this process: starts in seconds, ends with it
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "HF_HUB_OFFLINE": "1",  # it loads what was written here, and nothing else
+}
+"""Environment variables that vLLM reads; those that are set already stay as they are."""
+
+
+@contextmanager
+def process_left_alone() -> Iterator[None]:
+    """Undoes what an engine's start does to the whole process: seeds, and a torch that keeps its threads."""
+    numbers, arrays, threads = random.getstate(), np.random.get_state(), torch.set_num_threads
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        try:
+            yield
+        finally:
+            random.setstate(numbers)
+            np.random.set_state(arrays)
+            torch.set_num_threads = threads
