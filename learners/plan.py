@@ -137,6 +137,7 @@ def _times(job: Job, times: Times, console: Console) -> None:
 
 def _guesses(config: DictConfig, console: Console) -> None:
     """All that was taken for granted, to be set on the command line."""
+    console.print("All of this is estimated, none of it measured; it rests on:")
     assumed = {**config.assume, "episodes": {config.env.name: config.assume.episodes[config.env.name]}}
     for group, node in {"hardware": config.hardware, "assume": assumed}.items():
         plain = OmegaConf.to_container(OmegaConf.create(node))
