@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import hydra
@@ -21,9 +21,13 @@ from conf import ConfigError
 from learners.base import TrainingError
 from sandbox.base import SandboxError
 
+Command = Callable[[DictConfig], object]
 
-def main(algorithm: str | None = None) -> None:
-    """Runs the command line. ``algorithm`` is the default where the arguments name none.
+
+def main(algorithm: str | None = None, command: Command | None = None) -> None:
+    """Runs the command line: composes a configuration, and does ``command`` with it; None: trains.
+
+    ``algorithm`` is the default where the arguments name none.
 
     What the user can mend ends as one line on stderr and exit code 2, a coach's spent budget as one and exit
     code 3; with ``COACHGYM_TRACEBACK=1``, as a traceback.
@@ -32,7 +36,7 @@ def main(algorithm: str | None = None) -> None:
         sys.argv = with_default(sys.argv, "algorithm", algorithm)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would otherwise print over several lines
     with one_line_errors():
-        _command()
+        _composing(command or _train)()
 
 
 def with_default(arguments: list[str], key: str, value: str) -> list[str]:
@@ -45,12 +49,20 @@ def with_default(arguments: list[str], key: str, value: str) -> list[str]:
     return [*arguments[:place], f"{key}={value}", *arguments[place:]]
 
 
-@hydra.main(version_base="1.3", config_path="pkg://conf", config_name="config")
-def _command(config: DictConfig) -> None:
-    with one_line_errors():  # here too: Hydra writes a line of its own about an error that leaves the job
-        from learners.run import train  # takes seconds; --help and --cfg do without
+def _composing(command: Command) -> Callable[[], None]:
+    @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="config")
+    def composed(config: DictConfig) -> None:
+        with one_line_errors():  # here too: Hydra writes a line of its own about an error that leaves the job
+            command(config)
 
-        train(config)
+    run: Callable[[], None] = composed
+    return run
+
+
+def _train(config: DictConfig) -> None:
+    from learners.run import train  # takes seconds; --help and --cfg do without
+
+    train(config)
 
 
 def compose(settings: Sequence[str]) -> DictConfig:

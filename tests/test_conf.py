@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import conf
 from conf import ConfigError
+from learners.planning import facts
 
 GROUPS = {
     "env": "envs",
@@ -27,6 +28,8 @@ GROUPS = {
     "algorithm": "learners",
 }
 """Folder of ``conf`` -> the package whose modules its files name."""
+RECORDS = {"hardware": "Hardware", "assume": "Assume"}
+"""Folder of ``conf`` -> the record in ``learners.planning.facts`` that its files fill."""
 
 
 def files(*groups: str) -> list[tuple[str, str]]:
@@ -60,7 +63,14 @@ def config_classes(config: type) -> Iterator[type]:
 
 def test_every_folder_of_conf_is_a_group_that_is_known() -> None:
     folders = {path.name for path in conf.ROOT.iterdir() if path.is_dir() and any(path.glob("*.yaml"))}
-    assert folders == {*GROUPS, "experiment"}
+    assert folders == {*GROUPS, *RECORDS, "experiment"}
+
+
+@pytest.mark.parametrize(("group", "name"), files(*RECORDS))
+def test_facts_for_plans_fit_their_types_and_are_no_part_of_a_run(group: str, name: str) -> None:
+    record = getattr(facts, RECORDS[group])
+    assert isinstance(facts.typed(record, group, composed(f"+{group}={name}")[group]), record)
+    assert group not in composed()
 
 
 @pytest.mark.parametrize(("group", "name"), files(*GROUPS))

@@ -10,7 +10,7 @@ from conf import ConfigError
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 DTYPES = ("float32", "bfloat16")
 SCHEDULES = ("constant", "cosine")
@@ -103,6 +103,18 @@ class ModelKind(Protocol):
 
         Raises:
             ConfigError: the model cannot be had, in one clear line.
+        """
+        ...
+
+
+class DescribedKind(ModelKind, Protocol):
+    """One that ``learners.plan`` can plan with."""
+
+    def architecture(self) -> PreTrainedConfig:
+        """What the model is built of: no weights are read, and no model is made.
+
+        Raises:
+            ConfigError: that is not known.
         """
         ...
 

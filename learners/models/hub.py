@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import HfApi, try_to_load_from_cache
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig
 from transformers.utils import logging
 
 from conf import ConfigError
@@ -23,13 +25,51 @@ class Hub:
         """A folder, or a hub id such as ``Qwen/Qwen3-4B``; ``~`` is expanded."""
         revision: str | None
         """Commit, tag or branch on the hub."""
+        architecture: dict[str, Any] | None
+        """What the model's ``config.json`` is known to say, ``model_type`` among it: a plan then asks no hub,
+        and a model that says otherwise is refused. None: its own word is taken."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
 
     def load(self, env_name: str, seed: int) -> LoadedModel:
-        """Raises ``ConfigError`` when there is no such folder, and the hub cannot give the model either."""
-        return from_pretrained(self.config.path, self.config, revision=self.config.revision)
+        """Raises ``ConfigError`` when there is no such folder, and the hub cannot give the model either; or
+        when the model is not of the ``architecture`` that the settings name."""
+        loaded = from_pretrained(self.config.path, self.config, revision=self.config.revision)
+        check_architecture(self.config.path, loaded.model.config, self.config.architecture or {})
+        return loaded
+
+    def architecture(self) -> PreTrainedConfig:
+        """As the settings name it, else as the folder or the hub has it; no weights are read."""
+        facts = dict(self.config.architecture or {})
+        if not facts:
+            return architecture_of(self.config.path, revision=self.config.revision)
+        kind = facts.pop("model_type", None)
+        try:
+            return AutoConfig.for_model(kind, **facts)
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"model.architecture: {str(error).splitlines()[0]}") from error
+
+
+def architecture_of(path: str | Path, *, revision: str | None = None) -> PreTrainedConfig:
+    """What ``config.json`` of a folder or of the hub says. Raises ``ConfigError`` when there is none."""
+    where = _find(str(path), revision)
+    try:
+        found: PreTrainedConfig = AutoConfig.from_pretrained(where, revision=revision)
+    except (OSError, ValueError) as error:
+        raise _missing(where, error) from error
+    return found
+
+
+def check_architecture(path: str, config: PreTrainedConfig, facts: Mapping[str, Any]) -> None:
+    """Raises ``ConfigError`` where the model's own ``config`` says otherwise than ``facts``."""
+    for key, value in facts.items():
+        found = getattr(config, key, None)
+        if found != value:
+            raise ConfigError(
+                f"model {path} has {key}={found}, but model.architecture says {value}: "
+                "for another model, set model.architecture=null"
+            )
 
 
 def from_pretrained(path: str | Path, config: ModelConfig, *, revision: str | None = None) -> LoadedModel:

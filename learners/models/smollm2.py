@@ -13,7 +13,7 @@ from importlib import metadata, util
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedConfig
 
 from conf import ConfigError, cache_dir
 from learners.models.base import LoadedModel, ModelConfig
@@ -44,6 +44,12 @@ class Smollm2:
                     f"the model cache cannot be written: {error} (set COACHGYM_CACHE)"
                 ) from error
         return from_pretrained(folder, self.config)
+
+    def architecture(self) -> PreTrainedConfig:
+        """As the package has it. Raises ``ConfigError`` when it is not installed."""
+        source = _gguf()
+        found: PreTrainedConfig = AutoConfig.from_pretrained(source.parent, gguf_file=source.name)
+        return found
 
 
 def _gguf() -> Path:

@@ -108,6 +108,7 @@ def saved_model(folder: Path) -> list[str]:
     loaded.tokenizer.save_pretrained(folder)
     model = {
         "path": folder,
+        "architecture": "null",
         "autocast": "false",
         "device": "cpu",
         "max_prompt_tokens": 100,

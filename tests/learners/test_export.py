@@ -39,6 +39,7 @@ def config(base: Path, way: str) -> DictConfig:
         "evaluation.every=0",
         "model=qwen3-4b",
         f"model.path={base}",
+        "model.architecture=null",
         "model.autocast=false",
         "model.device=cpu",
         "model.max_prompt_tokens=100",

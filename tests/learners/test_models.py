@@ -26,7 +26,22 @@ def load(name: str, **changes: Any) -> LoadedModel:
 
 
 def hub(path: Path | str) -> LoadedModel:
-    return load("qwen3-4b", path=str(path), max_prompt_tokens=100, max_new_tokens=20)
+    return load("qwen3-4b", path=str(path), architecture=None, max_prompt_tokens=100, max_new_tokens=20)
+
+
+def test_a_model_that_is_not_what_the_settings_say_is_one_clear_line(tmp_path: Path) -> None:
+    saved = loaded_model(3, "qwen3")
+    saved.model.save_pretrained(tmp_path)
+    saved.tokenizer.save_pretrained(tmp_path)
+    settings = conf.plain(conf.load("model", "qwen3-4b", path=str(tmp_path)))
+    settings |= {"max_prompt_tokens": 100, "max_new_tokens": 20}
+    facts = {"model_type": "qwen3", "num_hidden_layers": 2, "hidden_size": 32}
+    kind = conf.build("learners.models", settings | {"architecture": facts})
+    assert kind.load("dsbench", 0).model.config.num_hidden_layers == 2
+    kind = conf.build("learners.models", settings | {"architecture": facts | {"num_hidden_layers": 3}})
+    with pytest.raises(ConfigError, match=r"num_hidden_layers=2, but model\.architecture says 3") as caught:
+        kind.load("dsbench", 0)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_model_folder_loads_as_it_was_saved(tmp_path: Path) -> None:

@@ -1,0 +1,174 @@
+"""Says what a run will take, before anything is loaded: memory of every GPU and host, disk, time, money.
+
+    python -m learners.plan experiment=dsbench_4b_1xh100
+    python -m learners.plan experiment=paper_dsbench_4b hardware=h200 rollout.concurrency=64
+
+Takes the settings of a run, and two groups beside them: ``hardware=h100|h200``, whose facts can be set
+(``hardware.gpus=1``), and ``assume=usual``, guesses about what no configuration says (``assume.tool_s=5``,
+``assume.episodes.dsbench.completion=2000``). Needs no GPU, no network and no weights.
+
+All numbers are estimates. The exit code is 0 if everything fits, 1 if something does not, 2 if a setting is
+wrong.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig, OmegaConf
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from learners.train import main, with_default
+
+if TYPE_CHECKING:
+    from learners.planning.facts import Assume, Hardware, Job
+    from learners.planning.memory import Device, Items
+    from learners.planning.time import Times
+
+GROUPS = {"hardware": "h100", "assume": "usual"}
+"""Groups that a run's configuration has not, and a plan's has: what is taken where none is named."""
+GIB = 2**30
+BESIDES = ("CUDA context", "margin", "engine", "engine, asleep")
+"""Rows of a table of memory that stand last: what a trainer has no say in."""
+
+
+def arguments(words: list[str]) -> list[str]:
+    """``words`` of the command line as Hydra wants groups that the configuration does not have: with a +."""
+    for group, name in GROUPS.items():
+        words = [f"+{word}" if word.startswith(f"{group}=") else word for word in words]
+        words = with_default(words, f"+{group}", name)
+    return words
+
+
+def plan(config: DictConfig) -> None:
+    """Prints the estimate; exits with 1 where something does not fit.
+
+    Raises:
+        ConfigError: a setting is wrong, or of a kind that cannot be planned.
+    """
+    from learners.planning import memory, time
+    from learners.planning.facts import Assume, Hardware, read_job, typed
+
+    hardware = typed(Hardware, "hardware", config.hardware)
+    assume = typed(Assume, "assume", config.assume)
+    job = read_job(config, assume)
+    devices = [*memory.gpus(job, hardware, assume), memory.host(job, hardware, assume)]
+    console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
+    _heading(job, hardware, console)
+    for device in devices:
+        _memory(device, console)
+    fits = _room(job, hardware, assume, console) and memory.fitting(devices)
+    console.print(f"disk: {_sizes(memory.disk(job))}")
+    _times(job, time.estimate(job, hardware, assume), console)
+    _guesses(config, console)
+    _verdict(job, hardware, devices, fits, console)
+
+
+def _heading(job: Job, hardware: Hardware, console: Console) -> None:
+    shapes, layout = job.shapes, job.layout
+    trained = f"adapters of {job.trained / 1e6:.1f} M each" if job.adapters else "whole weights"
+    console.print(
+        f"{job.policies} policies, {trained}; model of {shapes.parameters / 1e9:.3f} B parameters in "
+        f"{shapes.layers} layers; {layout.groups * layout.gpus:g} of {hardware.gpus} {hardware.gpu}, "
+        f"{layout.groups * layout.ranks} processes that train, {layout.groups * layout.engines} that sample"
+    )
+
+
+def _memory(device: Device, console: Console) -> None:
+    """What is held, in rows, at which time, in columns."""
+    title = f"{device.name}{f', each of {device.count}' if device.count > 1 else ''}: GiB"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column(no_wrap=True)
+    for phase in device.phases:
+        table.add_column(phase.name, justify="right")
+    names = dict.fromkeys(name for phase in device.phases for name in phase.items)
+    for name in sorted(names, key=lambda name: name in BESIDES):
+        table.add_row(name, *(_gib(phase.items.get(name, 0.0)) for phase in device.phases))
+    table.add_section()
+    table.add_row("together", *(_gib(phase.total) for phase in device.phases))
+    console.print(table)
+    verdict = "fits" if device.fits else "does not fit"
+    console.print(
+        f"{device.name}: {verdict}: {device.peak.total / GIB:.1f} GiB of {device.capacity / GIB:.1f} GiB "
+        f"({device.peak.name})\n",
+        style="" if device.fits else "bold red",
+    )
+
+
+def _room(job: Job, hardware: Hardware, assume: Assume, console: Console) -> bool:
+    """Says what an engine's share holds; whether one sequence of the greatest length is among it."""
+    from learners.planning import memory
+
+    if not job.layout.engines:
+        return True
+    room = memory.cache_room(job, hardware, assume)
+    fits = room.tokens >= job.row
+    console.print(
+        f"an engine's share: {_sizes(memory.engine_items(job, hardware, assume))}; {room.tokens} tokens: "
+        f"{room.longest:.1f} sequences of {job.row} tokens, or {room.mean:.0f} of the mean length",
+        style="" if fits else "bold red",
+    )
+    return fits
+
+
+def _times(job: Job, times: Times, console: Console) -> None:
+    table = Table("a step", "s", title="time", title_justify="left", box=box.SIMPLE_HEAD)
+    table.columns[1].justify = "right"
+    for name, seconds in times.step.items():
+        table.add_row(name, f"{seconds:.0f}")
+    console.print(table)
+    hours = times.whole(job) / 3600
+    console.print(
+        f"{job.steps} steps of {sum(times.step.values()) / 60:.1f} min and {job.evaluations} evaluations of "
+        f"{times.evaluation / 60:.1f} min: about {hours:.1f} h. A step samples {times.tokens:.0f} tokens, "
+        f"{times.batch:.0f} sequences at once in an engine."
+    )
+    calls, dollars = times.coaching.calls, times.coaching.dollars
+    if calls:
+        console.print(
+            f"verdicts: {calls:.0f} calls and ${dollars:.2f} a step, {calls * job.steps:.0f} calls and "
+            f"${dollars * job.steps:.0f} in all"
+        )
+
+
+def _guesses(config: DictConfig, console: Console) -> None:
+    """All that was taken for granted, to be set on the command line."""
+    console.print("All of this is estimated, none of it measured; it rests on:")
+    assumed = {**config.assume, "episodes": {config.env.name: config.assume.episodes[config.env.name]}}
+    for group, node in {"hardware": config.hardware, "assume": assumed}.items():
+        plain = OmegaConf.to_container(OmegaConf.create(node))
+        console.print(_flat(plain, group), style="dim", soft_wrap=True)
+
+
+def _verdict(job: Job, hardware: Hardware, devices: Iterable[Device], fits: bool, console: Console) -> None:
+    needed = job.layout.groups * job.layout.gpus
+    if needed > hardware.gpus:
+        console.print(f"does not fit: {needed:g} GPUs of {hardware.gpus}", style="bold red")
+    if not fits or needed > hardware.gpus:
+        sys.exit(1)
+    console.print("Everything fits, by these estimates.")
+
+
+def _sizes(items: Items) -> str:
+    return ", ".join(f"{name} {size / GIB:.1f}" for name, size in items.items()) + " GiB"
+
+
+def _gib(size: float) -> str:
+    return f"{size / GIB:.1f}" if abs(size) >= 0.05 * GIB else ""
+
+
+def _flat(values: object, prefix: str = "") -> str:
+    if not isinstance(values, Mapping):
+        return f"{prefix}={values:g}" if isinstance(values, float) else f"{prefix}={values}"
+    return " ".join(_flat(value, f"{prefix}.{key}".strip(".")) for key, value in values.items())
+
+
+if __name__ == "__main__":
+    if {"--help", "-h"} & set(sys.argv):
+        print(__doc__)
+    sys.argv = arguments(sys.argv)
+    main(command=plan)

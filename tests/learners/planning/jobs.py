@@ -1,0 +1,26 @@
+"""Plans of shipped experiments, for tests."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from omegaconf import DictConfig
+
+from learners.plan import arguments
+from learners.planning.facts import Assume, Hardware, Job, read_job, typed
+from learners.train import compose
+
+PAPERS = ("paper_mathchat_1.5b", "paper_mathchat_4b", "paper_dsbench_4b")
+ONE_GPU = "dsbench_4b_1xh100"
+
+
+def composed(*words: str) -> DictConfig:
+    """What ``python -m learners.plan`` would get."""
+    return compose(arguments(list(words)))
+
+
+@lru_cache
+def parts(*words: str) -> tuple[Job, Hardware, Assume]:
+    config = composed(*words)
+    assume = typed(Assume, "assume", config.assume)
+    return read_job(config, assume), typed(Hardware, "hardware", config.hardware), assume
