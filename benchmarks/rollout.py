@@ -88,7 +88,7 @@ def run(mode: str, latencies: Latencies, in_flight: int) -> Played:
         env = PipelineEnv(Relay(), Tool())
         wrapped = None if mode == "nobody" else Paid(env, coach, deferred=mode == "deferred")
         assignment = Assignment(str(order), Task(str(order), "## Task: wait", "relay", None), 0, order, 1.0)
-        rollout = play(wrapped or env, models, assignment)  # type: ignore[arg-type]
+        rollout = play(wrapped or env, models, assignment)
         return rollout, wrapped.returns if wrapped else {}
 
     start = time.perf_counter()

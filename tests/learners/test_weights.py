@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import conf
 from conf import ConfigError
 from learners.generators.hf import Hf
+from learners.learner import LocalLearner
 from learners.logprobs import completion_logprobs
 from learners.models.base import LoadedModel
-from learners.policy import LocalPolicy
+from learners.policy import LearningPolicy
 from learners.reinforcepp import ReinforcePP
 from learners.types import Completion, Transition
 from learners.updater import Updater
@@ -46,10 +46,10 @@ def weights(way: str, *, seed: int = 0, reference: bool = True, **model: Any) ->
     return found
 
 
-def team(found: dict[str, Weights]) -> dict[str, LocalPolicy]:
+def team(found: dict[str, Weights]) -> dict[str, LearningPolicy]:
     generator = Hf(Hf.Config(max_batch=8), policies=found)
     return {
-        name: LocalPolicy(weights=own, generator=generator, updater=Updater(own, steps=9, seed=0))
+        name: LearningPolicy(name, LocalLearner(own, Updater(own, steps=9, seed=0)), generator)
         for name, own in found.items()
     }
 
@@ -59,21 +59,21 @@ def algorithm() -> ReinforcePP:
     return built
 
 
-def experience(policy: LocalPolicy) -> list[Transition]:
+def experience(policy: LearningPolicy) -> list[Transition]:
     return [
         transition(float(i), episode=f"e{i}", sampled=policy.act(messages("x" * i), seed=i, order=i))
         for i in range(6)
     ]
 
 
-def learn(policy: LocalPolicy) -> dict[str, float]:
+def learn(policy: LearningPolicy) -> dict[str, float]:
     rows = experience(policy)
     metrics = policy.update(rows, algorithm().advantages(rows), algorithm())
     policy.publish()
     return metrics
 
 
-def says(policy: LocalPolicy) -> Completion:
+def says(policy: LearningPolicy) -> Completion:
     return policy.act(messages("abc"), seed=5, order=0)
 
 
@@ -144,19 +144,16 @@ def test_new_adapters_are_drawn_by_name_and_seed_alone() -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_restored_policy_learns_on_bit_for_bit(way: str) -> None:
+def test_a_restored_policy_learns_on_bit_for_bit(way: str, tmp_path: Path) -> None:
     policies = team(weights(way))
     for policy in policies.values():
         learn(policy)
-    files = {}
     for name, policy in policies.items():
-        files[name] = io.BytesIO()
-        torch.save(dict(policy.state()), files[name])
+        policy.save(tmp_path / name)
     wanted = {name: (learn(policy), says(policy)) for name, policy in policies.items()}
     others = team(weights(way))
     for name, policy in others.items():
-        files[name].seek(0)
-        policy.restore(torch.load(files[name], weights_only=True))
+        policy.restore(tmp_path / name)
     assert {name: (learn(policy), says(policy)) for name, policy in others.items()} == wanted
 
 
