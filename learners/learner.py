@@ -9,6 +9,7 @@ import torch
 
 from learners.base import Algorithm, Metrics
 from learners.logprobs import completion_logprobs
+from learners.models.base import release
 from learners.types import Completion, Transition
 from learners.updater import Updater
 from learners.weights.base import Weights
@@ -21,6 +22,7 @@ class LocalLearner:
         self.weights = weights
         self.updater = updater
         self._version = 0
+        release()
 
     def version(self) -> int:
         """How many updates have changed the weights."""
@@ -42,6 +44,7 @@ class LocalLearner:
         completions = [transition.completion for transition in transitions]
         behind = [self._version - completion.weight_version for completion in completions]
         metrics = self.updater.update(transitions, advantages, algorithm)
+        release()
         if metrics["rows"]:
             self._version += 1
         limit = self.weights.loaded.config.max_prompt_tokens
@@ -57,7 +60,9 @@ class LocalLearner:
             ValueError: this policy keeps no reference.
         """
         with self.weights.reference() as loaded:
-            return completion_logprobs(loaded.model, completions, loaded.config)
+            found = completion_logprobs(loaded.model, completions, loaded.config)
+        release()
+        return found
 
     def save(self, path: Path) -> None:
         """Writes weights, optimiser and counters to the file ``path``.

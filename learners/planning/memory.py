@@ -116,14 +116,13 @@ def trainer_phases(job: Job) -> list[Phase]:
     gathered, theirs = _gathered(job)
     update = {**base, **gradients, **gathered}
     kept, layer = _activations(job)
-    step = {"optimiser's temporaries": sum(gradients.values())}
     return [
         Phase("loading", _loading(job)),
         Phase("reference", {**base, **_reference(job)}),
         Phase("forward", {**update, **kept, **_casts(job), **_mask(job)}),
         Phase("head", {**update, **theirs, **kept, **_head(job)}),
         Phase("backward", {**update, **theirs, **kept, **layer, **_mask(job)}),
-        Phase("optimiser", {**base, **gradients, **step}),
+        Phase("optimiser", {**base, **gradients}),  # fused: it takes no copies
     ]
 
 

@@ -16,7 +16,7 @@ from torch.nn import Parameter
 
 from conf import ConfigError
 from learners.logprobs import batch_logprobs, completion_logprobs
-from learners.models.base import LoadedModel, ModelConfig, ModelKind
+from learners.models.base import LoadedModel, ModelConfig, ModelKind, release
 from learners.seeds import derive_seed
 from learners.types import Batch, Completion
 from learners.weights.base import check_origin, fingerprint
@@ -60,6 +60,7 @@ class Adapter:
         origin = fingerprint(loaded.model)
         for name in names:
             _inject(loaded, name, self.config, derive_seed(seed, "adapter", name))
+        release()
         lock = threading.RLock()
         return {name: AdapterWeights(name, loaded, origin=origin, lock=lock) for name in names}
 

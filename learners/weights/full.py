@@ -15,7 +15,7 @@ from torch.nn import Parameter
 
 from learners import sharding
 from learners.logprobs import score_completions
-from learners.models.base import LoadedModel, ModelConfig, ModelKind
+from learners.models.base import LoadedModel, ModelConfig, ModelKind, release
 from learners.types import Batch, Completion
 from learners.weights.base import check_origin, fingerprint
 
@@ -38,10 +38,12 @@ class Full:
     ) -> dict[str, FullWeights]:
         """The weights of each policy in ``names``; what ``kind.load`` raises."""
         offload = self.config.offload_reference
-        return {
+        found = {
             name: FullWeights(name, kind.load(env_name, seed), reference=reference, offload=offload)
             for name in names
         }
+        release()
+        return found
 
 
 class FullWeights:

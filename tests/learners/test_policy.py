@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import conf
 from learners.generators.hf import Hf
 from learners.learner import LocalLearner
+from learners.models.base import release
 from learners.policy import LearningPolicy
 from learners.reinforcepp import ReinforcePP
 from learners.types import Transition
@@ -122,3 +124,26 @@ def test_counts_say_what_was_cut() -> None:
     metrics = subject.update(rows, algorithm().advantages(rows), algorithm())
     assert metrics["prompts_at_limit"] == 1.0
     assert metrics["truncated"] == sum(row.completion.finish_reason == "length" for row in rows)
+
+
+def test_what_training_freed_is_given_back_before_anything_is_sampled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An engine on the same GPU wakes then, and could not have what torch keeps for later."""
+    given: list[str] = []
+    subject = policy(reference=True)
+    rows = experience(subject)
+    monkeypatch.setattr("learners.learner.release", lambda: given.append("back"))
+    subject.reference_logprobs([row.completion for row in rows])
+    assert given == ["back"]
+    subject.update(rows, algorithm().advantages(rows), algorithm())
+    assert given == ["back", "back"]
+
+
+def test_freed_memory_of_a_gpu_is_given_back_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[bool] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append(True))
+    for here in (False, True):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda here=here: here)
+        release()
+    assert calls == [True]
