@@ -132,7 +132,7 @@ class Vllm:
     def sleep(self) -> None:
         """Weights go to host memory and the cache is dropped; on CPUs there is nothing to free."""
         with self._changing:
-            self._call(lambda: [engine.sleep() for engine in self._engines])
+            self._call(lambda: self._each(_Engine.sleep))
 
     def wake(self) -> None:
         """Brings the weights back.
@@ -141,7 +141,7 @@ class Vllm:
             TrainingError: outputs changed.
         """
         with self._changing:
-            self._call(lambda: [engine.wake() for engine in self._engines])
+            self._call(lambda: self._each(_Engine.wake))
             self._check(updated=set())
 
     def close(self) -> None:
@@ -160,6 +160,10 @@ class Vllm:
         except Exception as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise TrainingError(f"vLLM failed: {reason}") from error
+
+    def _each(self, change: Callable[[_Engine], None]) -> None:
+        for engine in self._engines:
+            change(engine)
 
     def _end(self) -> None:
         while self._engines:
