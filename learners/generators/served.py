@@ -7,13 +7,16 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from transformers import AutoTokenizer, GenerationConfig
 
 from learners.generators import probe
 from learners.generators.chat import ChatFormat, stop_ids
-from learners.generators.driver import Engine
 from learners.weights.base import Source
+
+if TYPE_CHECKING:
+    from learners.generators.vllm import VllmEngine
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,10 @@ class Served:
     """What samples for one policy."""
 
     source: Source
-    engine: Engine
+    engine: VllmEngine
     chat: ChatFormat
-    probe: Sequence[int]
+    tokens: Sequence[int]
+    """The probe's prompt."""
     limit: int
     """Tokens of the longest completion."""
     adapter: Adapter | None = None
@@ -45,7 +49,7 @@ class Served:
     tokenizing: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
-    def of(cls, source: Source, engine: Engine, base: Path) -> Served:
+    def of(cls, source: Source, engine: VllmEngine, base: Path) -> Served:
         tokenizer = AutoTokenizer.from_pretrained(base)
         generation = (
             GenerationConfig.from_pretrained(base) if (base / "generation_config.json").exists() else None
