@@ -7,14 +7,16 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from transformers import AutoTokenizer, GenerationConfig
 
+from learners.generators import probe
 from learners.generators.chat import ChatFormat, stop_ids
-from learners.generators.driver import Engine
-from learners.generators.probe import Checked, tokens
 from learners.weights.base import Source
+
+if TYPE_CHECKING:
+    from learners.generators.vllm import VllmEngine
 
 
 @dataclass(frozen=True)
@@ -30,46 +32,32 @@ def adapter_shape(folder: Path) -> tuple[int, frozenset[str]]:
     return int(settings["r"]), frozenset(name.rpartition(".")[2] for name in settings["target_modules"])
 
 
-class WeightedEngine(Engine, Protocol):
-    """An engine that takes new weights while it has no request."""
-
-    precision: str
-    """``float32`` or ``bfloat16``."""
-
-    def reload(self, name: str, folder: Path) -> None:
-        """Puts the whole model in ``folder`` in the place of its own; ``name`` is for messages."""
-        ...
-
-    def add_adapter(self, adapter: Adapter) -> None: ...
-
-    def remove_adapter(self, adapter: Adapter) -> None: ...
-
-
 @dataclass
 class Served:
     """What samples for one policy."""
 
     source: Source
-    engine: WeightedEngine
+    engine: VllmEngine
     chat: ChatFormat
-    probe: Sequence[int]
+    tokens: Sequence[int]
+    """The probe's prompt."""
     limit: int
     """Tokens of the longest completion."""
     adapter: Adapter | None = None
     version: int = 0
-    checked: Checked | None = None
+    checked: probe.Checked | None = None
     tokenizing: threading.Lock = field(default_factory=threading.Lock)
 
     @classmethod
-    def of(cls, source: Source, engine: WeightedEngine, base: Path) -> Served:
+    def of(cls, source: Source, engine: VllmEngine, base: Path) -> Served:
         tokenizer = AutoTokenizer.from_pretrained(base)
         generation = (
             GenerationConfig.from_pretrained(base) if (base / "generation_config.json").exists() else None
         )
         chat = ChatFormat(tokenizer, source.config, stop_ids(tokenizer, generation), source.name)
         rows = int(json.loads((base / "config.json").read_text(encoding="utf-8"))["vocab_size"])
-        probe = tokens(chat, min(rows, len(tokenizer)))
-        return cls(source, engine, chat, probe, source.config.max_new_tokens)
+        tokens = probe.tokens(chat, min(rows, len(tokenizer)))
+        return cls(source, engine, chat, tokens, source.config.max_new_tokens)
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ class Vllm:
         self._scratch = Scratch()
         self._changing = threading.RLock()
         self._numbers = itertools.count(1)
-        self._engines: list[_Engine] = []
+        self._engines: list[VllmEngine] = []
         self._served: dict[str, Served] = {}
         import_vllm()
         self._driver = Driver("vLLM", config.deadline)
@@ -132,7 +132,7 @@ class Vllm:
     def sleep(self) -> None:
         """Weights go to host memory and the cache is dropped; on CPUs there is nothing to free."""
         with self._changing:
-            self._call(lambda: self._each(_Engine.sleep))
+            self._call(self._sleep)
 
     def wake(self) -> None:
         """Brings the weights back.
@@ -141,7 +141,7 @@ class Vllm:
             TrainingError: outputs changed.
         """
         with self._changing:
-            self._call(lambda: self._each(_Engine.wake))
+            self._call(self._wake)
             self._check(updated=set())
 
     def close(self) -> None:
@@ -161,9 +161,13 @@ class Vllm:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise TrainingError(f"vLLM failed: {reason}") from error
 
-    def _each(self, change: Callable[[_Engine], None]) -> None:
+    def _sleep(self) -> None:
         for engine in self._engines:
-            change(engine)
+            engine.sleep()
+
+    def _wake(self) -> None:
+        for engine in self._engines:
+            engine.wake()
 
     def _end(self) -> None:
         while self._engines:
@@ -189,11 +193,11 @@ class Vllm:
             self._scratch.drop(base)
         self._check(updated=set(policies))
 
-    def _open(self, source: Source, *, share: float, lora: Mapping[str, Any]) -> tuple[_Engine, Path]:
+    def _open(self, source: Source, *, share: float, lora: Mapping[str, Any]) -> tuple[VllmEngine, Path]:
         """An engine with the source's base, and the folder that this is in."""
         base = self._scratch.new("base")
         source.save_base(base)
-        engine = self._call(lambda: _Engine(base, self.config, source.config, share=share, lora=lora))
+        engine = self._call(lambda: VllmEngine(base, self.config, source.config, share=share, lora=lora))
         self._engines.append(engine)
         return engine, base
 
@@ -251,16 +255,18 @@ class Vllm:
             own = {name: served for name, served in self._served.items() if served.engine is engine}
             for name, served in own.items():
                 new = min(probe.SAMPLED, served.limit)
-                engine.add(name, Request(served.probe, probe.SEED, 1.0, new, frozenset(), served, whole=True))
+                engine.add(
+                    name, Request(served.tokens, probe.SEED, 1.0, new, frozenset(), served, whole=True)
+                )
             answers: dict[str, Answer] = {}
             while len(answers) < len(own):
                 answers |= engine.step()
             for name, served in own.items():
-                found[name] = probe.Trace(tuple(served.probe), answers[name].ids, answers[name].logprobs)
+                found[name] = probe.Trace(tuple(served.tokens), answers[name].ids, answers[name].logprobs)
         return found
 
 
-class _Engine:
+class VllmEngine:
     """One vLLM engine. Only the driver's thread has it."""
 
     def __init__(

@@ -47,8 +47,10 @@ RUN = (
     "evaluation.every=0",
     "checkpoint.every=9",
     "algorithm.truncated=keep",
-    "model.max_prompt_tokens=192",
-    "model.max_new_tokens=16",
+    "model.autocast=false",
+    "model.gradient_checkpointing=false",
+    "model.max_prompt_tokens=64",
+    "model.max_new_tokens=8",
     "model.optimizer.lr=0.001",
     "model.optimizer.warmup_steps=0",
     "generator.kv_cache_gb=0.5",
@@ -180,13 +182,13 @@ def test_requests_of_many_threads_are_batched_and_each_gets_its_own_answer(
 ) -> None:
     alone = [rig.says(NAMES[i % 3], "y" * i, seed=i) for i in range(12)]
     together: list[int] = []
-    step = vllm._Engine.step
+    step = vllm.VllmEngine.step
 
     def counted(engine: Any) -> Any:
         together.append(len(engine._versions))
         return step(engine)
 
-    monkeypatch.setattr(vllm._Engine, "step", counted)
+    monkeypatch.setattr(vllm.VllmEngine, "step", counted)
     run = Local(Local.Config(torch_threads=None)).map
     found = run(lambda i: rig.says(NAMES[i % 3], "y" * i, seed=i), range(12), limit=12, waves=False)
     assert max(together) > 1
@@ -279,7 +281,7 @@ def test_a_head_tied_to_a_changed_embedding_is_the_new_one_or_stops_the_run(
 def test_an_adapter_of_a_rank_that_vllm_has_not_is_refused_before_an_engine_starts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(vllm, "_Engine", None)
+    monkeypatch.setattr(vllm, "VllmEngine", None)
     with pytest.raises(ConfigError, match=r"no adapters of rank 600: weights\.rank may be 512 at most"):
         generator(weights("adapter", ("first",), rank=600))
 
@@ -348,7 +350,7 @@ def test_settings_that_cannot_be_are_one_clear_line(settings: dict[str, Any], co
 def test_three_agents_of_a_real_run_sample_from_the_weights_that_they_have_learned(
     way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SmolLM2, two steps. Of every sync: what the engine says of the probe, and what the trainer says of it."""
+    """SmolLM2, two steps: what the engine says of the probe after every sync, and the trainer."""
     checks: dict[str, list[tuple[float, float, float]]] = {}
     sync = Vllm.sync
 
@@ -358,7 +360,8 @@ def test_three_agents_of_a_real_run_sample_from_the_weights_that_they_have_learn
         sync(subject, policy, version)
         assert old is not None
         assert subject.generate(policy, messages("hi"), seed=0, order=0).weight_version == version
-        trace = subject._call(subject._probe)[policy]
+        assert served.checked is not None
+        trace = served.checked.trace
         count = len(trace.prompt) - 1
         (new,) = served.source.logprobs([trace.completion])
         checks.setdefault(policy, []).append(
@@ -378,5 +381,5 @@ def test_three_agents_of_a_real_run_sample_from_the_weights_that_they_have_learn
         assert [row[f"rows/{agent}"] > 0 for row in rows] == [True, True]
         assert len(checks[agent]) == 2
         for gap, from_old_trainer, from_old_engine in checks[agent]:
-            assert gap < 0.1
-            assert min(from_old_trainer, from_old_engine) > 3 * gap
+            assert gap < 1e-3
+            assert min(from_old_trainer, from_old_engine) > 0.01
