@@ -14,7 +14,8 @@ else there is no result. ``uneven`` rows have lengths as rollouts have them.
 Each variant and round has a process of its own, in turns; the first step warms up, the others are timed.
 Memory above the weights is the process's peak (of resident memory; on a GPU, of what tensors hold), less what
 it held when libraries and weights were loaded and the trainer was built: gradients, optimiser state,
-activations, logits and what allocators waste all count, in all variants alike.
+activations, logits and what allocators waste all count. Our updater has the C library return freed memory on
+CPUs, which halves what it holds; here every variant gets that setting, so that it decides nothing.
 
 ``--precision float32`` computes in float32 everywhere. ``bfloat16`` is autocast with float32 weights; our
 head stays in float32 then, TRL's is in bfloat16, which is its default. ``auto`` takes bfloat16 where the
