@@ -41,9 +41,9 @@ def metrics(run: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """The metrics of a run in one process that samples from copies."""
+    """The metrics of a run in one process that samples from copies; one policy plays all parts."""
     run = tmp_path_factory.mktemp("unbroken") / "run"
-    train(settings(run, {"generator": COPIES}))
+    train(settings(run, {"generator": COPIES}, policies="shared"))
     return metrics(run)
 
 
@@ -64,18 +64,19 @@ def test_the_episodes_of_a_killed_player_are_played_again_and_the_run_is_the_sam
     """Two ranks share each update, which leaves rounding errors; episodes come from an engine's copies."""
     run, died = tmp_path / "run", tmp_path / "died"
     parts = {"runtime": ray(ranks=2), "generator": COPIES}
-    train(settings(run, parts, env={"dies": str(died)}))
+    train(settings(run, parts, policies="shared", env={"dies": str(died)}))
     assert died.exists()
     for found, wanted in zip(metrics(run), unbroken, strict=True):
         assert found["lost"] == 0
         assert found.keys() == wanted.keys()
-        for key in found.keys() - {"padding/a", "padding/b", "padding/c"}:
+        for key in found.keys() - {"padding/shared"}:
             assert found[key] == pytest.approx(wanted[key], abs=1e-4), key
 
 
 def test_without_a_replay_the_episodes_of_a_killed_player_are_dropped_and_counted(tmp_path: Path) -> None:
     run, died = tmp_path / "run", tmp_path / "died"
-    train(settings(run, {"runtime": ray(replays=0)}, env={"dies": str(died)}, evaluation={"every": 0}))
+    changes = {"env": {"dies": str(died)}, "evaluation": {"every": 0}}
+    train(settings(run, {"runtime": ray(replays=0)}, policies="shared", **changes))
     steps = metrics(run)
     assert [row["step"] for row in steps] == [1, 2]
     assert 1 <= steps[0]["lost"] <= 2
@@ -92,13 +93,13 @@ def test_a_killed_trainer_is_started_anew_and_the_run_goes_on_from_its_newest_ch
     )
     parts = {"runtime": ray(restarts=0), "generator": COPIES, "algorithm": fatal}
     with pytest.raises(LostError, match=r"learner \d\.0 died during 'update'"):
-        train(settings(tmp_path / "run", parts))
+        train(settings(tmp_path / "run", parts, policies="shared"))
     found = checkpoint.latest(tmp_path / "run")
     assert found is not None
     assert found.step == 0
     (tmp_path / "died").unlink()
     parts["runtime"] = ray(restarts=1)
-    train(settings(tmp_path / "other", parts))
+    train(settings(tmp_path / "other", parts, policies="shared"))
     assert metrics(tmp_path / "other") == unbroken
 
 
