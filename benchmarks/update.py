@@ -35,6 +35,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -115,7 +116,7 @@ def longest(job: Job, variants: Sequence[str]) -> dict[str, int]:
             return False
         return True
 
-    return {name: largest(lambda length, n=name: fits(n, length), 1024, 262144) for name in variants}
+    return {name: largest(partial(fits, name), 1024, 262144) for name in variants}
 
 
 def show(report: Report, console: Console) -> None:
