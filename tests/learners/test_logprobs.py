@@ -52,6 +52,21 @@ def test_bfloat16_hidden_states_give_float32_logprobs_near_the_exact_ones() -> N
     torch.testing.assert_close(found, naive(hidden, weight, target)[0], atol=0.15, rtol=0)
 
 
+def test_the_gradient_of_a_bfloat16_head_does_not_depend_on_how_many_chunks_there_are() -> None:
+    hidden, weight, target = (part.detach() for part in inputs(400, torch.float32))
+    hidden, weight = hidden.bfloat16(), weight.bfloat16()
+    exact = weight.double().requires_grad_()
+    naive(hidden.double(), exact, target)[0].sum().backward()  # type: ignore[no-untyped-call]
+    errors = []
+    for chunk in (400, 2):
+        own = weight.clone().requires_grad_()
+        token_logprobs(hidden, own, target, chunk=chunk)[0].sum().backward()  # type: ignore[no-untyped-call]
+        assert exact.grad is not None
+        assert own.grad is not None
+        errors.append(float((own.grad - exact.grad).norm() / exact.grad.norm()))
+    assert max(errors) < 0.005
+
+
 def test_logits_exist_for_one_chunk_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     original = logprobs.compute_logits
@@ -99,4 +114,17 @@ def test_packed_logprobs_equal_those_of_each_row_alone(kind: str) -> None:
             table = loaded.model(ids).logits[0].log_softmax(-1)
         start = len(row.prompt_ids)
         wanted = [float(table[start + n - 1, token]) for n, token in enumerate(row.token_ids)]
+        assert list(values) == pytest.approx(wanted, abs=1e-5)
+
+
+def test_rows_that_share_no_bin_need_no_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And padding after them changes nothing."""
+    loaded = loaded_model(update_tokens=90)
+    rows = [completion(3 + i, prompt=20, seed=i) for i in range(6)]
+    monkeypatch.setattr(logprobs, "attention_mask", None)
+    found = completion_logprobs(loaded.model, rows, loaded.config)
+    for row, values in zip(rows, found, strict=True):
+        with torch.no_grad():
+            table = loaded.model(torch.tensor([row.prompt_ids + row.token_ids])).logits[0].log_softmax(-1)
+        wanted = [float(table[19 + n, token]) for n, token in enumerate(row.token_ids)]
         assert list(values) == pytest.approx(wanted, abs=1e-5)
