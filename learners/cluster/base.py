@@ -6,12 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+CLOSING = 60.0
+"""Seconds that a process may take to close what it holds, before it is ended all the same."""
+
 
 class Pending(Protocol):
     """A call under way in another process."""
 
-    def wait(self) -> Any:
-        """What the method returned.
+    def wait(self, timeout: float | None = None) -> Any:
+        """What the method returned; ``timeout``: in seconds, where less than the call's deadline is wanted.
 
         Raises:
             LostError: the process died, or has not answered in time.

@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,7 +16,7 @@ from omegaconf import DictConfig
 import conf
 from coaches.base import Coach, HindsightCoach
 from learners.base import EpisodeError, Generator, LostError
-from learners.cluster.base import Handle
+from learners.cluster.base import CLOSING, Handle
 from learners.player import Isolation, LocalPlayer
 from learners.policy import ActingPolicy
 from learners.rollout import Assignment, Rollout
@@ -111,11 +112,9 @@ class RemotePlayers:
         return cast(Isolation, next(iter(self._handles.values())).call("isolation"))
 
     def close(self) -> None:
-        for player in self._handles.values():
-            try:
-                player.call("close")
-            except LostError:
-                continue
+        for closing in [player.start("close") for player in self._handles.values()]:
+            with suppress(LostError):  # what is lost or hangs is ended anyway
+                closing.wait(CLOSING)
 
     @property
     def handles(self) -> tuple[Handle, ...]:

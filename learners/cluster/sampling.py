@@ -9,7 +9,7 @@ from typing import Any
 
 from envs.types import Message
 from learners.base import LostError
-from learners.cluster.base import Handle, Pending
+from learners.cluster.base import CLOSING, Handle, Pending
 from learners.lockstep import Lockstep
 from learners.types import Completion, Request
 
@@ -50,12 +50,16 @@ class RemoteEngines:
         self._all("wake")
 
     def close(self) -> None:
-        with suppress(LostError):  # what is lost is closed
-            self._all("close")
+        for closing in self._started("close"):
+            with suppress(LostError):  # what is lost or hangs is ended anyway
+                closing.wait(CLOSING)
 
     def _all(self, method: str) -> None:
+        self._gather(self._started(method))
+
+    def _started(self, method: str) -> list[Pending]:
         handles = {engine.name: engine for copies in self._engines.values() for engine in copies}
-        self._gather([engine.start(method) for engine in handles.values()])
+        return [engine.start(method) for engine in handles.values()]
 
 
 class Meeting:

@@ -83,8 +83,10 @@ class Ray:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.restarts = config.restarts
-        self._own = config.address is None
-        if self._own:  # Ray asks when it is imported: else it would listen on all of the machine's addresses
+        self._connected = False
+        if (
+            config.address is None
+        ):  # Ray asks when it is imported: else it would listen on all of the machine's addresses
             os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         self._ray = _ray()
         self._handles: list[_Handle] = []
@@ -118,15 +120,16 @@ class Ray:
             return list(pool.map(fn, items))
 
     def close(self) -> None:
-        """Ends every process, and the cluster where it is this run's own."""
+        """Ends every process, and leaves the cluster; one of its own ends with that."""
         for handle in self._handles:
             handle.kill()
         self._handles.clear()
         if self._group is not None:
             self._ray.util.remove_placement_group(self._group)
         self._group = self._cast = None
-        if self._own and self._ray.is_initialized():
+        if self._connected:
             self._ray.shutdown()
+            self._connected = False
 
     def reserve(self, bundles: Sequence[tuple[float, float]]) -> None:
         """See ``Cluster.reserve``; starts or joins the cluster first."""
@@ -173,13 +176,16 @@ class Ray:
         return gather(pending)
 
     def _connect(self, bundles: Sequence[tuple[float, float]]) -> None:
+        if self._ray.is_initialized():  # by the program that this run is part of: it stays as it is
+            return
         settings: dict[str, Any] = {"address": self.config.address}
-        if self._own:
+        if self.config.address is None:
             # Processes that only wait take no processor: a cluster of our own counts what we ask for.
             wanted = total(bundles).cpus + self.config.players * self.config.player_cpus
             settings = {"num_cpus": max(os.cpu_count() or 1, int(wanted) + 1), "include_dashboard": False}
         try:
             self._ray.init(logging_level=logging.WARNING, **settings)
+            self._connected = True
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise ConfigError(f"runtime=ray: {str(error).splitlines()[0]}") from error
 
@@ -273,13 +279,14 @@ class _Pending:
     """By the clock of ``time.monotonic``."""
     deadline: float
 
-    def wait(self) -> Any:
-        errors = _ray().exceptions
+    def wait(self, timeout: float | None = None) -> Any:
+        errors, left = _ray().exceptions, max(0.0, self.end - time.monotonic())
+        limit = self.deadline if timeout is None else timeout
         try:
-            answer = _ray().get(self.ref, timeout=max(0.0, self.end - time.monotonic()))
+            answer = _ray().get(self.ref, timeout=min(left, limit))
         except errors.GetTimeoutError:
             raise LostError(
-                f"{self.process} has not answered {self.method!r} within {self.deadline:g} s", self.process
+                f"{self.process} has not answered {self.method!r} within {limit:g} s", self.process
             ) from None
         except errors.RayTaskError as error:  # what it was sent or wanted to send cannot travel
             raise TypeError(f"{self.process}, {self.method!r}: {error.cause}") from error

@@ -35,7 +35,7 @@ class Here:
 
     def start(self, method: str, *args: Any, **kwargs: Any) -> Any:
         found = self.call(method, *args, **kwargs)
-        return type("Pending", (), {"wait": lambda _: found})()
+        return type("Pending", (), {"wait": lambda _, timeout=None: found})()
 
     def address(self) -> str:
         return "nowhere:0"
