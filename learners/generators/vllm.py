@@ -398,6 +398,7 @@ def import_vllm() -> None:
             if current_platform.is_cpu():
                 # Else a C++ compiler is called for some small functions, before anything is sampled.
                 type(current_platform).simple_compile_backend = "eager"
+            assert vllm.LLMEngine  # which is where all the rest gets imported
     except Exception as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         if any(name in str(error) for name in ("torchvision", "torchaudio", "torchcodec")):

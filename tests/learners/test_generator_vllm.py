@@ -6,7 +6,6 @@ import builtins
 import contextlib
 import gc
 import importlib.util
-import json
 import os
 import random
 import weakref
@@ -21,42 +20,18 @@ import torch
 import conf
 from conf import ConfigError
 from learners.base import TrainingError
-from learners.generators import probe, process, scratch, vllm
+from learners.generators import process, scratch, vllm
 from learners.generators.head import HeadKeeper
 from learners.generators.vllm import Vllm
 from learners.models.base import LoadedModel
-from learners.run import train
 from learners.runtimes.local import Local
 from learners.types import Completion
 from learners.weights.base import Weights
 from tests.learners.doubles import loaded_model, messages
-from tests.test_conf import composed
 
 needs_vllm = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
 NAMES = ("first", "second", "third")
 WAYS = ("adapter", "full")
-RUN = (
-    "env=mathchat",
-    "model=smollm2",
-    "generator=vllm",
-    "coach=random",
-    "sandbox=local",
-    "steps=2",
-    "rollout.tasks=2",
-    "rollout.episodes=1",
-    "evaluation.every=0",
-    "checkpoint.every=9",
-    "algorithm.truncated=keep",
-    "model.autocast=false",
-    "model.gradient_checkpointing=false",
-    "model.max_prompt_tokens=64",
-    "model.max_new_tokens=8",
-    "model.optimizer.lr=0.001",
-    "model.optimizer.warmup_steps=0",
-    "generator.kv_cache_gb=0.5",
-    "generator.deadline=250",
-)
-"""As small as a real run can be; the rate is far too high, so that every step shows."""
 
 
 class Kind:
@@ -341,45 +316,3 @@ def test_settings_that_cannot_be_are_one_clear_line(settings: dict[str, Any], co
     values = {key: node[key] for key in node if key != "name"} | settings
     with pytest.raises(ConfigError, match=complaint):
         Vllm.Config(**values)
-
-
-@pytest.mark.vllm
-@pytest.mark.slow
-@needs_vllm
-@pytest.mark.parametrize("way", WAYS)
-def test_three_agents_of_a_real_run_sample_from_the_weights_that_they_have_learned(
-    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """SmolLM2, two steps: what the engine says of the probe after every sync, and the trainer."""
-    checks: dict[str, list[tuple[float, float, float]]] = {}
-    sync = Vllm.sync
-
-    def followed(subject: Vllm, policy: str, version: int) -> None:
-        served = subject._served[policy]
-        old = served.checked
-        sync(subject, policy, version)
-        assert old is not None
-        assert subject.generate(policy, messages("hi"), seed=0, order=0).weight_version == version
-        assert served.checked is not None
-        trace = served.checked.trace
-        count = len(trace.prompt) - 1
-        (new,) = served.source.logprobs([trace.completion])
-        checks.setdefault(policy, []).append(
-            (
-                probe.distance(trace.logprobs, new),
-                probe.distance(trace.logprobs[:count], old.wanted[:count]),
-                probe.distance(trace.logprobs[:count], old.trace.logprobs[:count]),
-            )
-        )
-
-    monkeypatch.setattr(Vllm, "sync", followed)
-    path = train(composed(*RUN, f"weights={way}", f"run_dir={tmp_path}/run"))
-    rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    agents = ("problem_solver", "code_executor", "verifier")
-    assert set(checks) == set(agents)
-    for agent in agents:
-        assert [row[f"rows/{agent}"] > 0 for row in rows] == [True, True]
-        assert len(checks[agent]) == 2
-        for gap, from_old_trainer, from_old_engine in checks[agent]:
-            assert gap < 1e-3
-            assert min(from_old_trainer, from_old_engine) > 0.01
