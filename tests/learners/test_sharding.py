@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from torch.distributed.tensor import DTensor
 from transformers import AutoModelForCausalLM
 
 import conf
@@ -133,6 +134,7 @@ def _two(index: int, port: int, folder: str) -> None:
     else:
         ranks.totals({"b": 2.0})
     found["scored"] = own.logprobs(SCORED)
+    found["shares"] = all(isinstance(p, DTensor) for p in own.loaded.model.parameters())
     own.save(Path(folder) / f"saved-{index}")
     own.restore({"model": loaded_model(4).model.state_dict(), "origin": own.state()["origin"]})
     found["scored again"] = own.logprobs(SCORED)
@@ -230,6 +232,7 @@ def test_spread_weights_say_what_whole_ones_say(two: dict[str, Any], name: str, 
     for found in (two[name], two["other"][name]):
         for row, expected in zip(found, wanted, strict=True):
             assert list(row) == pytest.approx(list(expected), abs=1e-5)
+    assert two["shares"], "every process has its share alone again"
 
 
 def test_a_sum_over_processes_takes_what_is_missing_for_0(two: dict[str, Any]) -> None:
