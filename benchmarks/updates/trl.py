@@ -70,7 +70,7 @@ class Trl:
         return [Step(float(one["loss"]), float(one["grad_norm"]), count, positions) for one in logged]
 
 
-class _Look(TrainerCallback):  # type: ignore[misc]
+class _Look(TrainerCallback):
     """From the forward pass to the optimiser's step and what follows it."""
 
     def __init__(self, watch: Watch) -> None:
