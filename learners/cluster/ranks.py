@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -120,17 +120,28 @@ class Rank:
             return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
 
 
-@dataclass(frozen=True)
 class Ranked:
-    """The processes that train a group of policies, in order."""
+    """The processes that train a group of policies, in order.
 
-    handles: Sequence[Handle]
-    gather: Callable[[Sequence[Pending]], list[Any]]
-    """See ``Cluster.gather``."""
+    All of them must get calls in one order: each waits for the others in the middle of what it is asked. Of
+    threads that ask at once, as policies that share a base do, one is therefore let through after the other.
+    """
+
+    def __init__(self, handles: Sequence[Handle], gather: Callable[[Sequence[Pending]], list[Any]]) -> None:
+        """``gather``: see ``Cluster.gather``."""
+        self.handles = handles
+        self.gather = gather
+        self._asking = threading.Lock()
+
+    def __reduce__(self) -> tuple[type[Ranked], tuple[Any, ...]]:
+        """Engines take it along; the trainer's loop never has them and policies ask at once."""
+        return Ranked, (self.handles, self.gather)
 
     def all(self, method: str, *args: Any) -> Any:
         """Calls a method of every rank at once; the first one's answer."""
-        return self.gather([rank.start(method, *args) for rank in self.handles])[0]
+        with self._asking:
+            pending = [rank.start(method, *args) for rank in self.handles]
+        return self.gather(pending)[0]
 
 
 class RemoteLearner:

@@ -84,9 +84,8 @@ class Ray:
         self.config = config
         self.restarts = config.restarts
         self._connected = False
-        if (
-            config.address is None
-        ):  # Ray asks when it is imported: else it would listen on all of the machine's addresses
+        if config.address is None:
+            # Read when Ray is imported; without it, Ray would listen on all of the machine's addresses.
             os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         self._ray = _ray()
         self._handles: list[_Handle] = []

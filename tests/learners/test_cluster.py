@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,6 +16,7 @@ from envs.types import Message, Task
 from learners.base import EpisodeError, LostError
 from learners.cluster.places import Need, Places
 from learners.cluster.players import RemotePlayers
+from learners.cluster.ranks import Ranked
 from learners.cluster.sampling import Meeting, RemoteEngines
 from learners.lockstep import AbortedError
 from learners.rollout import Assignment
@@ -166,3 +169,18 @@ def test_ranks_and_engines_of_a_group_are_neighbours_where_they_are_as_many(
     assert places.bundles() == bundles
     assert [places.of_rank(g, i).bundle for g in range(2) for i in range(ranks)] == rank
     assert [places.of_engine(g, i).bundle for g in range(2) for i in range(engines)] == engine
+
+
+def test_all_ranks_of_a_group_are_asked_in_one_order_whoever_asks() -> None:
+    """Policies that share a base learn at once; ranks that took them in two orders would wait for each other."""
+
+    def slowly(*_: Any) -> None:
+        time.sleep(0.002)  # so that another thread could come between two ranks
+
+    ranks = [Here(f"rank {n}", slowly) for n in range(2)]
+    group = Ranked(ranks, lambda pending: [one.wait() for one in pending])
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: group.all("update", f"policy {n}"), range(40)))
+    assert len(ranks[0].asked) == 40
+    assert ranks[0].asked == ranks[1].asked
+    assert pickle.loads(pickle.dumps(Ranked((), len))).all is not None, "engines in other processes ask too"
