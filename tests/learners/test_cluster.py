@@ -172,7 +172,7 @@ def test_ranks_and_engines_of_a_group_are_neighbours_where_they_are_as_many(
 
 
 def test_all_ranks_of_a_group_are_asked_in_one_order_whoever_asks() -> None:
-    """Policies that share a base learn at once; ranks that took them in two orders would wait for each other."""
+    """Policies that share a base learn at once; ranks with two orders would wait for each other for ever."""
 
     def slowly(*_: Any) -> None:
         time.sleep(0.002)  # so that another thread could come between two ranks
