@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 
 GRACE = 20.0
 """Seconds in which the loss of a process may still show, once another has failed for want of it."""
+OPEN = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Environment variable that is read when Ray is imported. 0: a new cluster keeps to the loopback address."""
 STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
 
 
@@ -84,9 +87,8 @@ class Ray:
         self.config = config
         self.restarts = config.restarts
         self._connected = False
-        if config.address is None:
-            # Read when Ray is imported; without it, Ray would listen on all of the machine's addresses.
-            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        if config.address is None and "ray" not in sys.modules:
+            os.environ.setdefault(OPEN, "0")
         self._ray = _ray()
         self._handles: list[_Handle] = []
         self._group: Any = None
@@ -179,6 +181,11 @@ class Ray:
             return
         settings: dict[str, Any] = {"address": self.config.address}
         if self.config.address is None:
+            if OPEN not in os.environ:
+                raise ConfigError(
+                    "Ray was imported before runtime=ray was built, and would listen on all of the machine's "
+                    f"addresses; set {OPEN}=0 in the environment (1, if that is meant)"
+                )
             # Processes that only wait take no processor: a cluster of our own counts what we ask for.
             wanted = total(bundles).cpus + self.config.players * self.config.player_cpus
             settings = {"num_cpus": max(os.cpu_count() or 1, int(wanted) + 1), "include_dashboard": False}

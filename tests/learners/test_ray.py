@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import os
-import signal
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,10 +21,11 @@ from learners import checkpoint
 from learners.base import LostError
 from learners.cluster.base import Place
 from learners.run import train
-from learners.runtimes.ray import Ray
+from learners.runtimes.ray import OPEN, Ray
 from tests.learners.parts.settings import PARTS, settings
+from tests.learners.parts.thing import Thing
 
-# Looked for, not imported: the runtime tells Ray to keep to the loopback address before it is imported.
+# Looked for, not imported: that is left to the runtime.
 missing = importlib.util.find_spec("ray") is None
 pytestmark = [
     pytest.mark.ray,
@@ -33,12 +33,13 @@ pytestmark = [
     pytest.mark.skipif(missing, reason="the extra 'ray' is not installed"),
 ]
 
-LOCAL = conf.load("runtime", "local")
+# Sums of floats depend on how many threads share them.
+LOCAL = conf.load("runtime", "local", torch_threads=1)
 COPIES = {"name": f"{PARTS}.copies"}
 
 
 def ray(**changes: Any) -> DictConfig:
-    return conf.load("runtime", "ray", **({"players": 2, "start": 120.0} | changes))
+    return conf.load("runtime", "ray", **({"players": 2, "start": 120.0, "torch_threads": 1} | changes))
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:
@@ -49,7 +50,7 @@ def metrics(run: Path) -> list[dict[str, Any]]:
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """The metrics of a run in one process that samples from copies; one policy plays all parts."""
     run = tmp_path_factory.mktemp("unbroken") / "run"
-    train(settings(run, {"generator": COPIES}, policies="shared"))
+    train(settings(run, {"runtime": LOCAL, "generator": COPIES}, policies="shared"))
     return metrics(run)
 
 
@@ -109,28 +110,12 @@ def test_a_killed_trainer_is_started_anew_and_the_run_goes_on_from_its_newest_ch
     assert metrics(tmp_path / "other") == unbroken
 
 
-class Thing:
-    """What a process may hold."""
-
-    def __init__(self, number: int) -> None:
-        if number < 0:
-            raise ConfigError("too small")
-        self.number = number
-
-    def add(self, other: int) -> int:
-        return self.number + other
-
-    def raise_with_a_cause(self) -> None:
-        raise CoachError("no verdict") from TimeoutError("late")
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-    def answer_of(self, history: History) -> tuple[int, Any]:
-        return len(history), history.answer
-
-    def die(self) -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
+def test_a_cluster_that_would_listen_on_all_addresses_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    importlib.import_module("ray")
+    monkeypatch.delenv(OPEN)
+    built: Ray = conf.build("learners.runtimes", ray())
+    with pytest.raises(ConfigError, match=f"all of the machine's addresses; set {OPEN}=0"):
+        built.reserve([(1.0, 0.0)])
 
 
 @pytest.fixture(scope="module")
