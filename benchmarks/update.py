@@ -14,8 +14,8 @@ else there is no result. ``uneven`` rows have lengths as rollouts have them.
 Each variant and round has a process of its own, in turns; the first step warms up, the others are timed.
 Memory above the weights is the process's peak (of resident memory; on a GPU, of what tensors hold), less what
 it held when libraries and weights were loaded and the trainer was built: gradients, optimiser state,
-activations, logits and what allocators waste all count. Our updater has the C library return freed memory on
-CPUs, which halves what it holds; here every variant gets that setting, so that it decides nothing.
+activations, logits and what allocators waste all count. On CPUs our learner sets how host memory is had and
+given back (``learners.memory``); ``--allocator ours`` gives the peers that too, and shows what it decides.
 
 ``--precision float32`` computes in float32 everywhere. ``bfloat16`` is autocast with float32 weights; our
 head stays in float32 then, TRL's is in bfloat16, which is its default. ``auto`` takes bfloat16 where the
@@ -174,6 +174,7 @@ def _job(given: argparse.Namespace, here: Platform) -> Job:
         micro_tokens=given.count * (given.prompt + given.completion),
         threads=given.threads,
         device=here.device,
+        allocator=given.allocator,
     )
     if not given.quick:
         return job
@@ -194,6 +195,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--completion", type=int, default=384, metavar="TOKENS")
     parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
     parser.add_argument("--no-checkpointing", action="store_true", help="gradient checkpointing off in all")
+    parser.add_argument("--allocator", choices=["own", "ours"], default="own", help="of the peers, on CPUs")
     parser.add_argument("--rounds", type=int, default=3, help="processes of each variant")
     parser.add_argument("--steps", type=int, default=2, help="timed steps of each process")
     parser.add_argument("--threads", type=int, default=2, help="of each process")

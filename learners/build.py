@@ -14,8 +14,10 @@ import conf
 from coaches.base import Coach, HindsightCoach
 from conf import ConfigError
 from envs.base import Scenario
+from learners import memory
 from learners.base import Algorithm, Generator, Player, Policy, Runtime
 from learners.learner import LocalLearner
+from learners.models.base import resolve_device
 from learners.player import LocalPlayer
 from learners.policy import LearningPolicy, ServedPolicy
 from learners.seeds import derive_seed
@@ -157,6 +159,8 @@ def load_weights(
         ConfigError: the model cannot be had, or a setting is wrong.
     """
     wanted = unique(build_owners(config, scenario)) if names is None else names
+    if resolve_device(config.model.device) == "cpu":
+        memory.prepare()
     kind = conf.build("learners.models", config.model)
     found: dict[str, Weights] = conf.build("learners.weights", config.weights).load(
         kind, wanted, scenario.name, config.seed, reference=reference

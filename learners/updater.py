@@ -14,7 +14,6 @@ import torch
 
 from learners import objectives
 from learners.base import Algorithm, Metrics, TrainingError
-from learners.memory import return_freed
 from learners.models.base import LoadedModel, Optimizer
 from learners.samples import Row, pack, padding_share, shard, shares, to_rows
 from learners.sharding import Ranks, idle_batch, like, whole
@@ -60,8 +59,6 @@ class Updater:
         self._total = steps * self.config.epochs * self.config.minibatches
         self._seed = seed
         self._parameters = weights.parameters()
-        if self.loaded.device.type == "cpu":
-            return_freed()
         beta1, beta2 = self.config.betas
         self._optimizer = torch.optim.AdamW(
             self._parameters,

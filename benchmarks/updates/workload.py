@@ -63,6 +63,8 @@ class Job:
     """Positions, padding included, of a micro-batch; ours takes it, the peers take all rows at once."""
     threads: int
     device: str
+    allocator: str = "own"
+    """Of the peers, on CPUs. ``own``: as they come; ``ours``: with ``learners.memory.prepare``."""
     seed: int = 0
 
     @property

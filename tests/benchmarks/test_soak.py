@@ -53,7 +53,8 @@ def test_a_short_soak_counts_what_is_held_and_leaves_nothing(tmp_path: Path) -> 
     assert max(each["children"] for each in held) >= 2  # the launcher and a guest
     assert min(each["threads"] for each in held) >= 2
     assert max(each["folders"] for each in held) >= 1
-    assert record["after"]["children"] == record["after"]["folders"] == 0
+    assert record["after"]["children"] == record["before"]["children"]  # other tests may have left some
+    assert record["after"]["folders"] == 0
 
 
 def test_the_folders_of_other_runs_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

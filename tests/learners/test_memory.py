@@ -1,10 +1,11 @@
-"""Freed host memory goes back to the system, whatever lies on top of it."""
+"""Freed host memory goes back to the system, whatever lies on top of it; large tensors are in huge pages."""
 
 from __future__ import annotations
 
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,14 +13,14 @@ PROGRAM = """
 import sys
 from pathlib import Path
 import torch
-from learners.memory import return_freed
+from learners.memory import prepare
 
 def held():
     [line] = [x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmRSS:")]
     return int(line.split()[1]) / 1024
 
 if sys.argv[1] == "yes":
-    assert return_freed()
+    assert prepare()
 torch.ones(4 * 2**20).sum()  # freed: by itself, glibc takes blocks of this size from its heap from now on
 before = held()
 short, kept = zip(*[(torch.ones(2**20), torch.ones(2**19)) for _ in range(16)])
@@ -37,3 +38,31 @@ def test_only_what_is_in_use_is_held(asked: str, least: float, most: float) -> N
     )
     assert done.returncode == 0, done.stderr
     assert least < float(done.stdout) < most
+
+
+PAGES = """
+import re
+import sys
+from pathlib import Path
+import torch
+from learners.memory import prepare
+
+if sys.argv[1] == "yes":
+    assert prepare()
+kept = torch.ones(16 * 2**20)
+print(sum(map(int, re.findall(r"AnonHugePages: +([0-9]+)", Path("/proc/self/smaps").read_text()))) / 1024)
+"""
+SETTING = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+
+@pytest.mark.skipif(
+    not SETTING.exists() or "[madvise]" not in SETTING.read_text(), reason="not for the program to choose"
+)
+@pytest.mark.parametrize(("asked", "least", "most"), [("yes", 48, 64), ("no", 0, 0)])
+def test_large_tensors_are_in_huge_pages(asked: str, least: float, most: float) -> None:
+    """In MiB, of a tensor of 64."""
+    done = subprocess.run(
+        [sys.executable, "-c", PAGES, asked], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert least <= float(done.stdout) <= most
