@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Generator
+from typing import Any
 
 import pytest
 
@@ -13,23 +15,38 @@ MUST_RUN = set(os.environ.get("COACHGYM_MUST_RUN", "").split())
 """Marks whose tests must not be skipped here, e.g. ``docker`` where a daemon was started for them."""
 
 
-GROUPS = ("ray", "vllm", "docker")
-"""Marks whose tests share what a machine has once, and so run one after the other; they take longest."""
+GROUPS = {"ray": r"test_ray\.", "vllm": "vllm", "sandbox": "sandbox|soak|counterfactual"}
+"""Patterns of files whose tests share what a machine has once, such as the folders of sandboxes."""
 
 
-@pytest.hookimpl(tryfirst=True)
+def group_of(nodeid: str) -> str:
+    """The tests of a group, or else of a file, run one after the other in one process."""
+    path = nodeid.split("::")[0]
+    return next((name for name, pattern in GROUPS.items() if re.search(pattern, path)), path)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """For ``-n N --dist loadscope``: its scopes are our groups."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    return Groups(config, log)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """For ``-n N --dist loadgroup``: files and groups stay together, and what takes longest starts first."""
-    if not hasattr(config, "workerinput"):  # one process runs all, in the order of their names
+    """For ``-n N``: what takes longest starts first. One process keeps the order of names."""
+    if not hasattr(config, "workerinput"):
         return
     ranks: dict[str, int] = {}
     for item in items:
-        group = next((mark for mark in GROUPS if item.get_closest_marker(mark)), str(item.path))
-        slow = item.get_closest_marker("slow") is not None
-        rank = GROUPS.index(group) if group in GROUPS else len(GROUPS) + (not slow)
+        group, slow = group_of(item.nodeid), item.get_closest_marker("slow") is not None
+        rank = [*GROUPS, group].index(group) + (not slow)
         ranks[group] = min(rank, ranks.get(group, rank))
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: [ranks[mark.args[0]] for mark in item.iter_markers("xdist_group")])
+    items.sort(key=lambda item: ranks[group_of(item.nodeid)])
 
 
 @pytest.hookimpl(wrapper=True)
