@@ -19,8 +19,7 @@ def prepare(size: int = 2**20) -> bool:
     until the backward pass and gradients that live until the step lie scattered among short-lived ones, and a
     CPU update holds twice the memory that its tensors need.
 
-    Huge pages make up for what that costs: a fresh block of small pages is a fault for every 4 KiB, and the
-    kernel would take a fifth of an update's CPU time.
+    Huge pages make up for what that costs: a fresh block of small pages is a fault for every 4 KiB.
 
     Returns:
         False where the C library is another, and nothing was changed.
