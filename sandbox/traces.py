@@ -15,6 +15,10 @@ from pathlib import Path
 from sandbox.base import Backend
 from sandbox.inside.processes import descendants
 
+_LAUNCHER = re.compile(r"\.(\d+)\.\d+-[^-.]+$")
+"""The process id in the name of a folder, which ``sandbox.nursery`` gave it; a number before it, as in the
+machine's boot id, is none."""
+
 
 def traces(backend: Backend) -> frozenset[str]:
     """What there is, by name: descriptors and threads of this process, processes below it, their folders for
@@ -42,9 +46,8 @@ def left(backend: Backend, before: frozenset[str], seconds: float = 2.0) -> froz
 
 def folders(launchers: Collection[int]) -> list[Path]:
     """Folders for temporary files of sandboxes that these processes launched: their names tell."""
-    names = set(map(str, launchers))
     found = Path(tempfile.gettempdir()).glob("sandbox-*")
-    return [path for path in found if names & set(re.split("[-.:]", path.name))]
+    return [path for path in found if (name := _LAUNCHER.search(path.name)) and int(name[1]) in launchers]
 
 
 def _name(pid: int) -> str:

@@ -69,13 +69,13 @@ def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
             time.sleep(0.2)
 
 
-def coach(server: str, structured: str, cache: Path | None = None) -> LLM:
+def coach(server: str, structured: str, cache: Path | None = None, max_tokens: int = 256) -> LLM:
     return e.coach(
         server,
         cache=cache,
         structured=structured,
         sizes=SIZES,
-        max_tokens=256,
+        max_tokens=max_tokens,
         concurrency=1,
         timeout=300.0,
         deadline=300.0,
@@ -138,7 +138,7 @@ def test_without_a_grammar_what_a_real_model_says_is_a_verdict_or_none(
     server: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     turns = histories()[1::2]  # each is asked twice, and talks until it is cut off
-    verdicts, causes = judged(coach(server, "off"), turns)
+    verdicts, causes = judged(coach(server, "off", max_tokens=96), turns)
     with capsys.disabled():
         print(
             f"\nSmolLM2-135M, in words: {len(verdicts)} of {len(turns)} turns have a verdict {dict(causes)}"

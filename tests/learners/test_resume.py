@@ -38,6 +38,7 @@ def lines(folder: Path, name: str) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_killed_at_three_points_and_resumed_a_run_gives_the_same_metrics(tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert start(whole).wait() == 0
