@@ -30,6 +30,7 @@ missing = importlib.util.find_spec("ray") is None
 pytestmark = [
     pytest.mark.ray,
     pytest.mark.slow,
+    pytest.mark.timeout(900),
     pytest.mark.skipif(missing, reason="the extra 'ray' is not installed"),
 ]
 
