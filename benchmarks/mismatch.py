@@ -147,11 +147,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(settings: Sequence[str]) -> Path:
-    """Trains as ``settings`` say, at learning rate 0; the run folder."""
+    """Trains as ``settings`` say, at learning rate 0; the run folder.
+
+    Raises:
+        ConfigError: for fewer steps than a slope needs, or as the learner does.
+    """
     from learners.run import train  # takes seconds; --help does without
 
     asked = any(word.startswith("steps=") for word in settings)
     config = compose([*settings, *([] if asked else ["steps=8"])])
+    if config.steps < LEAST:
+        raise ConfigError(f"steps={config.steps} are too few: a slope needs {LEAST}")
     config.model.optimizer.lr = 0.0
     config.evaluation.every = 0
     return train(config)

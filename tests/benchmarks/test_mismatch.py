@@ -117,6 +117,16 @@ def test_a_folder_that_is_no_run_is_one_line(tmp_path: Path, capsys: pytest.Capt
     assert capsys.readouterr().err == f"error: {tmp_path} is no run folder: it has no config.yaml\n"
 
 
+def test_too_few_steps_are_refused_before_any_is_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        mismatch.main(["steps=2", f"run_dir={tmp_path}/run"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: steps=2 are too few: a slope needs 3\n"
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_real_run_trains_at_rate_0_and_is_flat(tmp_path: Path) -> None:
     words = [*saved_model(tmp_path / "base"), "steps=3", "algorithm.kl=reward_k1", f"run_dir={tmp_path}/run"]
     assert mismatch.main([*words, "--bound", "1e-6"]) == 0
