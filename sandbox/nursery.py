@@ -33,11 +33,9 @@ from sandbox.inside.guest import Guest, Settings
 from sandbox.inside.preload import preload
 from sandbox.inside.processes import end_descendants
 from sandbox.inside.seccomp import filter_on_host, libc
-from sandbox.owner import dead, owner
+from sandbox.owner import FOLDER, dead, folder_owner, folder_prefix
 
 _PR_SET_CHILD_SUBREAPER = 36
-_FOLDER = "sandbox-"
-"""How the name of a work folder begins; its owner follows, without colons: lists of paths have them."""
 GRACE = 2.0
 """Seconds that guests have to end by themselves once the control socket closed."""
 
@@ -87,7 +85,7 @@ class Nursery:
         return True
 
     def _folder(self, user: int) -> str:
-        path = tempfile.mkdtemp(prefix=f"{_FOLDER}{owner(os.getpid()).replace(':', '.')}-")
+        path = tempfile.mkdtemp(prefix=folder_prefix(os.getpid()))
         os.mkdir(f"{path}/.tmp", 0o700)
         if user != os.geteuid() and jail.readable_by_all():
             for folder in (path, f"{path}/.tmp"):
@@ -180,8 +178,8 @@ class Nursery:
 
 def remove_orphans() -> None:
     """Removes the work folders of nurseries that were killed before they could."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
-        if dead(folder.name.removeprefix(_FOLDER).rpartition("-")[0].replace(".", ":")):
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
+        if dead(folder_owner(folder.name)):
             remove(str(folder))
 
 

@@ -6,6 +6,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+FOLDER = "sandbox-"
+"""How the names of work folders begin."""
+
 
 def here() -> str:
     """What process ids mean something in: this machine since it was booted, and this pid namespace."""
@@ -27,3 +30,13 @@ def dead(name: str) -> bool:
     """Whether ``name``, once given by ``owner``, is of a process here that has ended."""
     place, _, rest = name.rpartition(":")[0].rpartition(":")
     return place == here() and rest.isdecimal() and name != owner(int(rest))
+
+
+def folder_prefix(pid: int) -> str:
+    """How the name of a folder begins that a process makes. Without colons: lists of paths have them."""
+    return f"{FOLDER}{owner(pid).replace(':', '.')}-"
+
+
+def folder_owner(name: str) -> str:
+    """The ``owner`` in a folder's name; of a folder of another kind, what was never anybody's."""
+    return name.removeprefix(FOLDER).rpartition("-")[0].replace(".", ":")

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import tempfile
 import threading
 import time
@@ -14,10 +13,7 @@ from pathlib import Path
 
 from sandbox.base import Backend
 from sandbox.inside.processes import descendants
-
-_LAUNCHER = re.compile(r"\.(\d+)\.\d+-[^-.]+$")
-"""The process id in the name of a folder, which ``sandbox.nursery`` gave it; a number before it, as in the
-machine's boot id, is none."""
+from sandbox.owner import FOLDER, folder_owner
 
 
 def traces(backend: Backend) -> frozenset[str]:
@@ -46,8 +42,14 @@ def left(backend: Backend, before: frozenset[str], seconds: float = 2.0) -> froz
 
 def folders(launchers: Collection[int]) -> list[Path]:
     """Folders for temporary files of sandboxes that these processes launched: their names tell."""
-    found = Path(tempfile.gettempdir()).glob("sandbox-*")
-    return [path for path in found if (name := _LAUNCHER.search(path.name)) and int(name[1]) in launchers]
+    numbers = set(map(str, launchers))
+    found = Path(tempfile.gettempdir()).glob(f"{FOLDER}*")
+    return [path for path in found if _launcher(path.name) in numbers]
+
+
+def _launcher(folder: str) -> str:
+    """Its process id. A number elsewhere in the name, as in the machine's boot id, is none."""
+    return folder_owner(folder).rpartition(":")[0].rpartition(":")[2]
 
 
 def _name(pid: int) -> str:
