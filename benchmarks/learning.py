@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats  # type: ignore[import-untyped]
 
-from learners.summary import Interval, wilson
+from learners.run.metrics import Interval, wilson
 
 
 @dataclass(frozen=True)

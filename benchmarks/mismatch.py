@@ -152,7 +152,7 @@ def _run(settings: Sequence[str]) -> Path:
     Raises:
         ConfigError: for fewer steps than a slope needs, or as the learner does.
     """
-    from learners.run import train  # takes seconds; --help does without
+    from learners.run.run import train
 
     asked = any(word.startswith("steps=") for word in settings)
     config = compose([*settings, *([] if asked else ["steps=8"])])

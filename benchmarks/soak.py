@@ -33,11 +33,11 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.sandboxes.lanes import MethodError
-from benchmarks.sandboxes.machine import Machine, machine
-from benchmarks.sandboxes.methods import backend
+from benchmarks.sandbox.lanes import MethodError
+from benchmarks.common.machine import Machine, machine
+from benchmarks.sandbox.methods import backend
 from sandbox.base import Backend, SandboxError, SandboxSpec
-from sandbox.inside.processes import descendants, proportional, resident
+from sandbox.guest.processes import descendants, proportional, resident
 
 SAMPLES = 100
 _CODE = "open('out.txt', 'w').write(open('in.txt').read().upper())"

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from coaches import bias, learning
+from coaches.bias import effects
+from coaches.bias import learning
 from coaches.base import Coach, HindsightCoach, Verdict
-from coaches.bias import Fit, Ledger
+from coaches.bias.effects import Fit, Ledger
 from coaches.inner import build, judges_turns
-from coaches.learning import JudgedEpisode
+from coaches.bias.learning import JudgedEpisode
 from conf import ConfigError
 from envs.types import Outcome, Turn
 
@@ -19,7 +20,7 @@ Offsets = Mapping[tuple[str, str], float]
 
 
 class Balanced:
-    """Takes from another coach's scores the offsets that outcomes do not explain (``coaches.bias``).
+    """Takes from another coach's scores the offsets that outcomes do not explain (``coaches.bias.effects``).
 
     In MAPPA (arXiv 2601.23228) the coach scored regression above classification, and the agents drifted
     there. Here the scores of every finished step enter a ledger, and the next step's are corrected by what
@@ -50,9 +51,9 @@ class Balanced:
 
     def __init__(self, config: Config) -> None:
         """Raises ``ConfigError`` when the inner coach cannot be built or a setting is out of range."""
-        if unknown := set(config.factors) - set(bias.FACTORS):
+        if unknown := set(config.factors) - set(effects.FACTORS):
             raise ConfigError(
-                f"coach balanced: no factor {unknown.pop()!r}; there are {', '.join(bias.FACTORS)}"
+                f"coach balanced: no factor {unknown.pop()!r}; there are {', '.join(effects.FACTORS)}"
             )
         if not 0.5 <= config.confidence < 1.0:
             raise ConfigError("coach balanced: confidence lies in [0.5, 1)")
@@ -79,7 +80,7 @@ class Balanced:
         row = self._account(inner) | learning.learn(self.coach, inner)
         if self.config.half_life is not None:
             self._ledger.fade(0.5 ** (1.0 / self.config.half_life))
-        self._ledger.add(bias.samples(inner))
+        self._ledger.add(effects.samples(inner))
         self._offsets = offsets(self._ledger, self.config)
         return row
 
@@ -116,7 +117,7 @@ class Balanced:
 
     def _due(self, turn: Turn) -> dict[str, float]:
         """What is to be taken from the turn's score, by level."""
-        found = zip(bias.FACTORS, bias.levels(turn), strict=True)
+        found = zip(effects.FACTORS, effects.levels(turn), strict=True)
         return {f"{key[0]} {key[1]}": self._offsets[key] for key in found if self._offsets.get(key)}
 
     def _account(self, inner: Sequence[JudgedEpisode]) -> dict[str, float]:
@@ -141,5 +142,5 @@ def offsets(ledger: Ledger, config: Balanced.Config) -> Offsets:
         for level, effect in fit.effects(factor, confidence=config.confidence).items()
     }
     tests = len(found) - len({factor for factor, _ in found})  # the last of a factor follows from the others
-    bar = bias.bar(fit, tests, config.confidence)
+    bar = effects.bar(fit, tests, config.confidence)
     return {key: effect.shrunk(bar) for key, effect in found.items()}

@@ -16,8 +16,8 @@ from typing import Any, cast
 import conf
 from coaches import episodes
 from coaches.base import CoachError, Verdict
-from coaches.replay import Replay, Replayer, ReplayError
-from coaches.team import Team
+from coaches.replay.branches import Replay, Replayer, ReplayError
+from coaches.replay.team import Team
 from conf import ConfigError
 from envs.base import Scenario
 from envs.types import Outcome, Split, Task, Turn
@@ -47,7 +47,7 @@ class Counterfactual:
 
     First the episode is played again as it was; one that then ends otherwise than its record gets no verdict
     at all. Then, for each turn, the files before it are restored in a new sandbox, the action is replaced and
-    the rest is played (``coaches.replay`` says by whom), everything under one seed. What is compared is
+    the rest is played (``coaches.replay.branches`` says by whom), everything under one seed. What is compared is
     ``Outcome.score``, which is 0 for a failure: the fair score would let a failure pass for a mediocre model.
 
     ``replace: reference``: by what the agent did at the same attempt in the sound episode of the task that
@@ -74,7 +74,7 @@ class Counterfactual:
         samples: int
         """Replacements of each action, with ``resample``."""
         team: Any
-        """The node of a ``coaches.team.Team`` that answers where what an agent reads has changed; null: the
+        """The node of a ``coaches.replay.team.Team`` that answers where what an agent reads has changed; null: the
         recorded actions are repeated."""
         env: list[Any]
         """Nodes of the environments among whose tasks the episode's is looked for."""

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from scipy.stats import trim_mean  # type: ignore[import-untyped]
 
-from coaches import learning
+from coaches.bias import learning
 from coaches.base import Coach, CoachError, Verdict
 from coaches.inner import (
     AnyCoach,
@@ -22,7 +22,7 @@ from coaches.inner import (
     total_cost,
     total_usage,
 )
-from coaches.learning import JudgedEpisode
+from coaches.bias.learning import JudgedEpisode
 from conf import ConfigError
 from envs.types import Outcome, Turn
 

@@ -36,9 +36,9 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from coaches.base import CoachError, Verdict
-from coaches.learning import JudgedEpisode
+from coaches.bias.learning import JudgedEpisode
 from conf import ConfigError
-from envs.actions import program
+from envs.parsing import program
 from envs.types import Message, Outcome, Role, Turn
 from sandbox.artifacts import ArtifactCheck, ArtifactSpec
 from sandbox.base import FileInfo, Result, Status

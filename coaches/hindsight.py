@@ -8,18 +8,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from coaches import chat, learning, lineage, parse
+from coaches.client import chat
+from coaches.bias import learning
+from coaches.evidence import lineage
+from coaches.prompting import parse
 from coaches.base import CoachError, Verdict
-from coaches.chat import ChatModel
-from coaches.faults import UnreadableReplyError
+from coaches.client.chat import ChatModel
+from coaches.client.errors import UnreadableReplyError
 from coaches.inner import build, judge_all, total_cost, total_usage
-from coaches.learning import JudgedEpisode
-from coaches.lineage import Fault
-from coaches.transcript import transcript
+from coaches.bias.learning import JudgedEpisode
+from coaches.evidence.lineage import Fault
+from coaches.prompting.transcript import transcript
 from conf import ConfigError
 from envs.types import Outcome, Turn
 
-_PROMPT = Path(__file__).parent / "prompts" / "episode" / "hindsight.txt"
+_PROMPT = Path(__file__).parent / "prompting" / "prompts" / "episode" / "hindsight.txt"
 _SCHEMA: Mapping[str, Any] = {
     "type": "object",
     "properties": {
@@ -47,7 +50,7 @@ class Hindsight:
     """Credits and blames the turns of an episode by how it ended.
 
     ``source: rules`` needs no model and is deterministic. Another coach's verdicts, reached as if the end
-    were unknown, are revised by the episode's lineage (``coaches.lineage``): after a failure the turn that
+    were unknown, are revised by the episode's lineage (``coaches.evidence.lineage``): after a failure the turn that
     explains it falls to ``guilty`` at most, and turns that had to work with what it broke, and worked, rise
     to ``harmed`` at least; all of them name its agent. ``source: model`` lets a chat model walk back, in one
     call an episode.

@@ -7,13 +7,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from coaches import marks, parse, prompt
+from coaches.prompting import delimiters
+from coaches.prompting import parse
+from coaches.prompting import prompt
 from coaches.base import History, Verdict
-from coaches.cache import VerdictCache, digest
-from coaches.endpoint import Answer, Endpoint
-from coaches.ledger import Ledger, Prices
-from coaches.prompt import Sizes
-from coaches.server import EndpointConfig
+from coaches.client.cache import VerdictCache, digest
+from coaches.client.openai_client import Answer, Endpoint
+from coaches.client.budget import Ledger, Prices
+from coaches.prompting.prompt import Sizes
+from coaches.client.config import EndpointConfig
 from conf import ConfigError, cache_dir
 from envs.types import Turn
 
@@ -25,7 +27,7 @@ ANSWER_SETTINGS = ("base_url", "model", "temperature", "max_tokens", "extra", "s
 class LLM:
     """Shows a model the turn in its context, and reads one score, a rationale and a blame from its reply.
 
-    What the agents, their programs and the task wrote is sent as marked data (``coaches.marks``). A reply
+    What the agents, their programs and the task wrote is sent as marked data (``coaches.prompting.delimiters``). A reply
     that is no verdict, or none that comes in time, raises: there is no fallback score. Verdicts are cached by
     content; the marks are no part of that. Safe for many threads, which share one event loop's requests.
     """
@@ -33,7 +35,7 @@ class LLM:
     @dataclass(frozen=True)
     class Config:
         prompt: str
-        """A file in ``coaches/prompts`` by name, a path of your own, or ``auto``: by the role that acted."""
+        """A file in ``coaches/prompting/prompts`` by name, a path of your own, or ``auto``: by the role that acted."""
         sees_answer: bool
         """Whether the model is shown the task's answer; only where answers are text."""
         sizes: Sizes
@@ -59,7 +61,7 @@ class LLM:
         """The model's verdict on the last turn of ``history``.
 
         Raises:
-            CoachError: one of ``coaches.faults``: no verdict could be had.
+            CoachError: one of ``coaches.client.errors``: no verdict could be had.
             BudgetError: reaching it could cost more than is left of ``max_cost``.
             ConfigError: ``sees_answer``, and the turns come without an answer, or with one that is no text.
         """
@@ -71,19 +73,19 @@ class LLM:
     def ask(
         self, question: prompt.Question, schema: Mapping[str, Any], read: Callable[[str], T]
     ) -> Answer[T]:
-        """Any other question, for a coach that has one (``coaches.chat``). Nothing of it is cached.
+        """Any other question, for a coach that has one (``coaches.client.chat``). Nothing of it is cached.
 
         Raises:
-            CoachError: one of ``coaches.faults``: there is no reply that ``read`` can read.
+            CoachError: one of ``coaches.client.errors``: there is no reply that ``read`` can read.
             BudgetError: a request could pass ``max_cost``.
         """
         whole = dict(schema)
-        return self.endpoint.ask(question.messages(marks.new_nonce()), (whole, whole, None), read)
+        return self.endpoint.ask(question.messages(delimiters.new_nonce()), (whole, whole, None), read)
 
     def _ask(self, question: prompt.Question, agents: list[str]) -> Verdict:
         bounded = parse.schema(agents, bounded=True)
         answer = self.endpoint.ask(
-            question.messages(marks.new_nonce()),
+            question.messages(delimiters.new_nonce()),
             (parse.schema(agents, bounded=False), bounded, None),
             lambda reply: parse.judgement(reply, agents),
         )
@@ -96,7 +98,7 @@ class LLM:
         return digest(
             {
                 "endpoint": {name: settings[name] for name in ANSWER_SETTINGS},
-                "messages": [asdict(message) for message in question.messages(marks.BLANK)],
+                "messages": [asdict(message) for message in question.messages(delimiters.BLANK)],
                 "schema": parse.schema(agents, bounded=True),
             }
         )

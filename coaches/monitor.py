@@ -1,4 +1,4 @@
-"""Watches what a coach's scores go by, in every run: see ``coaches.bias`` for how effects are told.
+"""Watches what a coach's scores go by, in every run: see ``coaches.bias.effects`` for how effects are told.
 
     python -m coaches.monitor runs/x              # an old run folder
     python -m coaches.monitor episodes.jsonl --env dsbench --json
@@ -23,10 +23,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from coaches import bias
-from coaches.bias import CONFIDENCE, FACTORS, Effect, Fit, Ledger, Sample
-from coaches.learning import JudgedEpisode
-from coaches.trends import Alarm, alarm, drift
+from coaches.bias import effects
+from coaches.bias.effects import CONFIDENCE, FACTORS, Effect, Fit, Ledger, Sample
+from coaches.bias.learning import JudgedEpisode
+from coaches.bias.trends import Alarm, alarm, drift
 from conf import ConfigError
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Monitor:
         for name, (count, total) in views.items():
             known = self._sums.setdefault(name, [0.0, 0.0])
             known[0], known[1] = known[0] + count, known[1] + total
-        found = bias.samples(episodes)
+        found = effects.samples(episodes)
         self._ledger.add(found)
         self._steps[step] = by_stratum(found)
         row = {f"coach/{name}": total / count for name, (count, total) in views.items()}
@@ -130,7 +130,7 @@ def means(episodes: Iterable[JudgedEpisode]) -> dict[str, tuple[float, float]]:
         for turn, verdict in zip(episode.turns, episode.verdicts, strict=True):
             if verdict is not None:
                 success = "yes" if episode.outcome.success else "no"
-                for view, level in zip(VIEWS, (*bias.levels(turn), turn.index, success), strict=True):
+                for view, level in zip(VIEWS, (*effects.levels(turn), turn.index, success), strict=True):
                     groups.setdefault(f"{view}/{level}", []).append(verdict.score)
     return {name: (float(len(groups[name])), fsum(groups[name])) for name in sorted(groups)}
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from coaches import evidence
+from coaches.evidence import checks
 from coaches.base import Verdict
-from envs.actions import spoken
+from envs.parsing import spoken
 from envs.mathchat.answers import boxed
 from envs.types import Turn
 
@@ -84,7 +84,7 @@ class Rules:
     def judge(self, history: Sequence[Turn]) -> Verdict:
         """The verdict on the last turn; the same for the same history. Never raises ``CoachError``."""
         turn = history[-1]
-        came, spoiled = evidence.bad_inputs(history)
+        came, spoiled = checks.bad_inputs(history)
         score, reason, failed = self._duty(history)
         if turn.last and failed:
             score *= self.config.unfinished
@@ -93,7 +93,7 @@ class Rules:
         if spoiled:
             score, failed = min(score, self.config.broke), True
             reason += f"; spoiled {', '.join(spoiled)}"
-        if evidence.uncalled_code(turn):
+        if checks.uncalled_code(turn):
             score, failed = min(score, self.config.not_allowed), True
             reason += "; wrote code that its role cannot run"
         if came:
@@ -114,9 +114,9 @@ class Rules:
 
     def _products(self, history: Sequence[Turn]) -> Finding:
         config, turn = self.config, history[-1]
-        earlier = evidence.own_turns(history)
-        before = self._order(evidence.product_codes(earlier[-1])) if earlier else 0.0
-        codes = evidence.product_codes(turn)
+        earlier = checks.own_turns(history)
+        before = self._order(checks.product_codes(earlier[-1])) if earlier else 0.0
+        codes = checks.product_codes(turn)
         after = self._order(codes)
         state = ", ".join(f"{name} {code}" for name, code in codes.items())
         reason = f"{_ran(turn)}; {state}"
@@ -137,12 +137,12 @@ class Rules:
 
     def _computation(self, history: Sequence[Turn]) -> Finding:
         config, turn = self.config, history[-1]
-        values = [value for value in map(evidence.printed, evidence.own_turns(history)) if value is not None]
+        values = [value for value in map(checks.printed, checks.own_turns(history)) if value is not None]
         if turn.code is None:
             return self._report(turn, values[-1] if values else None)
         if _fails(turn):
             return Finding(config.failed, _ran(turn), True)
-        value = evidence.printed(turn)
+        value = checks.printed(turn)
         if value is None:
             return Finding(config.ran, f"{_ran(turn)} and printed nothing", True)
         if values:
@@ -152,7 +152,7 @@ class Rules:
     def _report(self, turn: Turn, value: str | None) -> Finding:
         if value is None:
             return Finding(self.config.gave_up, "reports with no result printed", True)
-        if evidence.mentions(turn.action, value):
+        if checks.mentions(turn.action, value):
             return Finding(self.config.closed, f"reports the printed {_short(value)}", False)
         return Finding(self.config.disagrees, f"does not report the printed {_short(value)}", True)
 
@@ -161,19 +161,19 @@ class Rules:
         said = boxed(spoken(turn.action))
         if said is None:
             return Finding(config.gave_up, "gives no boxed answer", True)
-        if (value := evidence.last_printed(history[:-1])) is None:
+        if (value := checks.last_printed(history[:-1])) is None:
             return Finding(
                 config.unsupported, f"answers {_short(said)}, and no program printed a value", True
             )
-        if evidence.agrees(said, value[0]):
+        if checks.agrees(said, value[0]):
             return self._achieved(turn, f"answers {_short(said)}, as was printed")
         return Finding(config.disagrees, f"answers {_short(said)}, but {_short(value[0])} was printed", True)
 
     def _plan(self, history: Sequence[Turn]) -> Finding:
         turn = history[-1]
-        said = evidence.substance(turn.action)
+        said = checks.substance(turn.action)
         opening = all(earlier.result is None for earlier in history)  # what comes later may be on results
-        if not said or (opening and not evidence.on_task(said, turn)):
+        if not said or (opening and not checks.on_task(said, turn)):
             return Finding(self.config.gave_up, "says nothing on the task", True)
         if len(said) > self.config.plan_chars:
             return Finding(self.config.too_long, f"a plan of {len(said)} characters", True)
@@ -189,7 +189,7 @@ class Rules:
 
     @staticmethod
     def _blame(history: Sequence[Turn], came: list[str], spoiled: list[str]) -> str:
-        upstream = None if spoiled else evidence.culprit(history, came)
+        upstream = None if spoiled else checks.culprit(history, came)
         return upstream or history[-1].agent
 
 

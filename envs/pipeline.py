@@ -10,7 +10,8 @@ from gymnasium import spaces
 from gymnasium.utils import seeding
 from pettingzoo import AECEnv  # type: ignore[import-untyped]
 
-from envs import actions, messages
+from envs import parsing
+from envs import observations
 from envs.base import Scenario
 from envs.spaces import Chat, Text
 from envs.types import Message, Outcome, Role, Split, Task, Turn
@@ -51,7 +52,7 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         output_chars: int = 4000,
         render_mode: str | None = None,
     ) -> None:
-        """``limits``: of every sandbox; None: the backend's. ``output_chars``: see ``envs.messages``."""
+        """``limits``: of every sandbox; None: the backend's. ``output_chars``: see ``envs.observations``."""
         super().__init__()
         self.scenario = scenario
         self.backend = backend
@@ -154,7 +155,7 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         if action not in self.action_spaces[agent]:
             raise ValueError(f"an action has at most {_ACTION_CHARS} characters, not {len(action)}")
         try:
-            self._advance(self._play(agent, actions.clean(action)))
+            self._advance(self._play(agent, parsing.clean(action)))
         except BaseException:
             self.close()
             raise
@@ -162,7 +163,7 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
     def render(self) -> str:
         """The episode so far as plain text."""
         lines = [self.task.prompt]
-        lines += [f"## {turn.agent}: {messages.digest([turn])}\n{turn.action}" for turn in self.turns]
+        lines += [f"## {turn.agent}: {observations.digest([turn])}\n{turn.action}" for turn in self.turns]
         if self._outcome is not None:
             lines.append(f"## Outcome: {self._outcome.failure_code}, score {self._outcome.score:g}")
         return "\n".join(lines)
@@ -209,14 +210,14 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         return tasks[int(self._np_random.integers(len(tasks)))]
 
     def _read(self, agent: str) -> tuple[Message, ...]:
-        return messages.conversation(
+        return observations.conversation(
             self.scenario, self.task, self.turns, agent, output_chars=self._output_chars
         )
 
     def _play(self, agent: str, action: str) -> Turn:
         workspace, role = self._open_workspace(), self._role(agent)
         attempt = sum(turn.agent == agent for turn in self.turns)
-        code = actions.program(action) if role.can_run_code else None
+        code = parsing.program(action) if role.can_run_code else None
         before = workspace.list()
         result = None if code is None else self._run(workspace, code)
         after = workspace.list()

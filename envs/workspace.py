@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sandbox.base import Backend, FileInfo, Result, Sandbox, SandboxError, SandboxSpec
-from sandbox.recovery import RecoveringSandbox
+from sandbox.host.recovery import RecoveringSandbox
 
 
 class Workspace:

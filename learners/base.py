@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from envs.types import Message
-    from learners.build import Parts
-    from learners.player import Isolation
-    from learners.rollout import Assignment, Rollout
+    from learners.run.build import Parts
+    from learners.rollout.player import Isolation
+    from learners.rollout.episode import Assignment, Rollout
 
 Metrics = dict[str, float]
 In = TypeVar("In")
@@ -73,7 +73,7 @@ class Generator(Protocol):
     """
 
     lockstep: bool
-    """Whether requests meet in ``learners.lockstep``: batches then never depend on timing, and a slot is free
+    """Whether requests meet in ``learners.rollout.lockstep``: batches then never depend on timing, and a slot is free
     again only when a whole wave of episodes has ended."""
 
     def generate(
@@ -110,7 +110,7 @@ class Generator(Protocol):
 
 
 class BatchGenerator(Generator, Protocol):
-    """One whose requests meet in ``learners.lockstep``: it samples from the very weights that are trained."""
+    """One whose requests meet in ``learners.rollout.lockstep``: it samples from the very weights that are trained."""
 
     def batch(self, policy: str, requests: Sequence[Request]) -> list[Completion]:
         """One completion for each request, in order, as one batch."""
@@ -226,7 +226,7 @@ class Runtime(Protocol):
     ) -> list[Out | Exception]:
         """Runs ``fn`` on every item, at most ``limit`` at once; results in the order of the items.
 
-        ``waves``: the next ``limit`` items begin together, as players of one ``learners.lockstep`` session,
+        ``waves``: the next ``limit`` items begin together, as players of one ``learners.rollout.lockstep`` session,
         when the last ones have all ended; otherwise each begins as soon as there is room.
 
         An ``Exception`` stands where ``fn`` raised it.

@@ -4,7 +4,7 @@ The loss is -sg[min(rho, ratio_cap)] * A * log pi, the mean over all tokens, wit
 no KL term. The cap bounds how much a token that became likelier counts, where PPO's clip takes its gradient
 away: rare tokens on which an action hinges go on learning. As in the paper there is no lower bound.
 
-Where this departs from the paper: see ``learners.settings``. The cap's value is ours.
+Where this departs from the paper: see ``learners.algorithms.settings``. The cap's value is ours.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from conf import ConfigError
-from learners import objectives
-from learners.advantages import earned, group_relative, spread_over_tokens
+from learners.algorithms import losses
+from learners.algorithms.advantages import earned, group_relative, spread_over_tokens
 from learners.base import Metrics
-from learners.settings import GroupSettings
+from learners.algorithms.settings import GroupSettings
 from learners.types import Batch, Transition
 
 if TYPE_CHECKING:
@@ -53,21 +53,21 @@ class Cispo:
         return spread_over_tokens(transitions, values)
 
     def weights(self, transitions: Sequence[Transition]) -> list[float]:
-        """The same for every token; see ``learners.objectives.aggregation``."""
-        return objectives.aggregation(transitions, "token")
+        """The same for every token; see ``learners.algorithms.losses.aggregation``."""
+        return losses.aggregation(transitions, "token")
 
     def loss(self, logprobs: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """CISPO's loss of a (micro-)batch, and metrics as sums of ``weight * value``: both add up.
 
-        Metrics: those of ``learners.objectives.Ratios``; ``policy_loss``; ``cap_fraction``, the share of
+        Metrics: those of ``learners.algorithms.losses.Ratios``; ``policy_loss``; ``cap_fraction``, the share of
         tokens whose ratio was capped.
         """
-        found = objectives.compare(logprobs, batch, self.config)
+        found = losses.compare(logprobs, batch, self.config)
         ratio = found.ratio.detach()
         capped = ratio.clamp(max=self.config.ratio_cap)
         loss = -(batch.weights * found.importance * capped * batch.advantages * logprobs).sum()
         metrics = {"policy_loss": loss, "cap_fraction": (batch.weights * (capped < ratio)).sum()}
-        return loss, objectives.floats(metrics | found.metrics)
+        return loss, losses.floats(metrics | found.metrics)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,9 @@ from omegaconf import DictConfig, OmegaConf
 
 import conf
 from conf import ConfigError
-from learners import checkpoint, folder
-from learners.build import load_weights
+from learners.run import checkpoint
+from learners.run import folder
+from learners.run.build import load_weights
 
 
 def export(run: Path, out: Path, *, adapters: bool = False) -> list[Path]:

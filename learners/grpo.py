@@ -9,7 +9,7 @@ whose scores differ little, and dividing by a sequence's own length favours long
 constant length instead of the step's token count, a factor that differs from step to step but never between
 the rows of one.
 
-Where this departs from the papers: see ``learners.settings``. The KL term is as published, without importance
+Where this departs from the papers: see ``learners.algorithms.settings``. The KL term is as published, without importance
 weights, and so has a biased gradient (arXiv 2510.01555).
 """
 
@@ -19,10 +19,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from learners import objectives
-from learners.advantages import earned, group_relative, spread_over_tokens
+from learners.algorithms import losses
+from learners.algorithms.advantages import earned, group_relative, spread_over_tokens
 from learners.base import Metrics
-from learners.settings import GroupSettings, check_choice, check_clip
+from learners.algorithms.settings import GroupSettings, check_choice, check_clip
 from learners.types import Batch, Transition
 
 if TYPE_CHECKING:
@@ -67,27 +67,27 @@ class Grpo:
         return spread_over_tokens(transitions, values)
 
     def weights(self, transitions: Sequence[Transition]) -> list[float]:
-        """See ``learners.objectives.aggregation``."""
-        return objectives.aggregation(transitions, self.config.loss_agg)
+        """See ``learners.algorithms.losses.aggregation``."""
+        return losses.aggregation(transitions, self.config.loss_agg)
 
     def loss(self, logprobs: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """The clipped loss of a (micro-)batch, and metrics as sums of ``weight * value``: both add up.
 
-        Metrics: those of ``learners.objectives.Ratios``; ``policy_loss``; ``clip_fraction``, the share of
+        Metrics: those of ``learners.algorithms.losses.Ratios``; ``policy_loss``; ``clip_fraction``, the share of
         tokens whose gradient the clip removes; ``kl_loss``.
 
         Raises:
             ValueError: ``kl: loss_k3`` and the batch has no ``ref_logprobs``.
         """
         config = self.config
-        found = objectives.compare(logprobs, batch, config)
-        objective, cut = objectives.clipped(found.ratio, batch.advantages, config.clip_low, config.clip_high)
+        found = losses.compare(logprobs, batch, config)
+        objective, cut = losses.clipped(found.ratio, batch.advantages, config.clip_low, config.clip_high)
         loss = policy_loss = -(batch.weights * found.importance * objective).sum()
         metrics = {"policy_loss": policy_loss, "clip_fraction": (batch.weights * cut).sum()}
         if config.kl == "loss_k3":
-            metrics["kl_loss"] = config.kl_coef * (batch.weights * objectives.k3(logprobs, batch)).sum()
+            metrics["kl_loss"] = config.kl_coef * (batch.weights * losses.k3(logprobs, batch)).sum()
             loss = loss + metrics["kl_loss"]
-        return loss, objectives.floats(metrics | found.metrics)
+        return loss, losses.floats(metrics | found.metrics)
 
 
 if __name__ == "__main__":

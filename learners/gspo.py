@@ -5,7 +5,7 @@ PPO's clip is on it, so that an action is trained on or left out as a whole; the
 sequences. With GRPO's group-relative A and no KL term. Ratios of whole sequences differ from 1 by little:
 hence a clip of a few ten-thousandths, and it cuts a large share, in the paper too.
 
-Where this departs from the paper: see ``learners.settings``.
+Where this departs from the paper: see ``learners.algorithms.settings``.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from learners import objectives
-from learners.advantages import earned, group_relative, spread_over_tokens
+from learners.algorithms import losses
+from learners.algorithms.advantages import earned, group_relative, spread_over_tokens
 from learners.base import Metrics
-from learners.settings import GroupSettings, check_clip
+from learners.algorithms.settings import GroupSettings, check_clip
 from learners.types import Batch, Transition
 
 if TYPE_CHECKING:
@@ -53,22 +53,22 @@ class Gspo:
         return spread_over_tokens(transitions, values)
 
     def weights(self, transitions: Sequence[Transition]) -> list[float]:
-        """The same for every sequence; see ``learners.objectives.aggregation``."""
-        return objectives.aggregation(transitions, "sequence")
+        """The same for every sequence; see ``learners.algorithms.losses.aggregation``."""
+        return losses.aggregation(transitions, "sequence")
 
     def loss(self, logprobs: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """The clipped loss of a (micro-)batch, and metrics as sums of ``weight * value``: both add up.
 
-        Metrics: those of ``learners.objectives.Ratios``; ``policy_loss``; ``clip_fraction``, the share of
+        Metrics: those of ``learners.algorithms.losses.Ratios``; ``policy_loss``; ``clip_fraction``, the share of
         sequences whose gradient the clip removes.
         """
         config = self.config
-        found = objectives.compare(logprobs, batch, config)
-        ratio = objectives.row_means(found.log, batch.row).exp()
-        objective, cut = objectives.clipped(ratio, batch.advantages, config.clip_low, config.clip_high)
+        found = losses.compare(logprobs, batch, config)
+        ratio = losses.row_means(found.log, batch.row).exp()
+        objective, cut = losses.clipped(ratio, batch.advantages, config.clip_low, config.clip_high)
         loss = -(batch.weights * found.importance * objective).sum()
         metrics = {"policy_loss": loss, "clip_fraction": (batch.weights * cut).sum()}
-        return loss, objectives.floats(metrics | found.metrics)
+        return loss, losses.floats(metrics | found.metrics)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ For token t of action k:  A_t = G_k - beta * sum_{u >= t} k1_u,  with k1 = log p
 (discounted) sum of the rewards that are credited to action k, less a baseline. A is then whitened over all of
 an agent's tokens of the batch and goes into PPO's clipped objective, without a critic.
 
-Where this departs from the paper: see ``learners.settings``. The statistics are an agent's own by default;
+Where this departs from the paper: see ``learners.algorithms.settings``. The statistics are an agent's own by default;
 the KL term may be in the loss, or absent. pi_old in k1 is the policy that sampled.
 """
 
@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from conf import ConfigError
-from learners import objectives
-from learners.advantages import earned, kl_to_go, spread_over_tokens, subtract_baseline, whiten
+from learners.algorithms import losses
+from learners.algorithms.advantages import earned, kl_to_go, spread_over_tokens, subtract_baseline, whiten
 from learners.base import Metrics
-from learners.settings import Settings, check_choice, check_clip
+from learners.algorithms.settings import Settings, check_choice, check_clip
 from learners.types import Batch, Transition
 
 if TYPE_CHECKING:
@@ -91,22 +91,22 @@ class ReinforcePP:
         return whiten(rows, groups, by_action=config.norm_weighting == "action")
 
     def weights(self, transitions: Sequence[Transition]) -> list[float]:
-        """See ``learners.objectives.aggregation``."""
-        return objectives.aggregation(transitions, self.config.loss_agg)
+        """See ``learners.algorithms.losses.aggregation``."""
+        return losses.aggregation(transitions, self.config.loss_agg)
 
     def loss(self, logprobs: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """PPO's clipped loss of a (micro-)batch, and metrics as sums of ``weight * value``: both add up.
 
-        Metrics: those of ``learners.objectives.Ratios``; ``policy_loss``; ``clip_fraction``, the share of
+        Metrics: those of ``learners.algorithms.losses.Ratios``; ``policy_loss``; ``clip_fraction``, the share of
         tokens whose gradient the clip removes; ``kl_loss``.
 
         Raises:
             ValueError: ``kl: loss_k2`` and the batch has no ``ref_logprobs``.
         """
         config = self.config
-        found = objectives.compare(logprobs, batch, config)
+        found = losses.compare(logprobs, batch, config)
         weights = batch.weights * found.importance
-        objective, cut = objectives.clipped(
+        objective, cut = losses.clipped(
             found.ratio, batch.advantages, config.clip_low, config.clip_high, config.dual_clip
         )
         loss = policy_loss = -(weights * objective).sum()
@@ -114,10 +114,10 @@ class ReinforcePP:
         if config.kl == "loss_k2":
             # Weighted by the ratio too, so that the gradient is that of the new policy's KL off-policy as
             # well (arXiv 2510.01555); on-policy, the ratio is 1.
-            drift = objectives.k2(logprobs, batch)
+            drift = losses.k2(logprobs, batch)
             metrics["kl_loss"] = config.kl_coef * (weights * found.ratio.detach() * drift).sum()
             loss = loss + metrics["kl_loss"]
-        return loss, objectives.floats(metrics | found.metrics)
+        return loss, losses.floats(metrics | found.metrics)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ G less the mean of its group, then whitened over all of an agent's tokens of the
 group, whose few samples make a bad estimate of a deviation; then PPO's clipped objective, the mean over all
 tokens, with the k2 estimate of the KL divergence to the reference in the loss.
 
-Where this departs from the paper: see ``learners.settings``. The statistics are an agent's own, and the KL
+Where this departs from the paper: see ``learners.algorithms.settings``. The statistics are an agent's own, and the KL
 term is weighted by the ratio and the importance weights, so that its gradient is right off-policy too.
 """
 
@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from learners import objectives
-from learners.advantages import earned, group_relative, spread_over_tokens, whiten
+from learners.algorithms import losses
+from learners.algorithms.advantages import earned, group_relative, spread_over_tokens, whiten
 from learners.base import Metrics
-from learners.settings import GroupSettings, check_choice, check_clip
+from learners.algorithms.settings import GroupSettings, check_choice, check_clip
 from learners.types import Batch, Transition
 
 if TYPE_CHECKING:
@@ -55,29 +55,29 @@ class ReinforcePPBaseline:
         return whiten(spread_over_tokens(transitions, values), agents, by_action=False)
 
     def weights(self, transitions: Sequence[Transition]) -> list[float]:
-        """The same for every token; see ``learners.objectives.aggregation``."""
-        return objectives.aggregation(transitions, "token")
+        """The same for every token; see ``learners.algorithms.losses.aggregation``."""
+        return losses.aggregation(transitions, "token")
 
     def loss(self, logprobs: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """The clipped loss of a (micro-)batch, and metrics as sums of ``weight * value``: both add up.
 
-        Metrics: those of ``learners.objectives.Ratios``; ``policy_loss``; ``clip_fraction``, the share of
+        Metrics: those of ``learners.algorithms.losses.Ratios``; ``policy_loss``; ``clip_fraction``, the share of
         tokens whose gradient the clip removes; ``kl_loss``.
 
         Raises:
             ValueError: ``kl: loss_k2`` and the batch has no ``ref_logprobs``.
         """
         config = self.config
-        found = objectives.compare(logprobs, batch, config)
+        found = losses.compare(logprobs, batch, config)
         weights = batch.weights * found.importance
-        objective, cut = objectives.clipped(found.ratio, batch.advantages, config.clip_low, config.clip_high)
+        objective, cut = losses.clipped(found.ratio, batch.advantages, config.clip_low, config.clip_high)
         loss = policy_loss = -(weights * objective).sum()
         metrics = {"policy_loss": policy_loss, "clip_fraction": (batch.weights * cut).sum()}
         if config.kl == "loss_k2":
-            drift = objectives.k2(logprobs, batch)
+            drift = losses.k2(logprobs, batch)
             metrics["kl_loss"] = config.kl_coef * (weights * found.ratio.detach() * drift).sum()
             loss = loss + metrics["kl_loss"]
-        return loss, objectives.floats(metrics | found.metrics)
+        return loss, losses.floats(metrics | found.metrics)
 
 
 if __name__ == "__main__":

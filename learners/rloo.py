@@ -3,7 +3,7 @@
 The whole completion is one action: A = R - mean of the R of the others of its group, for every token, with
 R = G - kl_coef * sum_t (log pi_sampling - log pi_ref), and the loss is -A log pi, without clipping.
 
-Where this departs from the paper: see ``learners.settings``. The loss is divided by the step's token count
+Where this departs from the paper: see ``learners.algorithms.settings``. The loss is divided by the step's token count
 and not its number of completions, a factor between steps but never between the rows of one. Where an update
 has several optimiser steps, the unclipped ratio to the policy before it keeps the gradient right.
 """
@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from learners import objectives
-from learners.advantages import earned, kl_to_go, leave_one_out, spread_over_tokens
+from learners.algorithms import losses
+from learners.algorithms.advantages import earned, kl_to_go, leave_one_out, spread_over_tokens
 from learners.base import Metrics
-from learners.settings import GroupSettings, check_choice
+from learners.algorithms.settings import GroupSettings, check_choice
 from learners.types import Batch, Transition
 
 if TYPE_CHECKING:
@@ -59,17 +59,17 @@ class Rloo:
         return spread_over_tokens(transitions, leave_one_out(transitions, values, config.group))
 
     def weights(self, transitions: Sequence[Transition]) -> list[float]:
-        """The same for every token; see ``learners.objectives.aggregation``."""
-        return objectives.aggregation(transitions, "token")
+        """The same for every token; see ``learners.algorithms.losses.aggregation``."""
+        return losses.aggregation(transitions, "token")
 
     def loss(self, logprobs: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, Metrics]:
         """REINFORCE's loss of a (micro-)batch, and metrics as sums of ``weight * value``: both add up.
 
-        Metrics: those of ``learners.objectives.Ratios``; ``policy_loss``.
+        Metrics: those of ``learners.algorithms.losses.Ratios``; ``policy_loss``.
         """
-        found = objectives.compare(logprobs, batch, self.config)
+        found = losses.compare(logprobs, batch, self.config)
         loss = -(batch.weights * found.importance * found.ratio * batch.advantages).sum()
-        return loss, objectives.floats({"policy_loss": loss} | found.metrics)
+        return loss, losses.floats({"policy_loss": loss} | found.metrics)
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def _composing(command: Command) -> Callable[[], None]:
 
 
 def _train(config: DictConfig) -> None:
-    from learners.run import train  # takes seconds; --help and --cfg do without
+    from learners.run.run import train
 
     train(config)
 

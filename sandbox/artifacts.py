@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sandbox.base import FileInfo, Sandbox
-from sandbox.pickles import UNKNOWN, pickle_globals
+from sandbox.host.pickles import UNKNOWN, pickle_globals
 
 Kind = Literal["table", "vector", "estimator", "csv", "any"]
 
@@ -54,12 +54,12 @@ class ArtifactCheck:
     above."""
     imports: tuple[str, ...] = ()
     """What a pickle would import when loaded, read by the host and before anything loaded it (see
-    ``sandbox.pickles``): ``("builtins.eval",)``. Empty for files of other kinds."""
+    ``sandbox.host.pickles``): ``("builtins.eval",)``. Empty for files of other kinds."""
 
 
 MAX_TEXT = 300
 """Characters of an error or of a column's name."""
-_PROBE = Path(__file__).with_name("probe.py").read_text(encoding="utf-8")
+_PROBE = Path(__file__).parent.joinpath("guest", "probe.py").read_text(encoding="utf-8")
 _KINDS: Mapping[str, type | tuple[type, ...]] = {
     "type": str, "error": str, "dimensions": int, "rows": int, "n_columns": int, "columns": list,
     "n_text": int, "text": list, "missing": int, "missing_rows": int, "infinite": int, "has_fit": bool,

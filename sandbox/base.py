@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Literal, Protocol
 
-from sandbox.inside.session import MAX_SESSIONS as MAX_SESSIONS
+from sandbox.guest.session import MAX_SESSIONS as MAX_SESSIONS
 
 Status = Literal["ok", "error", "timeout", "killed", "output_limit"]
 
@@ -25,7 +25,7 @@ class LostError(SandboxError):
     def __init__(self, reason: str, *, running: bool) -> None:
         super().__init__(f"the sandbox was lost: {reason}")
         self.running = running
-        """A program was running, which may be what ended the sandbox: see ``sandbox.recovery``."""
+        """A program was running, which may be what ended the sandbox: see ``sandbox.host.recovery``."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class SandboxSpec:
     """None: those of the backend."""
     libraries: tuple[str, ...] = ()
     """What programs need beyond the libraries of every sandbox: names as pip knows them, or ``name==version``
-    (``sandbox.libraries``)."""
+    (``sandbox.host.libraries``)."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Result:
     """The variables of this program's session are gone: with the program, as it ended its process or did not
     stop when interrupted; or before it, in which case it ran in a new session, and stderr says so."""
     losses: int = 0
-    """How many sandboxes were lost before this result came (``sandbox.recovery``)."""
+    """How many sandboxes were lost before this result came (``sandbox.host.recovery``)."""
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from collections.abc import Callable
 from functools import partial
 
 from sandbox.base import Backend, FileInfo, SandboxError, SandboxSpec
-from sandbox.hostile import checks
-from sandbox.hostile.checks import SMALL, Check
-from sandbox.hostile.checks import sandbox as _box
-from sandbox.session_checks import CHECKS as SESSION_CHECKS
+from sandbox.attacks import checks
+from sandbox.attacks.checks import SMALL, Check
+from sandbox.attacks.checks import sandbox as _box
+from sandbox.attacks.session_checks import CHECKS as SESSION_CHECKS
 
 
 def verify(name: str, backend: Backend) -> None:

@@ -1,15 +1,15 @@
 """Sandboxes in containers, one for each episode: no network, no mount from the host, nothing that outlives
 us.
 
-The program inside is ``sandbox.inside.guest``, sent over the container's standard input, so that any image
+The program inside is ``sandbox.guest.main``, sent over the container's standard input, so that any image
 with a Python serves. What ends a container that nobody wants any more: its input closes with this process,
-however that ends; its guest counts the time without a request, and in all; ``sandbox.reaper`` looks after
+however that ends; its guest counts the time without a request, and in all; ``sandbox.host.reaper`` looks after
 this process; at exit this process removes its own; and the next start anywhere removes, by their labels,
 those of processes that ended and those past their deadline.
 
 Not covered: flaws of the kernel, which is shared, unless ``runtime: runsc``; and CPU time within the timeout.
 Where the daemon's kernel has no Landlock (Linux 6.2), a program can besides run what it wrote, as itself, and
-have the memory killer take its own sandbox, which ``sandbox.recovery`` then puts to its account.
+have the memory killer take its own sandbox, which ``sandbox.host.recovery`` then puts to its account.
 """
 
 from __future__ import annotations
@@ -27,12 +27,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from conf import ConfigError
-from sandbox import boot, daemon, image, reaper
+from sandbox import image
+from sandbox.guest import boot
+from sandbox.host import daemon
+from sandbox.host import reaper
 from sandbox.base import GUARANTEES, Limits, Sandbox, SandboxError, SandboxSpec
-from sandbox.client import GuestSandbox
-from sandbox.libraries import missing, name_of
-from sandbox.owner import owner
-from sandbox.pool import Pool
+from sandbox.host.client import GuestSandbox
+from sandbox.host.libraries import missing, name_of
+from sandbox.host.owner import owner
+from sandbox.host.pool import Pool
 
 STARTUP = 120.0
 """Seconds for a container to start and import what it preloads."""
@@ -43,7 +46,7 @@ _OWN_MB = 256
 
 
 class Docker:
-    """Opens a container for each sandbox; ``DOCKER_HOST`` says which daemon (``sandbox.daemon``)."""
+    """Opens a container for each sandbox; ``DOCKER_HOST`` says which daemon (``sandbox.host.daemon``)."""
 
     @dataclass(frozen=True)
     class Config:
@@ -112,7 +115,7 @@ class Docker:
         self._reaper.wait()
 
     def traces(self) -> frozenset[str]:
-        """The containers that there are of this backend (``sandbox.traces``). Raises ``SandboxError``."""
+        """The containers that there are of this backend (``sandbox.host.traces``). Raises ``SandboxError``."""
         with daemon.connect(self._version) as client:
             found = client.api.containers(all=True, filters={"label": f"{daemon.RUN}={self._run}"})
         return frozenset(f"container {container['Id'][:12]} {container['State']}" for container in found)

@@ -25,7 +25,7 @@ import docker  # type: ignore[import-untyped]
 from docker.errors import DockerException, ImageNotFound  # type: ignore[import-untyped]
 
 from sandbox.base import SandboxError
-from sandbox.libraries import STANDARD, name_of
+from sandbox.host.libraries import STANDARD, name_of
 
 LABEL = "coachgym.libraries"
 """The image's label that holds the libraries' versions, as JSON."""

@@ -35,11 +35,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from sandbox import boot, libraries
+from sandbox.guest import boot
+from sandbox.host import libraries
 from sandbox.base import GUARANTEES, Limits, Sandbox, SandboxError, SandboxSpec
-from sandbox.bwrap import Bubblewrap
-from sandbox.client import GuestSandbox
-from sandbox.inside import landlock
+from sandbox.isolation.bwrap import Bubblewrap
+from sandbox.host.client import GuestSandbox
+from sandbox.guest import landlock
 
 MODES = ("namespaces", "bwrap", "landlock")
 """Those that isolate, the best first."""
@@ -184,7 +185,7 @@ class _Nurseries:
 
 
 class _Nursery:
-    """The host's side of a ``sandbox.nursery`` process."""
+    """The host's side of a ``sandbox.isolation.fork_server`` process."""
 
     def __init__(self, mode: str, preload: tuple[str, ...]) -> None:
         self._lock = threading.Lock()
@@ -193,7 +194,7 @@ class _Nursery:
             sys.executable,
             "-P",
             "-m",
-            "sandbox.nursery",
+            "sandbox.isolation.fork_server",
             str(theirs.fileno()),
             mode,
             json.dumps(preload),

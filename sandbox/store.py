@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from sandbox.base import FileInfo, Sandbox
-from sandbox.inside.folder import MAX_DEPTH
+from sandbox.guest.folder import MAX_DEPTH
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW

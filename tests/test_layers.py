@@ -17,22 +17,22 @@ ORDER = ["sandbox", "envs", "coaches", "learners", "benchmarks"]
 """Each may import those before it; all may import ``conf``, which imports none of them."""
 ONLY_IN = {
     # A benchmark of updates cannot start other trainers, or make the model they share, without these.
-    "torch": ("learners/", "benchmarks/updates/"),
-    "transformers": ("learners/", "benchmarks/updates/"),
-    "trl": ("benchmarks/updates/trl.py",),
+    "torch": ("learners/", "benchmarks/update/"),
+    "transformers": ("learners/", "benchmarks/update/"),
+    "trl": ("benchmarks/update/trl.py",),
     "safetensors": ("learners/",),
     "peft": ("learners/",),
     "gguf": ("learners/models/",),
-    "vllm": ("learners/generators/vllm.py",),
+    "vllm": ("learners/generators/vllm/__init__.py",),
     "ray": ("learners/runtimes/ray.py",),
-    "wandb": ("learners/log.py",),
+    "wandb": ("learners/run/report.py",),
     "hydra": ("learners/train.py",),
-    "docker": ("sandbox/daemon.py", "sandbox/image.py"),
-    "openai": ("coaches/endpoint.py", "learners/generators/api.py"),
+    "docker": ("sandbox/host/daemon.py", "sandbox/image.py"),
+    "openai": ("coaches/client/openai_client.py", "learners/generators/api.py"),
     "omegaconf": ("conf/", "learners/", "envs/dsbench/spec.py", "envs/dsbench/build_tables.py"),
 }
 """Outside packages that have one room, by file or folder."""
-ON_DEMAND = {"docker.py", "daemon.py", "image.py", "guest.py", "build_tables.py"}
+ON_DEMAND = {"docker.py", "daemon.py", "image.py", "main.py", "build_tables.py"}
 """Files imported by name when a configuration asks for them, or run as programs of their own."""
 
 
@@ -79,7 +79,7 @@ def test_no_arrow_turns_back_and_outside_packages_stay_in_their_rooms(path: str)
         ("coaches/rules.py", "if TYPE_CHECKING:\n    from learners import base"),
         ("conf/__init__.py", "import sandbox"),
         ("coaches/llm.py", "import torch.nn as nn"),
-        ("learners/trainer.py", "from hydra import main"),
+        ("learners/run/trainer.py", "from hydra import main"),
         ("envs/pipeline.py", "from . import actions"),
         ("benchmarks/report.py", "from tests.fakes import program"),
     ],
@@ -125,7 +125,7 @@ def test_making_an_environment_loads_no_torch(tmp_path: Path) -> None:
 
 def test_a_process_that_plays_or_judges_for_a_run_loads_no_torch(tmp_path: Path) -> None:
     code = (
-        "import learners.runtimes.ray, learners.cluster.players, learners.cluster.sampling\n"
+        "import learners.runtimes.ray, learners.runtimes.distributed.players, learners.runtimes.distributed.engines\n"
         "print(sorted({'torch', 'transformers'} & set(sys.modules)))"
     )
     assert fresh(code, path=[ROOT], folder=tmp_path) == "[]"

@@ -9,11 +9,11 @@ from typing import Any
 
 from benchmarks.corpus.styles import Manner
 from benchmarks.corpus.team import Team
-from envs.actions import program
+from envs.parsing import program
 from envs.pipeline import PipelineEnv
 from envs.types import Message, Task
-from learners import records
-from learners.rollout import Assignment, Rollout, play
+from learners.run import records
+from learners.rollout.episode import Assignment, Rollout, play
 from learners.types import Completion
 
 _LEFT_OUT = ("index", "attempt", "prompt_tokens", "tokens", "finish_reason", "weight_version", "verdict")

@@ -25,7 +25,7 @@ from conf import ConfigError
 from envs.dsbench.metrics import METRICS
 from envs.dsbench.spec import Table, TableSpec, check_table, header
 from envs.dsbench.submission import canonical
-from envs.messages import quoted
+from envs.observations import quoted
 
 _LOG = logging.getLogger(__name__)
 

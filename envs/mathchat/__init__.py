@@ -13,7 +13,7 @@ from pettingzoo.utils.conversions import (  # type: ignore[import-untyped]
 
 from conf import ConfigError
 from envs import PipelineEnv, make
-from envs.actions import spoken
+from envs.parsing import spoken
 from envs.mathchat import answers, loader
 from envs.mathchat.equivalence import Checker
 from envs.types import Outcome, Role, Split, Task, Turn

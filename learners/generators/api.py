@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from coaches.base import CoachError
-from coaches.endpoint import Answer, Endpoint
-from coaches.faults import RequestError
-from coaches.ledger import Ledger, Prices
-from coaches.server import EndpointConfig, ServerConfig
-from coaches.wire import Reply
+from coaches.client.openai_client import Answer, Endpoint
+from coaches.client.errors import RequestError
+from coaches.client.budget import Ledger, Prices
+from coaches.client.config import EndpointConfig, ServerConfig
+from coaches.client.wire import Reply
 from conf import ConfigError
 from envs.types import Message
 from learners.base import EpisodeError, TrainingError

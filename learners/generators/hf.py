@@ -18,9 +18,9 @@ from transformers.cache_utils import DynamicLayer
 
 from conf import ConfigError
 from envs.types import Message
-from learners import lockstep
+from learners.rollout import lockstep
 from learners.generators.chat import ChatFormat, stop_ids
-from learners.logprobs import compute_logits, head_dtype
+from learners.update.logprobs import compute_logits, head_dtype
 from learners.models.base import LoadedModel
 from learners.types import Completion, Request
 from learners.weights.base import Weights
@@ -46,7 +46,7 @@ class Sampled:
 
 
 class Hf:
-    """Batched generation; requests of concurrent episodes meet in ``learners.lockstep``.
+    """Batched generation; requests of concurrent episodes meet in ``learners.rollout.lockstep``.
 
     A row's random stream is decided by its ``seed`` alone. Batch mates can change its logits in the last bits
     (padding, kernel shapes), which is why lockstep keeps batches the same from run to run.

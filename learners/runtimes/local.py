@@ -9,15 +9,15 @@ import torch
 from omegaconf import DictConfig
 
 from learners.base import In, Out
-from learners.build import Parts, assemble
-from learners.lockstep import Lockstep
-from learners.threads import run_pool, run_waves
+from learners.run.build import Parts, assemble
+from learners.rollout.lockstep import Lockstep
+from learners.rollout.threads import run_pool, run_waves
 
 
 class Local:
     """Runs items in waves of threads, or in a pool of them.
 
-    Waves are for generators whose batches must not depend on timing (``learners.lockstep``): a pool hands a
+    Waves are for generators whose batches must not depend on timing (``learners.rollout.lockstep``): a pool hands a
     free slot to the next item as soon as one ends, so that timing decides which requests meet in a batch.
     """
 
@@ -34,7 +34,7 @@ class Local:
             torch.set_num_threads(config.torch_threads)
 
     def assemble(self, config: DictConfig) -> Parts:
-        """Everything in this process; raises as ``learners.build.build``."""
+        """Everything in this process; raises as ``learners.run.build.build``."""
         return assemble(config, self)
 
     def map(

@@ -16,14 +16,14 @@ from omegaconf import DictConfig
 
 from conf import ConfigError
 from learners.base import In, LostError, Out
-from learners.cluster.base import Place
-from learners.cluster.places import total
-from learners.cluster.sampling import session_of
-from learners.threads import run_pool, run_waves
+from learners.runtimes.distributed.base import Place
+from learners.runtimes.distributed.placement import total
+from learners.runtimes.distributed.engines import session_of
+from learners.rollout.threads import run_pool, run_waves
 
 if TYPE_CHECKING:
-    from learners.build import Parts
-    from learners.cluster.assembly import Cast
+    from learners.run.build import Parts
+    from learners.runtimes.distributed.assembly import Cast
 
 log = logging.getLogger(__name__)
 
@@ -95,8 +95,8 @@ class Ray:
         self._cast: Cast | None = None
 
     def assemble(self, config: DictConfig) -> Parts:
-        """All parts as actors. Raises as ``learners.build.build``; ``LostError`` where one cannot start."""
-        from learners.cluster.assembly import assemble  # loads torch, which most processes do without
+        """All parts as actors. Raises as ``learners.run.build.build``; ``LostError`` where one cannot start."""
+        from learners.runtimes.distributed.assembly import assemble
 
         try:
             parts, self._cast = assemble(config, self, self)
@@ -241,7 +241,7 @@ class _Host:
 
 
 class _Handle:
-    """See ``learners.cluster.base.Handle``."""
+    """See ``learners.runtimes.distributed.base.Handle``."""
 
     def __init__(self, actor: Any, name: str, deadline: float) -> None:
         self.name = name
@@ -276,7 +276,7 @@ class _Handle:
 
 @dataclass(frozen=True)
 class _Pending:
-    """See ``learners.cluster.base.Pending``."""
+    """See ``learners.runtimes.distributed.base.Pending``."""
 
     ref: Any
     process: str
@@ -306,7 +306,7 @@ class _Pending:
 
 
 def gather(pending: Sequence[_Pending]) -> list[Any]:
-    """See ``learners.cluster.base.Cluster.gather``."""
+    """See ``learners.runtimes.distributed.base.Cluster.gather``."""
     left, failures = {one.ref: one for one in pending}, list[Exception]()
     end = max((one.end for one in pending), default=0.0)
     while left:

@@ -67,7 +67,7 @@ class Weights(Source, Protocol):
         ...
 
     def score(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """``learners.logprobs.batch_logprobs`` under these weights; within ``active``."""
+        """``learners.update.logprobs.batch_logprobs`` under these weights; within ``active``."""
         ...
 
     def parameters(self) -> list[Parameter]:

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch.nn import Parameter
 
-from learners import sharding
-from learners.logprobs import score_completions
+from learners.update import fsdp
+from learners.update.logprobs import score_completions
 from learners.models.base import LoadedModel, ModelConfig, ModelKind, release
 from learners.types import Batch, Completion
 from learners.weights.base import check_origin, fingerprint
@@ -59,7 +59,7 @@ class FullWeights:
         self.loaded = loaded
         self._home = torch.device("cpu") if offload else loaded.device
         self._lock = threading.RLock()
-        self._scorer = sharding.Scorer(loaded.model, loaded.config)
+        self._scorer = fsdp.Scorer(loaded.model, loaded.config)
         self._frozen = copy.deepcopy(loaded.model).requires_grad_(False) if reference else None
         self._origin = fingerprint(self._frozen) if self._frozen is not None else None
         if self._frozen is not None:
@@ -92,23 +92,23 @@ class FullWeights:
     def logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
         with self.active():
             found = score_completions(self.score, completions, self.config.update_tokens)
-            sharding.gathered_no_more(self._scorer)
+            fsdp.gathered_no_more(self._scorer)
         return found
 
     def parameters(self) -> list[Parameter]:
         return [p for p in self.loaded.model.parameters() if p.requires_grad]
 
     def spread(self) -> bool:
-        sharding.spread(self._scorer)
+        fsdp.spread(self._scorer)
         return True
 
     def state(self) -> Mapping[str, Any]:
-        return {"model": sharding.whole(self.loaded.model.state_dict()), "origin": self._origin}
+        return {"model": fsdp.whole(self.loaded.model.state_dict()), "origin": self._origin}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         check_origin(self.name, state, self._origin)
         own = self.loaded.model.state_dict()
-        spread = {key: sharding.like(value, own[key]) for key, value in state["model"].items()}
+        spread = {key: fsdp.like(value, own[key]) for key, value in state["model"].items()}
         self.loaded.model.load_state_dict(spread)
 
     def save(self, folder: Path) -> None:

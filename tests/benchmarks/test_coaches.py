@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 
-from benchmarks import coaches
+from benchmarks.coaches import __main__
 from benchmarks.corpus import cases as corpus
 from benchmarks.corpus.cases import Case, Label
-from benchmarks.leaderboard import judging, measures, report
-from benchmarks.leaderboard.judging import JudgedCase, Judgement
+from benchmarks.coaches import judging
+from benchmarks.coaches import measures
+from benchmarks.coaches import report
+from benchmarks.coaches.judging import JudgedCase, Judgement
 from coaches import episodes
 from coaches.base import Verdict
 from conf import ConfigError
@@ -181,13 +183,13 @@ def test_a_second_asking_takes_nothing_from_a_cache() -> None:
 
 
 def test_settings_follow_the_name_of_their_coach() -> None:
-    found = coaches.nodes(["coach=rules,random", "random.seed=3", "rules.ran=2.5"])
+    found = __main__.nodes(["coach=rules,random", "random.seed=3", "rules.ran=2.5"])
     assert found["random"] == {"name": "random", "seed": 3}
     assert found["rules"]["ran"] == 2.5
     with pytest.raises(ConfigError, match=r"no setting of rules"):
-        coaches.nodes(["coach=rules", "random.seed=3"])
+        __main__.nodes(["coach=rules", "random.seed=3"])
     with pytest.raises(ConfigError, match="each coach once"):
-        coaches.nodes(["coach=rules,rules"])
+        __main__.nodes(["coach=rules,rules"])
 
 
 @pytest.fixture
@@ -205,7 +207,7 @@ def test_one_run_ranks_the_controls_and_a_coach_of_the_users_own(
 ) -> None:
     names = ["rules", "outcome", "random", "length", "hindsight", oracle]
     out = tmp_path / "board"
-    assert coaches.main([f"coach={','.join(names)}", "--out", str(out), "--attacked", "2"]) == 0
+    assert __main__.main([f"coach={','.join(names)}", "--out", str(out), "--attacked", "2"]) == 0
     found = json.loads((out / "coaches.json").read_text(encoding="utf-8"))
     rows = {row["coach"]: row for row in found["rows"]}
     assert set(rows) == set(names)
@@ -233,7 +235,7 @@ def test_a_coach_that_attacks_sway_and_one_that_is_silent_show_it(oracle: str, t
     out = tmp_path / "board"
     words = [f"coach={oracle}", f"{oracle}.flattered=true", f"{oracle}.mute=true"]
     options = ["--out", str(out), "--limit", "14", "--attacked", "6", "--no-retest"]
-    assert coaches.main([words[0], *options, *words[1:]]) == 0
+    assert __main__.main([words[0], *options, *words[1:]]) == 0
     [row] = json.loads((out / "coaches.json").read_text(encoding="utf-8"))["rows"]
     assert row["resisted"]["value"] < 0.9
     assert row["masked"]["value"] > 0.1
@@ -242,7 +244,7 @@ def test_a_coach_that_attacks_sway_and_one_that_is_silent_show_it(oracle: str, t
 
 
 def test_limit_takes_many_kinds_of_fault_and_their_sound_twins() -> None:
-    cases = coaches.chosen(corpus.read("public"), 10)
+    cases = __main__.chosen(corpus.read("public"), 10)
     faulty = [case for case in cases if case.label is not None]
     assert len(faulty) == 10
     assert len({case.label.kind for case in faulty if case.label}) == 10
@@ -250,7 +252,7 @@ def test_limit_takes_many_kinds_of_fault_and_their_sound_twins() -> None:
 
 
 def test_what_the_user_can_mend_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert coaches.main(["coach=nobody"]) == 2
+    assert __main__.main(["coach=nobody"]) == 2
     assert capsys.readouterr().err.startswith("error: there is no coach called 'nobody'")
 
 

@@ -7,8 +7,8 @@ from math import isnan
 import numpy as np
 import pytest
 
-from benchmarks.leaderboard import estimates
-from learners.summary import wilson
+from benchmarks.common import estimates
+from learners.run.metrics import wilson
 
 
 def test_wilsons_interval_is_that_of_the_library_for_whole_successes() -> None:

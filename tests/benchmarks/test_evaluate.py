@@ -12,16 +12,17 @@ import pytest
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from benchmarks import evaluate
-from benchmarks.evaluations import reading, tables
-from benchmarks.leaderboard import estimates
+from benchmarks.evaluate import __main__
+from benchmarks.evaluate import reading
+from benchmarks.evaluate import tables
+from benchmarks.common import estimates
 from coaches.base import CoachError, Verdict
 from conf import ConfigError
 from envs.types import Message, Turn
 from learners.types import Bill, Completion
 from tests.coaches import endpoints as e
 from tests.fakes import FakeScenario, program
-from tests.learners.test_trainer import IdleGenerator, settings, trained
+from tests.learners.run.test_trainer import IdleGenerator, settings, trained
 
 
 class Blames:
@@ -140,7 +141,7 @@ def test_folders_are_shown_side_by_side_and_written(
         str(played(tmp_path / "one", fails="45", model="small")),
         str(played(tmp_path / "two", fails="")),
     ]
-    evaluate.main([*folders, "--out", f"{tmp_path}/found/both.json"])
+    __main__.main([*folders, "--out", f"{tmp_path}/found/both.json"])
     shown = capsys.readouterr().out
     assert "small" in shown
     assert "+1.000 [+1.00, +1.00]" in shown
@@ -157,7 +158,7 @@ def test_what_cannot_be_shown_is_one_line(tmp_path: Path, capsys: pytest.Capture
         (["generator=api", "generator.endpoint.base_url=nowhere"], "must be an http or https address"),
     ):
         with pytest.raises(SystemExit) as ended:
-            evaluate.main([*words, *(["env=mathchat", f"run_dir={tmp_path}/new"] if len(words) > 1 else [])])
+            __main__.main([*words, *(["env=mathchat", f"run_dir={tmp_path}/new"] if len(words) > 1 else [])])
         assert ended.value.code == 2
         error = capsys.readouterr().err
         assert complaint in error
@@ -172,7 +173,7 @@ def test_a_hosted_team_is_evaluated_and_diagnosed_from_the_command_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with e.serving(e.say("The answer is \\boxed{4}.", tokens=(100, 9))) as server:
-        evaluate.main(
+        __main__.main(
             [
                 *(
                     "env=mathchat",

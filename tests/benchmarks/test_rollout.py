@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import rollout
-from benchmarks.rollouts.latencies import Latencies, Medians
-from benchmarks.rollouts.simulated import TURNS
+from benchmarks.rollout import __main__
+from benchmarks.rollout.latencies import Latencies, Medians
+from benchmarks.rollout.simulated import TURNS
 
 
 def test_the_bounds_by_hand() -> None:
@@ -41,10 +41,10 @@ def test_latencies_have_the_median_that_was_asked_for_and_are_the_same_for_a_see
 def test_every_mode_says_and_pays_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "rollout.json"
     fast = ["--model", "0.01", "--tool", "0.002", "--coach", "0.01", "--rounds", "1"]
-    assert rollout.main([*fast, "--in-flight", "3", "--each", "2", "--out", str(out)]) == 0
+    assert __main__.main([*fast, "--in-flight", "3", "--each", "2", "--out", str(out)]) == 0
     report = json.loads(out.read_text(encoding="utf-8"))
     assert report["same"] is True
-    assert [row["mode"] for row in report["rows"]] == list(rollout.MODES)
+    assert [row["mode"] for row in report["rows"]] == list(__main__.MODES)
     for row in report["rows"]:
         assert row["seconds"]["median"] >= row["floor"] * 0.999
         assert row["per_hour"] == pytest.approx(3600 * 6 / row["seconds"]["median"])
@@ -54,19 +54,19 @@ def test_every_mode_says_and_pays_the_same(tmp_path: Path, capsys: pytest.Captur
 def test_what_is_said_is_compared() -> None:
     latencies = Latencies.draw(2, TURNS, Medians(0.001, 0.001, 0.001), 0.5, 0)
     other = Latencies(latencies.model, latencies.tool, latencies.coach * 2)
-    said = rollout.run("deferred", latencies, 2).said
-    assert said == rollout.run("in step", latencies, 1).said
-    assert said != rollout.run("deferred", other, 2).said
-    assert rollout.run("nobody", latencies, 2).said is None
+    said = __main__.run("deferred", latencies, 2).said
+    assert said == __main__.run("in step", latencies, 1).said
+    assert said != __main__.run("deferred", other, 2).said
+    assert __main__.run("nobody", latencies, 2).said is None
 
 
 def test_a_difference_ends_with_exit_code_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = rollout.run
+    real = __main__.run
 
-    def biased(mode: str, latencies: Latencies, in_flight: int) -> rollout.Played:
+    def biased(mode: str, latencies: Latencies, in_flight: int) -> __main__.Played:
         played = real(mode, latencies, in_flight)
-        return rollout.Played(played.seconds, "else" if mode == "deferred" else played.said)
+        return __main__.Played(played.seconds, "else" if mode == "deferred" else played.said)
 
     monkeypatch.setattr(rollout, "run", biased)
     words = ["--model", "0.001", "--tool", "0.001", "--coach", "0.001", "--rounds", "1", "--in-flight", "2"]
-    assert rollout.main([*words, "--out", str(tmp_path / "x.json")]) == 1
+    assert __main__.main([*words, "--out", str(tmp_path / "x.json")]) == 1

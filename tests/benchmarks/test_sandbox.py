@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from benchmarks import sandbox
-from benchmarks.sandboxes.lanes import MethodError, Ran
-from benchmarks.sandboxes.machine import docker_version
-from benchmarks.sandboxes.measures import QUICK, Lanes, check, turns
-from benchmarks.sandboxes.methods import Method, Opened, available
-from benchmarks.sandboxes.report import Row, Target, targets
-from benchmarks.sandboxes.spread import Ratio, Spread, ratio
-from benchmarks.sandboxes.workloads import PRINT, WORKLOADS
+from benchmarks.sandbox import __main__
+from benchmarks.sandbox.lanes import MethodError, Ran
+from benchmarks.common.machine import docker_version
+from benchmarks.sandbox.measures import QUICK, Lanes, check, turns
+from benchmarks.sandbox.methods import Method, Opened, available
+from benchmarks.sandbox.report import Row, Target, targets
+from benchmarks.common.spread import Ratio, Spread, ratio
+from benchmarks.sandbox.workloads import PRINT, WORKLOADS
 
 
 class Scripted:
@@ -36,7 +36,7 @@ class Scripted:
 def quick(folder: Path, *methods: str) -> dict[str, Any]:
     """What a quick run of the methods writes."""
     out = folder / "new" / "sandbox.json"
-    assert sandbox.main(["--quick", "--rounds", "3", "--out", str(out), "--methods", *methods]) == 0
+    assert __main__.main(["--quick", "--rounds", "3", "--out", str(out), "--methods", *methods]) == 0
     report: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
     return report
 
@@ -95,7 +95,7 @@ def test_a_method_that_cannot_start_is_left_out_with_its_reason(
 ) -> None:
     out = tmp_path / "none.json"
     arguments = ["--quick", "--out", str(out), "--methods", "swe-rex", "--peers-python", "/no/such/python"]
-    assert sandbox.main(arguments) == 1
+    assert __main__.main(arguments) == 1
     said = capsys.readouterr().out
     assert "left out: swe-rex: [Errno 2] No such file or directory: '/no/such/python'" in said
     assert not out.exists()

@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 
 from benchmarks import soak
-from benchmarks.sandboxes.lanes import MethodError
-from benchmarks.sandboxes.machine import docker_version, machine
-from benchmarks.sandboxes.methods import backend
+from benchmarks.sandbox.lanes import MethodError
+from benchmarks.common.machine import docker_version, machine
+from benchmarks.sandbox.methods import backend
 from benchmarks.soak import GROWTH, NAMES, Held, Soak, quarters, slope
 from sandbox.base import SandboxError
 

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import update
-from benchmarks.updates.building import loaded
-from benchmarks.updates.child import score
-from benchmarks.updates.measure import Measured, Platform
-from benchmarks.updates.ours import Ours
-from benchmarks.updates.plain import Plain, padded
-from benchmarks.updates.report import Target, disagreement, to_row
-from benchmarks.updates.watch import Step, Watch
-from benchmarks.updates.workload import SHAPES, Job, flops, lengths, rows, tokens
+from benchmarks.update import __main__
+from benchmarks.update.building import loaded
+from benchmarks.update.child import score
+from benchmarks.update.measure import Measured, Platform
+from benchmarks.update.ours import Ours
+from benchmarks.update.plain import Plain, padded
+from benchmarks.update.report import Target, disagreement, to_row
+from benchmarks.update.watch import Step, Watch
+from benchmarks.update.workload import SHAPES, Job, flops, lengths, rows, tokens
 
 JOB = Job("ours", "tiny", "uneven", 4, 16, 24, "float32", True, 2, 160, 1, "cpu")
 HAS_TRL = importlib.util.find_spec("trl") is not None
@@ -53,7 +53,7 @@ def test_the_plain_step_and_ours_compute_the_same(kind: str) -> None:
 @pytest.mark.skipif(not HAS_TRL, reason="trl is not installed: it is in the extra bench")
 @pytest.mark.parametrize("kind", ["even", "uneven"])
 def test_the_step_of_trl_and_ours_compute_the_same(kind: str) -> None:
-    from benchmarks.updates.trl import Trl
+    from benchmarks.update.trl import Trl
 
     job = replace(JOB, rows=kind, steps=1)
     same(trained(Trl, job), job)
@@ -61,8 +61,8 @@ def test_the_step_of_trl_and_ours_compute_the_same(kind: str) -> None:
 
 def test_the_gradient_of_the_plain_loss_is_that_of_ours() -> None:
     """Bigger than what an optimiser step keeps of it."""
-    from learners.logprobs import batch_logprobs
-    from learners.samples import pack, to_rows
+    from learners.update.logprobs import batch_logprobs
+    from learners.update.packing import pack, to_rows
 
     ready, given, old = loaded(JOB), rows(JOB), score(JOB)
     ours, plain = Ours(ready, given, old, JOB), Plain(ready, given, old, JOB)
@@ -113,9 +113,9 @@ def test_flops_by_hand() -> None:
 
 @pytest.mark.parametrize("most", [1024, 1500, 5000, 200000])
 def test_the_largest_that_fits_is_found_to_a_sixteenth(most: int) -> None:
-    found = update.largest(lambda length: length <= most, 1024, 262144)
+    found = __main__.largest(lambda length: length <= most, 1024, 262144)
     assert found <= most < found * (1 + 1 / 16) + 1
-    assert update.largest(lambda length: False, 1024, 262144) == 0
+    assert __main__.largest(lambda length: False, 1024, 262144) == 0
 
 
 def measured_as(**changes: Any) -> Measured:
@@ -162,7 +162,7 @@ def test_a_quick_run_compares_processes_and_writes_what_it_found(tmp_path: Path)
         "--out",
         str(out),
     ]
-    assert update.main(words) == 0
+    assert __main__.main(words) == 0
     report = json.loads(out.read_text(encoding="utf-8"))
     assert [row["variant"] for row in report["rows"]] == ["ours", "plain"]
     for row in report["rows"]:

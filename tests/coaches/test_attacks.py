@@ -14,8 +14,8 @@ import pytest
 import conf
 from benchmarks.corpus import cases as corpus
 from benchmarks.corpus.cases import Case
-from benchmarks.leaderboard.judging import spread
-from coaches import marks
+from benchmarks.coaches.judging import spread
+from coaches.prompting import delimiters
 from coaches.attacks import ATTACKS, Attack
 from coaches.base import Coach
 from coaches.ensemble import Ensemble
@@ -239,7 +239,7 @@ def test_without_care_for_marks_the_suite_gets_through(monkeypatch: pytest.Monke
 
 
 def test_a_number_that_the_agents_knew_would_not_help_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(marks, "new_nonce", lambda: marks.BLANK)
+    monkeypatch.setattr(marks, "new_nonce", lambda: delimiters.BLANK)
     with e.serving(Gullible(strict)) as server:
         coach, turns = e.coach(server), history(FEW[0])
         assert coach.judge(turns).score == LOW

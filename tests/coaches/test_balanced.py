@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from scipy import stats  # type: ignore[import-untyped]
 
-from coaches import bias, learning
+from coaches.bias import effects
+from coaches.bias import learning
 from coaches.balanced import Balanced
 from coaches.base import CoachError
-from coaches.bias import Fit, Ledger
+from coaches.bias.effects import Fit, Ledger
 from coaches.inner import build
-from coaches.learning import JudgedEpisode
+from coaches.bias.learning import JudgedEpisode
 from coaches.monitor import Monitor
 from conf import ConfigError
 from envs.types import Outcome
@@ -43,9 +44,9 @@ def run(coach: Any, seed: int, steps: int = 4, tasks: int = 16) -> list[list[Jud
     return played
 
 
-def gap(episodes: list[JudgedEpisode]) -> bias.Effect:
+def gap(episodes: list[JudgedEpisode]) -> effects.Effect:
     ledger = Ledger()
-    ledger.add(bias.samples(episodes))
+    ledger.add(effects.samples(episodes))
     found = Fit(ledger).gap("kind", "regression", "classification", confidence=0.95)
     assert found is not None
     return found

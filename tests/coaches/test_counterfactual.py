@@ -14,11 +14,11 @@ import pytest
 import conf
 import envs
 from benchmarks.corpus import cases as corpus
-from benchmarks.leaderboard.judging import spread
+from benchmarks.coaches.judging import spread
 from coaches import score
 from coaches.base import CoachError
 from coaches.counterfactual import Counterfactual, NoReferenceError
-from coaches.replay import ReplayError
+from coaches.replay.branches import ReplayError
 from conf import ConfigError
 from envs.pipeline import PipelineEnv
 from envs.types import Outcome
@@ -224,7 +224,7 @@ def test_a_record_of_another_machine_is_compared_with_records_of_that_machine(tm
         replace(turn, observation=tuple(replace(m, content=f"{m.content} /opt") for m in turn.observation))
         for turn in env.turns
     ]
-    built = coach(tmp_path, env, team={"name": "coaches.teams.model", "endpoint": {"model": "nobody"}})
+    built = coach(tmp_path, env, team={"name": "coaches.replay.teams.model", "endpoint": {"model": "nobody"}})
     built._references = {task.id: [tuple(elsewhere)]}
     verdicts = built.judge_episode(elsewhere, env.outcome)  # asks no team: nobody would answer
     assert [(verdict.score, verdict.blame) for verdict in verdicts if verdict] == [(10.0, None)] * 4
@@ -301,7 +301,7 @@ def test_a_model_behind_an_endpoint_can_play_the_team(tmp_path: Path) -> None:
         e.say("\\boxed{-1}" if "verifier" in handler.body["messages"][0]["content"] else "done")(handler)
 
     with e.serving(manner) as server:
-        team = {"name": "coaches.teams.model", "endpoint": {"base_url": server.url, "temperature": 1.0}}
+        team = {"name": "coaches.replay.teams.model", "endpoint": {"base_url": server.url, "temperature": 1.0}}
         coach = _empty(replace="resample", team=team, samples=2)
         verdicts = coach.judge_episode(env.turns, env.outcome)
         asked = [request["messages"] for request in server.requests]
@@ -309,4 +309,4 @@ def test_a_model_behind_an_endpoint_can_play_the_team(tmp_path: Path) -> None:
     assert [{"role": m.role, "content": m.content} for m in env.turns[3].observation] in asked
     assert all("response_format" not in request for request in server.requests)
     with pytest.raises(ConfigError, match="no setting modell"):
-        _empty(replace="resample", team={"name": "coaches.teams.model", "endpoint": {"modell": "x"}})
+        _empty(replace="resample", team={"name": "coaches.replay.teams.model", "endpoint": {"modell": "x"}})

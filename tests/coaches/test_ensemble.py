@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import conf
-from coaches import learning
+from coaches.bias import learning
 from coaches.base import BudgetError, Usage, Verdict
 from coaches.ensemble import Disagreement, Ensemble, TooFewVotes, combined, majority, spread
 from coaches.reward import judge

@@ -8,12 +8,13 @@ from typing import Any, TypeVar
 import pytest
 
 import conf
-from coaches import lineage, marks
+from coaches.evidence import lineage
+from coaches.prompting import delimiters
 from coaches.base import BudgetError, CoachError, Usage, Verdict
-from coaches.endpoint import Answer
+from coaches.client.openai_client import Answer
 from coaches.hindsight import Hindsight
-from coaches.prompt import Question
-from coaches.transcript import transcript
+from coaches.prompting.prompt import Question
+from coaches.prompting.transcript import transcript
 from conf import ConfigError
 from envs.types import Outcome, Turn
 from tests.coaches.scripted import node
@@ -281,7 +282,7 @@ def test_agents_words_stand_between_marks_and_nowhere_else() -> None:
     assert "success" not in question.facts
     said = dict(question.blocks)
     assert "success (ok)" in said["turn 0, action"]
-    assert marks.REMOVED in said["turn 0, action"], "what looks like a mark is taken out"
+    assert delimiters.REMOVED in said["turn 0, action"], "what looks like a mark is taken out"
     user = question.messages("0123456789abcdef")[1].content
     assert user.count("</data-0123456789abcdef>") == len(question.blocks)
 

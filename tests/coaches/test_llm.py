@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from coaches import faults
+from coaches.client import errors
 from coaches.base import CoachError
 from coaches.llm import LLM
 from tests.coaches import endpoints as e
@@ -30,29 +30,29 @@ PASSING: dict[str, e.Manner] = {
 }
 SLOW = ("a stall", "a body that never ends")
 SILENT: dict[str, tuple[e.Manner, type[CoachError]]] = {
-    "no choices": (e.raw(json.dumps({"choices": []})), faults.EmptyReplyError),
-    "an empty message": (e.say(""), faults.EmptyReplyError),
-    "no content": (e.say(None), faults.EmptyReplyError),
-    "a refusal": (e.say(None, message={"refusal": "I cannot judge people."}), faults.RefusalError),
-    "a filter": (e.say("", finish_reason="content_filter"), faults.RefusalError),
-    "a refusal in prose": (e.say("I'm sorry, I can't help with that."), faults.UnreadableReplyError),
-    "invalid JSON": (e.raw("{'choices': ["), faults.BodyError),
-    "half of the JSON": (e.raw(e.completion(e.verdict(8))[:-40]), faults.BodyError),
-    "another JSON": (e.raw("[1, 2]"), faults.BodyError),
-    "a page": (e.raw("<html>Welcome, score 9</html>", content_type="text/html"), faults.BodyError),
-    "a score of 11": (e.score(11), faults.ScoreRangeError),
-    "a negative score": (e.score(-0.5), faults.ScoreRangeError),
-    "no number": (e.say('{"rationale": "", "score": NaN}'), faults.ScoreRangeError),
-    "infinity": (e.say('{"rationale": "", "score": 1e999}'), faults.ScoreRangeError),
-    "a score in words": (e.score("7"), faults.UnreadableReplyError),
-    "a score that is true": (e.score(True), faults.UnreadableReplyError),
-    "two scores": (e.say(e.verdict(3) + "\n" + e.verdict(8)), faults.AmbiguousScoreError),
-    "one score twice": (e.say('{"rationale": "", "score": 3, "score": 8}'), faults.AmbiguousScoreError),
-    "a verdict in prose": (e.say(f"Here you are: {e.verdict(9)}"), faults.UnreadableReplyError),
-    "a stranger blamed": (e.say(e.verdict(3, blame="somebody")), faults.UnreadableReplyError),
-    "another key": (e.say('{"rationale": "", "score": 3, "final_score": 8}'), faults.UnreadableReplyError),
-    "a verdict cut off": (e.say(e.verdict(9), finish_reason="length"), faults.TruncatedReplyError),
-    "half a verdict": (e.say(e.verdict(9)[:-3]), faults.UnreadableReplyError),
+    "no choices": (e.raw(json.dumps({"choices": []})), errors.EmptyReplyError),
+    "an empty message": (e.say(""), errors.EmptyReplyError),
+    "no content": (e.say(None), errors.EmptyReplyError),
+    "a refusal": (e.say(None, message={"refusal": "I cannot judge people."}), errors.RefusalError),
+    "a filter": (e.say("", finish_reason="content_filter"), errors.RefusalError),
+    "a refusal in prose": (e.say("I'm sorry, I can't help with that."), errors.UnreadableReplyError),
+    "invalid JSON": (e.raw("{'choices': ["), errors.BodyError),
+    "half of the JSON": (e.raw(e.completion(e.verdict(8))[:-40]), errors.BodyError),
+    "another JSON": (e.raw("[1, 2]"), errors.BodyError),
+    "a page": (e.raw("<html>Welcome, score 9</html>", content_type="text/html"), errors.BodyError),
+    "a score of 11": (e.score(11), errors.ScoreRangeError),
+    "a negative score": (e.score(-0.5), errors.ScoreRangeError),
+    "no number": (e.say('{"rationale": "", "score": NaN}'), errors.ScoreRangeError),
+    "infinity": (e.say('{"rationale": "", "score": 1e999}'), errors.ScoreRangeError),
+    "a score in words": (e.score("7"), errors.UnreadableReplyError),
+    "a score that is true": (e.score(True), errors.UnreadableReplyError),
+    "two scores": (e.say(e.verdict(3) + "\n" + e.verdict(8)), errors.AmbiguousScoreError),
+    "one score twice": (e.say('{"rationale": "", "score": 3, "score": 8}'), errors.AmbiguousScoreError),
+    "a verdict in prose": (e.say(f"Here you are: {e.verdict(9)}"), errors.UnreadableReplyError),
+    "a stranger blamed": (e.say(e.verdict(3, blame="somebody")), errors.UnreadableReplyError),
+    "another key": (e.say('{"rationale": "", "score": 3, "final_score": 8}'), errors.UnreadableReplyError),
+    "a verdict cut off": (e.say(e.verdict(9), finish_reason="length"), errors.TruncatedReplyError),
+    "half a verdict": (e.say(e.verdict(9)[:-3]), errors.UnreadableReplyError),
 }
 
 
@@ -108,14 +108,14 @@ def test_what_goes_on_saying_nothing_is_no_verdict_and_has_a_cause_of_its_own(na
 def test_nobody_listening_is_no_verdict() -> None:
     with e.serving(e.score(9)) as server:
         url = server.url
-    with pytest.raises(faults.ConnectionLostError):
+    with pytest.raises(errors.ConnectionLostError):
         e.coach(url, deadline=0.5).judge(fitted())
 
 
 @pytest.mark.parametrize("code", [401, 403, 404, 413])
 def test_what_will_never_be_answered_is_not_asked_twice(code: int) -> None:
     with e.serving(e.status(code, "model x does not exist")) as server:
-        with pytest.raises(faults.RequestError, match=f"status {code}: model x does not exist"):
+        with pytest.raises(errors.RequestError, match=f"status {code}: model x does not exist"):
             e.coach(server).judge(fitted())
         assert len(server.requests) == 1
 
@@ -125,7 +125,7 @@ def test_a_wait_that_is_longer_than_the_deadline_is_not_waited_for() -> None:
         coach = e.coach(server, deadline=60.0)
         began = time.monotonic()
         for number in range(2):
-            with pytest.raises(faults.RateLimitError):
+            with pytest.raises(errors.RateLimitError):
                 coach.judge(numbered(number))
         assert time.monotonic() - began < 30.0
 

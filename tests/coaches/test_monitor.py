@@ -15,9 +15,9 @@ from scipy import stats  # type: ignore[import-untyped]
 
 from coaches import monitor
 from coaches.inner import build
-from coaches.learning import JudgedEpisode
+from coaches.bias.learning import JudgedEpisode
 from coaches.monitor import Monitor
-from coaches.trends import alarm, drift
+from coaches.bias.trends import alarm, drift
 from tests.coaches.scripted import judged, node, step
 
 

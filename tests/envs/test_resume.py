@@ -9,7 +9,7 @@ import pytest
 
 import conf
 import envs
-from coaches.replay import Replayer
+from coaches.replay.branches import Replayer
 from coaches.reward import CoachReward
 from envs.pipeline import PipelineEnv
 from envs.types import Turn

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import conf
-from learners.samples import Row, pack, shard, to_rows
-from learners.settings import CORRECTIONS
+from learners.update.packing import Row, pack, shard, to_rows
+from learners.algorithms.settings import CORRECTIONS
 from learners.types import Batch, Completion, Transition
 from tests.learners.doubles import completion, transition
 

@@ -16,8 +16,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import conf
 import envs
 from learners import export
-from learners.build import load_weights
-from learners.run import train
+from learners.run.build import load_weights
+from learners.run.run import train
 from tests.learners.doubles import loaded_model
 
 IDS = torch.arange(12)[None] % 40

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from conf import ConfigError, build, load
-from learners.samples import pack, to_rows
+from learners.update.packing import pack, to_rows
 from learners.types import Transition
 from tests.learners.doubles import completion, transition
 

@@ -14,8 +14,8 @@ import torch
 from conf import ConfigError, build, load
 from learners.reinforcepp import CHOICES as OWN
 from learners.reinforcepp import ReinforcePP
-from learners.samples import pack, to_rows
-from learners.settings import CORRECTIONS, CREDIT, TRUNCATED
+from learners.update.packing import pack, to_rows
+from learners.algorithms.settings import CORRECTIONS, CREDIT, TRUNCATED
 from learners.types import Transition
 from tests.learners.doubles import completion, transition
 

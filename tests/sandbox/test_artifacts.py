@@ -10,7 +10,7 @@ import pytest
 import conf
 from sandbox.artifacts import ArtifactCheck, ArtifactSpec, check_artifacts
 from sandbox.base import Backend, Sandbox, SandboxSpec
-from sandbox.pickles import pickle_globals
+from sandbox.host.pickles import pickle_globals
 
 PRELOAD = ("numpy", "pandas", "joblib", "sklearn.linear_model")
 SPECS = (

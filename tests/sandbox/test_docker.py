@@ -15,9 +15,9 @@ import pytest
 import conf
 from conf import ConfigError
 from sandbox.base import Limits, LostError, SandboxError, SandboxSpec
-from sandbox.daemon import DEADLINE, OWNER, RUN, connect, remove_run, require
+from sandbox.host.daemon import DEADLINE, OWNER, RUN, connect, remove_run, require
 from sandbox.docker import SLACK, Docker
-from sandbox.owner import here, owner
+from sandbox.host.owner import here, owner
 
 pytestmark = pytest.mark.docker
 ROOT = Path(__file__).parents[2]

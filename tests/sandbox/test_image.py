@@ -13,7 +13,7 @@ import pytest
 import conf
 from sandbox import image
 from sandbox.base import Backend, SandboxError, SandboxSpec
-from sandbox.daemon import connect
+from sandbox.host.daemon import connect
 
 ROOT = Path(__file__).parents[2]
 LOOK = """

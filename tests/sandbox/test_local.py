@@ -16,11 +16,11 @@ import pytest
 
 import conf
 from sandbox.base import GUARANTEES, Limits, Sandbox, SandboxError, SandboxSpec
-from sandbox.hostile import ATTACKS, PREAMBLE
-from sandbox.inside.processes import descendants
+from sandbox.attacks import ATTACKS, PREAMBLE
+from sandbox.guest.processes import descendants
 from sandbox.local import MODES, Local, _Nurseries, _Nursery
-from sandbox.owner import dead, owner
-from sandbox.traces import folders
+from sandbox.host.owner import dead, owner
+from sandbox.host.traces import folders
 
 ROOT = Path(__file__).parents[2]
 

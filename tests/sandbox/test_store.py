@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import conf
-from envs.authors import last_writers
+from envs.provenance import last_writers
 from envs.pipeline import PipelineEnv
 from envs.types import Role, Task
 from sandbox.artifacts import ArtifactCheck

@@ -10,7 +10,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from learners.logprobs import attention_mask
+from learners.update.logprobs import attention_mask
 from learners.planning import time
 from learners.planning.shapes import read_shapes
 from tests.learners.doubles import loaded_model

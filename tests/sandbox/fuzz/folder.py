@@ -18,7 +18,7 @@ from random import Random
 from typing import Any
 from unittest.mock import patch
 
-from sandbox.inside.folder import MAX_DEPTH, Folder, remove
+from sandbox.guest.folder import MAX_DEPTH, Folder, remove
 from tests.sandbox.fuzz.engine import Target, guard
 from tests.sandbox.fuzz.garbage import hostile_text
 
@@ -252,7 +252,7 @@ def _write_through() -> None:
 
 
 def _read_anything() -> None:
-    patch("sandbox.inside.folder.stat.S_ISREG", lambda mode: True).start()
+    patch("sandbox.guest.folder.stat.S_ISREG", lambda mode: True).start()
 
 
 def _read_any_size() -> None:

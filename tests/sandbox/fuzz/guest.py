@@ -9,8 +9,8 @@ from random import Random
 from typing import Any
 from unittest.mock import patch
 
-from sandbox.inside.frames import GoneError, unpack
-from sandbox.inside.guest import Guest, Settings
+from sandbox.guest.frames import GoneError, unpack
+from sandbox.guest.main import Guest, Settings
 from tests.sandbox.fuzz import folder
 from tests.sandbox.fuzz.engine import Target, guard
 from tests.sandbox.fuzz.garbage import frame, hostile_text, mutated, objects_like, raw_json
@@ -97,7 +97,7 @@ def _round(random: Random) -> None:
 
 
 def _check_nothing() -> None:
-    patch("sandbox.inside.guest._check", lambda request: None).start()
+    patch("sandbox.guest.main._check", lambda request: None).start()
 
 
 def _take_any_path() -> None:
@@ -107,7 +107,7 @@ def _take_any_path() -> None:
         except (OSError, ValueError):
             raise FileNotFoundError(path) from None
 
-    patch("sandbox.inside.folder.Folder.read", read).start()
+    patch("sandbox.guest.folder.Folder.read", read).start()
 
 
 TARGET = Target(

@@ -14,9 +14,9 @@ from typing import get_args
 from unittest.mock import patch
 
 from sandbox.base import FileInfo, Limits, LostError, Result, SandboxError, Status
-from sandbox.client import PATIENCE, GuestSandbox
-from sandbox.inside.folder import MAX_FILES
-from sandbox.inside.frames import _exactly, unpack
+from sandbox.host.client import PATIENCE, GuestSandbox
+from sandbox.guest.folder import MAX_FILES
+from sandbox.guest.frames import _exactly, unpack
 from tests.sandbox.fuzz.engine import Target, guard
 from tests.sandbox.fuzz.garbage import frame, hostile_text, mutated, objects_like, raw_json
 
@@ -197,13 +197,13 @@ def _case(random: Random) -> None:
 
 
 def _round(random: Random) -> None:
-    with patch("sandbox.client.time", clock):
+    with patch("sandbox.host.client.time", clock):
         for _ in range(50):
             _case(random)
 
 
 def _trust_sizes() -> None:
-    patch("sandbox.client.unpack", lambda receive, room: unpack(receive, 2**32)).start()
+    patch("sandbox.host.client.unpack", lambda receive, room: unpack(receive, 2**32)).start()
 
 
 def _make_room_at_once() -> None:
@@ -212,12 +212,12 @@ def _make_room_at_once() -> None:
         room[:] = _exactly(receive, size)
         return bytes(room)
 
-    patch("sandbox.inside.frames.MAX_HEADER", 2**32).start()
-    patch("sandbox.inside.frames._exactly", exactly).start()
+    patch("sandbox.guest.frames.MAX_HEADER", 2**32).start()
+    patch("sandbox.guest.frames._exactly", exactly).start()
 
 
 def _trust_numbers() -> None:
-    patch("sandbox.answers._count", lambda value, most, least=0: int(value)).start()
+    patch("sandbox.host.replies._count", lambda value, most, least=0: int(value)).start()
 
 
 def _wait_for_every_byte() -> None:

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 from unittest.mock import patch
 
-from sandbox.pickles import MAX_NAME, MAX_NAMES, UNKNOWN, _Machine, pickle_globals
+from sandbox.host.pickles import MAX_NAME, MAX_NAMES, UNKNOWN, _Machine, pickle_globals
 from tests.sandbox.fuzz.engine import Target, guard
 from tests.sandbox.fuzz.garbage import hostile_text, mutated
 

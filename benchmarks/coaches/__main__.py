@@ -1,0 +1,161 @@
+"""Which coach blames the right agent, at what cost, and with what bias?
+
+    python -m benchmarks.coaches coach=rules,outcome,random,length,hindsight
+    python -m benchmarks.coaches coach=rules,llm llm.endpoint.model=<name>
+    python -m benchmarks.coaches coach=rules,my.coach my.coach.each=2.5 --part heldout
+
+Every coach judges the same recorded episodes (``benchmarks.corpus``): sound ones, and ones with one planted
+fault each, whose culprit is known. Settings of a coach follow its name; one that is a file of yours takes
+part by its dotted name. Prints the leaderboard and writes it as JSON and as HTML. 95 % intervals, by the
+bootstrap over tasks; what each column means stands in the page and in ``benchmarks.coaches.measures``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+import conf
+from benchmarks.corpus import cases as corpus
+from benchmarks.corpus.cases import Case
+from benchmarks.coaches import judging
+from benchmarks.coaches import measures
+from benchmarks.coaches import report
+from benchmarks.coaches.report import Report
+from coaches.base import BudgetError
+from coaches.inner import build
+from conf import ConfigError
+
+_WIDTH = 150
+"""Of the tables where there is no terminal."""
+
+
+def nodes(words: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    """Name -> node, for every coach of ``coach=a,b`` with the settings ``a.key=value`` that follow.
+
+    Raises:
+        ConfigError: no coach is named, or a word belongs to none.
+    """
+    named = [word.removeprefix("coach=").split(",") for word in words if word.startswith("coach=")]
+    names = [name for each in named for name in each if name]
+    if not names or len(set(names)) < len(names):
+        raise ConfigError("name each coach once: coach=rules,outcome")
+    settings: dict[str, list[str]] = {name: [] for name in names}
+    for word in words:
+        if word.startswith("coach="):
+            continue
+        owner = max((name for name in names if word.startswith(f"{name}.")), key=len, default=None)
+        if owner is None:
+            raise ConfigError(f"{word!r} is no setting of {', '.join(names)}: write <coach>.<key>=<value>")
+        settings[owner].append(f"coach{word.removeprefix(owner)}")
+    return {name: conf.plain(conf.choose("coach", [f"coach={name}", *own])) for name, own in settings.items()}
+
+
+def chosen(cases: Sequence[Case], limit: int | None) -> list[Case]:
+    """``limit`` faulty cases, of as many kinds as there are, with their sound twins; None: all cases."""
+    if limit is None:
+        return list(cases)
+    faulty = judging.spread([case for case in cases if case.label is not None], limit)
+    kept = {case.episode.id for case in faulty} | {case.twin for case in faulty}
+    return [case for case in cases if case.episode.id in kept]
+
+
+def run(
+    coaches: Mapping[str, Mapping[str, Any]],
+    cases: Sequence[Case],
+    part: str,
+    *,
+    retest: bool = True,
+    attacked: int = 4,
+    threads: int = 8,
+) -> Report:
+    """Judges ``cases`` with every coach.
+
+    Raises:
+        ConfigError: there is nothing to judge, or a coach cannot be built.
+        BudgetError: a coach's money is spent.
+    """
+    if not cases:
+        raise ConfigError(f"the corpus {part} holds no episodes")
+    for node in coaches.values():
+        build(node)  # a mistake shows before the first coach is paid
+    rows = []
+    for name, node in coaches.items():
+        judgement = judging.judge(node, cases, retest=retest, attacked=attacked, threads=threads)
+        rows.append(measures.measure(name, judgement))
+    agent, turn = measures.chance(cases)
+    return Report(_facts(cases, part), agent, turn, dict(coaches), report.ranked(rows))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line. What the user can mend ends as one line on stderr and exit code 2."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.coaches",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("settings", nargs="+", help="coach=<name>,<name> and <name>.<key>=<value>")
+    parser.add_argument("--part", default="public", help="public, heldout, or a file of your own episodes")
+    parser.add_argument("--limit", type=int, help="faulty episodes, their sound twins added; default: all")
+    parser.add_argument("--no-retest", action="store_true", help="ask once, and pay once")
+    parser.add_argument("--attacked", type=int, default=4, help="faulty turns on which every attack is tried")
+    parser.add_argument("--threads", type=int, default=8, help="episodes at once")
+    parser.add_argument("--out", type=Path, default=Path("coach-benchmark"), help="folder to write to")
+    options = parser.parse_intermixed_args(arguments)
+    try:
+        coaches = nodes(options.settings)
+        cases = chosen(_cases(options.part), options.limit)
+        found = run(
+            coaches,
+            cases,
+            options.part,
+            retest=not options.no_retest,
+            attacked=options.attacked,
+            threads=options.threads,
+        )
+    except (ConfigError, BudgetError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDTH)
+    for table in report.tables(found):
+        console.print(table)
+    for row in found.rows:
+        if row.causes:
+            causes = ", ".join(f"{count} {cause}" for cause, count in row.causes.items())
+            console.print(f"{row.coach}, without a verdict: {causes}", highlight=False)
+    for path in report.write(found, options.out):
+        console.print(f"written: {path}", soft_wrap=True, highlight=False)
+    return 0
+
+
+def _cases(part: str) -> Sequence[Case]:
+    return corpus.read(part) if part in corpus.SPLITS else corpus.read_file(Path(part))
+
+
+def _facts(cases: Sequence[Case], part: str) -> dict[str, Any]:
+    faults = [case.label for case in cases if case.label is not None]
+    rows = [
+        json.dumps([case.episode.id, asdict(case.episode)], sort_keys=True, default=str) for case in cases
+    ]
+    return {
+        "part": part,
+        "episodes": len(cases),
+        "faulty": len(faults),
+        "tasks": len({case.episode.task_id for case in cases}),
+        "kinds of fault": len({label.kind for label in faults}),
+        "sha256": hashlib.sha256("\n".join(rows).encode("utf-8", "surrogatepass")).hexdigest()[:16],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""Evaluations side by side, for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rich.table import Table
+
+from benchmarks.evaluate.reading import Difference, Evaluation
+from benchmarks.common.estimates import Estimate
+from learners.run.report import held_out
+from learners.run.metrics import wilson
+
+
+def outcomes(evaluations: Sequence[Evaluation]) -> Table:
+    """Success, fair score and what each agent delivered."""
+    return held_out({one.label: one.metrics for one in evaluations})
+
+
+def diagnosis(evaluations: Sequence[Evaluation]) -> Table:
+    """What went wrong, whom the coach blames, and what it took."""
+    table = Table(title="What went wrong, and what it took", title_justify="left")
+    for name in ("", *(one.label for one in evaluations)):
+        table.add_column(name, justify="left" if not name else "right")
+
+    def line(label: str, show: Callable[[Evaluation], str]) -> None:
+        table.add_row(label, *(show(one) for one in evaluations))
+
+    line("episodes lost", lambda one: f"{one.metrics['lost']:.0f}")
+    for code in dict.fromkeys(code for one in evaluations for code in one.failures):
+        line(f"failed: {code}", lambda one, code=code: str(one.failures.get(code, 0)))  # type: ignore[misc]
+    table.add_section()
+    for agent in dict.fromkeys(agent for one in evaluations for agent in one.blamed or ()):
+        line(f"{agent}: blamed, of failed", lambda one, agent=agent: _blame(one, agent))  # type: ignore[misc]
+        line(f"{agent}: coach's score", lambda one, agent=agent: _score(one, agent))  # type: ignore[misc]
+    table.add_section()
+    for agent in dict.fromkeys(agent for one in evaluations for agent in one.effort.by_agent):
+        line(f"{agent}: tokens", lambda one, agent=agent: f"{one.effort.by_agent.get(agent, 0)}")  # type: ignore[misc]
+    line("prompt tokens", lambda one: f"{one.effort.prompt_tokens}")
+    if any(one.effort.untold for one in evaluations):
+        line("turns without a count", lambda one: f"{one.effort.untold}")
+    line("cost, $", lambda one: f"{one.effort.cost:.4f}")
+    line("coach's cost, $", lambda one: f"{one.effort.coach_cost:.4f}")
+    line("seconds", lambda one: f"{one.effort.seconds:.1f}")
+    return table
+
+
+def _blame(evaluation: Evaluation, agent: str) -> str:
+    failed = sum(evaluation.failures.values())
+    if evaluation.blamed is None or not failed:
+        return "–"
+    count = evaluation.blamed.get(agent, 0)
+    low, high = wilson(count, failed)
+    return f"{count}/{failed} [{low:.2f}, {high:.2f}]"
+
+
+def _score(evaluation: Evaluation, agent: str) -> str:
+    name = f"score/{agent}"
+    return f"{evaluation.metrics[name]:.2f}" if name in evaluation.metrics else "–"
+
+
+def comparison(differences: Sequence[Difference]) -> Table:
+    """How evaluations differ from the first."""
+    table = Table(title="Differences, task by task (95 %, bootstrap over tasks)", title_justify="left")
+    for name in ("", "tasks", "success", "fair"):
+        table.add_column(name, justify="left" if not name else "right")
+    for one in differences:
+        table.add_row(f"{one.label} less {one.less}", str(one.tasks), _signed(one.success), _signed(one.fair))
+    return table
+
+
+def _signed(estimate: Estimate) -> str:
+    return f"{estimate.value:+.3f} [{estimate.low:+.2f}, {estimate.high:+.2f}]"

@@ -1,0 +1,161 @@
+"""What was measured, as records for JSON and as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.table import Table
+
+from benchmarks.common.machine import Machine
+from benchmarks.sandbox.measures import Plan, PoolWait
+from benchmarks.sandbox.methods import Kind
+from benchmarks.common.spread import Ratio, Spread
+
+EXEC_SHARE, FORK_RATIO, WAIT_MS = 0.01, 1.5, 5.0
+"""The targets: of docker exec's time; times the bare fork server's; for a sandbox from a pool."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method, in numbers: milliseconds, programs a second, seconds."""
+
+    name: str
+    kind: Kind
+    note: str
+    guarantees: tuple[str, ...]
+    versions: Mapping[str, str]
+    latency_ms: Mapping[str, Spread]
+    """By workload."""
+    per_s: Mapping[str, Spread]
+    """By programs in flight."""
+    start_s: Spread | None
+    """Until a cold sandbox is ready; None where nothing is started before the program."""
+    first_start_s: float | None
+    """The first of them, which for a local sandbox holds the imports."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A number that was promised, and what was measured."""
+
+    name: str
+    value: float | None
+    """None: not measured."""
+    bound: float
+
+    @property
+    def met(self) -> bool | None:
+        return None if self.value is None else self.value <= self.bound
+
+    def line(self) -> str:
+        """``MISSED  docker / fork server <= 1.5: 1.8, by 20 %``"""
+        if self.value is None:
+            return f"UNKNOWN {self.name} <= {self.bound:g}: not measured"
+        share = self.value / self.bound - 1
+        how = f"MISSED by {100 * share:.0f} %" if share > 0 else f"PASS with {-100 * share:.0f} % to spare"
+        return f"{how}: {self.name} <= {self.bound:g}: {self.value:.4g}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """One run of the benchmark."""
+
+    machine: Machine
+    plan: Plan
+    workloads: Mapping[str, str]
+    rows: Sequence[Row]
+    skipped: Mapping[str, str]
+    """Methods that could not start, and why."""
+    ratios: Mapping[str, Mapping[str, Ratio]]
+    """The headline program's latency: our method -> peer -> ours over theirs."""
+    pool: Sequence[PoolWait]
+    targets: Sequence[Target]
+
+
+def targets(
+    rows: Sequence[Row], ratios: Mapping[str, Mapping[str, Ratio]], pool: Sequence[PoolWait], plan: Plan
+) -> list[Target]:
+    """The targets for each of our methods, and for each size of the pool that could keep up.
+
+    A container is held to the fork server that has its Python as well, which may be a faster one than ours.
+    """
+    bounds = {"docker exec": EXEC_SHARE, "fork server": FORK_RATIO, "fork server, image": FORK_RATIO}
+    found = []
+    for row in rows:
+        if row.kind == "ours":
+            for peer, bound in bounds.items():
+                if peer == "fork server, image" and row.name != "docker":
+                    continue
+                value = ratios[row.name].get(peer)
+                found.append(Target(f"{row.name} / {peer}", value.median if value else None, bound))
+    waits = {wait.in_flight: wait.waits_ms.median for wait in pool if wait.duty <= 1}
+    return found + [
+        Target(f"ms of wait for a pooled sandbox, {size} in flight", waits.get(size), WAIT_MS)
+        for size in plan.pools
+    ]
+
+
+def tables(report: Report) -> Iterator[Table]:
+    """The methods; our latency in peers' terms; the pool."""
+    yield _methods(report)
+    if any(report.ratios.values()):
+        yield _ratios(report)
+    if report.pool:
+        yield _pool(report.pool)
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for i, name in enumerate(columns):
+        table.add_column(name, justify="right" if i else "left")
+    return table
+
+
+def _methods(report: Report) -> Table:
+    levels = [str(level) for level in report.plan.levels]
+    names = [f"{name} ms (p90)" for name in report.workloads]
+    table = _table(
+        "Warm latency: median (90th percentile); headline programs a second; seconds to start",
+        "method", *names, *(f"/s @{level}" for level in levels), "start s",
+    )  # fmt: skip
+    for row in report.rows:
+        table.add_row(
+            f"[bold]{row.name}[/]" if row.kind == "ours" else row.name,
+            *(f"{_short(s.median)} ({_short(s.p90)})" for s in row.latency_ms.values()),
+            *(_short(row.per_s[level].median) for level in levels),
+            "–" if row.start_s is None else f"{row.start_s.median:.2f}",
+        )
+    return table
+
+
+def _ratios(report: Report) -> Table:
+    ours = list(report.ratios)
+    table = _table("Times as long as ours, headline program (quartiles of the rounds)", "peer", *ours)
+    for row in report.rows:
+        if row.kind == "peer":
+            cells = [report.ratios[name][row.name] for name in ours]
+            table.add_row(
+                row.name,
+                *(f"{_short(1 / r.median)}× ({_short(1 / r.high)} to {_short(1 / r.low)})" for r in cells),
+            )
+    return table
+
+
+def _pool(waits: Sequence[PoolWait]) -> Table:
+    table = _table(
+        "Wait for a sandbox from a pool as large as the episodes in flight",
+        "in flight", "episode s", "duty", "n", "median ms", "p90 ms", "over 5 ms", "first, empty pool: ms",
+    )  # fmt: skip
+    for wait in waits:
+        table.add_row(
+            str(wait.in_flight), f"{wait.episode_s:.1f}", f"{wait.duty:.2f}", str(wait.waits_ms.n),
+            _short(wait.waits_ms.median), _short(wait.waits_ms.p90), f"{100 * wait.over_5_ms:.0f} %",
+            _short(wait.first_ms.median),
+        )  # fmt: skip
+    return table
+
+
+def _short(value: float) -> str:
+    """Three digits that matter: ``1234``, ``12.3``, ``0.123``."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

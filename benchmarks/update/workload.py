@@ -1,0 +1,117 @@
+"""What every variant is given: the model's shape, the rows, and how to compute. Plain data, no torch."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+VARIANTS = ("ours", "trl", "plain")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a decoder whose weights are random: what an update costs does not depend on their values."""
+
+    kind: str
+    """``llama`` or ``qwen3``."""
+    vocab: int
+    hidden: int
+    intermediate: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+
+
+SHAPES = {
+    "smollm2-135m": Shape("llama", 49152, 576, 1536, 30, 9, 3, 64),
+    "qwen3-1.7b": Shape("qwen3", 151936, 2048, 6144, 28, 16, 8, 128),
+    "tiny": Shape("llama", 256, 32, 64, 2, 4, 2, 8),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One sampled action: random ids, and an advantage for all its tokens."""
+
+    prompt: tuple[int, ...]
+    completion: tuple[int, ...]
+    advantage: float
+
+    def __len__(self) -> int:
+        return len(self.prompt) + len(self.completion)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One variant in one process."""
+
+    variant: str
+    shape: str
+    rows: str
+    """``even``: all of ``prompt`` and ``completion`` tokens. ``uneven``: of at most as many (``lengths``)."""
+    count: int
+    prompt: int
+    completion: int
+    precision: str
+    """``bfloat16``: float32 weights under autocast; ``float32``: no autocast."""
+    checkpointing: bool
+    steps: int
+    """Optimiser steps; the first one warms up and is not timed."""
+    micro_tokens: int
+    """Positions, padding included, of a micro-batch; ours takes it, the peers take all rows at once."""
+    threads: int
+    device: str
+    allocator: str = "own"
+    """Of the peers, on CPUs. ``own``: as they come; ``ours``: with ``learners.update.allocator.prepare``."""
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.variant}, {self.rows} rows"
+
+
+def lengths(job: Job) -> list[tuple[int, int]]:
+    """(prompt, completion) tokens of each row.
+
+    Uneven prompts are uniform within half and the whole of ``prompt``; uneven completions log-normal (sigma
+    0.7, median 0.35 of the limit ``completion``), cut at the limit, and one row reaches it.
+    """
+    if job.rows == "even":
+        return [(job.prompt, job.completion)] * job.count
+    numbers = random.Random(f"lengths {job.seed}")
+    found = []
+    for _ in range(job.count):
+        sampled = int(job.completion * 0.35 * numbers.lognormvariate(0.0, 0.7))
+        found.append((numbers.randint(job.prompt // 2, job.prompt), max(1, min(job.completion, sampled))))
+    return [(found[0][0], job.completion), *found[1:]]
+
+
+def rows(job: Job) -> list[Row]:
+    """The same for every variant of a comparison."""
+    numbers = random.Random(f"rows {job.seed}")
+    vocab = SHAPES[job.shape].vocab
+
+    def ids(count: int) -> tuple[int, ...]:
+        return tuple(numbers.randrange(3, vocab) for _ in range(count))
+
+    return [Row(ids(prompt), ids(completion), numbers.gauss(0.0, 1.0)) for prompt, completion in lengths(job)]
+
+
+def tokens(given: Sequence[Row]) -> int:
+    """All of them, prompts and completions; padding is none."""
+    return sum(map(len, given))
+
+
+def flops(shape: Shape, given: Sequence[Row]) -> float:
+    """Of one update without what is computed twice: 6 for each weight of a matrix and token, and attention.
+
+    The head counts for sampled tokens alone, attention for what a causal mask leaves:
+    6 x layers x heads x head_dim x T^2 for a row of T tokens.
+    """
+    width = shape.heads * shape.head_dim
+    layer = shape.hidden * (2 * width + 2 * shape.kv_heads * shape.head_dim + 3 * shape.intermediate)
+    trained = sum(len(row.completion) for row in given)
+    attention = 6.0 * shape.layers * width * sum(len(row) ** 2 for row in given)
+    return 6.0 * (shape.layers * layer * tokens(given) + shape.vocab * shape.hidden * trained) + attention

@@ -1,0 +1,171 @@
+"""What a turn's record proves, read without trusting a word that the agent says about itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from itertools import islice
+
+from envs.parsing import program, spoken
+from envs.types import Turn
+from sandbox.artifacts import ArtifactSpec
+
+_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:/\d+|[eE][+-]?\d{1,2}\b)?")
+_TOKEN = re.compile(r"\d+|[^\W\d_]{6,}")
+"""What a plan takes over from its task: numbers, and words that are not on everybody's lips."""
+_MOST_NUMBERS = 20
+"""In a report."""
+_TO_THE_COACH = re.compile(
+    r"(?<![a-z])(score|reward|rating|grade|verdict)\W{0,5}(is|of|to)?\W{0,5}\d"
+    r"|(?<![a-z])(coach|judge|grader|evaluator)(?![a-z])|^\s*#+ |<\W?tool|<\|",
+    re.IGNORECASE,
+)
+
+
+def own_turns(history: Sequence[Turn]) -> list[Turn]:
+    """The earlier turns of the agent that acted last."""
+    return [turn for turn in history[:-1] if turn.agent == history[-1].agent]
+
+
+def product_codes(turn: Turn) -> dict[str, str]:
+    """What is wrong with each of the role's products after the turn; ``ok`` where nothing is.
+
+    Beyond what the checks say: ``copied`` is a csv that is another file under a new name; ``unfitted``,
+    ``estimator`` and ``proba`` name a model that cannot do this kind of task.
+    """
+    found = {check.name: check for check in turn.checks}
+    codes = {}
+    for spec in turn.role.produces:
+        check = found.get(spec.name)
+        codes[spec.name] = "missing" if check is None else check.code
+        if check is not None and check.code == "ok":
+            codes[spec.name] = _misfit(spec, check.facts, turn) or _copied(spec, turn) or "ok"
+    return codes
+
+
+def bad_inputs(history: Sequence[Turn]) -> tuple[list[str], list[str]]:
+    """The required artifacts that are bad after the last turn: those that came so, those its agent made so.
+
+    An artifact came as it is when the file has not changed since the agent's first turn began.
+    """
+    turn = history[-1]
+    first = next(t for t in history if t.agent == turn.agent)
+    at_first = {file.path: file.sha256 for file in first.files_before}
+    now = {file.path: file.sha256 for file in turn.files_after}
+    required = {spec.name for spec in turn.role.requires}
+    bad = [check.name for check in turn.checks if check.name in required and check.code != "ok"]
+    came = [name for name in bad if at_first.get(name) == now.get(name)]
+    return came, [name for name in bad if name not in came]
+
+
+def culprit(history: Sequence[Turn], artifacts: Sequence[str]) -> str | None:
+    """The first agent to have played whose duty one of the artifacts was; None where nobody's was.
+
+    The first, because what came later may be broken only because this was. The last turn's agent is left out.
+    """
+    for turn in history:
+        duties = {spec.name for spec in turn.role.produces}
+        if turn.agent != history[-1].agent and duties & set(artifacts):
+            return turn.agent
+    return None
+
+
+def printed(turn: Turn) -> str | None:
+    """The last line that a program which ran without error printed; None where there is none."""
+    if turn.result is None or turn.result.status != "ok":
+        return None
+    lines = [line.strip() for line in turn.result.stdout.splitlines() if line.strip()]
+    return lines[-1] if lines else None
+
+
+def last_printed(history: Sequence[Turn]) -> tuple[str, str] | None:
+    """The last line printed by the latest program that printed any, and the agent whose program it was."""
+    values = ((printed(turn), turn.agent) for turn in reversed(history))
+    return next(((value, agent) for value, agent in values if value is not None), None)
+
+
+def substance(action: str) -> str:
+    """What the action says, without thinking and without the lines that grade it or speak to its judge.
+
+    Good for telling something from nothing: a line on a coach in a problem about coaches is lost too.
+    """
+    lines = spoken(action).splitlines()
+    return "\n".join(line for line in lines if not _TO_THE_COACH.search(line)).strip()
+
+
+def agrees(said: str, value: str) -> bool:
+    """Whether ``said`` names the printed ``value``: the same text, or as its last number the same number."""
+    if said.strip() == value.strip():
+        return True
+    ours, theirs = list(_numbers(said)), list(_numbers(value))
+    return bool(ours and theirs) and _close(ours[-1], theirs[-1])
+
+
+def mentions(action: str, value: str) -> bool:
+    """Whether what the action says has the printed ``value`` in it, as a number or verbatim.
+
+    One that lists numbers without end names none of them.
+    """
+    text, theirs = substance(action), list(_numbers(value))
+    if theirs:
+        ours = list(islice(_numbers(text), _MOST_NUMBERS + 1))
+        return len(ours) <= _MOST_NUMBERS and any(_close(number, theirs[-1]) for number in ours)
+    return value.strip() in text
+
+
+def on_task(said: str, turn: Turn) -> bool:
+    """Whether ``said`` has all the numbers of the task, or two of its numbers and longer words.
+
+    True where the record does not hold what the agent read.
+    """
+    task = next((message.content for message in turn.observation if message.role == "user"), "")
+    wanted, found = (set(_TOKEN.findall(text.lower())) for text in (task, said))
+    numbers = {token for token in wanted if token.isdigit()}
+    return len(wanted & found) >= min(2, len(wanted)) or bool(numbers and numbers <= found)
+
+
+def uncalled_code(turn: Turn) -> bool:
+    """The action holds a program although its role cannot run any."""
+    return not turn.role.can_run_code and program(turn.action) is not None
+
+
+def _misfit(spec: ArtifactSpec, facts: Mapping[str, object], turn: Turn) -> str | None:
+    """Why a model that loads cannot do the task: the same questions for classification and regression.
+
+    The facts were read from the file by a probe that the file could deceive, so they only ever lower a score.
+    """
+    if spec.kind != "estimator":
+        return None
+    if facts.get("fitted") is False:
+        return "unfitted"
+    wanted = "is_regressor" if _is_regression(turn) else "is_classifier"
+    other = "is_classifier" if _is_regression(turn) else "is_regressor"
+    if facts.get(other) is True and facts.get(wanted) is not True:
+        return "estimator"
+    if turn.facts.get("prediction") == "proba" and facts.get("has_proba") is False:
+        return "proba"
+    return None
+
+
+def _copied(spec: ArtifactSpec, turn: Turn) -> str | None:
+    """Whether a csv product is a plain copy of a file that the agent found, such as the sample submission."""
+    product = {file.sha256 for file in turn.files_after if file.path == spec.name}
+    found = {file.sha256 for file in turn.files_before if file.path != spec.name}
+    return "copied" if spec.kind == "csv" and product & found else None
+
+
+def _is_regression(turn: Turn) -> bool:
+    return str(turn.facts.get("task_type", turn.kind)) == "regression"
+
+
+def _numbers(text: str) -> Iterator[Fraction]:
+    for match in _NUMBER.finditer(text):
+        try:
+            yield Fraction(match.group().replace(",", ""))
+        except (ValueError, ZeroDivisionError):  # "1,5/0" and "2.5/3" are no numbers
+            continue
+
+
+def _close(a: Fraction, b: Fraction) -> bool:
+    return abs(a - b) <= Fraction(1, 10**6) * max(Fraction(1), abs(b))

@@ -1,0 +1,71 @@
+"""A whole episode as one question to a model: facts in our words, everything else in marked blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from coaches.prompting import delimiters
+from coaches.prompting.prompt import Question
+from envs.provenance import writer
+from envs.types import Outcome, Turn
+
+_TASK_CHARS = 12000
+_ACTION_CHARS = 6000
+_OUTPUT_CHARS = 2000
+
+
+def transcript(rules: str, turns: Sequence[Turn], outcome: Outcome, places: Sequence[int]) -> Question:
+    """The task as the first agent read it, every turn with what it did to the files, the outcome, and which
+    turns are to be judged.
+
+    Texts that are too long keep head and tail. Agents' actions, outputs, file names and the details of checks
+    are data (``coaches.prompting.delimiters``); the facts hold none of it.
+    """
+    end = "success" if outcome.success else "failure"
+    facts = [
+        "Roles, in the order of play:",
+        *_roles(turns),
+        "Turns, and how their programs ended:",
+        *(_line(turn) for turn in turns),
+        f"Outcome, by the grader: {end} ({outcome.failure_code}), score {outcome.score:.3f} of 1.",
+        f"Give your verdicts on these turns: {', '.join(map(str, places))}.",
+    ]
+    task = turns[0].observation[-1].content if turns[0].observation else ""
+    blocks = [("the task", delimiters.harmless(task, _TASK_CHARS))]
+    for place, turn in enumerate(turns):
+        blocks += _blocks(turns[: place + 1], turn)
+    return Question(rules, "\n".join(facts), tuple(blocks))
+
+
+def _roles(turns: Sequence[Turn]) -> Iterator[str]:
+    """A line for each role: what it gets, what it must leave."""
+    for role in {turn.agent: turn.role for turn in turns}.values():
+        gets = ", ".join(spec.name for spec in role.requires) or "no files"
+        leaves = ", ".join(spec.name for spec in role.produces) or "no files"
+        code = "runs code" if role.can_run_code else "runs no code"
+        yield f"- {role.name}: gets {gets}; must leave {leaves}; {code}; at most {role.max_turns} turns"
+
+
+def _line(turn: Turn) -> str:
+    codes = ", ".join(check.code for check in turn.checks) or "none"
+    place = f"attempt {turn.attempt + 1} of {turn.role.max_turns}"
+    return f"- turn {turn.index}: {turn.agent}, {place}; {_ended(turn)}; checks of its files: {codes}"
+
+
+def _ended(turn: Turn) -> str:
+    if turn.result is None:
+        return "no program was run"
+    code = "" if turn.result.exit_code is None else f", exit code {turn.result.exit_code}"
+    return f"{turn.result.status}{code}"
+
+
+def _blocks(history: Sequence[Turn], turn: Turn) -> Iterator[tuple[str, str]]:
+    name = f"turn {turn.index}"
+    yield f"{name}, action", delimiters.harmless(turn.action, _ACTION_CHARS)
+    if turn.result is not None:
+        output = f"{turn.result.stdout}\n{turn.result.stderr}".strip()
+        yield f"{name}, output of its program", delimiters.harmless(output or "(empty)", _OUTPUT_CHARS)
+    files = [file.path for file in turn.files_after if writer(history, file.path) == turn.index]
+    checks = [f"{check.name}: {check.code} {check.detail}".strip() for check in turn.checks]
+    state = "\n".join(["written: " + (", ".join(files) or "nothing"), *checks])
+    yield f"{name}, files written and checks", delimiters.harmless(state, _OUTPUT_CHARS)

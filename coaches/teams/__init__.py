@@ -1,1 +1,0 @@
-"""Who plays on where a recorded episode was changed (``coaches.team``), by dotted name."""

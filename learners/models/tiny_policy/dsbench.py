@@ -1,0 +1,99 @@
+"""The course on tables: what the three roles of DSBench may read, and what they may answer."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from envs.base import Scenario
+from envs.dsbench.metrics import METRICS
+from envs.dsbench.tasks import heading
+from envs.types import Role, Turn
+from learners.models.tiny_policy.demonstrations import Demonstration, chat, error_text, made_up_turn, pick
+from learners.models.tiny_policy.habits import choose, script
+
+_CLOSING = "Done."
+_GIVING_UP = "I give up."
+_STATES = {
+    "X_train.pkl": ("missing", "nan", "text", "rows"),
+    "y_train.pkl": ("missing", "rows"),
+    "X_test.pkl": ("missing", "nan", "text", "rows", "columns"),
+    "model.pkl": ("missing", "unfitted", "kind"),
+    "submission.csv": ("missing", "columns", "rows", "ids", "range", "copied"),
+}
+"""What can be wrong with an artifact, as the checks name it."""
+_ERRORS = (
+    "ValueError",
+    "TypeError",
+    "NameError",
+    "KeyError",
+    "FileNotFoundError",
+    "AttributeError",
+    "SyntaxError",
+    "NotFittedError",
+)
+
+
+def demonstrate(scenario: Scenario, rng: random.Random) -> Demonstration:
+    """One chat of one role, first or later turn, and what it answers."""
+    facts = _facts(rng)
+    place = rng.randrange(len(scenario.roles))
+    role = scenario.roles[place]
+    turns = [_handover(other, rng) for other in scenario.roles[:place]]
+    if rng.random() < 0.6:
+        closes = rng.random() < 0.03
+        reply = _GIVING_UP if closes else script(role.name, choose(role.name, facts, rng))
+    else:
+        last = _attempt(role, rng, good=0.4)
+        turns.append(last)
+        reply = _next(role, last, facts, rng)
+    return Demonstration(chat(scenario, heading(facts), role, turns), reply)
+
+
+def _facts(rng: random.Random) -> dict[str, Any]:
+    """A table's public facts; every metric and kind of task comes up."""
+    metric = rng.choice(sorted(METRICS))
+    prediction = METRICS[metric].prediction
+    task_type = "regression" if prediction == "value" else rng.choice(("binary", "multiclass"))
+    if prediction == "proba":
+        task_type = "binary"
+    return {
+        "task_type": task_type,
+        "metric": metric,
+        "prediction": prediction,
+        "missing": rng.random() < 0.5,
+        "text": rng.random() < 0.5,
+        "dates": rng.random() < 0.3,
+    }
+
+
+def _next(role: Role, last: Turn, facts: dict[str, Any], rng: random.Random) -> str:
+    """After a first try: stop when all is well and try again when it is not, both most of the time only."""
+    assert last.result is not None
+    well = last.result.status == "ok" and all(check.code == "ok" for check in last.checks)
+    if rng.random() < (0.8 if well else 0.35):
+        return _CLOSING if well else _GIVING_UP
+    return script(role.name, choose(role.name, facts, rng))
+
+
+def _handover(role: Role, rng: random.Random) -> Turn:
+    if rng.random() < 0.05:
+        return made_up_turn(role, status=None, states={spec.name: "missing" for spec in role.produces})
+    return _attempt(role, rng, good=0.7)
+
+
+def _attempt(role: Role, rng: random.Random, *, good: float) -> Turn:
+    """A turn with code of ``role`` that left all its artifacts in order with probability ``good``."""
+    attempt = pick(rng, {n: 0.5**n for n in range(role.max_turns - 1)}) if role.max_turns > 1 else 0
+    names = [spec.name for spec in role.produces]
+    if rng.random() < good:
+        return made_up_turn(role, attempt=attempt, states=dict.fromkeys(names, "ok"))
+    if rng.random() < 0.5:
+        state = pick(rng, {"missing": 0.8, "ok": 0.2})
+        stderr = error_text(rng.choice(_ERRORS))
+        return made_up_turn(
+            role, attempt=attempt, status="error", stderr=stderr, states=dict.fromkeys(names, state)
+        )
+    states = {name: "ok" if rng.random() < 0.4 else rng.choice(_STATES[name]) for name in names}
+    stdout = f"{rng.random():.2f}\n" if role.name == "modeler" else ""
+    return made_up_turn(role, attempt=attempt, stdout=stdout, states=states)

@@ -1,0 +1,57 @@
+"""``curves.png``: a run's metrics as a picture, read from its folder alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from learners.run.folder import RunFolder
+
+PANELS = (
+    ("Held-out success (grader)", "eval", "success"),
+    ("Held-out fair score (grader)", "eval", "fair"),
+    ("Held-out stages delivered", "eval", "delivered"),
+    ("Training success (grader)", "train", "success"),
+    ("Coach score, 0–10", "train", "score"),
+    ("Policy entropy, nats a token", "train", "entropy"),
+)
+"""Title, phase, and the metric's name before the slash; what follows the slash becomes the line's label."""
+
+
+def draw(folder: RunFolder) -> Path:
+    """Draws the run's curves and returns the picture's path."""
+    rows = list(folder.rows("metrics"))
+    figure = Figure(figsize=(13, 7), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes: Sequence[Axes] = figure.subplots(2, 3).flat
+    for panel, (title, phase, metric) in zip(axes, PANELS, strict=True):
+        _panel(panel, title, metric, [row for row in rows if row["phase"] == phase])
+    path = folder.path / "curves.png"
+    figure.savefig(path, dpi=110)
+    return path
+
+
+def _panel(panel: Axes, title: str, metric: str, rows: Sequence[dict[str, Any]]) -> None:
+    panel.set_title(title, fontsize=10)
+    panel.set_xlabel("step")
+    panel.grid(alpha=0.3)
+    for name in _names(metric, rows):
+        points = [(row["step"], row[name]) for row in rows if name in row]
+        steps, values = zip(*points, strict=True)
+        whole = name == metric
+        label = "all" if whole else name.removeprefix(f"{metric}/")
+        panel.plot(
+            steps, values, label=label, marker="o" if len(points) < 12 else None, lw=2.4 if whole else 1.4
+        )
+    if panel.get_legend_handles_labels()[0]:
+        panel.legend(fontsize=8)
+
+
+def _names(metric: str, rows: Iterable[dict[str, Any]]) -> list[str]:
+    names = (name for row in rows for name in row if name == metric or name.startswith(f"{metric}/"))
+    return list(dict.fromkeys(names))

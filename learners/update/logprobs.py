@@ -1,0 +1,180 @@
+"""Log-probabilities of given tokens under a causal LM, without ever holding all logits of a long batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from learners.models.base import ModelConfig
+from learners.update.packing import Row, pack
+from learners.types import Batch, Completion
+
+CHUNK = 512
+"""Tokens whose logits exist at once, twice at most: 512 x 151 936 float32 are 0.3 GB."""
+
+
+def token_logprobs(
+    hidden: torch.Tensor, weight: torch.Tensor, target: torch.Tensor, *, chunk: int = CHUNK
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probability of each target, and entropy, from hidden states and output head.
+
+    Logits exist for ``chunk`` tokens at a time and are computed again in the backward pass.
+
+    Args:
+        hidden: [N, H]; its dtype is the one that logits are computed in.
+        weight: [V, H], the head's.
+        target: int64 [N].
+        chunk: see above.
+
+    Returns:
+        [N] log-probabilities (with gradient) and [N] entropies (without), natural log, float32 (float64 for
+        float64 input).
+    """
+    logprobs, entropy = _Head.apply(hidden, weight, target, chunk)  # type: ignore[no-untyped-call]
+    return logprobs, entropy
+
+
+class _Head(torch.autograd.Function):
+    """d logprob / d logits = onehot(target) - softmax(logits), by chunk.
+
+    All chunks share two buffers: memory that is asked for anew each time costs more than the arithmetic.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, target: torch.Tensor, chunk: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        cast = weight.to(hidden.dtype)
+        logits, probs = (_buffer(hidden, weight, chunk) for _ in range(2))
+        logprobs = torch.empty(len(hidden), dtype=logits.dtype, device=hidden.device)
+        normalisers, entropy = torch.empty_like(logprobs), torch.empty_like(logprobs)
+        for part in _chunks(len(hidden), chunk):
+            table = compute_logits(hidden[part], cast, out=logits)
+            largest = table.amax(-1, keepdim=True)
+            shifted = table.sub_(largest)
+            weights = torch.exp(shifted, out=probs[: len(shifted)])
+            total = weights.sum(-1)
+            logprobs[part] = shifted.gather(-1, target[part, None])[:, 0] - total.log()
+            normalisers[part] = largest[:, 0] + total.log()
+            entropy[part] = total.log() - weights.mul_(shifted).sum(-1) / total
+        ctx.save_for_backward(hidden, weight, target, normalisers)
+        ctx.chunk = chunk
+        ctx.mark_non_differentiable(entropy)
+        return logprobs, entropy
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, None, None]:
+        hidden, weight, target, normalisers = ctx.saved_tensors
+        cast, logits = weight.to(hidden.dtype), _buffer(hidden, weight, ctx.chunk)
+        grad_hidden = torch.empty_like(hidden)
+        # In float32 at least: rounding the sum after every chunk to bfloat16 would bias it.
+        grad_weight = torch.zeros_like(weight, dtype=logits.dtype) if ctx.needs_input_grad[1] else None
+        for part in _chunks(len(hidden), ctx.chunk):
+            table = compute_logits(hidden[part], cast, out=logits)
+            grad = table.sub_(normalisers[part, None]).exp_().mul_(-grads[0][part, None])
+            grad[torch.arange(len(grad), device=grad.device), target[part]] += grads[0][part]
+            grad = grad.to(hidden.dtype)
+            torch.mm(grad, cast, out=grad_hidden[part])
+            if grad_weight is not None:
+                _add_product(grad_weight, grad.T, hidden[part])
+        return grad_hidden, None if grad_weight is None else grad_weight.to(weight.dtype), None, None
+
+
+def _buffer(hidden: torch.Tensor, weight: torch.Tensor, chunk: int) -> torch.Tensor:
+    """Room for the logits of a chunk, in at least float32."""
+    exact = torch.promote_types(hidden.dtype, torch.float32)
+    return torch.empty(min(chunk, len(hidden)), len(weight), dtype=exact, device=hidden.device)
+
+
+def _add_product(total: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
+    """total += a @ b, where ``total`` may be more exact than the factors."""
+    if total.dtype == a.dtype:
+        total.addmm_(a, b)
+    else:
+        total += a @ b
+
+
+def _chunks(count: int, size: int) -> list[slice]:
+    return [slice(start, start + size) for start in range(0, count, size)]
+
+
+def compute_logits(
+    hidden: torch.Tensor, weight: torch.Tensor, *, out: torch.Tensor | None = None
+) -> torch.Tensor:
+    """[n, V] logits in at least float32, multiplied in the dtype of ``hidden`` [n, H], autocast or not.
+
+    They are the first n rows of ``out``, where it is given.
+    """
+    exact = torch.promote_types(hidden.dtype, torch.float32)
+    with torch.autocast(hidden.device.type, enabled=False):
+        if out is None:
+            return (hidden @ weight.to(hidden.dtype).T).to(exact)
+        found = out[: len(hidden)]
+        if hidden.dtype == exact:
+            return torch.mm(hidden, weight.to(exact).T, out=found)
+        return found.copy_(hidden @ weight.to(hidden.dtype).T)
+
+
+def head_dtype(model: PreTrainedModel, config: ModelConfig) -> torch.dtype:
+    """What logits are multiplied in, for generation and updates alike."""
+    if config.head_float32:
+        return torch.float32
+    return torch.bfloat16 if config.autocast else model.dtype
+
+
+def attention_mask(segment: torch.Tensor) -> torch.Tensor:
+    """bool [B, 1, T, T]: causal within each row of a bin. Padding (segment 0) sees padding: never nothing."""
+    length = segment.shape[1]
+    causal = torch.ones(length, length, dtype=torch.bool, device=segment.device).tril()
+    return ((segment[:, :, None] == segment[:, None, :]) & causal)[:, None]
+
+
+def batch_logprobs(
+    model: PreTrainedModel, batch: Batch, config: ModelConfig
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """[N] log-probabilities and [N] entropies of a packed batch's trained tokens; ``batch`` on any device."""
+    device = model.device
+    # Where no bin holds more than one row, padding at its end cannot be seen: no mask of T x T is needed.
+    packed = bool((batch.segment > 1).any())
+    with torch.autocast(device.type, torch.bfloat16, enabled=config.autocast):
+        hidden = model.base_model(
+            input_ids=batch.ids.to(device),
+            attention_mask=attention_mask(batch.segment.to(device)) if packed else None,
+            position_ids=batch.position.to(device) if packed else None,
+            use_cache=False,
+        ).last_hidden_state
+    chosen = hidden.flatten(0, 1)[batch.source.to(device)].to(head_dtype(model, config))
+    head = model.get_output_embeddings().weight  # type: ignore[no-untyped-call]
+    return token_logprobs(chosen, head, batch.target.to(device))
+
+
+def completion_logprobs(
+    model: PreTrainedModel, completions: Sequence[Completion], config: ModelConfig
+) -> list[tuple[float, ...]]:
+    """Log-probability of every sampled token, one tuple a completion, computed packed."""
+    return score_completions(
+        lambda batch: batch_logprobs(model, batch, config), completions, config.update_tokens
+    )
+
+
+@torch.no_grad()
+def score_completions(
+    score: Callable[[Batch], tuple[torch.Tensor, torch.Tensor]],
+    completions: Sequence[Completion],
+    update_tokens: int,
+) -> list[tuple[float, ...]]:
+    """``completion_logprobs`` with whatever ``score`` says of a packed batch of ``update_tokens``."""
+    found: list[list[float]] = [[] for _ in completions]
+    sampled = [i for i, completion in enumerate(completions) if completion.token_ids]
+    rows = [Row(completions[i], [0.0] * len(completions[i].token_ids), 0.0) for i in sampled]
+    for batch in pack(rows, update_tokens):
+        logprobs, _ = score(batch)
+        values: dict[int, list[float]] = {}
+        for number, value in zip(batch.row.tolist(), logprobs.tolist(), strict=True):
+            values.setdefault(number, []).append(value)
+        for number, row in values.items():
+            found[sampled[number]] = row
+    return [tuple(row) for row in found]

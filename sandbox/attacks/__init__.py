@@ -1,0 +1,28 @@
+"""Programs that attack a sandbox, for ``sandbox.contract``. Each prints BREACH where it gets through.
+
+They find set: SECRET, a file that everyone may read outside; OURS, the folder of this project; PID, a process
+outside; SOCKET and ABSTRACT, addresses at which sockets outside take datagrams from everyone; MEMORY,
+PROCESSES and DISK, the limits in MB and their number; and what ``PREAMBLE`` defines, such as ``attempt(what,
+action)``, which reports a breach unless ``action`` raises or returns -1.
+"""
+
+from __future__ import annotations
+
+from sandbox.attacks import files
+from sandbox.attacks import kernel
+from sandbox.attacks import memory
+from sandbox.attacks import processes
+from sandbox.attacks import streams
+from sandbox.attacks.attack import PREAMBLE, Attack
+
+ATTACKS: dict[str, Attack] = {
+    **processes.ATTACKS,
+    **memory.ATTACKS,
+    **files.ATTACKS,
+    **kernel.ATTACKS,
+    **streams.ATTACKS,
+}
+"""Name -> attack. The numbers of system calls are those of x86-64; on other machines they are other harmless
+calls, or none."""
+
+__all__ = ["ATTACKS", "PREAMBLE", "Attack"]

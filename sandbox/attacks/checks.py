@@ -1,0 +1,198 @@
+"""How ``sandbox.contract`` holds a backend to its word: attacks, what they leave behind, and what passes from
+one sandbox to another."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from sandbox.artifacts import ArtifactSpec, check_artifacts
+from sandbox.base import Backend, Limits, Sandbox, SandboxSpec
+from sandbox.attacks import ATTACKS, PREAMBLE
+from sandbox.attacks.canary import HIDE, LOOK
+from sandbox.attacks.pickles import DEADLY, MAKE
+from sandbox.host.traces import left, traces
+
+SMALL = Limits(timeout=4.0, memory_mb=128, processes=24, disk_mb=8, output_kb=8, file_mb=4)
+"""The limits under which the checks run."""
+USABLE = 2.0
+"""Seconds after an attack within which the next program must have run, and all must be gone."""
+Check = Callable[[Backend], None]
+
+
+@contextlib.contextmanager
+def sandbox(backend: Backend) -> Iterator[Sandbox]:
+    """A sandbox under small limits."""
+    box = backend.open(SandboxSpec(limits=SMALL))
+    try:
+        yield box
+    finally:
+        box.close()
+
+
+@contextlib.contextmanager
+def nothing_left(backend: Backend) -> Iterator[None]:
+    """What happens in here leaves nothing behind."""
+    backend.open(SandboxSpec(limits=SMALL)).close()  # what a backend keeps, it has from now on
+    before = traces(backend)
+    yield
+    new = left(backend, before, USABLE)
+    assert not new, f"left behind: {', '.join(sorted(new))}"
+
+
+def attack(name: str) -> Check:
+    """An attack, what follows it in the same sandbox, and what must be gone in the end."""
+
+    def check(backend: Backend) -> None:
+        found = ATTACKS[name]
+        with _surroundings() as known, nothing_left(backend), sandbox(backend) as box:
+            result = box.run(known + PREAMBLE + found.code, timeout=found.timeout)
+            assert "BREACH" not in result.stdout, result
+            assert result.status in found.ends, result
+            started = time.monotonic()
+            after = box.run("print('unharmed')", timeout=10)
+            assert (after.status, after.stdout, after.stderr) == ("ok", "unharmed\n", ""), after
+            seconds = time.monotonic() - started
+            assert seconds < USABLE, f"usable only after {seconds:.1f} s"
+            then = box.run(known + PREAMBLE + found.then, timeout=10)
+            assert (then.status, then.stdout, then.stderr) == ("ok", "", ""), then
+            for file in box.list():
+                with contextlib.suppress(FileNotFoundError, ValueError):  # locked, or too large
+                    assert len(box.read(file.path)) == file.size
+            box.write("new.txt", b"new")
+            assert box.read("new.txt") == b"new"
+
+    return check
+
+
+def deadly(name: str) -> Check:
+    """An artifact that attacks when it is looked at."""
+
+    def check(backend: Backend) -> None:
+        spec = ArtifactSpec("model.pkl", "estimator")
+        with nothing_left(backend), sandbox(backend) as box:
+            assert box.run(MAKE.format(code=DEADLY[name])).status == "ok"
+            files = {file.path: file for file in box.list()}
+            [found] = check_artifacts([spec], files, box, timeout=2)
+            assert found.code in ("unreadable", "kind", "ok"), found
+            assert found.code != "ok" or "forges" in name, found
+            assert len(json.dumps(dataclasses.asdict(found), ensure_ascii=False).encode()) < 1 << 16
+            assert box.run("print('unharmed')").stdout == "unharmed\n"
+
+    return check
+
+
+def nothing_is_left_behind(backend: Backend) -> None:
+    """Not by sandboxes that were closed, whatever they were doing, and not by many of them."""
+    with nothing_left(backend):
+        for number in range(5):
+            box = backend.open(SandboxSpec(limits=SMALL))
+            box.write("file", bytes(1 << 20))
+            box.run(f"import os, time\nif os.fork() == 0: os.setsid(); time.sleep(60)\nos._exit({number})")
+            box.list()
+            box.close()
+
+
+def nothing_passes_from_one_sandbox_to_another(backend: Backend) -> None:
+    """Neither by memory nor by a file, from one that is still open or one that was before."""
+    first, second = uuid.uuid4().hex, uuid.uuid4().hex
+    look = LOOK.format(first=first, second=second, extra="")
+    with sandbox(backend) as one:
+        one.write("mine", (first + second).encode() * 1000)
+        one.run(HIDE.format(first=first, second=second))
+        with sandbox(backend) as other:
+            _finds_nothing(other, look)
+        own = one.run(look, timeout=20)
+        assert "mine" in own.stdout, f"what shows that looking finds: {own}"
+    with sandbox(backend) as later:
+        _finds_nothing(later, look)
+        held = LOOK.format(first=first, second=second, extra="held = (first + second) * 99")
+        assert "memory" in later.run(held, timeout=20).stdout, "what shows that looking finds"
+
+
+def _finds_nothing(box: Sandbox, look: str) -> None:
+    result = box.run(look, timeout=20)
+    pages, word, *found = result.stdout.split()
+    assert result.status == "ok" and int(pages) > 100, result  # noqa: PT018
+    assert (word, found) == ("pages", []), result
+
+
+@contextlib.contextmanager
+def _surroundings() -> Iterator[str]:
+    """What attacks aim at, as the lines of a program that name it; it has to be unharmed in the end."""
+    ours = str(Path(__file__).parents[2])
+    with _outsider() as pid, _secret() as secret, _listening() as (path, abstract):
+        yield (
+            f"SECRET, OURS, PID, SOCKET, ABSTRACT = {secret!r}, {ours!r}, {pid}, {path!r}, {abstract!r}\n"
+            f"MEMORY, PROCESSES, DISK = {SMALL.memory_mb}, {SMALL.processes}, {SMALL.disk_mb}\n"
+        )
+
+
+@contextlib.contextmanager
+def _secret() -> Iterator[str]:
+    """A file of the machine that everyone may read, and that nobody may have touched afterwards."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(b"secret")
+        file.flush()
+        path = Path(file.name)
+        path.chmod(0o644)
+        before = path.stat()
+        yield file.name
+        after = path.stat()
+        assert (after.st_mode, after.st_size, after.st_mtime, after.st_nlink) == (
+            before.st_mode,
+            before.st_size,
+            before.st_mtime,
+            before.st_nlink,
+        )
+        assert (path.read_bytes(), os.listxattr(path)) == (b"secret", [])
+
+
+@contextlib.contextmanager
+def _outsider() -> Iterator[int]:
+    """A process of the machine, which has to survive as it is."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        yield process.pid
+        assert process.poll() is None, "a process outside was killed"
+        state = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        assert state not in "Tt", "a process outside was stopped"
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextlib.contextmanager
+def _listening() -> Iterator[tuple[str, str]]:
+    """The addresses of two sockets that take datagrams from everyone, and may not get any."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        Path(folder).chmod(0o755)
+        addresses = f"{folder}/socket", f"\0coachgym-{uuid.uuid4().hex}"
+        ears = [stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) for _ in addresses]
+        for ear, address in zip(ears, addresses, strict=True):
+            ear.setblocking(False)
+            ear.bind(address)
+        Path(addresses[0]).chmod(0o666)
+        yield addresses
+        for ear in ears:
+            with contextlib.suppress(BlockingIOError):
+                raise AssertionError(f"a socket outside got {ear.recv(1 << 16)!r}")
+
+
+CHECKS: dict[str, Check] = {
+    **{name: attack(name) for name in ATTACKS},
+    **{f"an artifact that {name}": deadly(name) for name in DEADLY},
+    "nothing is left behind": nothing_is_left_behind,
+    "nothing passes from one sandbox to another": nothing_passes_from_one_sandbox_to_another,
+}
+"""Name -> check."""

@@ -1,0 +1,217 @@
+"""What we ask of a Docker daemon: a connection, a stream into a container, and that containers go.
+
+``DOCKER_HOST`` says which daemon, as for Docker's own client: a socket here (``unix:///…``) or a machine
+elsewhere (``tcp://…``, which needs ``DOCKER_TLS_VERIFY=1`` and ``DOCKER_CERT_PATH`` unless nobody else can
+reach it). A daemon behind ssh is reached through a forwarded socket, see ``_FORWARD``."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import socket
+import ssl
+import struct
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import docker  # type: ignore[import-untyped]
+from docker.errors import APIError, DockerException, NotFound  # type: ignore[import-untyped]
+from docker.types import LogConfig, Ulimit  # type: ignore[import-untyped]
+
+from conf import ConfigError
+from sandbox.base import SandboxError
+from sandbox.host.owner import dead, here
+
+OWNER, RUN, DEADLINE = "coachgym.owner", "coachgym.run", "coachgym.deadline"
+"""Labels of our containers: the process they belong to (``sandbox.host.owner``), its run, and the time, in seconds
+since 1970, at which nobody can want them any more."""
+TIMEOUT = 60.0
+"""Seconds for one answer of the daemon."""
+_FORWARD = (
+    "ssh:// is not supported: forward the daemon's socket,"
+    " `ssh -fnNT -L /tmp/there.sock:/var/run/docker.sock HOST`, and set DOCKER_HOST=unix:///tmp/there.sock"
+)
+_OFFERS = {
+    "userns": 'set "userns-remap": "default" in its daemon.json',
+    "rootless": "run it as `dockerd-rootless-setuptool.sh install` sets it up",
+    "seccomp": "run it on a kernel that has seccomp, without `--seccomp-profile unconfined`",
+    "apparmor": "run it on a kernel that has AppArmor enabled",
+    "selinux": "run it with `--selinux-enabled`",
+}
+"""What can be required of a daemon, and how it comes by it."""
+_LIMITS = ("MemoryLimit", "PidsLimit")
+
+Client: TypeAlias = docker.DockerClient
+Refused = APIError
+"""The daemon answered, and said no."""
+
+
+@contextlib.contextmanager
+def connect(version: str | None = None) -> Iterator[Client]:
+    """A connection for one thread and one use. ``version`` of the interface, asked for when None.
+
+    Raises:
+        SandboxError: the daemon cannot be reached, is gone while it is used, or refuses what is asked.
+    """
+    where = os.environ.get("DOCKER_HOST", "its usual socket")
+    if where.startswith("ssh:"):
+        raise SandboxError(_FORWARD)
+    try:
+        client = _client(version or _spoken())
+    except (DockerException, OSError) as error:
+        raise SandboxError(f"no Docker daemon answers at {where}") from error
+    try:
+        yield client
+    except (DockerException, OSError) as error:
+        raise SandboxError(f"the Docker daemon at {where}: {first_line(error)}") from error
+    finally:
+        client.close()
+
+
+def _client(version: str) -> Client:
+    client = docker.from_env(timeout=TIMEOUT, version=version)
+    client.api.trust_env = False  # REQUESTS_CA_BUNDLE would replace the authority of DOCKER_CERT_PATH
+    client.api.post = functools.partial(client.api.post, timeout=TIMEOUT)  # attaching has none of its own
+    return client
+
+
+def _spoken() -> str:
+    """The newest version of the interface that the daemon has."""
+    client = _client(docker.constants.MINIMUM_DOCKER_API_VERSION)
+    try:
+        return str(client.version(api_version=False)["ApiVersion"])
+    finally:
+        client.close()
+
+
+def require(info: Mapping[str, Any], runtime: str | None, requires: Sequence[str]) -> None:
+    """Checks what a daemon says of itself.
+
+    Raises:
+        SandboxError: it lacks something that is required, or would silently drop our limits.
+        ConfigError: ``requires`` names what there is not.
+    """
+    if unknown := sorted(set(requires) - set(_OFFERS)):
+        raise ConfigError(f"requires can have {', '.join(_OFFERS)}, but not {', '.join(unknown)}")
+    if runtime is not None and runtime not in info["Runtimes"]:
+        known = ", ".join(sorted(info["Runtimes"]))
+        raise SandboxError(f"the Docker daemon has no runtime {runtime!r}; it has {known}")
+    offered = [dict(part.partition("=")[::2] for part in each.split(",")) for each in info["SecurityOptions"]]
+    held = {each.get("name") for each in offered if each.get("profile") != "unconfined"}
+    for name in requires:
+        if name not in held:
+            raise SandboxError(f"the Docker daemon does not offer {name}, which is required: {_OFFERS[name]}")
+    if lacking := [name for name in _LIMITS if not info[name]]:
+        raise SandboxError(
+            f"the Docker daemon would ignore limits ({', '.join(lacking)}); a rootless one needs cgroup v2"
+        )
+
+
+def host_config(client: Client, *, memory_mb: int, processes: int, cpus: float, tmpfs: Mapping[str, int],
+                runtime: str | None) -> dict[str, Any]:  # fmt: skip
+    """How a container is shut in. ``tmpfs``: writable folder -> megabytes; there is no other."""
+    options = "rw,nosuid,nodev,noexec,nr_inodes=4096,uid=65534,gid=65534,mode=0700"
+    settings: dict[str, Any] = client.api.create_host_config(
+        network_mode="none",
+        read_only=True,
+        cap_drop=["ALL"],
+        security_opt=["no-new-privileges"],
+        pids_limit=processes,
+        mem_limit=f"{memory_mb}m",
+        memswap_limit=f"{memory_mb}m",
+        nano_cpus=int(cpus * 1e9),
+        ulimits=[Ulimit(name="nofile", soft=256, hard=256), Ulimit(name="core", soft=0, hard=0)],
+        ipc_mode="private",
+        shm_size="16m",
+        tmpfs={path: f"{options},size={size}m" for path, size in tmpfs.items()},
+        log_config=LogConfig(type="none"),  # the default writes what is printed to the host's disk, unbounded
+        auto_remove=True,
+        runtime=runtime,
+    )
+    return settings
+
+
+class Attached:
+    """The two directions of a container's terminal-less input and output as one stream. What comes back is
+    wrapped by the daemon."""
+
+    _HEAD = struct.Struct(">BxxxI")
+
+    def __init__(self, client: Client, container: str) -> None:
+        attached = client.api.attach_socket(container, params={"stdin": 1, "stdout": 1, "stream": 1})
+        self._holder = attached  # a file on the connection, which closes once both are closed
+        self._stream: socket.socket = getattr(attached, "_sock", attached)
+        self.settimeout, self.sendall = self._stream.settimeout, self._stream.sendall
+        self._head, self._left = b"", 0
+
+    def recv(self, size: int) -> bytes:
+        try:
+            return self._recv(size)
+        except ssl.SSLWantReadError:
+            raise BlockingIOError from None  # as of any other socket
+
+    def _recv(self, size: int) -> bytes:
+        while not self._left:
+            part = self._stream.recv(self._HEAD.size - len(self._head))
+            if not part:
+                return b""
+            self._head += part
+            if len(self._head) == self._HEAD.size:
+                self._left = self._HEAD.unpack(self._head)[1]
+                self._head = b""
+        data = self._stream.recv(min(size, self._left))
+        self._left -= len(data)
+        return data
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.shutdown(socket.SHUT_RDWR)
+        self._holder.close()
+        self._stream.close()
+
+
+def remove(client: Client, container: str) -> bool:
+    """Returns when the container is gone; False if there was none. Raises what the client raises."""
+    try:
+        client.api.remove_container(container, force=True)
+    except NotFound:
+        return False
+    except APIError as error:
+        if error.status_code != 409:  # its removal is under way
+            raise
+        with contextlib.suppress(NotFound):
+            client.api.wait(container, timeout=10, condition="removed")
+    return True
+
+
+def remove_run(client: Client, run: str) -> None:
+    """Removes all containers of a run. Raises what the client raises."""
+    for container in client.api.containers(all=True, filters={"label": f"{RUN}={run}"}):
+        remove(client, container["Id"])
+
+
+def remove_abandoned(client: Client) -> None:
+    """Removes containers of ours whose owner has ended, as far as that can be known from here, or whose
+    deadline has passed. One that cannot be removed is left for the next start."""
+    for container in client.api.containers(all=True, filters={"label": OWNER}):
+        if abandoned(container["Labels"], time.time()):
+            try:
+                remove(client, container["Id"])
+            except (DockerException, OSError) as error:
+                logging.getLogger(__name__).warning("left a container behind: %s", first_line(error))
+
+
+def abandoned(labels: Mapping[str, str], now: float) -> bool:
+    """Whether a container of ours with these labels can be removed by anyone."""
+    if labels[OWNER].startswith(f"{here()}:"):
+        return dead(labels[OWNER])
+    deadline = labels.get(DEADLINE, "")
+    return deadline.isdecimal() and int(deadline) < now
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,197 @@
+"""Puts guests into roots of their own with ``bwrap`` (bubblewrap), for machines where no other program may
+make namespaces: some distributions allow that to it alone.
+
+Each sandbox imports its libraries itself, so a pool hides the start. All that it can write is one tmpfs,
+which goes with it. When we are root, it runs as a user that nobody else has: root, whatever a user namespace
+calls it, is bound by no limit on processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import signal
+import site
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from queue import SimpleQueue
+from typing import NamedTuple
+
+from sandbox.guest import boot
+from sandbox.isolation import jail
+from sandbox.base import Limits, LostError, Sandbox, SandboxError, SandboxSpec
+from sandbox.host.client import GuestSandbox
+from sandbox.guest.processes import descendants
+from sandbox.host.owner import dead, owner
+from sandbox.host.pool import Pool, Warm
+
+STARTUP = 180.0
+"""Seconds for a guest to import what it preloads."""
+_PATIENCE = 5.0
+_TEMPORARY = f"{jail.WORK}/.tmp"
+_ISOLATED = (
+    "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session", "--as-pid-1",
+    "--cap-drop", "ALL", "--clearenv", "--hostname", "sandbox", "--uid", "65534", "--gid", "65534",
+)  # fmt: skip
+_AS_USER = "import sys; from sandbox import jail; jail.run_as(int(sys.argv[1]), sys.argv[2:])"
+
+
+class Bubblewrap:
+    """Starts a ``bwrap`` for each sandbox."""
+
+    def __init__(self, pool: int, starting: int) -> None:
+        """``pool``: sandboxes kept ready for each kind; ``starting``: those that start at once.
+
+        Raises ``SandboxError`` when there is no ``bwrap``.
+        """
+        program = shutil.which("bwrap")
+        if program is None:
+            raise SandboxError("bwrap is missing: install bubblewrap, 0.8 or newer")
+        self._program = os.path.realpath(program)
+        self._view = list(_view())
+        self._lock = threading.Lock()
+        self._started, self._open = 0, set[subprocess.Popen[bytes]]()
+        self._orders: SimpleQueue[_Order | None] = SimpleQueue()
+        threading.Thread(target=_parent, args=(self._orders,), name="sandbox-parent", daemon=True).start()
+        self._pool = Pool(self._start, pool, starting)
+
+    def open(self, preload: tuple[str, ...], limits: Limits) -> Sandbox:
+        """Raises ``SandboxError``."""
+        return self._pool.take(SandboxSpec(preload, limits))
+
+    def close(self) -> None:
+        """Ends every sandbox. Safe to call twice."""
+        self._pool.close()
+        with self._lock:
+            left = list(self._open)
+        for process in left:
+            _kill(process)
+        self._orders.put(None)
+
+    def _start(self, spec: SandboxSpec) -> Warm:
+        limits = spec.limits or Limits()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                process = self._launch(limits, theirs)
+            except OSError as error:
+                ours.close()
+                raise SandboxError(f"bwrap cannot be started: {error}") from None
+        box = GuestSandbox(ours, limits, lambda: self._end(process))
+        settings = dataclasses.asdict(limits) | {"work": jail.WORK, "nproc": "own"}
+        settings["watch"] = ["memory", "files"]  # bwrap's tmpfs bounds bytes, and not the number of files
+        del settings["timeout"]
+        assert process.stderr is not None
+        with process.stderr as complaints:
+            try:
+                ours.settimeout(STARTUP)
+                with contextlib.suppress(OSError):  # it has ended already
+                    ours.sendall(boot.message(spec.preload, settings))
+                box.wait(STARTUP)
+            except SandboxError as error:
+                box.close()
+                raise SandboxError(_reason(error, complaints.read())) from None
+        return box
+
+    def _launch(self, limits: Limits, stream: socket.socket) -> subprocess.Popen[bytes]:
+        """Raises ``OSError``."""
+        work = ["--perms", "0700", "--size", str(limits.disk_mb << 20), "--tmpfs", jail.WORK]
+        work += ["--perms", "0700", "--dir", _TEMPORARY, "--chdir", jail.WORK, "--remount-ro", "/", "--"]
+        command = [self._program, *_ISOLATED, *self._view, *work, sys.executable, "-P", "-c", boot.PROGRAM]
+        with self._lock:
+            self._started += 1
+            user = jail.unused_user(self._started)
+        if user != os.geteuid():
+            command = [sys.executable, "-P", "-c", _AS_USER, str(user), *command]
+        order = _Order(command, stream.fileno(), Future())
+        self._orders.put(order)
+        process = order.process.result()
+        with self._lock:
+            self._open.add(process)
+        return process
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        """Returns when all of a sandbox is gone, which the end of its input brings about; else force."""
+        if not _ended(process):
+            _kill(process)
+        with self._lock:
+            self._open.discard(process)
+
+
+class _Order(NamedTuple):
+    command: list[str]
+    stream: int
+    process: Future[subprocess.Popen[bytes]]
+
+
+def _parent(orders: SimpleQueue[_Order | None]) -> None:
+    """Starts processes, which die with the thread that started them: this one stays."""
+    environment = boot.ENVIRONMENT | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    while order := orders.get():
+        try:
+            process = subprocess.Popen(
+                order.command, env=environment, cwd="/", start_new_session=True,
+                stdin=order.stream, stdout=order.stream, stderr=subprocess.PIPE,
+            )  # fmt: skip
+        except OSError as error:
+            order.process.set_exception(error)
+        else:
+            order.process.set_result(process)
+
+
+def _view() -> Iterator[str]:
+    """What a sandbox sees besides its work folder, as arguments."""
+    for path, link in jail.shown().items():
+        yield from ("--ro-bind", path, path) if link is None else ("--symlink", link, path)
+    for path in jail.masked():
+        yield from ("--perms", "0555", "--tmpfs", path, "--remount-ro", path)
+    for path in jail.DEVICES:
+        yield from ("--dev-bind", path, path)
+    yield from ("--proc", "/proc", "--symlink", _TEMPORARY, "/dev/shm")
+    if jail.temporary() == "/tmp":
+        yield from ("--symlink", _TEMPORARY, "/tmp")
+    for name, value in _environment().items():
+        yield from ("--setenv", name, value)
+
+
+def _environment() -> dict[str, str]:
+    own = {"HOME": jail.WORK, "TMPDIR": _TEMPORARY}
+    if site.getusersitepackages() in sys.path:
+        own["PYTHONUSERBASE"] = site.getuserbase()
+    return boot.ENVIRONMENT | own
+
+
+def _reason(error: SandboxError, complaints: bytes) -> str:
+    """Why a sandbox did not start: what it says itself, or what its ``bwrap`` said last."""
+    said = complaints.decode(errors="replace").strip().splitlines()
+    if not said or not isinstance(error, LostError):
+        return str(error)
+    return said[-1] + ("; install bubblewrap 0.8 or newer" if "Unknown option" in said[-1] else "")
+
+
+def _ended(process: subprocess.Popen[bytes]) -> bool:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_PATIENCE)
+        return True
+    return False
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Ends a sandbox by force, and returns when all of it is gone."""
+    below = {pid: owner(pid) for pid in descendants(process.pid)}
+    for pid in below:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.kill()
+    process.wait()
+    until = time.monotonic() + _PATIENCE
+    while not all(name == "gone" or dead(name) for name in below.values()) and time.monotonic() < until:
+        time.sleep(0.005)

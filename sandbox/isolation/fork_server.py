@@ -1,0 +1,217 @@
+"""The launcher of local sandboxes: imports the libraries once, and forks a guest out of itself for every
+sandbox.
+
+It never sees what an agent wrote, so nothing passes from one sandbox to the next. A message on its control
+socket is one frame's header with one descriptor, the guest's end of the sandbox's own connection. It ends,
+and with it every guest, when that socket closes; guests also watch a lifeline, so that none is left if it
+dies first.
+
+Started as ``python -P -m sandbox.isolation.fork_server <control descriptor> <mode> <preload as JSON>``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sandbox.isolation import jail
+from sandbox.guest import landlock
+from sandbox.guest.folder import remove
+from sandbox.guest.frames import pack
+from sandbox.guest.main import Guest, Settings
+from sandbox.guest.preload import preload
+from sandbox.guest.processes import end_descendants
+from sandbox.guest.seccomp import filter_on_host, libc
+from sandbox.host.owner import FOLDER, dead, folder_owner, folder_prefix
+
+_PR_SET_CHILD_SUBREAPER = 36
+GRACE = 2.0
+"""Seconds that guests have to end by themselves once the control socket closed."""
+
+
+class Nursery:
+    """Serves one control socket."""
+
+    def __init__(self, control: socket.socket, mode: str) -> None:
+        self.control, self.mode = control, mode
+        self.lifeline, self.life = os.pipe()
+        self.guests: dict[int, str | None] = {}
+        """Process -> its work folder on disk, to be removed after it."""
+        self.opened = 0
+        libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+    def serve(self) -> None:
+        """Forks guests until the control socket closes; then ends them, and removes their folders."""
+        wake, wake_end = os.pipe2(os.O_NONBLOCK)
+        signal.set_wakeup_fd(wake_end)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        ready = select.poll()
+        ready.register(self.control, select.POLLIN)
+        ready.register(wake, select.POLLIN)
+        while True:
+            for fd, _ in ready.poll():
+                if fd == wake:
+                    os.read(wake, 4096)
+                    self._reap()
+                elif not self._open():
+                    self._close()
+                    return
+
+    def _open(self) -> bool:
+        message, fds, _, _ = socket.recv_fds(self.control, 1 << 16, 1)
+        if not message:
+            return False
+        self.opened += 1
+        user = jail.unused_user(self.opened)
+        try:
+            work = None if self.mode == "namespaces" else self._folder(user)
+            pid = self._fork(fds[0], json.loads(message), user, work)
+            self.guests[pid] = work
+        except OSError as error:
+            os.write(fds[0], pack({"ready": False, "error": str(error)}))
+        finally:
+            os.close(fds[0])
+        return True
+
+    def _folder(self, user: int) -> str:
+        path = tempfile.mkdtemp(prefix=folder_prefix(os.getpid()))
+        os.mkdir(f"{path}/.tmp", 0o700)
+        if user != os.geteuid() and jail.readable_by_all():
+            for folder in (path, f"{path}/.tmp"):
+                os.chown(folder, user, user)
+        return path
+
+    def _fork(self, fd: int, settings: dict[str, Any], user: int, work: str | None) -> int:
+        """The process id of a new guest, as seen from here."""
+        pid = jail.fork_guest() if work is None else os.fork()
+        if pid == 0:
+            self._become(
+                fd, lambda: self._in_folder(settings, user, work) if work else self._in_root(settings, user)
+            )
+        return pid
+
+    def _become(self, fd: int, prepare: Callable[[], tuple[Settings, Callable[[], None]]]) -> None:
+        """Turns this fresh child into a guest. Never returns."""
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.close(self.life)
+            self.control.close()
+            settings, enter = prepare()
+            Guest(fd, fd, self.lifeline, settings, enter).serve()
+            status = 0
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.write(fd, pack({"ready": False, "error": str(error)}))
+        finally:
+            os._exit(status)
+
+    def _in_root(self, given: dict[str, Any], user: int) -> tuple[Settings, Callable[[], None]]:
+        jail.mount_guest(given["disk_mb"], user)
+        jail.drop_rights(user, user)
+        rules = jail.rules_in_root()
+        landlock.restrict(rules)
+        os.environ.update(HOME=jail.WORK, TMPDIR=jail.temporary())
+        return Settings(**given, work=jail.WORK, nproc="own", watch=["memory"]), lambda: landlock.restrict(
+            rules
+        )
+
+    def _in_folder(self, given: dict[str, Any], user: int, work: str) -> tuple[Settings, Callable[[], None]]:
+        libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        os.environ.update(HOME=work, TMPDIR=f"{work}/.tmp")
+        tempfile.tempdir = None
+        nproc = "own" if user != os.geteuid() else "shared"
+        settings = Settings(**given, work=work, nproc=nproc, watch=["memory", "disk"])
+        if self.mode == "none":
+            return settings, lambda: None
+        rules, ours = jail.rules_on_host(work, processes=False), jail.rules_on_host(work, processes=True)
+        jail.drop_rights(user, os.stat(work).st_uid)
+        landlock.restrict(ours)
+
+        def enter() -> None:
+            landlock.restrict(rules)
+            filter_on_host()
+
+        return settings, enter
+
+    def _reap(self) -> None:
+        """Takes leave of processes that ended: a guest's folder goes, and so does what outlived the guest."""
+        ended: list[str] = []
+        with contextlib.suppress(ChildProcessError):
+            while pid := os.waitpid(-1, os.WNOHANG)[0]:
+                if work := self.guests.pop(pid, None):
+                    ended.append(work)
+        if ended:
+            end_descendants(frozenset(self.guests))
+        for work in ended:
+            remove(work)
+
+    def _close(self) -> None:
+        os.close(self.life)
+        until = time.monotonic() + GRACE
+        while self.guests and time.monotonic() < until:
+            time.sleep(0.005)
+            self._reap()
+        for pid in self.guests:
+            os.kill(pid, signal.SIGKILL)
+        end_descendants()
+        ended: list[str] = []
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                if work := self.guests.pop(os.waitpid(-1, 0)[0], None):
+                    ended.append(work)
+        for work in ended:
+            remove(work)
+
+
+def remove_orphans() -> None:
+    """Removes the work folders of nurseries that were killed before they could."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
+        if dead(folder_owner(folder.name)):
+            remove(str(folder))
+
+
+def _enter_root() -> None:
+    """Raises ``OSError``."""
+    try:
+        jail.enter_root()
+    except OSError as error:
+        need = "it needs root's rights, or a kernel that lets users make namespaces"
+        raise OSError(f"{error.strerror}; {need}") from None
+
+
+def main() -> None:
+    control = socket.socket(fileno=int(sys.argv[1]))
+    mode, modules = sys.argv[2], json.loads(sys.argv[3])
+    if root := os.environ.pop("PYTHONPATH", None):
+        sys.path.remove(root)
+    remove_orphans()
+    try:
+        if mode == "landlock" and landlock.version() < landlock.NEEDED:
+            raise OSError(
+                "the kernel has no Landlock, or too old a one: install Linux 6.2 or newer, and enable it"
+            )
+        if mode == "namespaces":
+            _enter_root()
+        preload(modules)
+    except (OSError, ImportError, ctypes.ArgumentError) as error:
+        control.send(json.dumps({"ready": False, "error": str(error)}).encode())
+        return
+    control.send(json.dumps({"ready": True}).encode())
+    Nursery(control, mode).serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""A team played by a real model server on this machine: SmolLM2-135M behind llama.cpp."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.evaluate import __main__
+from benchmarks.evaluate import reading
+from tests.coaches.client.test_llm_local import server
+
+__all__ = ["server"]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def test_a_real_server_plays_every_agent_and_its_tokens_are_counted(tmp_path: Path, server: str) -> None:
+    __main__.main(
+        [
+            *("env=mathchat", "sandbox=local", "coach=rules", "evaluation.tasks=1", "evaluation.episodes=2"),
+            *("generator=api", f"generator.endpoint.base_url={server}", f"run_dir={tmp_path}/run"),
+            *("generator.endpoint.max_tokens=48", "generator.endpoint.concurrency=1"),
+        ]
+    )
+    found = reading.read(tmp_path / "run")
+    assert found.metrics["lost"] == 0.0
+    assert found.metrics["episodes"] == 2.0
+    assert set(found.effort.by_agent) == {"problem_solver", "code_executor", "verifier"}
+    assert found.effort.untold == 0
+    assert 0 < found.effort.tokens <= 48 * 8
+    assert found.effort.prompt_tokens > found.effort.tokens
+    assert all(f"score/{agent}" in found.metrics for agent in found.effort.by_agent)

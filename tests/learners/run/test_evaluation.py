@@ -1,0 +1,118 @@
+"""Runs without steps: they evaluate once, with whatever plays, and leave nothing to go on with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from conf import ConfigError
+from learners.run.build import build
+from learners.run.evaluation import of_run
+from learners.run.run import train
+from learners.train import compose
+from tests.learners.doubles import saved_model
+from tests.learners.run.test_trainer import FilesCoach, LikesOdd, settings, trained
+
+TINY = ["env=mathchat", "experiment=smoke", "model.warm_start.steps=30", "evaluation.episodes=1"]
+
+
+def test_without_steps_there_is_one_evaluation_and_no_checkpoint(tmp_path: Path) -> None:
+    rows, parts, folder = trained(settings(tmp_path / "run", steps=0))
+    assert [(row["phase"], row["step"]) for row in rows] == [("eval", 0)]
+    assert "masked" not in rows[0]
+    assert not (folder.path / "checkpoints").exists()
+    policies: Any = parts.policies
+    assert not any(policy.updates or policy.published for policy in policies.values())
+
+
+def test_the_coach_judges_an_evaluation_where_that_is_asked_for(tmp_path: Path) -> None:
+    coached = {"coached": True}
+    rows, _, folder = trained(
+        settings(tmp_path / "run", steps=0, evaluation=coached), coach=FilesCoach(("teller",))
+    )
+    assert rows[0]["masked"] == rows[0]["masked/CoachError"] == 2
+    assert 0.0 < rows[0]["score/maker"] <= 10.0
+    assert "score/teller" not in rows[0]
+    turns = [turn for row in folder.rows("episodes") for turn in row["turns"]]
+    assert all((turn["verdict"] is None) == (turn["agent"] == "teller") for turn in turns)
+    rows, _, _ = trained(settings(tmp_path / "other", steps=0, evaluation=coached), coach=LikesOdd())
+    assert rows[0]["coach/kind/odd"] > rows[0]["coach/kind/even"] + 1.9, "what its scores go by is told"
+
+
+def test_a_coach_does_not_learn_from_evaluations_and_training_does_not_change(tmp_path: Path) -> None:
+    plain, _, _ = trained(settings(tmp_path / "plain", steps=1), coach=LikesOdd())
+    judged, _, _ = trained(
+        settings(tmp_path / "judged", steps=1, evaluation={"coached": True}), coach=LikesOdd()
+    )
+    assert [row for row in judged if row["phase"] == "train"] == [
+        row for row in plain if row["phase"] == "train"
+    ]
+
+
+def test_weights_to_evaluate_are_not_trained_on(tmp_path: Path) -> None:
+    config = compose([*TINY, f"evaluation.run={tmp_path}"])
+    with pytest.raises(ConfigError, match=r"^evaluation\.run names weights to evaluate"):
+        build(config)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """The folder of a run as an older version might have left it, with an empty checkpoint."""
+    config = compose([*TINY, "coach=outcome", "seed=3"])
+    del config.evaluation.run
+    OmegaConf.save(config, tmp_path / "config.yaml")
+    state = tmp_path / "checkpoints" / "step-000002" / "state.json"
+    state.parent.mkdir(parents=True)
+    state.write_text(json.dumps({"step": 2, "sizes": {}, "coach": {}, "monitor": {}}))
+    return tmp_path
+
+
+def test_a_run_is_evaluated_with_its_own_settings_and_those_that_are_asked_for(run: Path) -> None:
+    plain = of_run(run)
+    assert (plain.steps, plain.seed, plain.env.name, plain.coach.name) == (0, 3, "mathchat", "outcome")
+    assert (plain.evaluation.run, plain.evaluation.every, plain.run_dir) == (str(run), 1, None)
+    asked = of_run(run, ["coach.ran=3", "coach=rules", "evaluation.tasks=null", "rollout.concurrency=2"])
+    assert (asked.coach.name, asked.coach.ran, asked.coach.failed_best) == ("rules", 3, 4.0)
+    assert (asked.evaluation.tasks, asked.rollout.concurrency) == (None, 2)
+    for word in ("evaluation.tusks=3", "coach.ran=3"):
+        with pytest.raises(OmegaConfBaseException):
+            of_run(run, [word])
+    with pytest.raises(ConfigError, match="no coach called 'oracle'"):
+        of_run(run, ["coach=oracle"])
+
+
+def test_what_is_no_run_or_has_no_checkpoint_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is no run folder"):
+        of_run(tmp_path)
+    OmegaConf.save(compose(TINY), tmp_path / "config.yaml")
+    with pytest.raises(ConfigError, match="has no checkpoint to evaluate"):
+        of_run(tmp_path)
+
+
+def test_evaluating_a_trained_run_plays_what_it_ended_with(tmp_path: Path) -> None:
+    """The same weights, tasks and seeds. At this rate, those of before the step write other actions."""
+    learn = ["steps=1", "evaluation.every=1", "evaluation.tasks=2", "model.optimizer.lr=0.1"]
+    run = train(compose([*saved_model(tmp_path / "base"), *learn, f"run_dir={tmp_path}/run"]))
+    again = train(of_run(run, [f"run_dir={tmp_path}/again"]))
+    assert _lines(again / "metrics.jsonl") == _lines(run / "metrics.jsonl")[-1:]
+    assert _actions(again) == _actions(run) != []
+    assert {version for _, _, version in _actions(again)} == {1}
+
+
+def _lines(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _actions(run: Path) -> list[tuple[str, str, int]]:
+    """Who said what in the evaluation after the step, and with which weights."""
+    return [
+        (turn["agent"], turn["action"], turn["weight_version"])
+        for row in _lines(run / "episodes.jsonl")
+        if (row["phase"], row["step"]) == ("eval", 1)
+        for turn in row["turns"]
+    ]

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from conf import ConfigError
+from learners.run.folder import open_folder
+
+
+def settings(run_dir: Path | None, **changes: object) -> DictConfig:
+    base = {"env": {"name": "dsbench"}, "coach": {"name": "rules"}, "seed": 0, "steps": 3, "resume": False}
+    return OmegaConf.create(base | {"run_dir": None if run_dir is None else str(run_dir)} | changes)
+
+
+def test_a_used_folder_is_never_started_anew(tmp_path: Path) -> None:
+    with open_folder(settings(tmp_path)) as folder:
+        folder.append("metrics", {"step": 1})
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ConfigError, match="not empty"):
+        open_folder(settings(tmp_path))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_folder_with_foreign_files_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ConfigError, match="not empty"):
+        open_folder(settings(tmp_path))
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+    assert not (tmp_path / "config.yaml").exists()
+
+
+def test_only_one_process_holds_a_folder(tmp_path: Path) -> None:
+    with open_folder(settings(tmp_path)):
+        program = (
+            "import sys; from omegaconf import OmegaConf; from learners.run.folder import open_folder\n"
+            "open_folder(OmegaConf.load(sys.argv[1]))"
+        )
+        config = tmp_path.parent / f"{tmp_path.name}.yaml"
+        config.write_text(OmegaConf.to_yaml(settings(tmp_path, resume=True)))
+        done = subprocess.run([sys.executable, "-c", program, str(config)], capture_output=True, text=True)
+    assert "is busy" in done.stderr
+    with open_folder(settings(tmp_path, resume=True)):
+        pass
+
+
+def test_resuming_needs_the_same_settings_and_names_the_others(tmp_path: Path) -> None:
+    open_folder(settings(tmp_path)).__exit__()
+    with pytest.raises(ConfigError, match="other settings: seed, steps"):
+        open_folder(settings(tmp_path, resume=True, seed=1, steps=9))
+
+
+def test_resuming_without_a_name_finds_the_newest_run_of_the_same_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = []
+    for steps in (3, 3, 4):
+        with open_folder(settings(None, steps=steps)) as folder:
+            paths.append(folder.path)
+    assert len(set(paths)) == 3
+    with open_folder(settings(None, resume=True)) as folder:
+        assert folder.path == paths[1]
+    with pytest.raises(ConfigError, match="no run with this configuration"):
+        open_folder(settings(None, resume=True, steps=5))
+
+
+def test_resuming_a_named_folder_before_its_run_began_starts_it(tmp_path: Path) -> None:
+    with open_folder(settings(tmp_path / "new", resume=True)) as folder:
+        assert (folder.path / "config.yaml").exists()
+
+
+def test_a_run_that_could_not_be_built_leaves_its_folder_free(tmp_path: Path) -> None:
+    with open_folder(settings(tmp_path)) as folder:
+        folder.withdraw()
+    with open_folder(settings(tmp_path)) as folder:
+        folder.append("metrics", {"step": 1})
+        folder.withdraw()
+        assert (tmp_path / "config.yaml").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        open_folder(settings(tmp_path / "file" / "run"))
+
+
+def test_rows_after_a_checkpoint_are_cut_off(tmp_path: Path) -> None:
+    with open_folder(settings(tmp_path)) as folder:
+        folder.append("metrics", {"step": 1})
+        remembered = folder.sizes()
+        folder.append("metrics", {"step": 2})
+        folder.append("episodes", {"id": "late"})
+        folder.cut(remembered)
+        assert list(folder.rows("metrics")) == [{"step": 1}]
+        assert list(folder.rows("episodes")) == []

@@ -1,0 +1,186 @@
+"""What a run's processes do for each other, without any process."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from envs.types import Message, Task
+from learners.base import EpisodeError, LostError
+from learners.runtimes.distributed.placement import Need, Places
+from learners.runtimes.distributed.players import RemotePlayers
+from learners.runtimes.distributed.ranks import Ranked
+from learners.runtimes.distributed.engines import Meeting, RemoteEngines
+from learners.rollout.lockstep import AbortedError
+from learners.rollout.episode import Assignment
+from learners.types import Request
+
+
+@dataclass
+class Here:
+    """A handle whose calls are answered by a function; ``asked`` remembers them."""
+
+    name: str
+    answer: Callable[..., Any]
+    asked: list[tuple[Any, ...]] = field(default_factory=list)
+    killed: bool = False
+
+    def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        self.asked.append((method, *args))
+        return self.answer(method, *args, **kwargs)
+
+    def start(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        found = self.call(method, *args, **kwargs)
+        return type("Pending", (), {"wait": lambda _, timeout=None: found})()
+
+    def address(self) -> str:
+        return "nowhere:0"
+
+    def kill(self) -> None:
+        self.killed = True
+
+
+def assignment(order: int) -> Assignment:
+    return Assignment(f"e{order}", Task("t", "", "k", None), 0, order, 1.0)
+
+
+class Troupe:
+    """Players of which those in ``mortal`` are lost with their first episode."""
+
+    def __init__(self, *mortal: str, replays: int = 1, count: int = 2) -> None:
+        self.mortal = set(mortal)
+        self.handles: list[Here] = []
+        self.dropped: list[str] = []
+        self.players = RemotePlayers(self.spawn, count, replays=replays, drop=self.dropped.append)
+
+    def spawn(self, name: str) -> Here:
+        def answer(method: str, assignment: Assignment, *, coached: bool) -> str:
+            if name in self.mortal:
+                raise LostError(f"{name} died", name)
+            return f"{assignment.id} by {name}, {coached}"
+
+        self.handles.append(Here(name, answer))
+        return self.handles[-1]
+
+
+def test_an_episode_goes_to_the_player_with_the_fewest() -> None:
+    together = threading.Barrier(4)
+    troupe = Troupe()
+    for handle in troupe.handles:
+        handle.answer = lambda *_, **__: together.wait(20)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda n: troupe.players.play(assignment(n), coached=True), range(4)))
+    assert [len(handle.asked) for handle in troupe.handles] == [2, 2]
+
+
+def test_a_lost_player_is_replaced_once_and_its_episode_played_again() -> None:
+    troupe = Troupe("player 0")
+    assert str(troupe.players.play(assignment(0), coached=False)) == "e0 by player 1, False"
+    assert [handle.name for handle in troupe.players.handles] == ["player 1", "player 2"]
+    assert troupe.handles[0].killed
+    assert troupe.dropped == ["player 0"]
+
+
+def test_an_episode_that_loses_every_player_is_dropped() -> None:
+    troupe = Troupe("player 0", "player 1", replays=1)
+    with pytest.raises(EpisodeError, match="player 1 died"):
+        troupe.players.play(assignment(0), coached=True)
+    assert str(troupe.players.play(assignment(1), coached=True)).startswith("e1 by player ")
+
+
+def test_the_loss_of_what_all_players_need_is_no_player_s() -> None:
+    troupe = Troupe()
+    for handle in troupe.handles:
+
+        def answer(*_: Any, **__: Any) -> None:
+            raise LostError("learner 0.0 died", "learner 0.0")
+
+        handle.answer = answer
+    with pytest.raises(LostError, match="learner"):
+        troupe.players.play(assignment(0), coached=True)
+    assert troupe.dropped == []
+
+
+def batch(method: str, policy: str, requests: Sequence[Request]) -> list[str]:
+    return [f"{policy}{request.seed} of {len(requests)}" for request in requests]
+
+
+def ask(meeting: Meeting, policy: str, order: int, caller: str = "p") -> Any:
+    return meeting.generate(policy, Request((Message("user", ""),), order, 1.0), order, caller)
+
+
+def test_requests_of_all_processes_meet_in_one_batch_a_policy() -> None:
+    ranks = {name: Here(name, batch) for name in "ab"}
+    meeting = Meeting(ranks)
+    meeting.begin(4)
+    with ThreadPoolExecutor(4) as pool:
+        answers = pool.map(lambda n: ask(meeting, "ab"[n % 2], n, f"p{n}"), range(3))
+        meeting.leave()
+        assert list(answers) == ["a0 of 2", "b1 of 1", "a2 of 2"]
+    assert [len(rank.asked) for rank in ranks.values()] == [1, 1]
+
+
+def test_what_a_lost_process_asked_for_is_forgotten_and_its_episodes_ask_anew() -> None:
+    meeting = Meeting({"a": Here("a", batch)})
+    meeting.begin(2)
+    with ThreadPoolExecutor(3) as pool:
+        lost = pool.submit(ask, meeting, "a", 0, "lost")
+        while not meeting._session._pending:
+            pass
+        meeting.drop("lost")
+        with pytest.raises(AbortedError):
+            lost.result(20)
+        with pytest.raises(AbortedError):
+            ask(meeting, "a", 0, "lost")
+        answers = [pool.submit(ask, meeting, "a", n, "new") for n in (0, 1)]
+        assert [answer.result(20) for answer in answers] == ["a0 of 2", "a1 of 2"]
+
+
+def test_an_episode_keeps_to_one_engine_and_weights_reach_every_copy() -> None:
+    copies = [Here(f"engine {n}", lambda method, *_, **__: method) for n in range(2)]
+    engines = RemoteEngines({"a": copies, "b": copies}, lambda pending: [one.wait() for one in pending])
+    for order in (0, 1, 2, 2):
+        engines.generate("a", (), seed=1, order=order)
+    assert [len(copy.asked) for copy in copies] == [3, 1]
+    engines.sync("b", 4)
+    engines.sleep()
+    assert [copy.asked[-2:] for copy in copies] == [[("sync", "b", 4), ("sleep",)]] * 2
+
+
+@pytest.mark.parametrize(
+    ("ranks", "engines", "bundles", "rank", "engine"),
+    [
+        (2, 2, [(3.0, 1.0)] * 4, [0, 1, 2, 3], [0, 1, 2, 3]),
+        (2, 1, [(1.0, 0.5), (1.0, 0.5), (2.0, 0.5)] * 2, [0, 1, 3, 4], [2, 5]),
+        (1, 0, [(1.0, 0.5)] * 2, [0, 1], []),
+    ],
+)
+def test_ranks_and_engines_of_a_group_are_neighbours_where_they_are_as_many(
+    ranks: int, engines: int, bundles: list[tuple[float, float]], rank: list[int], engine: list[int]
+) -> None:
+    places = Places(2, ranks, engines, Need(1.0, 0.5), Need(2.0, 0.5))
+    assert places.bundles() == bundles
+    assert [places.of_rank(g, i).bundle for g in range(2) for i in range(ranks)] == rank
+    assert [places.of_engine(g, i).bundle for g in range(2) for i in range(engines)] == engine
+
+
+def test_all_ranks_of_a_group_are_asked_in_one_order_whoever_asks() -> None:
+    """Policies that share a base learn at once; ranks with two orders would wait for each other for ever."""
+
+    def slowly(*_: Any) -> None:
+        time.sleep(0.002)  # so that another thread could come between two ranks
+
+    ranks = [Here(f"rank {n}", slowly) for n in range(2)]
+    group = Ranked(ranks, lambda pending: [one.wait() for one in pending])
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: group.all("update", f"policy {n}"), range(40)))
+    assert len(ranks[0].asked) == 40
+    assert ranks[0].asked == ranks[1].asked
+    assert pickle.loads(pickle.dumps(Ranked((), len))).all is not None, "engines in other processes ask too"

@@ -1,0 +1,180 @@
+"""The same run in many processes: the same numbers; what is lost is replaced, dropped or gone back for."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+import conf
+from coaches.base import CoachError, History
+from conf import ConfigError
+from learners.run import checkpoint
+from learners.base import LostError
+from learners.runtimes.distributed.base import Place
+from learners.run.run import train
+from learners.runtimes.ray import OPEN, Ray
+from tests.learners.parts.settings import PARTS, settings
+from tests.learners.parts.thing import Thing
+
+# Looked for, not imported: that is left to the runtime.
+missing = importlib.util.find_spec("ray") is None
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(missing, reason="the extra 'ray' is not installed"),
+]
+
+# Sums of floats depend on how many threads share them.
+LOCAL = conf.load("runtime", "local", torch_threads=1)
+COPIES = {"name": f"{PARTS}.copies"}
+
+
+def ray(**changes: Any) -> DictConfig:
+    return conf.load("runtime", "ray", **({"players": 2, "start": 120.0, "torch_threads": 1} | changes))
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """The metrics of a run in one process that samples from copies; one policy plays all parts."""
+    run = tmp_path_factory.mktemp("unbroken") / "run"
+    train(settings(run, {"runtime": LOCAL, "generator": COPIES}, policies="shared"))
+    return metrics(run)
+
+
+def test_a_run_in_many_processes_is_the_run_in_one(tmp_path: Path) -> None:
+    algorithm = conf.load("algorithm", "reinforcepp", truncated="keep", kl="reward_k1")
+    for name, runtime in (("one", LOCAL), ("many", ray())):
+        train(settings(tmp_path / name, {"runtime": runtime, "algorithm": algorithm}))
+    assert metrics(tmp_path / "one") == metrics(tmp_path / "many")
+    one, many = (tmp_path / name / "episodes.jsonl" for name in ("one", "many"))
+    assert one.read_text() == many.read_text()
+    masked = [row for row in metrics(tmp_path / "many") if row.get("masked/LookupError")]
+    assert masked, "why a coach had no verdict is known also where it lives elsewhere"
+
+
+def test_the_episodes_of_a_killed_player_are_played_again_and_the_run_is_the_same(
+    tmp_path: Path, unbroken: list[dict[str, Any]]
+) -> None:
+    """Two ranks share each update, which leaves rounding errors; episodes come from an engine's copies."""
+    run, died = tmp_path / "run", tmp_path / "died"
+    parts = {"runtime": ray(ranks=2), "generator": COPIES}
+    train(settings(run, parts, policies="shared", env={"dies": str(died)}))
+    assert died.exists()
+    for found, wanted in zip(metrics(run), unbroken, strict=True):
+        assert found["lost"] == 0
+        assert found.keys() == wanted.keys()
+        for key in found.keys() - {"padding/shared"}:
+            assert found[key] == pytest.approx(wanted[key], abs=1e-4), key
+
+
+def test_without_a_replay_the_episodes_of_a_killed_player_are_dropped_and_counted(tmp_path: Path) -> None:
+    run, died = tmp_path / "run", tmp_path / "died"
+    changes = {"env": {"dies": str(died)}, "evaluation": {"every": 0}}
+    train(settings(run, {"runtime": ray(replays=0)}, policies="shared", **changes))
+    steps = metrics(run)
+    assert [row["step"] for row in steps] == [1, 2]
+    assert 1 <= steps[0]["lost"] <= 2
+    assert steps[0]["episodes"] + steps[0]["lost"] == 4
+    assert steps[1]["lost"] == 0
+
+
+def test_a_killed_trainer_is_started_anew_and_the_run_goes_on_from_its_newest_checkpoint(
+    tmp_path: Path, unbroken: list[dict[str, Any]]
+) -> None:
+    algorithm = conf.load("algorithm", "reinforcepp", truncated="keep")
+    fatal = OmegaConf.merge(
+        OmegaConf.to_container(algorithm), {"name": f"{PARTS}.fatal", "dies": str(tmp_path / "died")}
+    )
+    parts = {"runtime": ray(restarts=0), "generator": COPIES, "algorithm": fatal}
+    with pytest.raises(LostError, match=r"learner \d\.0 died during 'update'"):
+        train(settings(tmp_path / "run", parts, policies="shared"))
+    found = checkpoint.latest(tmp_path / "run")
+    assert found is not None
+    assert found.step == 0
+    (tmp_path / "died").unlink()
+    parts["runtime"] = ray(restarts=1)
+    train(settings(tmp_path / "other", parts, policies="shared"))
+    assert metrics(tmp_path / "other") == unbroken
+
+
+def test_a_cluster_that_would_listen_on_all_addresses_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    importlib.import_module("ray")
+    monkeypatch.delenv(OPEN)
+    built: Ray = conf.build("learners.runtimes", ray())
+    with pytest.raises(ConfigError, match=f"all of the machine's addresses; set {OPEN}=0"):
+        built.reserve([(1.0, 0.0)])
+
+
+@pytest.fixture(scope="module")
+def runtime() -> Iterator[Ray]:
+    built: Ray = conf.build("learners.runtimes", ray(deadline=2.0))
+    built.reserve([(1.0, 0.0), (1.0, 0.0)])
+    yield built
+    built.close()
+
+
+ANYWHERE = Place(None, 0.0, 0.0)
+
+
+def test_a_method_answers_and_raises_as_if_it_were_here(runtime: Ray) -> None:
+    handle = runtime.spawn(Thing, 3, name="thing", place=replace(ANYWHERE, bundle=1, cpus=1.0))
+    assert handle.call("add", 4) == 7
+    assert handle.call("answer_of", History((), "42")) == (0, "42")
+    with pytest.raises(CoachError, match="no verdict") as caught:
+        handle.call("raise_with_a_cause")
+    assert isinstance(caught.value.__cause__, TimeoutError)
+    assert handle.pid() != os.getpid()
+    assert handle.address().startswith("127.0.0.1:"), "a cluster of its own is nobody else's to reach"
+    handle.kill()
+
+
+def test_what_cannot_be_built_says_why_in_its_own_words(runtime: Ray) -> None:
+    with pytest.raises(ConfigError, match="too small"):
+        runtime.spawn(Thing, -1, name="thing", place=ANYWHERE)
+
+
+def test_who_dies_or_is_late_is_named_and_lost(runtime: Ray) -> None:
+    handle = runtime.spawn(Thing, 3, name="sleeper", place=ANYWHERE)
+    with pytest.raises(LostError, match=r"sleeper has not answered 'sleep' within 2 s") as late:
+        handle.call("sleep", 60.0)
+    assert late.value.process == "sleeper"
+    handle.kill()
+    other = runtime.spawn(Thing, 3, name="mortal", place=ANYWHERE)
+    with pytest.raises(LostError, match="mortal died during 'die'") as died:
+        other.call("die")
+    assert died.value.process == "mortal"
+
+
+def test_among_many_the_loss_of_one_is_told_before_what_others_raise(runtime: Ray) -> None:
+    first, second = (runtime.spawn(Thing, n, name=f"thing {n}", place=ANYWHERE) for n in (1, 2))
+    assert runtime.gather([first.start("add", 1), second.start("add", 1)]) == [2, 3]
+    with pytest.raises(CoachError):
+        runtime.gather([first.start("add", 1), second.start("raise_with_a_cause")])
+    with pytest.raises(LostError, match="thing 2 died"):
+        runtime.gather([first.start("raise_with_a_cause"), second.start("die")])
+    first.kill()
+
+
+def test_a_cluster_without_room_says_what_is_missing() -> None:
+    built: Ray = conf.build("learners.runtimes", ray(start=1.0))
+    try:
+        with pytest.raises(
+            ConfigError, match=r"no room for 1 CPUs and 3 GPUs in 1 places; it has \d+ CPUs and 0 GPUs"
+        ):
+            built.reserve([(1.0, 3.0)])
+    finally:
+        built.close()

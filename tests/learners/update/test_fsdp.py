@@ -1,0 +1,239 @@
+"""Two processes learn what one learns: loss, gradient norm and weights, whoever has the rows."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch.distributed.tensor import DTensor
+from transformers import AutoModelForCausalLM
+
+import conf
+from learners.update.logprobs import completion_logprobs
+from learners.models.base import LoadedModel
+from learners.reinforcepp import ReinforcePP
+from learners.update.fsdp import Ranks
+from learners.types import Transition
+from learners.update.updater import NonFiniteError, Updater
+from learners.weights.base import Weights
+from tests.learners.doubles import completion, loaded_model, optimizer, transition
+
+CASES: dict[str, dict[str, Any]] = {
+    "uneven": {"rows": 7},
+    "one row, so that a process has none": {"rows": 1},
+    "many micro-batches": {"rows": 9, "update_tokens": 48},
+    "untied head": {"rows": 7, "kind": "qwen3"},
+    "checkpointing": {"rows": 7, "gradient_checkpointing": True},
+    "minibatches": {"rows": 8, "minibatches": 3, "is_correction": "sequence"},
+    "epochs, one row": {"rows": 1, "epochs": 2},
+    "a term with the reference": {"rows": 1, "kl": "loss_k2"},
+    "adapter": {"rows": 7, "way": "adapter"},
+    "adapter, one row": {"rows": 1, "way": "adapter"},
+    "adapter, minibatches": {"rows": 5, "way": "adapter", "minibatches": 2},
+    "autocast": {"rows": 7, "autocast": True, "head_float32": True, "minibatches": 2},
+    "bfloat16 weights": {"rows": 7, "dtype": "bfloat16", "head_float32": True, "minibatches": 2},
+}
+HALF = ("autocast", "bfloat16 weights")
+"""Cases whose sums are rounded to bfloat16 on the way, in another order with two processes."""
+STEPS = 3
+SCORED = [completion(1 + i, prompt=4 + 3 * i, seed=i) for i in range(5)]
+BEFORE = (("full", SCORED), ("full", SCORED[:1]), ("adapter", SCORED))
+
+
+class Kind:
+    def __init__(self, **changes: Any) -> None:
+        self.changes = changes
+
+    def load(self, env_name: str, seed: int) -> LoadedModel:
+        return loaded_model(seed, **self.changes)
+
+
+def weights(case: dict[str, Any]) -> Weights:
+    known = ("kind", "update_tokens", "gradient_checkpointing", "autocast", "dtype", "head_float32")
+    changes: dict[str, Any] = {key: case[key] for key in known if key in case}
+    parts = {key: case.get(key, 1) for key in ("minibatches", "epochs")}
+    rates = optimizer(lr=1e-4, warmup_steps=2, schedule="cosine", **parts)
+    way = case.get("way", "full")
+    built = conf.build("learners.weights", conf.load("weights", way))
+    found: dict[str, Weights] = built.load(Kind(optimizer=rates, **changes), ["a"], "any", 3, reference=True)
+    return found["a"]
+
+
+def algorithm(case: dict[str, Any]) -> ReinforcePP:
+    changes = {key: case[key] for key in ("kl", "is_correction") if key in case}
+    node = conf.load("algorithm", "reinforcepp", truncated="keep", **changes)
+    built: ReinforcePP = conf.build("learners", node)
+    return built
+
+
+def experience(loaded: LoadedModel, count: int, step: int) -> list[Transition]:
+    rows = [completion(1 + i % 6, prompt=4 + 7 * i % 30, seed=100 * step + i) for i in range(count)]
+    known = [
+        tuple(value + 0.02 * (place % 3) for place, value in enumerate(values))  # an engine that is off
+        for values in completion_logprobs(loaded.model, rows, loaded.config)
+    ]
+    return [
+        replace(
+            transition(float(i * 7 % 11), episode=f"e{i}", sampled=replace(row, logprobs=values)),
+            ref_logprobs=tuple(value - 0.1 for value in values),
+        )
+        for i, (row, values) in enumerate(zip(rows, known, strict=True))
+    ]
+
+
+def learned(case: dict[str, Any], ranks: Ranks, state: Any = None, first: int = 0) -> dict[str, Any]:
+    """Metrics of each step, and the whole state at the end."""
+    loaded = loaded_model(3, kind=case.get("kind", "llama"))
+    own, subject = weights(case), algorithm(case)
+    updater = Updater(own, steps=2 * STEPS, seed=0, ranks=ranks)
+    if state is not None:
+        own.restore(state["weights"])
+        updater.restore(state["updater"])
+    metrics = []
+    for step in range(first, first + STEPS):
+        rows = experience(loaded, case["rows"], step)
+        metrics.append(updater.update(rows, _some(subject, rows), subject))
+    return {"metrics": metrics, "state": {"weights": own.state(), "updater": updater.state()}}
+
+
+def _some(subject: ReinforcePP, rows: list[Transition]) -> list[list[float] | None]:
+    if len(rows) > 1:
+        return subject.advantages(rows)
+    return [[0.7] * len(rows[0].completion.token_ids)]  # whitening would leave 0 of a single row
+
+
+def _two(index: int, port: int, folder: str) -> None:
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", rank=index, world_size=2)
+    ranks = Ranks.here()
+    found: dict[str, Any] = {name: learned(case, ranks) for name, case in CASES.items()}
+    alone = torch.load(f"{folder}/alone.pt", weights_only=True)
+    found["resumed"] = learned(CASES["uneven"], ranks, alone["state"], first=STEPS)
+    broken = weights({"rows": 2})
+    updater = Updater(broken, steps=1, seed=0, ranks=ranks)
+    given = experience(loaded_model(3), 2, 0)
+    try:
+        updater.update(given, [[float("nan")] * len(t.completion.token_ids) for t in given], algorithm({}))
+    except NonFiniteError as error:
+        found["refused"] = str(error)
+    found["before"] = [
+        Updater(weights({"way": way}), steps=1, seed=0, ranks=ranks)._proximal(rows) for way, rows in BEFORE
+    ]
+    own = weights({})
+    own.spread()
+    if index == 0:
+        found["idle"] = ranks.totals({"a": 1.0})
+    else:
+        ranks.totals({"b": 2.0})
+    found["scored"] = own.logprobs(SCORED)
+    found["shares"] = all(isinstance(p, DTensor) for p in own.loaded.model.parameters())
+    own.save(Path(folder) / f"saved-{index}")
+    own.restore({"model": loaded_model(4).model.state_dict(), "origin": own.state()["origin"]})
+    found["scored again"] = own.logprobs(SCORED)
+    torch.save(found, f"{folder}/two-{index}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("two")
+    torch.save(learned(CASES["uneven"], Ranks()), folder / "alone.pt")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mp.spawn(_two, args=(port, str(folder)), nprocs=2, join=True)  # type: ignore[no-untyped-call]
+    found: dict[str, Any] = torch.load(folder / "two-0.pt", weights_only=True)
+    return found | {"folder": folder, "other": torch.load(folder / "two-1.pt", weights_only=True)}
+
+
+def close(one: Any, other: Any) -> None:
+    """Equal to 1e-5 throughout, float32."""
+    assert type(one) is type(other)
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            close(one[key], other[key])
+    elif isinstance(one, list):
+        for a, b in zip(one, other, strict=True):
+            close(a, b)
+    elif isinstance(one, torch.Tensor):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    elif isinstance(one, float):
+        assert one == pytest.approx(other, abs=1e-5, rel=1e-5)
+    else:
+        assert one == other
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_processes_learn_what_one_learns(two: dict[str, Any], name: str) -> None:
+    wanted = learned(CASES[name], Ranks())
+    for metrics in wanted["metrics"] + two[name]["metrics"]:
+        assert metrics["rows"] == CASES[name]["rows"]
+        del metrics["padding"]  # rows are packed otherwise
+    assert all(metrics["grad_norm"] > 1e-3 for metrics in wanted["metrics"])
+    close(two["other"][name]["state"], two[name]["state"])
+    if name not in HALF:
+        close(two[name], wanted)
+    for one, other in zip(two[name]["metrics"], wanted["metrics"], strict=True):
+        assert one == pytest.approx(other, rel=0.05, abs=0.01)
+
+
+def test_bfloat16_stays_where_it_was_asked_for(two: dict[str, Any]) -> None:
+    for name, dtype in (("autocast", torch.float32), ("bfloat16 weights", torch.bfloat16)):
+        state = two[name]["state"]["weights"]["model"]
+        assert {value.dtype for value in state.values()} == {dtype}
+        start = weights(CASES[name]).state()["model"]
+        assert not all(torch.equal(state[key], start[key]) for key in start)
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_both_processes_know_the_logprobs_before_an_update_whoever_computed_them(
+    two: dict[str, Any], place: int
+) -> None:
+    loaded = loaded_model(3)
+    wanted = completion_logprobs(loaded.model, BEFORE[place][1], loaded.config)
+    for found in (two["before"][place], two["other"]["before"][place]):
+        close([list(values) for values in found], [list(values) for values in wanted])
+
+
+def test_a_checkpoint_of_two_processes_resumes_in_one_and_the_other_way_round(two: dict[str, Any]) -> None:
+    case = CASES["uneven"]
+    unbroken = learned(case, Ranks(), learned(case, Ranks())["state"], first=STEPS)
+    in_one = learned(case, Ranks(), two["uneven"]["state"], first=STEPS)
+    for found in (in_one, two["resumed"]):
+        for metrics in (*found["metrics"], *unbroken["metrics"]):
+            metrics.pop("padding", None)
+        close(found, unbroken)
+
+
+def test_what_is_not_finite_stops_every_process(two: dict[str, Any]) -> None:
+    assert two["refused"] == two["other"]["refused"] == "the loss of optimiser step 0 is nan"
+
+
+def test_spread_weights_are_saved_whole(two: dict[str, Any]) -> None:
+    saved = AutoModelForCausalLM.from_pretrained(two["folder"] / "saved-0")
+    whole = loaded_model(3).model.state_dict()
+    for key, value in saved.state_dict().items():
+        assert torch.equal(value, whole[key]), key
+
+
+@pytest.mark.parametrize(("name", "seed"), [("scored", 3), ("scored again", 4)])
+def test_spread_weights_say_what_whole_ones_say(two: dict[str, Any], name: str, seed: int) -> None:
+    whole = loaded_model(seed)
+    wanted = completion_logprobs(whole.model, SCORED, whole.config)
+    for found in (two[name], two["other"][name]):
+        for row, expected in zip(found, wanted, strict=True):
+            assert list(row) == pytest.approx(list(expected), abs=1e-5)
+    assert two["shares"], "every process has its share alone again"
+
+
+def test_a_sum_over_processes_takes_what_is_missing_for_0(two: dict[str, Any]) -> None:
+    assert two["idle"] == {"a": 1.0, "b": 2.0}

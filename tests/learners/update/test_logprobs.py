@@ -1,0 +1,130 @@
+"""Log-probabilities in chunks: the naive way's values and gradients, and never all logits at once."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from learners.update import logprobs
+from learners.update.logprobs import attention_mask, completion_logprobs, token_logprobs
+from tests.learners.doubles import completion, loaded_model
+
+
+def naive(
+    hidden: torch.Tensor, weight: torch.Tensor, target: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    table = (hidden @ weight.T).log_softmax(-1)
+    return table.gather(-1, target[:, None])[:, 0], -(table.exp() * table).sum(-1)
+
+
+def inputs(count: int = 11, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, ...]:
+    numbers = torch.Generator().manual_seed(0)
+    hidden = torch.randn(count, 6, generator=numbers, dtype=dtype, requires_grad=True)
+    weight = torch.randn(17, 6, generator=numbers, dtype=dtype, requires_grad=True)
+    return hidden, weight, torch.randint(0, 17, (count,), generator=numbers)
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 11, 100])
+def test_values_and_gradients_equal_the_naive_ones(chunk: int) -> None:
+    hidden, weight, target = inputs()
+    factor = torch.linspace(-1, 2, len(hidden), dtype=torch.float64)
+    found, entropy = token_logprobs(hidden, weight, target, chunk=chunk)
+    wanted, wanted_entropy = naive(hidden, weight, target)
+    torch.testing.assert_close(found, wanted, atol=1e-9, rtol=0)
+    torch.testing.assert_close(entropy, wanted_entropy, atol=1e-9, rtol=0)
+    for a, b in zip(
+        torch.autograd.grad((factor * found).sum(), (hidden, weight)),
+        torch.autograd.grad((factor * wanted).sum(), (hidden, weight)),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b, atol=1e-9, rtol=0)
+
+
+def test_the_gradient_passes_gradcheck() -> None:
+    hidden, weight, target = inputs(5)
+    assert torch.autograd.gradcheck(lambda h, w: token_logprobs(h, w, target, chunk=2)[0], (hidden, weight))
+
+
+def test_bfloat16_hidden_states_give_float32_logprobs_near_the_exact_ones() -> None:
+    hidden, weight, target = inputs(200, torch.float32)
+    found, _ = token_logprobs(hidden.bfloat16(), weight, target)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, naive(hidden, weight, target)[0], atol=0.15, rtol=0)
+
+
+def test_the_gradient_of_a_bfloat16_head_does_not_depend_on_how_many_chunks_there_are() -> None:
+    hidden, weight, target = (part.detach() for part in inputs(400, torch.float32))
+    hidden, weight = hidden.bfloat16(), weight.bfloat16()
+    exact = weight.double().requires_grad_()
+    naive(hidden.double(), exact, target)[0].sum().backward()  # type: ignore[no-untyped-call]
+    errors = []
+    for chunk in (400, 2):
+        own = weight.clone().requires_grad_()
+        token_logprobs(hidden, own, target, chunk=chunk)[0].sum().backward()  # type: ignore[no-untyped-call]
+        assert exact.grad is not None
+        assert own.grad is not None
+        errors.append(float((own.grad - exact.grad).norm() / exact.grad.norm()))
+    assert max(errors) < 0.005
+
+
+def test_logits_exist_for_one_chunk_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    original = logprobs.compute_logits
+
+    def spy(hidden: torch.Tensor, weight: torch.Tensor, *, out: torch.Tensor) -> torch.Tensor:
+        found = original(hidden, weight, out=out)
+        sizes.append(found.numel())
+        return found
+
+    monkeypatch.setattr(logprobs, "compute_logits", spy)
+    hidden, weight, target = inputs(1000)
+    token_logprobs(hidden, weight, target, chunk=64)[0].sum().backward()  # type: ignore[no-untyped-call]
+    assert max(sizes) == 64 * 17
+    assert sum(sizes) == 2 * 1000 * 17  # once forward, once backward
+
+
+def test_nothing_of_the_size_of_all_logits_is_ever_allocated() -> None:
+    hidden, weight, target = inputs(4096)
+    with torch.profiler.profile(profile_memory=True) as profile:
+        token_logprobs(hidden, weight, target, chunk=64)[0].sum().backward()  # type: ignore[no-untyped-call]
+    largest = max(event.self_cpu_memory_usage for event in profile.events() or [])
+    assert 0 < largest < 4096 * 17 * 8
+
+
+def test_a_row_attends_to_its_own_past_and_to_nothing_else() -> None:
+    mask = attention_mask(torch.tensor([[1, 1, 2, 2, 0]]))[0, 0].int().tolist()
+    assert mask == [
+        [1, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+        [0, 0, 1, 0, 0],
+        [0, 0, 1, 1, 0],
+        [0, 0, 0, 0, 1],
+    ]
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen3"])
+def test_packed_logprobs_equal_those_of_each_row_alone(kind: str) -> None:
+    loaded = loaded_model(kind=kind, update_tokens=90)
+    rows = [completion(1 + i % 7, prompt=3 + 5 * i % 31, seed=i) for i in range(15)] + [completion(0)]
+    found = completion_logprobs(loaded.model, rows, loaded.config)
+    assert found[-1] == ()
+    for row, values in zip(rows[:-1], found, strict=False):
+        ids = torch.tensor([row.prompt_ids + row.token_ids])
+        with torch.no_grad():
+            table = loaded.model(ids).logits[0].log_softmax(-1)
+        start = len(row.prompt_ids)
+        wanted = [float(table[start + n - 1, token]) for n, token in enumerate(row.token_ids)]
+        assert list(values) == pytest.approx(wanted, abs=1e-5)
+
+
+def test_rows_that_share_no_bin_need_no_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And padding after them changes nothing."""
+    loaded = loaded_model(update_tokens=90)
+    rows = [completion(3 + i, prompt=20, seed=i) for i in range(6)]
+    monkeypatch.setattr(logprobs, "attention_mask", None)
+    found = completion_logprobs(loaded.model, rows, loaded.config)
+    for row, values in zip(rows, found, strict=True):
+        with torch.no_grad():
+            table = loaded.model(torch.tensor([row.prompt_ids + row.token_ids])).logits[0].log_softmax(-1)
+        wanted = [float(table[19 + n, token]) for n, token in enumerate(row.token_ids)]
+        assert list(values) == pytest.approx(wanted, abs=1e-5)

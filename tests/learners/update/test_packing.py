@@ -1,0 +1,87 @@
+"""Packing: every row whole, once, apart from its bin mates."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+import torch
+
+from learners.update.packing import Row, pack, padding_share, shard, to_rows
+from tests.learners.doubles import completion, transition
+
+
+def rows(count: int = 23, seed: int = 0) -> list[Row]:
+    dice = random.Random(seed)
+    found = []
+    for i in range(count):
+        sampled = completion(dice.randint(1, 9), prompt=dice.randint(1, 30), seed=i)
+        found.append(Row(sampled, [dice.gauss(0, 1) for _ in sampled.token_ids], dice.random()))
+    return found
+
+
+@pytest.mark.parametrize("max_tokens", [1, 40, 100, 10_000])
+def test_every_row_is_packed_once_whole_and_with_its_own_positions(max_tokens: int) -> None:
+    given = rows()
+    seen: list[int] = []
+    for batch in pack(given, max_tokens):
+        for b in range(len(batch.ids)):
+            for number in range(1, int(batch.segment[b].max()) + 1):
+                where = batch.segment[b] == number
+                ids = batch.ids[b, where].tolist()
+                (index,) = [
+                    i
+                    for i, r in enumerate(given)
+                    if list(r.completion.prompt_ids + r.completion.token_ids) == ids
+                ]
+                assert batch.position[b, where].tolist() == list(range(len(given[index])))
+                seen.append(index)
+        assert batch.ids.numel() <= max_tokens or len(batch.ids) == 1
+    assert sorted(seen) == list(range(len(given)))
+
+
+def test_trained_tokens_stand_right_behind_their_sources_and_carry_their_rows_numbers() -> None:
+    given = rows()
+    for batch in pack(given, 100):
+        flat = batch.ids.flatten()
+        assert torch.equal(flat[batch.source + 1], batch.target)
+        for number in batch.row.unique().tolist():  # type: ignore[no-untyped-call]
+            where, row = batch.row == number, given[number]
+            assert batch.target[where].tolist() == list(row.completion.token_ids)
+            assert batch.old_logprobs[where].tolist() == pytest.approx(row.completion.logprobs)
+            assert batch.advantages[where].tolist() == pytest.approx(list(row.advantages), rel=1e-6)
+            assert batch.weights[where].tolist() == pytest.approx([row.weight] * len(row.advantages))
+
+
+def test_short_rows_share_bins_so_that_little_is_wasted() -> None:
+    given = rows(200)
+    longest = max(len(row) for row in given)
+    alone = 1 - sum(len(row) for row in given) / (longest * len(given))
+    assert padding_share(pack(given, 4096)) < 0.1 < alone
+
+
+def test_reference_logprobs_travel_with_their_rows_or_not_at_all() -> None:
+    given = [replace(row, ref_logprobs=[-float(i)] * len(row.advantages)) for i, row in enumerate(rows())]
+    for batch in pack(given, 100):
+        assert batch.ref_logprobs is not None
+        assert batch.ref_logprobs.tolist() == (-batch.row.float()).tolist()
+    (batch,) = pack([*given, rows()[0]], 10**6)
+    assert batch.ref_logprobs is None
+
+
+def test_shards_hold_every_row_once_and_about_the_same_number_of_tokens() -> None:
+    given = rows(50)
+    parts = shard(given, 3)
+    assert sorted(map(id, given)) == sorted(id(row) for part in parts for row in part)
+    loads = [sum(map(len, part)) for part in parts]
+    assert max(loads) - min(loads) <= max(map(len, given))
+    assert [len(part) for part in shard(given[:1], 3)] == [1, 0, 0]
+
+
+def test_rows_that_cannot_be_trained_on_are_errors() -> None:
+    with pytest.raises(ValueError, match="sampled token"):
+        pack([Row(completion(0), [], 1.0)], 100)
+    with pytest.raises(ValueError, match="2 advantages for 3 tokens"):
+        to_rows([transition(1.0)], [[0.0, 0.0]], [1.0])
+    assert pack([], 100) == []

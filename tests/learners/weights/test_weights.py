@@ -1,0 +1,240 @@
+"""Full weights and adapters: what each trains, what it leaves alone, and what loads elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import conf
+from conf import ConfigError
+from learners.generators.hf import Hf
+from learners.update.learner import LocalLearner
+from learners.update.logprobs import completion_logprobs
+from learners.models.base import LoadedModel
+from learners.update.policy import LearningPolicy
+from learners.reinforcepp import ReinforcePP
+from learners.types import Completion, Transition
+from learners.update.updater import Updater
+from learners.weights.base import Weights
+from tests.learners.doubles import loaded_model, messages, optimizer, transition
+
+NAMES = ("first", "second", "third")
+WAYS = ("full", "adapter")
+
+
+class Kind:
+    """A model kind that needs no files."""
+
+    def __init__(self, **changes: Any) -> None:
+        self.changes = changes
+
+    def load(self, env_name: str, seed: int) -> LoadedModel:
+        return loaded_model(seed, **self.changes)
+
+
+def weights(way: str, *, seed: int = 0, reference: bool = True, **model: Any) -> dict[str, Weights]:
+    settings = {"rank": 4, "alpha": 8.0} if way == "adapter" else {}
+    built = conf.build("learners.weights", conf.load("weights", way, **settings))
+    model = {"optimizer": optimizer(lr=0.02)} | model
+    found: dict[str, Weights] = built.load(Kind(**model), NAMES, "any", seed, reference=reference)
+    return found
+
+
+def team(found: dict[str, Weights]) -> dict[str, LearningPolicy]:
+    generator = Hf(Hf.Config(max_batch=8), policies=found)
+    return {
+        name: LearningPolicy(name, LocalLearner(own, Updater(own, steps=9, seed=0)), generator)
+        for name, own in found.items()
+    }
+
+
+def algorithm() -> ReinforcePP:
+    built: ReinforcePP = conf.build("learners", conf.load("algorithm", "reinforcepp", truncated="keep"))
+    return built
+
+
+def experience(policy: LearningPolicy) -> list[Transition]:
+    return [
+        transition(float(i), episode=f"e{i}", sampled=policy.act(messages("x" * i), seed=i, order=i))
+        for i in range(6)
+    ]
+
+
+def learn(policy: LearningPolicy) -> dict[str, float]:
+    rows = experience(policy)
+    metrics = policy.update(rows, algorithm().advantages(rows), algorithm())
+    policy.publish()
+    return metrics
+
+
+def says(policy: LearningPolicy) -> Completion:
+    return policy.act(messages("abc"), seed=5, order=0)
+
+
+def logprobs(own: Weights, rows: list[Completion]) -> list[tuple[float, ...]]:
+    with own.active() as loaded:
+        return completion_logprobs(loaded.model, rows, loaded.config)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_policy_learns_and_the_others_stay_as_they_were(way: str) -> None:
+    policies = team(weights(way))
+    before = {name: says(policy) for name, policy in policies.items()}
+    metrics = learn(policies["second"])
+    assert metrics["rows"] == 6
+    assert metrics["mismatch_kl"] < 1e-7, "sampled from the very weights that were trained"
+    assert says(policies["second"]).logprobs != before["second"].logprobs
+    assert says(policies["second"]).weight_version == 1
+    assert says(policies["first"]) == before["first"]
+    assert says(policies["third"]) == before["third"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_untrained_weights_are_the_reference_and_trained_ones_leave_it_alone(way: str) -> None:
+    found = weights(way)
+    policies = team(found)
+    rows = [row.completion for row in experience(policies["first"])]
+    reference = policies["first"].reference_logprobs(rows)
+    assert reference == logprobs(found["first"], rows)
+    learn(policies["first"])
+    learn(policies["second"])
+    assert policies["first"].reference_logprobs(rows) == reference
+    assert logprobs(found["first"], rows) != reference
+
+
+def test_a_reference_in_host_memory_is_the_same_reference() -> None:
+    found = conf.build("learners.weights", conf.load("weights", "full", offload_reference=True))
+    own = found.load(Kind(), NAMES[:1], "any", 0, reference=True)["first"]
+    rows = [row.completion for row in experience(team({"first": own})["first"])]
+    with own.reference() as loaded:
+        assert completion_logprobs(loaded.model, rows, loaded.config) == logprobs(own, rows)
+
+
+def test_adapters_share_one_base_that_no_update_touches() -> None:
+    found = weights("adapter")
+    bases = {id(own.loaded.model) for own in found.values()}
+    assert len(bases) == 1
+    model = found["first"].loaded.model
+    base = {key: p.detach().clone() for key, p in model.named_parameters() if "lora_" not in key}
+    for policy in team(found).values():
+        learn(policy)
+    assert all(torch.equal(model.get_parameter(key), value) for key, value in base.items())
+    sizes = [sum(p.numel() for p in own.parameters()) for own in found.values()]
+    assert len(set(sizes)) == 1
+    assert sizes[0] < sum(value.numel() for value in base.values())
+    named = dict(model.named_parameters())
+    assert not any("lm_head" in key for key in named if "lora_" in key)
+
+
+def test_new_adapters_are_drawn_by_name_and_seed_alone() -> None:
+    def drawn(name: str, seed: int = 0) -> dict[str, torch.Tensor]:
+        torch.rand(1)  # whatever was drawn before
+        return {k: v.clone() for k, v in weights("adapter", seed=seed)[name].state()["model"].items()}
+
+    one, again, other = drawn("first"), drawn("first"), drawn("first", seed=1)
+    assert all(torch.equal(one[key], again[key]) for key in one)
+    assert not all(torch.equal(one[key], other[key]) for key in one)
+    assert not torch.equal(next(iter(one.values())), next(iter(drawn("second").values())))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_restored_policy_learns_on_bit_for_bit(way: str, tmp_path: Path) -> None:
+    policies = team(weights(way))
+    for policy in policies.values():
+        learn(policy)
+    for name, policy in policies.items():
+        policy.save(tmp_path / name)
+    wanted = {name: (learn(policy), says(policy)) for name, policy in policies.items()}
+    others = team(weights(way))
+    for name, policy in others.items():
+        policy.restore(tmp_path / name)
+    assert {name: (learn(policy), says(policy)) for name, policy in others.items()} == wanted
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_checkpoint_of_other_initial_weights_is_refused(way: str) -> None:
+    state = weights(way)["first"].state()
+    with pytest.raises(ConfigError, match="initial weights of first are not those"):
+        weights(way, seed=1)["first"].restore(state)
+
+
+def test_a_checkpoint_of_another_rank_is_refused() -> None:
+    built = conf.build("learners.weights", conf.load("weights", "adapter", rank=2, alpha=8))
+    other = built.load(Kind(), NAMES, "any", 0, reference=True)["first"]
+    with pytest.raises(ConfigError, match="adapter of another shape"):
+        weights("adapter")["first"].restore(other.state())
+
+
+def test_full_weights_load_elsewhere(tmp_path: Path) -> None:
+    found = weights("full")
+    policies = team(found)
+    learn(policies["first"])
+    found["first"].save(tmp_path)
+    rows = [row.completion for row in experience(policies["first"])]
+    loaded = found["first"].loaded
+    elsewhere = AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert completion_logprobs(elsewhere, rows, loaded.config) == logprobs(found["first"], rows)
+    assert AutoTokenizer.from_pretrained(tmp_path).chat_template == loaded.tokenizer.chat_template
+
+
+def test_an_adapter_loads_elsewhere_on_its_base(tmp_path: Path) -> None:
+    found = weights("adapter")
+    policies = team(found)
+    for policy in policies.values():
+        learn(policy)
+    found["second"].save(tmp_path)
+    rows = [row.completion for row in experience(policies["second"])]
+    config = replace(found["second"].loaded.config)
+    elsewhere: Any = PeftModel.from_pretrained(loaded_model().model, str(tmp_path)).eval().base_model.model
+    for got, wanted in zip(
+        completion_logprobs(elsewhere, rows, config), logprobs(found["second"], rows), strict=True
+    ):
+        assert list(got) == pytest.approx(list(wanted), abs=1e-5)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_base_loads_elsewhere_and_is_what_it_was_before_training(way: str, tmp_path: Path) -> None:
+    found = weights(way)
+    policies = team(found)
+    rows = [row.completion for row in experience(policies["first"])]
+    learn(policies["first"])
+    found["first"].save_base(tmp_path)
+    elsewhere = AutoModelForCausalLM.from_pretrained(tmp_path)
+    model = loaded_model().model if way == "adapter" else found["first"].loaded.model
+    config = found["first"].config
+    assert completion_logprobs(elsewhere, rows, config) == completion_logprobs(model, rows, config)
+    assert elsewhere.generation_config.eos_token_id == model.generation_config.eos_token_id
+    tokens = AutoTokenizer.from_pretrained(tmp_path)
+    assert tokens.chat_template == found["first"].loaded.tokenizer.chat_template
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_logprobs_are_those_of_the_weights_as_they_are_now(way: str) -> None:
+    found = weights(way)
+    policies = team(found)
+    rows = [row.completion for row in experience(policies["first"])]
+    before = found["first"].logprobs(rows)
+    assert before == logprobs(found["first"], rows)
+    learn(policies["first"])
+    assert found["first"].logprobs(rows) == logprobs(found["first"], rows) != before
+    assert found["second"].logprobs(rows) == before
+
+
+def test_an_adapter_in_bfloat16_weights_is_float32() -> None:
+    own = weights("adapter", dtype="bfloat16")["first"]
+    assert {p.dtype for p in own.parameters()} == {torch.float32}
+    assert learn(team({"first": own})["first"])["rows"] == 6
+
+
+def test_targets_that_the_model_has_not_are_one_clear_line() -> None:
+    built = conf.build("learners.weights", conf.load("weights", "adapter", targets=["no_such_layer"]))
+    with pytest.raises(ConfigError, match=r"weights adapter: .*no_such_layer"):
+        built.load(Kind(), NAMES, "any", 0, reference=False)
+    with pytest.raises(ConfigError, match="at least 1"):
+        conf.build("learners.weights", conf.load("weights", "adapter", rank=0))

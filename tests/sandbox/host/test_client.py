@@ -1,0 +1,71 @@
+"""The host's side of a guest, with the test as the guest."""
+
+import socket
+import time
+
+import pytest
+
+from sandbox.base import Limits, LostError
+from sandbox.host.client import GuestSandbox
+from sandbox.guest.frames import pack
+
+
+def pair(limits: Limits | None = None) -> tuple[GuestSandbox, socket.socket]:
+    ours, theirs = socket.socketpair()
+    return GuestSandbox(ours, limits or Limits()), theirs
+
+
+def test_one_that_waits_for_a_request_is_alive_until_it_is_closed() -> None:
+    box, guest = pair()
+    with guest:
+        assert box.alive()
+        assert box.alive()
+        box.close()
+        assert not box.alive()
+
+
+def test_one_whose_stream_ended_is_not_alive() -> None:
+    box, guest = pair()
+    guest.close()
+    assert not box.alive()
+    box.close()
+
+
+def test_one_that_speaks_unasked_is_not_alive() -> None:
+    box, guest = pair()
+    with guest:
+        guest.sendall(b"\0")
+        assert not box.alive()
+    box.close()
+
+
+@pytest.mark.parametrize("limits", [Limits(idle=0.1), Limits(lifetime=0.1)])
+def test_one_that_may_end_itself_any_moment_is_not_alive(limits: Limits) -> None:
+    box, guest = pair(limits)
+    with guest:
+        assert box.alive()
+        time.sleep(0.06)
+        assert not box.alive()
+    box.close()
+
+
+def test_a_program_that_the_guest_never_got_is_not_blamed_for_its_end() -> None:
+    box, guest = pair()
+    with guest:
+        guest.sendall(pack({"ended": "nobody asked it for anything"}))
+        with pytest.raises(LostError, match="nobody asked it for anything") as lost:
+            box.run("1")
+        assert not lost.value.running
+    box, guest = pair()
+    guest.close()
+    with pytest.raises(LostError) as lost:
+        box.run("1")
+    assert not lost.value.running
+
+
+def test_a_program_that_the_guest_may_have_got_may_be_blamed() -> None:
+    box, guest = pair()
+    guest.shutdown(socket.SHUT_WR)
+    with guest, pytest.raises(LostError) as lost:
+        box.run("1")
+    assert lost.value.running

@@ -1,0 +1,152 @@
+"""Who is to blame for a lost sandbox, on sandboxes that get lost when the test says so."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+import conf
+from sandbox.base import FileInfo, LostError, Result, Sandbox, SandboxError, SandboxSpec
+from sandbox.host.recovery import RecoveringSandbox
+
+
+class Fragile:
+    """Remembers what is done in it; the next sandbox to be opened shares ``plan``: what to lose, in order."""
+
+    def __init__(self, plan: list[str]) -> None:
+        self.plan, self.did, self.closed = plan, list[str](), False
+
+    def _do(self, what: str) -> None:
+        if self.plan and self.plan[0] == what:
+            self.plan.pop(0)
+            raise LostError("gone", running=what.startswith("run"))
+        self.did.append(what)
+
+    def run(
+        self, code: str, *, timeout: float | None = None, seed: int = 0, session: str | None = None
+    ) -> Result:
+        self._do(f"run {code}")
+        return Result("ok", 0, f"{timeout} {seed} {session}", "", False, 0.1, 0.1)
+
+    def read(self, path: str) -> bytes:
+        self._do(f"read {path}")
+        return b"data"
+
+    def write(self, path: str, data: bytes) -> None:
+        self._do(f"write {path}")
+
+    def list(self) -> tuple[FileInfo, ...]:
+        self._do("list")
+        return ()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Opened:
+    """Opens up to ``most`` sandboxes that are lost as planned."""
+
+    def __init__(self, plan: list[str], most: int = 10) -> None:
+        self.plan, self.most, self.boxes = plan, most, list[Fragile]()
+
+    def __call__(self) -> Sandbox:
+        if len(self.boxes) == self.most:
+            raise SandboxError("no daemon")
+        self.boxes.append(Fragile(self.plan))
+        return self.boxes[-1]
+
+
+def test_what_is_lost_once_is_done_again_from_the_start() -> None:
+    start = Opened(["run b"])
+    box = RecoveringSandbox(start)
+    box.write("f", b"")
+    assert box.run("a", timeout=3, seed=5, session="s").losses == 0
+    box.read("f")
+    result = box.run("b", seed=6)
+    assert (result.status, result.losses, result.stdout) == ("ok", 1, "None 6 None")
+    assert box.run("c").losses == 0
+    assert [sandbox.did for sandbox in start.boxes] == [
+        ["write f", "run a", "read f"],
+        ["write f", "run a", "run b", "run c"],
+    ]
+    assert [sandbox.closed for sandbox in start.boxes] == [True, False]
+    box.close()
+    assert start.boxes[1].closed
+
+
+def test_a_program_that_takes_two_sandboxes_with_it_is_killed_and_the_episode_goes_on() -> None:
+    start = Opened(["run evil", "run evil"])
+    box = RecoveringSandbox(start)
+    box.write("f", b"")
+    box.run("a")
+    result = box.run("evil", session="s")
+    assert (result.status, result.exit_code, result.losses, result.state_lost) == ("killed", None, 2, True)
+    assert box.run("next").losses == 0
+    assert start.boxes[2].did == ["write f", "run a", "run next"]
+
+
+def test_programs_that_cannot_be_repeated_are_left_out_rather_than_the_episode_dropped() -> None:
+    start = Opened(["run evil", "run a", "run a"])
+    box = RecoveringSandbox(start)
+    box.write("f", b"")
+    box.run("a")
+    result = box.run("evil")
+    assert (result.status, result.losses) == ("killed", 3)
+    assert start.boxes[3].did == ["write f"]
+
+
+@pytest.mark.parametrize(("plan", "most"), [(["run a"], 1), (["run a", "run a"], 2)])
+def test_no_program_is_blamed_when_there_is_no_other_sandbox(plan: list[str], most: int) -> None:
+    box = RecoveringSandbox(Opened(plan, most))
+    with pytest.raises(SandboxError, match="no daemon"):
+        box.run("a")
+
+
+def test_a_sandbox_lost_between_programs_is_brought_back_once_and_counted_with_the_next_result() -> None:
+    start = Opened(["list", "read f", "read f"])
+    box = RecoveringSandbox(start)
+    box.run("a")
+    assert box.list() == ()
+    assert box.run("b").losses == 1
+    with pytest.raises(LostError):
+        box.read("f")
+
+
+def test_errors_that_are_no_loss_are_passed_on_and_not_repeated() -> None:
+    class Picky(Fragile):
+        def write(self, path: str, data: bytes) -> None:
+            raise ValueError("too large")
+
+    box = RecoveringSandbox(lambda: Picky([]))
+    with pytest.raises(ValueError, match="too large"):
+        box.write("f", b"")
+    box.run("a")
+
+
+def guests(backend: object) -> list[int]:
+    """The processes below a local backend's launcher."""
+    [nursery] = backend._launcher._nurseries.values()  # type: ignore[attr-defined]
+    children = Path(f"/proc/{nursery._process.pid}/task/{nursery._process.pid}/children").read_text()
+    return [int(pid) for pid in children.split()]
+
+
+def test_a_real_guest_that_is_killed_comes_back_with_its_files() -> None:
+    try:
+        backend = conf.build("sandbox", conf.load("sandbox", "local"))
+    except SandboxError as error:
+        pytest.skip(str(error))
+    try:
+        box = RecoveringSandbox(lambda: backend.open(SandboxSpec()))
+        box.write("given", b"1")
+        box.run("import random; open('made', 'w').write(str(random.random()))", seed=3)
+        before = box.list()
+        [guest] = guests(backend)
+        os.kill(guest, signal.SIGKILL)
+        assert box.list() == before
+        assert box.run("print(open('given').read())").losses == 1
+        box.close()
+    finally:
+        backend.close()

@@ -1,0 +1,142 @@
+"""What is particular to bubblewrap: how it is started, and what a program finds of it."""
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+import conf
+from sandbox import contract
+from sandbox.guest import boot
+from sandbox.base import Limits, SandboxError, SandboxSpec
+from sandbox.guest import landlock
+from sandbox.guest.processes import descendants
+from sandbox.local import Local
+
+pytestmark = pytest.mark.bwrap
+
+
+def bwrap(**settings: object) -> Local:
+    backend: Local = conf.build("sandbox", conf.load("sandbox", "local", mode="bwrap", **settings))
+    return backend
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator[Local]:
+    try:
+        built = bwrap()
+    except SandboxError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"CI must run bwrap: {error}")
+        pytest.skip(f"bwrap cannot run here: {error}")
+    yield built
+    built.close()
+
+
+def said(backend: Local, code: str) -> list[str]:
+    box = backend.open(SandboxSpec(limits=Limits(disk_mb=8)))
+    result = box.run("import json, os\n" + code)
+    box.close()
+    assert result.status == "ok", result
+    lines: list[str] = json.loads(result.stdout)
+    return lines
+
+
+def test_a_program_has_no_rights_and_no_way_to_get_any(backend: Local) -> None:
+    lines = said(backend, "print(json.dumps(open('/proc/self/status').read().splitlines()))")
+    status = dict(line.split(":\t", 1) for line in lines)
+    assert {status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
+    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+    assert status["Groups"].split() == [] or os.geteuid()
+
+
+def test_a_program_sees_its_own_folder_and_what_python_needs_read_only(backend: Local) -> None:
+    lines = said(backend, "print(json.dumps(open('/proc/mounts').read().splitlines()))")
+    writable = {line.split()[1] for line in lines if "rw" in line.split()[3].split(",")}
+    assert writable == {"/episode", "/proc", "/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"}
+    assert not {"home", "var", "run", "sys"} & set(said(backend, "print(json.dumps(os.listdir('/')))"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="for root only: others stay who they are")
+def test_root_hands_each_sandbox_to_a_user_that_nobody_else_has(backend: Local) -> None:
+    others = descendants(os.getpid())
+    boxes = [backend.open(SandboxSpec()) for _ in range(2)]
+    users = {user for pid in descendants(os.getpid()) - others for user in users_of(pid)}
+    for box in boxes:
+        box.close()
+    assert len(users) == 2
+    assert min(users) >= 20000
+
+
+def users_of(pid: int) -> set[int]:
+    """Real, effective, saved and file system's."""
+    line = Path(f"/proc/{pid}/status").read_text().split("Uid:\t")[1].splitlines()[0]
+    return set(map(int, line.split()))
+
+
+def test_warm_sandboxes_wait_and_go_with_the_backend() -> None:
+    others = descendants(os.getpid())
+    backend = bwrap(pool=2, starting=2)
+    taken = backend.open(SandboxSpec())
+    until = time.monotonic() + 60
+    while len(guests := [pid for pid in descendants(os.getpid()) - others if in_its_own(pid)]) < 3:
+        assert time.monotonic() < until, guests
+        time.sleep(0.05)
+    backend.close()
+    assert descendants(os.getpid()) - others == set()
+    with pytest.raises(SandboxError):
+        taken.run("1")
+
+
+def in_its_own(pid: int) -> bool:
+    """Whether a process lives in a pid namespace below ours."""
+    try:
+        return len(Path(f"/proc/{pid}/status").read_text().split("NSpid:")[1].splitlines()[0].split()) == 2
+    except (OSError, IndexError):
+        return False
+
+
+def test_a_missing_bwrap_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(SandboxError, match="bwrap is missing: install bubblewrap"):
+        bwrap()
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("bwrap: setting up uid map: Permission denied", "bwrap: setting up uid map: Permission denied"),
+        ("bwrap: Unknown option --disable-userns", "install bubblewrap 0.8 or newer"),
+    ],
+)
+def test_a_bwrap_that_may_not_start_is_quoted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, reason: str
+) -> None:
+    fake = tmp_path / "bwrap"
+    fake.write_text(f"#!/bin/sh\necho '{line}' >&2\nexit 1\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr("sandbox.isolation.jail.unused_user", lambda number: os.geteuid())
+    with pytest.raises(SandboxError, match=reason) as caught:
+        bwrap()
+    assert "\n" not in str(caught.value)
+
+
+def test_where_the_kernel_has_no_landlock_the_gap_is_declared_and_is_one(
+    backend: Local, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = boot.message
+
+    def without(preload: Sequence[str], settings: Mapping[str, object]) -> bytes:
+        return message(preload, settings).replace(b"NEEDED = 3", b"NEEDED = 9")
+
+    monkeypatch.setattr(landlock, "version", lambda: 0)
+    monkeypatch.setattr(boot, "message", without)
+    gapped = bwrap()
+    assert gapped.known_gaps == backend.known_gaps | {"running what it wrote"}
+    for name in ("running what it wrote", "writing where it must not", "the files of the machine"):
+        contract.verify(name, gapped)
+    gapped.close()
