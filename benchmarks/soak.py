@@ -33,8 +33,8 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.sandbox.lanes import MethodError
 from benchmarks.common.machine import Machine, machine
+from benchmarks.sandbox.lanes import MethodError
 from benchmarks.sandbox.methods import backend
 from sandbox.base import Backend, SandboxError, SandboxSpec
 from sandbox.guest.processes import descendants, proportional, resident

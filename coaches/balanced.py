@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from coaches.bias import effects
-from coaches.bias import learning
 from coaches.base import Coach, HindsightCoach, Verdict
+from coaches.bias import effects, learning
 from coaches.bias.effects import Fit, Ledger
-from coaches.inner import build, judges_turns
 from coaches.bias.learning import JudgedEpisode
+from coaches.inner import build, judges_turns
 from conf import ConfigError
 from envs.types import Outcome, Turn
 

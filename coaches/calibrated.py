@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from coaches.bias import learning
 from coaches.base import Coach, HindsightCoach, Verdict
+from coaches.bias import learning
+from coaches.bias.learning import JudgedEpisode
 from coaches.calibrate import ScoreMap
 from coaches.inner import build, judges_turns
-from coaches.bias.learning import JudgedEpisode
 from conf import ConfigError
 from envs.types import Outcome, Turn
 

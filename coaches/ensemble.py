@@ -11,8 +11,9 @@ from typing import Any, cast
 
 from scipy.stats import trim_mean  # type: ignore[import-untyped]
 
-from coaches.bias import learning
 from coaches.base import Coach, CoachError, Verdict
+from coaches.bias import learning
+from coaches.bias.learning import JudgedEpisode
 from coaches.inner import (
     AnyCoach,
     build,
@@ -22,7 +23,6 @@ from coaches.inner import (
     total_cost,
     total_usage,
 )
-from coaches.bias.learning import JudgedEpisode
 from conf import ConfigError
 from envs.types import Outcome, Turn
 

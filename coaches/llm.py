@@ -7,15 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from coaches.prompting import delimiters
-from coaches.prompting import parse
-from coaches.prompting import prompt
 from coaches.base import History, Verdict
-from coaches.client.cache import VerdictCache, digest
-from coaches.client.openai_client import Answer, Endpoint
 from coaches.client.budget import Ledger, Prices
-from coaches.prompting.prompt import Sizes
+from coaches.client.cache import VerdictCache, digest
 from coaches.client.config import EndpointConfig
+from coaches.client.openai_client import Answer, Endpoint
+from coaches.prompting import delimiters, parse, prompt
+from coaches.prompting.prompt import Sizes
 from conf import ConfigError, cache_dir
 from envs.types import Turn
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from coaches.evidence import checks
 from coaches.base import Verdict
-from envs.parsing import spoken
+from coaches.evidence import checks
 from envs.mathchat.answers import boxed
+from envs.parsing import spoken
 from envs.types import Turn
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from envs.parsing import spoken
 from envs.base import Scenario
+from envs.parsing import spoken
 from envs.types import Message, Role, Task, Turn
 from sandbox.artifacts import ArtifactSpec
 from sandbox.base import Result

@@ -10,8 +10,7 @@ from gymnasium import spaces
 from gymnasium.utils import seeding
 from pettingzoo import AECEnv  # type: ignore[import-untyped]
 
-from envs import parsing
-from envs import observations
+from envs import observations, parsing
 from envs.base import Scenario
 from envs.spaces import Chat, Text
 from envs.types import Message, Outcome, Role, Split, Task, Turn

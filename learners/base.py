@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from envs.types import Message
-    from learners.run.build import Parts
-    from learners.rollout.player import Isolation
     from learners.rollout.episode import Assignment, Rollout
+    from learners.rollout.player import Isolation
+    from learners.run.build import Parts
 
 Metrics = dict[str, float]
 In = TypeVar("In")

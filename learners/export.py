@@ -20,8 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import conf
 from conf import ConfigError
-from learners.run import checkpoint
-from learners.run import folder
+from learners.run import checkpoint, folder
 from learners.run.build import load_weights
 
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from learners.algorithms import losses
 from learners.algorithms.advantages import earned, group_relative, spread_over_tokens
-from learners.base import Metrics
 from learners.algorithms.settings import GroupSettings, check_clip
+from learners.base import Metrics
 from learners.types import Batch, Transition
 
 if TYPE_CHECKING:

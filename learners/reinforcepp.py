@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from conf import ConfigError
 from learners.algorithms import losses
 from learners.algorithms.advantages import earned, kl_to_go, spread_over_tokens, subtract_baseline, whiten
-from learners.base import Metrics
 from learners.algorithms.settings import Settings, check_choice, check_clip
+from learners.base import Metrics
 from learners.types import Batch, Transition
 
 if TYPE_CHECKING:

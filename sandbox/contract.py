@@ -14,11 +14,11 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from sandbox.base import Backend, FileInfo, SandboxError, SandboxSpec
 from sandbox.attacks import checks
 from sandbox.attacks.checks import SMALL, Check
 from sandbox.attacks.checks import sandbox as _box
 from sandbox.attacks.session_checks import CHECKS as SESSION_CHECKS
+from sandbox.base import Backend, FileInfo, SandboxError, SandboxSpec
 
 
 def verify(name: str, backend: Backend) -> None:

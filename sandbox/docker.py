@@ -28,10 +28,9 @@ from typing import Any
 
 from conf import ConfigError
 from sandbox import image
-from sandbox.guest import boot
-from sandbox.host import daemon
-from sandbox.host import reaper
 from sandbox.base import GUARANTEES, Limits, Sandbox, SandboxError, SandboxSpec
+from sandbox.guest import boot
+from sandbox.host import daemon, reaper
 from sandbox.host.client import GuestSandbox
 from sandbox.host.libraries import missing, name_of
 from sandbox.host.owner import owner

@@ -35,12 +35,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from sandbox.guest import boot
-from sandbox.host import libraries
 from sandbox.base import GUARANTEES, Limits, Sandbox, SandboxError, SandboxSpec
-from sandbox.isolation.bwrap import Bubblewrap
+from sandbox.guest import boot, landlock
+from sandbox.host import libraries
 from sandbox.host.client import GuestSandbox
-from sandbox.guest import landlock
+from sandbox.isolation.bwrap import Bubblewrap
 
 MODES = ("namespaces", "bwrap", "landlock")
 """Those that isolate, the best first."""

@@ -24,12 +24,10 @@ from typing import Any
 from rich.console import Console
 
 import conf
+from benchmarks.coaches import judging, measures, report
+from benchmarks.coaches.report import Report
 from benchmarks.corpus import cases as corpus
 from benchmarks.corpus.cases import Case
-from benchmarks.coaches import judging
-from benchmarks.coaches import measures
-from benchmarks.coaches import report
-from benchmarks.coaches.report import Report
 from coaches.base import BudgetError
 from coaches.inner import build
 from conf import ConfigError

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from benchmarks.corpus.cases import Case
+from benchmarks.coaches.judging import JudgedCase, Judgement
 from benchmarks.common import estimates
 from benchmarks.common.estimates import NOTHING, Estimate, Sample
-from benchmarks.coaches.judging import JudgedCase, Judgement
+from benchmarks.corpus.cases import Case
 from coaches.bias import effects
 from coaches.bias.learning import JudgedEpisode
 from coaches.monitor import GAP

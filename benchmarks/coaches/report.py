@@ -13,8 +13,8 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks.common.estimates import Estimate
 from benchmarks.coaches.measures import Row
+from benchmarks.common.estimates import Estimate
 
 _PAGE = Path(__file__).with_name("page.html")
 

@@ -12,8 +12,8 @@ from benchmarks.corpus.team import Team
 from envs.parsing import program
 from envs.pipeline import PipelineEnv
 from envs.types import Message, Task
-from learners.run import records
 from learners.rollout.episode import Assignment, Rollout, play
+from learners.run import records
 from learners.types import Completion
 
 _LEFT_OUT = ("index", "attempt", "prompt_tokens", "tokens", "finish_reason", "weight_version", "verdict")

@@ -21,8 +21,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.evaluate import reading
-from benchmarks.evaluate import tables
+from benchmarks.evaluate import reading, tables
 from learners.train import compose, one_line_errors
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 from rich.table import Table
 
-from benchmarks.evaluate.reading import Difference, Evaluation
 from benchmarks.common.estimates import Estimate
-from learners.run.report import held_out
+from benchmarks.evaluate.reading import Difference, Evaluation
 from learners.run.metrics import wilson
+from learners.run.report import held_out
 
 
 def outcomes(evaluations: Sequence[Evaluation]) -> Table:

@@ -25,10 +25,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.rollout.latencies import Latencies, Medians
-from benchmarks.rollout.simulated import AGENTS, TURNS, Coach, Model, Paid, Relay, Tool
 from benchmarks.common.machine import Machine, machine
 from benchmarks.common.spread import Spread
+from benchmarks.rollout.latencies import Latencies, Medians
+from benchmarks.rollout.simulated import AGENTS, TURNS, Coach, Model, Paid, Relay, Tool
 from envs.pipeline import PipelineEnv
 from envs.types import Task
 from learners.rollout.episode import Assignment, Rollout, play

@@ -39,12 +39,22 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.sandbox.lanes import MethodError
 from benchmarks.common.machine import machine
-from benchmarks.sandbox.measures import FULL, OVERLOAD, QUICK, Lanes, Plan, PoolWait, latencies, pool_wait, throughputs
+from benchmarks.common.spread import Ratio, Spread, flat, ratio
+from benchmarks.sandbox.lanes import MethodError
+from benchmarks.sandbox.measures import (
+    FULL,
+    OVERLOAD,
+    QUICK,
+    Lanes,
+    Plan,
+    PoolWait,
+    latencies,
+    pool_wait,
+    throughputs,
+)
 from benchmarks.sandbox.methods import Method, available
 from benchmarks.sandbox.report import Report, Row, tables, targets
-from benchmarks.common.spread import Ratio, Spread, flat, ratio
 from benchmarks.sandbox.workloads import SNIPPET, WORKLOADS
 
 

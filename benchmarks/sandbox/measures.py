@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from benchmarks.common.spread import Spread
 from benchmarks.sandbox.lanes import Lane, MethodError
 from benchmarks.sandbox.methods import Method, backend, preload
-from benchmarks.common.spread import Spread
 from benchmarks.sandbox.workloads import SNIPPET, Workload
 from sandbox.base import Backend, SandboxSpec
 

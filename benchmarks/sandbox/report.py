@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from benchmarks.common.machine import Machine
+from benchmarks.common.spread import Ratio, Spread
 from benchmarks.sandbox.measures import Plan, PoolWait
 from benchmarks.sandbox.methods import Kind
-from benchmarks.common.spread import Ratio, Spread
 
 EXEC_SHARE, FORK_RATIO, WAIT_MS = 0.01, 1.5, 5.0
 """The targets: of docker exec's time; times the bare fork server's; for a sandbox from a pool."""

@@ -17,9 +17,9 @@ from benchmarks.update.building import loaded
 from benchmarks.update.measure import Measured, Platform
 from benchmarks.update.watch import Watch, held_bytes, peak_bytes
 from benchmarks.update.workload import Job, rows
+from learners.types import Completion
 from learners.update import allocator
 from learners.update.logprobs import completion_logprobs
-from learners.types import Completion
 
 NATIVE = {"avx512_bf16", "amx_bf16"}
 """Instructions of CPUs that multiply bfloat16 as fast as float32, or faster."""

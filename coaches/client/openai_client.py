@@ -11,13 +11,11 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from coaches.client import errors
-from coaches.client import config
-from coaches.client import wire
 from coaches.base import CoachError, Usage
+from coaches.client import errors, wire
 from coaches.client.budget import Ledger
-from coaches.client.rate_limit import Limiter, Ticket
 from coaches.client.config import LEVELS, EndpointConfig
+from coaches.client.rate_limit import Limiter, Ticket
 from envs.types import Message
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from coaches.client import errors
 from coaches.base import CoachError
+from coaches.client import errors
 
 KEY = "[key]"
 _PIECE = 8

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from coaches.evidence import checks
+from envs.mathchat.answers import boxed
 from envs.parsing import spoken
 from envs.provenance import writer
-from envs.mathchat.answers import boxed
 from envs.types import Outcome, Turn
 from sandbox.base import FileInfo
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from coaches.prompting import delimiters
 from conf import ConfigError
-from envs.provenance import last_writers
 from envs.observations import digest
+from envs.provenance import last_writers
 from envs.types import Message, Turn
 
 FOLDER = Path(__file__).with_name("prompts")

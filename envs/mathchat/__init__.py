@@ -13,9 +13,9 @@ from pettingzoo.utils.conversions import (  # type: ignore[import-untyped]
 
 from conf import ConfigError
 from envs import PipelineEnv, make
-from envs.parsing import spoken
 from envs.mathchat import answers, loader
 from envs.mathchat.equivalence import Checker
+from envs.parsing import spoken
 from envs.types import Outcome, Role, Split, Task, Turn
 from sandbox.artifacts import ArtifactCheck
 from sandbox.base import FileInfo, Sandbox

@@ -13,8 +13,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from learners.base import Metrics
 from learners.algorithms.settings import Settings
+from learners.base import Metrics
 from learners.types import Batch, Transition
 
 if TYPE_CHECKING:

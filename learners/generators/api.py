@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from coaches.base import CoachError
-from coaches.client.openai_client import Answer, Endpoint
-from coaches.client.errors import RequestError
 from coaches.client.budget import Ledger, Prices
 from coaches.client.config import EndpointConfig, ServerConfig
+from coaches.client.errors import RequestError
+from coaches.client.openai_client import Answer, Endpoint
 from coaches.client.wire import Reply
 from conf import ConfigError
 from envs.types import Message

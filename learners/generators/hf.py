@@ -18,11 +18,11 @@ from transformers.cache_utils import DynamicLayer
 
 from conf import ConfigError
 from envs.types import Message
-from learners.rollout import lockstep
 from learners.generators.chat import ChatFormat, stop_ids
-from learners.update.logprobs import compute_logits, head_dtype
 from learners.models.base import LoadedModel
+from learners.rollout import lockstep
 from learners.types import Completion, Request
+from learners.update.logprobs import compute_logits, head_dtype
 from learners.weights.base import Weights
 
 COMPACT_BELOW = 0.75

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from learners.update.logprobs import CHUNK
 from learners.planning.facts import GIB, Assume, Hardware, Job
 from learners.planning.shapes import Shapes
+from learners.update.logprobs import CHUNK
 
 Items = Mapping[str, float]
 """Bytes by name."""

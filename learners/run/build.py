@@ -14,14 +14,14 @@ import conf
 from coaches.base import Coach, HindsightCoach
 from conf import ConfigError
 from envs.base import Scenario
-from learners.update import allocator
 from learners.base import Algorithm, Generator, Player, Policy, Runtime
-from learners.update.learner import LocalLearner
 from learners.models.base import resolve_device
 from learners.rollout.player import LocalPlayer
-from learners.update.policy import LearningPolicy, ServedPolicy
 from learners.rollout.seeds import derive_seed
+from learners.update import allocator
 from learners.update.fsdp import Ranks
+from learners.update.learner import LocalLearner
+from learners.update.policy import LearningPolicy, ServedPolicy
 from learners.update.updater import ALONE, Updater
 from learners.weights.base import Weights
 

@@ -10,8 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import conf
 from conf import ConfigError
-from learners.run import checkpoint
-from learners.run import folder
+from learners.run import checkpoint, folder
 
 
 def only_evaluated(config: DictConfig) -> DictConfig:

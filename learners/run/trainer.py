@@ -13,22 +13,20 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from coaches.bias import learning
 from coaches.base import BudgetError
+from coaches.bias import learning
 from coaches.bias.learning import JudgedEpisode
 from coaches.monitor import Monitor
 from conf import ConfigError
-from learners.run import checkpoint
-from learners.run import coaching
-from learners.run import records
 from learners.base import EpisodeError, Metrics, TrainingError
+from learners.rollout.episode import Assignment, Rollout
+from learners.rollout.seeds import derive_seed
+from learners.rollout.tasks import draw
+from learners.run import checkpoint, coaching, records
 from learners.run.build import Parts
 from learners.run.folder import RunFolder
-from learners.run.report import Reporter
-from learners.rollout.episode import Assignment, Rollout
-from learners.rollout.tasks import draw
-from learners.rollout.seeds import derive_seed
 from learners.run.metrics import summarise
+from learners.run.report import Reporter
 from learners.types import Transition
 from sandbox.base import SandboxError
 

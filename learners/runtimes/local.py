@@ -9,9 +9,9 @@ import torch
 from omegaconf import DictConfig
 
 from learners.base import In, Out
-from learners.run.build import Parts, assemble
 from learners.rollout.lockstep import Lockstep
 from learners.rollout.threads import run_pool, run_waves
+from learners.run.build import Parts, assemble
 
 
 class Local:

@@ -16,10 +16,10 @@ from omegaconf import DictConfig
 
 from conf import ConfigError
 from learners.base import In, LostError, Out
-from learners.runtimes.distributed.base import Place
-from learners.runtimes.distributed.placement import total
-from learners.runtimes.distributed.engines import session_of
 from learners.rollout.threads import run_pool, run_waves
+from learners.runtimes.distributed.base import Place
+from learners.runtimes.distributed.engines import session_of
+from learners.runtimes.distributed.placement import total
 
 if TYPE_CHECKING:
     from learners.run.build import Parts

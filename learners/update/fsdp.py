@@ -17,9 +17,9 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import PreTrainedModel
 
-from learners.update.logprobs import batch_logprobs
 from learners.models.base import ModelConfig
 from learners.types import Batch
+from learners.update.logprobs import batch_logprobs
 
 Value = TypeVar("Value")
 

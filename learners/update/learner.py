@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 
 from learners.base import Algorithm, Metrics
-from learners.update.logprobs import completion_logprobs
 from learners.models.base import release
 from learners.types import Completion, Transition
+from learners.update.logprobs import completion_logprobs
 from learners.update.updater import Updater
 from learners.weights.base import Weights
 

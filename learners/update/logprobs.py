@@ -9,8 +9,8 @@ import torch
 from transformers import PreTrainedModel
 
 from learners.models.base import ModelConfig
-from learners.update.packing import Row, pack
 from learners.types import Batch, Completion
+from learners.update.packing import Row, pack
 
 CHUNK = 512
 """Tokens whose logits exist at once, twice at most: 512 x 151 936 float32 are 0.3 GB."""

@@ -15,9 +15,9 @@ import torch
 from learners.algorithms import losses
 from learners.base import Algorithm, Metrics, TrainingError
 from learners.models.base import LoadedModel, Optimizer
-from learners.update.packing import Row, pack, padding_share, shard, shares, to_rows
-from learners.update.fsdp import Ranks, idle_batch, like, whole
 from learners.types import Batch, Completion, Transition
+from learners.update.fsdp import Ranks, idle_batch, like, whole
+from learners.update.packing import Row, pack, padding_share, shard, shares, to_rows
 from learners.weights.base import Weights
 
 ALONE = Ranks()

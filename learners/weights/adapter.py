@@ -15,10 +15,10 @@ from safetensors.torch import save_file
 from torch.nn import Parameter
 
 from conf import ConfigError
-from learners.update.logprobs import batch_logprobs, completion_logprobs
 from learners.models.base import LoadedModel, ModelConfig, ModelKind, release
 from learners.rollout.seeds import derive_seed
 from learners.types import Batch, Completion
+from learners.update.logprobs import batch_logprobs, completion_logprobs
 from learners.weights.base import check_origin, fingerprint
 
 

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch.nn import Parameter
 
-from learners.update import fsdp
-from learners.update.logprobs import score_completions
 from learners.models.base import LoadedModel, ModelConfig, ModelKind, release
 from learners.types import Batch, Completion
+from learners.update import fsdp
+from learners.update.logprobs import score_completions
 from learners.weights.base import check_origin, fingerprint
 
 

@@ -8,11 +8,7 @@ action)``, which reports a breach unless ``action`` raises or returns -1.
 
 from __future__ import annotations
 
-from sandbox.attacks import files
-from sandbox.attacks import kernel
-from sandbox.attacks import memory
-from sandbox.attacks import processes
-from sandbox.attacks import streams
+from sandbox.attacks import files, kernel, memory, processes, streams
 from sandbox.attacks.attack import PREAMBLE, Attack
 
 ATTACKS: dict[str, Attack] = {

@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sandbox.artifacts import ArtifactSpec, check_artifacts
-from sandbox.base import Backend, Limits, Sandbox, SandboxSpec
 from sandbox.attacks import ATTACKS, PREAMBLE
 from sandbox.attacks.canary import HIDE, LOOK
 from sandbox.attacks.pickles import DEADLY, MAKE
+from sandbox.base import Backend, Limits, Sandbox, SandboxSpec
 from sandbox.host.traces import left, traces
 
 SMALL = Limits(timeout=4.0, memory_mb=128, processes=24, disk_mb=8, output_kb=8, file_mb=4)

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from sandbox.base import MAX_SESSIONS, Backend, Limits, LostError, Result, Sandbox, SandboxSpec
 from sandbox.attacks.checks import SMALL, Check, nothing_left, sandbox
 from sandbox.attacks.sessions import ATTACKS, BEAT, SESSION
+from sandbox.base import MAX_SESSIONS, Backend, Limits, LostError, Result, Sandbox, SandboxSpec
 
 # ---- behaviour
 # ------------------------------------------------------------------------------------------------

@@ -31,7 +31,15 @@ from sandbox.guest.folder import MAX_ENTRIES, Folder
 from sandbox.guest.frames import GoneError, pack, unpack
 from sandbox.guest.output import Stream
 from sandbox.guest.preload import preload
-from sandbox.guest.processes import descendants, end_descendants, end_rest, proportional, resident, resume, tasks_of
+from sandbox.guest.processes import (
+    descendants,
+    end_descendants,
+    end_rest,
+    proportional,
+    resident,
+    resume,
+    tasks_of,
+)
 from sandbox.guest.program import run_program
 from sandbox.guest.seccomp import filter_system_calls, libc
 from sandbox.guest.session import GRACE, Session, Sessions, run_session

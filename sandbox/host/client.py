@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from sandbox.host import replies
 from sandbox.base import FileInfo, Limits, LostError, Result, SandboxError
 from sandbox.guest.frames import GoneError, pack, unpack
+from sandbox.host import replies
 
 PATIENCE = 5.0
 """Seconds past a program's own deadline, and for a file, after which the guest is taken for lost."""

@@ -25,13 +25,13 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import NamedTuple
 
-from sandbox.guest import boot
-from sandbox.isolation import jail
 from sandbox.base import Limits, LostError, Sandbox, SandboxError, SandboxSpec
-from sandbox.host.client import GuestSandbox
+from sandbox.guest import boot
 from sandbox.guest.processes import descendants
+from sandbox.host.client import GuestSandbox
 from sandbox.host.owner import dead, owner
 from sandbox.host.pool import Pool, Warm
+from sandbox.isolation import jail
 
 STARTUP = 180.0
 """Seconds for a guest to import what it preloads."""

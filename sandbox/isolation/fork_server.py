@@ -25,7 +25,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sandbox.isolation import jail
 from sandbox.guest import landlock
 from sandbox.guest.folder import remove
 from sandbox.guest.frames import pack
@@ -34,6 +33,7 @@ from sandbox.guest.preload import preload
 from sandbox.guest.processes import end_descendants
 from sandbox.guest.seccomp import filter_on_host, libc
 from sandbox.host.owner import FOLDER, dead, folder_owner, folder_prefix
+from sandbox.isolation import jail
 
 _PR_SET_CHILD_SUBREAPER = 36
 GRACE = 2.0

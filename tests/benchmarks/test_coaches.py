@@ -14,13 +14,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks.coaches import __main__
+from benchmarks.coaches import __main__, judging, measures, report
+from benchmarks.coaches.judging import JudgedCase, Judgement
 from benchmarks.corpus import cases as corpus
 from benchmarks.corpus.cases import Case, Label
-from benchmarks.coaches import judging
-from benchmarks.coaches import measures
-from benchmarks.coaches import report
-from benchmarks.coaches.judging import JudgedCase, Judgement
 from coaches import episodes
 from coaches.base import Verdict
 from conf import ConfigError

@@ -12,10 +12,8 @@ import pytest
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from benchmarks.evaluate import __main__
-from benchmarks.evaluate import reading
-from benchmarks.evaluate import tables
 from benchmarks.common import estimates
+from benchmarks.evaluate import __main__, reading, tables
 from coaches.base import CoachError, Verdict
 from conf import ConfigError
 from envs.types import Message, Turn

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from benchmarks.common.machine import docker_version
+from benchmarks.common.spread import Ratio, Spread, ratio
 from benchmarks.sandbox import __main__
 from benchmarks.sandbox.lanes import MethodError, Ran
-from benchmarks.common.machine import docker_version
 from benchmarks.sandbox.measures import QUICK, Lanes, check, turns
 from benchmarks.sandbox.methods import Method, Opened, available
 from benchmarks.sandbox.report import Row, Target, targets
-from benchmarks.common.spread import Ratio, Spread, ratio
 from benchmarks.sandbox.workloads import PRINT, WORKLOADS
 
 

@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from benchmarks import soak
-from benchmarks.sandbox.lanes import MethodError
 from benchmarks.common.machine import docker_version, machine
+from benchmarks.sandbox.lanes import MethodError
 from benchmarks.sandbox.methods import backend
 from benchmarks.soak import GROWTH, NAMES, Held, Soak, quarters, slope
 from sandbox.base import SandboxError

@@ -12,15 +12,15 @@ from typing import Any, cast
 import pytest
 
 import conf
+from benchmarks.coaches.judging import spread
 from benchmarks.corpus import cases as corpus
 from benchmarks.corpus.cases import Case
-from benchmarks.coaches.judging import spread
-from coaches.prompting import delimiters
 from coaches.attacks import ATTACKS, Attack
 from coaches.base import Coach
 from coaches.ensemble import Ensemble
 from coaches.hindsight import Hindsight
 from coaches.llm import LLM
+from coaches.prompting import delimiters
 from envs.types import Turn
 from tests.coaches import endpoints as e
 

@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 from scipy import stats  # type: ignore[import-untyped]
 
-from coaches.bias import effects
-from coaches.bias import learning
 from coaches.balanced import Balanced
 from coaches.base import CoachError
+from coaches.bias import effects, learning
 from coaches.bias.effects import Fit, Ledger
-from coaches.inner import build
 from coaches.bias.learning import JudgedEpisode
+from coaches.inner import build
 from coaches.monitor import Monitor
 from conf import ConfigError
 from envs.types import Outcome

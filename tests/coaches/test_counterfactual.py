@@ -13,8 +13,8 @@ import pytest
 
 import conf
 import envs
-from benchmarks.corpus import cases as corpus
 from benchmarks.coaches.judging import spread
+from benchmarks.corpus import cases as corpus
 from coaches import score
 from coaches.base import CoachError
 from coaches.counterfactual import Counterfactual, NoReferenceError
@@ -301,7 +301,10 @@ def test_a_model_behind_an_endpoint_can_play_the_team(tmp_path: Path) -> None:
         e.say("\\boxed{-1}" if "verifier" in handler.body["messages"][0]["content"] else "done")(handler)
 
     with e.serving(manner) as server:
-        team = {"name": "coaches.replay.teams.model", "endpoint": {"base_url": server.url, "temperature": 1.0}}
+        team = {
+            "name": "coaches.replay.teams.model",
+            "endpoint": {"base_url": server.url, "temperature": 1.0},
+        }
         coach = _empty(replace="resample", team=team, samples=2)
         verdicts = coach.judge_episode(env.turns, env.outcome)
         asked = [request["messages"] for request in server.requests]

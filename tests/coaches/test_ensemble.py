@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import conf
-from coaches.bias import learning
 from coaches.base import BudgetError, Usage, Verdict
+from coaches.bias import learning
 from coaches.ensemble import Disagreement, Ensemble, TooFewVotes, combined, majority, spread
 from coaches.reward import judge
 from conf import ConfigError

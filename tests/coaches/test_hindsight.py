@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 import pytest
 
 import conf
-from coaches.evidence import lineage
-from coaches.prompting import delimiters
 from coaches.base import BudgetError, CoachError, Usage, Verdict
 from coaches.client.openai_client import Answer
+from coaches.evidence import lineage
 from coaches.hindsight import Hindsight
+from coaches.prompting import delimiters
 from coaches.prompting.prompt import Question
 from coaches.prompting.transcript import transcript
 from conf import ConfigError

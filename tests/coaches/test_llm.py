@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from coaches.client import errors
 from coaches.base import CoachError
+from coaches.client import errors
 from coaches.llm import LLM
 from tests.coaches import endpoints as e
 from tests.coaches.turns import fitted, numbered

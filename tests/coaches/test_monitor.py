@@ -14,10 +14,10 @@ from rich.console import Console
 from scipy import stats  # type: ignore[import-untyped]
 
 from coaches import monitor
-from coaches.inner import build
 from coaches.bias.learning import JudgedEpisode
-from coaches.monitor import Monitor
 from coaches.bias.trends import alarm, drift
+from coaches.inner import build
+from coaches.monitor import Monitor
 from tests.coaches.scripted import judged, node, step
 
 

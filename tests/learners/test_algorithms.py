@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import conf
-from learners.update.packing import Row, pack, shard, to_rows
 from learners.algorithms.settings import CORRECTIONS
 from learners.types import Batch, Completion, Transition
+from learners.update.packing import Row, pack, shard, to_rows
 from tests.learners.doubles import completion, transition
 
 NAMES = sorted(path.stem for path in (conf.ROOT / "algorithm").glob("*.yaml"))

@@ -17,8 +17,8 @@ import pytest
 import torch
 
 from conf import ConfigError, build, load
-from learners.update.packing import pack, to_rows
 from learners.types import Transition
+from learners.update.packing import pack, to_rows
 from tests.learners.doubles import completion, transition
 
 Rows = list[list[float]]

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from conf import ConfigError, build, load
+from learners.algorithms.settings import CORRECTIONS, CREDIT, TRUNCATED
 from learners.reinforcepp import CHOICES as OWN
 from learners.reinforcepp import ReinforcePP
-from learners.update.packing import pack, to_rows
-from learners.algorithms.settings import CORRECTIONS, CREDIT, TRUNCATED
 from learners.types import Transition
+from learners.update.packing import pack, to_rows
 from tests.learners.doubles import completion, transition
 
 TOLERANCE = 1e-6

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.host.daemon import RUN, connect
 from sandbox.guest.processes import descendants
+from sandbox.host.daemon import RUN, connect
 from sandbox.host.owner import owner
 from sandbox.host.traces import folders
 from tests.sandbox.test_contract import SETTINGS
@@ -71,7 +71,9 @@ class Killed:
     def left(self) -> list[str]:
         """What there still is of it: processes known before, or of users of its own; folders; containers."""
         found = [f"{who} {command(pid)}" for pid, who in self.processes.items() if owner(pid) == who]
-        users = {(1 << 23) + pid % (1 << 22) for pid in self.processes}  # see ``sandbox.isolation.jail.unused_user``
+        users = {
+            (1 << 23) + pid % (1 << 22) for pid in self.processes
+        }  # see ``sandbox.isolation.jail.unused_user``
         for path in Path("/proc").glob("[0-9]*"):
             try:
                 found += [f"process {path.name}"] if path.stat().st_uid // 128 in users else []

@@ -15,8 +15,8 @@ import pytest
 import conf
 from conf import ConfigError
 from sandbox.base import Limits, LostError, SandboxError, SandboxSpec
-from sandbox.host.daemon import DEADLINE, OWNER, RUN, connect, remove_run, require
 from sandbox.docker import SLACK, Docker
+from sandbox.host.daemon import DEADLINE, OWNER, RUN, connect, remove_run, require
 from sandbox.host.owner import here, owner
 
 pytestmark = pytest.mark.docker

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 import conf
-from sandbox.base import GUARANTEES, Limits, Sandbox, SandboxError, SandboxSpec
 from sandbox.attacks import ATTACKS, PREAMBLE
+from sandbox.base import GUARANTEES, Limits, Sandbox, SandboxError, SandboxSpec
 from sandbox.guest.processes import descendants
-from sandbox.local import MODES, Local, _Nurseries, _Nursery
 from sandbox.host.owner import dead, owner
 from sandbox.host.traces import folders
+from sandbox.local import MODES, Local, _Nurseries, _Nursery
 
 ROOT = Path(__file__).parents[2]
 

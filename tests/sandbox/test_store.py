@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import conf
-from envs.provenance import last_writers
 from envs.pipeline import PipelineEnv
+from envs.provenance import last_writers
 from envs.types import Role, Task
 from sandbox.artifacts import ArtifactCheck
 from sandbox.base import Backend, FileInfo, Limits, Sandbox, SandboxSpec

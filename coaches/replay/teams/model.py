@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import conf
-from coaches.client.openai_client import Endpoint
-from coaches.client.errors import EmptyReplyError
 from coaches.client.budget import Ledger, Prices
 from coaches.client.config import EndpointConfig
+from coaches.client.errors import EmptyReplyError
+from coaches.client.openai_client import Endpoint
 from conf import ConfigError
 from envs.types import Message
 

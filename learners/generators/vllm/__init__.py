@@ -262,7 +262,9 @@ class Vllm:
             while len(answers) < len(own):
                 answers |= engine.step()
             for name, served in own.items():
-                found[name] = weight_check.Trace(tuple(served.tokens), answers[name].ids, answers[name].logprobs)
+                found[name] = weight_check.Trace(
+                    tuple(served.tokens), answers[name].ids, answers[name].logprobs
+                )
         return found
 
 

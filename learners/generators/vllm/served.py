@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from transformers import AutoTokenizer, GenerationConfig
 
-from learners.generators.vllm import weight_check
 from learners.generators.chat import ChatFormat, stop_ids
+from learners.generators.vllm import weight_check
 from learners.weights.base import Source
 
 if TYPE_CHECKING:

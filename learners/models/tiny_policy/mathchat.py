@@ -16,7 +16,15 @@ from functools import cache
 from envs.base import Scenario
 from envs.mathchat.problems import FAMILIES, Family, generate
 from envs.types import Role, Turn
-from learners.models.tiny_policy.demonstrations import Demonstration, chat, error_text, made_up_turn, pick, program, role_named
+from learners.models.tiny_policy.demonstrations import (
+    Demonstration,
+    chat,
+    error_text,
+    made_up_turn,
+    pick,
+    program,
+    role_named,
+)
 
 _FAULTS = (
     (re.compile(r" \+ 1\b"), ""),  # one short at the end of a range

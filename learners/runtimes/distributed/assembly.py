@@ -25,10 +25,10 @@ from conf import ConfigError
 from learners.base import Generator, Runtime
 from learners.run.build import Parts, build_algorithm, build_owners, build_scenario, can_train, unique
 from learners.runtimes.distributed.base import Cluster, Handle, Place
+from learners.runtimes.distributed.engines import Meeting, MeetingGenerator, RemoteEngines
 from learners.runtimes.distributed.placement import Need, Places
 from learners.runtimes.distributed.players import CoachHost, RemotePlayers, make_player, remote_coach
 from learners.runtimes.distributed.ranks import Rank, Ranked, RemoteLearner, RemoteSource
-from learners.runtimes.distributed.engines import Meeting, MeetingGenerator, RemoteEngines
 from learners.update.policy import LearningPolicy
 
 ANYWHERE = Place(None, 0.0, 0.0)

@@ -9,8 +9,8 @@ from typing import Any
 
 from envs.types import Message
 from learners.base import LostError
-from learners.runtimes.distributed.base import CLOSING, Handle, Pending
 from learners.rollout.lockstep import Lockstep
+from learners.runtimes.distributed.base import CLOSING, Handle, Pending
 from learners.types import Completion, Request
 
 Gather = Callable[[Sequence[Pending]], list[Any]]

@@ -16,10 +16,10 @@ from omegaconf import DictConfig
 import conf
 from coaches.base import Coach, HindsightCoach
 from learners.base import EpisodeError, Generator, LostError
-from learners.runtimes.distributed.base import CLOSING, Handle
-from learners.rollout.player import Isolation, LocalPlayer
-from learners.update.policy import ActingPolicy
 from learners.rollout.episode import Assignment, Rollout
+from learners.rollout.player import Isolation, LocalPlayer
+from learners.runtimes.distributed.base import CLOSING, Handle
+from learners.update.policy import ActingPolicy
 
 COACH_METHODS = ("judge", "judge_episode", "learn", "state", "restore")
 

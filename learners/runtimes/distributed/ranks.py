@@ -15,12 +15,12 @@ from omegaconf import DictConfig
 
 import conf
 from learners.base import Algorithm, BatchGenerator, Metrics
+from learners.models.base import ModelConfig
 from learners.run.build import build_algorithm, build_learner, load_weights
 from learners.runtimes.distributed.base import Handle, Pending
-from learners.update.learner import LocalLearner
-from learners.models.base import ModelConfig
-from learners.update.fsdp import Ranks
 from learners.types import Completion, Request, Transition
+from learners.update.fsdp import Ranks
+from learners.update.learner import LocalLearner
 from learners.weights.base import Weights
 
 Files = dict[str, bytes]

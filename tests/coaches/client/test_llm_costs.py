@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from coaches.client import errors
 from coaches.base import BudgetError, CoachError
+from coaches.client import errors
 from coaches.client.rate_limit import Limiter, Ticket
 from conf import ConfigError
 from tests.coaches import endpoints as e

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from coaches.client import errors
 from coaches.base import History
+from coaches.client import errors
 from coaches.reward import CoachReward
 from conf import ConfigError
 from envs.pipeline import PipelineEnv

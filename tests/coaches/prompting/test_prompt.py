@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 import conf
-from coaches.prompting import delimiters
-from coaches.prompting import prompt
+from coaches.prompting import delimiters, prompt
 from coaches.prompting.prompt import Prompts, Question, Sizes
 from conf import ConfigError
 from envs.types import Message, Turn
@@ -43,7 +42,9 @@ def test_a_chat_holds_the_rules_and_every_block_between_marks_of_this_call() -> 
 
 def test_only_the_marks_differ_from_call_to_call() -> None:
     asked = question(Story().act(ENGINEER).turns)
-    first, second = (asked.messages(nonce)[1].content for nonce in (delimiters.new_nonce(), delimiters.new_nonce()))
+    first, second = (
+        asked.messages(nonce)[1].content for nonce in (delimiters.new_nonce(), delimiters.new_nonce())
+    )
     assert first != second
     assert re.sub("[0-9a-f]{16}", "", first) == re.sub("[0-9a-f]{16}", "", second)
 

@@ -17,12 +17,12 @@ from coaches.base import BudgetError
 from conf import ConfigError
 from envs.types import Message
 from learners.base import EpisodeError, TrainingError
-from learners.run.build import build
-from learners.runtimes.distributed import assembly
 from learners.generators.api import Api
-from learners.update.policy import ServedPolicy
+from learners.run.build import build
 from learners.run.run import train
+from learners.runtimes.distributed import assembly
 from learners.train import compose
+from learners.update.policy import ServedPolicy
 from tests.coaches import endpoints as e
 from tests.fakes import FakeScenario, program
 from tests.learners.run.test_trainer import settings, trained

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.evaluate import __main__
-from benchmarks.evaluate import reading
+from benchmarks.evaluate import __main__, reading
 from tests.coaches.client.test_llm_local import server
 
 __all__ = ["server"]

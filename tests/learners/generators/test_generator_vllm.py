@@ -21,10 +21,8 @@ import conf
 from conf import ConfigError
 from learners.base import TrainingError
 from learners.generators import vllm
-from learners.generators.vllm import process
-from learners.generators.vllm import scratch
+from learners.generators.vllm import Vllm, process, scratch
 from learners.generators.vllm.head import HeadKeeper
-from learners.generators.vllm import Vllm
 from learners.models.base import LoadedModel
 from learners.runtimes.local import Local
 from learners.types import Completion

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from learners.base import TrainingError
-from learners.generators.vllm import weight_check
 from learners.generators.chat import ChatFormat, stop_ids
+from learners.generators.vllm import weight_check
 from learners.generators.vllm.weight_check import Checked, Trace
 from tests.learners.doubles import loaded_model
 
@@ -32,7 +32,10 @@ def test_the_probe_is_random_tokens_and_a_chat_the_same_every_time() -> None:
     assert found == weight_check.tokens(chat(), 40)
     assert max(found[: weight_check.RANDOM]) < 40
     assert len(set(found[: weight_check.RANDOM])) > 20
-    assert list(found[weight_check.RANDOM :]) == chat().prompt(weight_check.CHAT)[: len(found) - weight_check.RANDOM]
+    assert (
+        list(found[weight_check.RANDOM :])
+        == chat().prompt(weight_check.CHAT)[: len(found) - weight_check.RANDOM]
+    )
     assert len(weight_check.tokens(chat(limit=20), 40)) == 20
 
 

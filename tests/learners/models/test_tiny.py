@@ -12,8 +12,8 @@ from transformers import PreTrainedTokenizerFast
 
 import conf
 from conf import ConfigError
-from envs.parsing import program
 from envs.mathchat.problems import generate
+from envs.parsing import program
 from learners.models import tiny
 from learners.models.base import LoadedModel
 from learners.models.tiny_policy.demonstrations import Demonstration, collect

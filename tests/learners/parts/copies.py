@@ -15,9 +15,9 @@ from envs.types import Message
 from learners.base import TrainingError
 from learners.generators.chat import ChatFormat, stop_ids
 from learners.generators.hf import decode
-from learners.update.logprobs import completion_logprobs
 from learners.models.base import LoadedModel
 from learners.types import Completion
+from learners.update.logprobs import completion_logprobs
 from learners.weights.base import Source
 from tests.learners.doubles import completion
 

@@ -10,9 +10,9 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from learners.update.logprobs import attention_mask
 from learners.planning import time
 from learners.planning.shapes import read_shapes
+from learners.update.logprobs import attention_mask
 from tests.learners.doubles import loaded_model
 from tests.learners.planning.jobs import ONE_GPU, PAPERS, parts
 

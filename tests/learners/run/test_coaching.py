@@ -13,8 +13,8 @@ import pytest
 from coaches.base import BudgetError, CoachError, Usage, Verdict
 from coaches.llm import LLM
 from envs.types import Turn
-from learners.run import checkpoint
 from learners.base import TrainingError
+from learners.run import checkpoint
 from learners.run.folder import open_folder
 from learners.train import one_line_errors
 from tests.coaches import endpoints

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from learners.generators.vllm import weight_check
-from learners.generators.vllm import Vllm
+from learners.generators.vllm import Vllm, weight_check
 from learners.run.run import train
 from tests.learners.doubles import messages
 from tests.test_conf import composed

@@ -17,13 +17,13 @@ from coaches.base import CoachError, Verdict
 from coaches.bias.learning import JudgedEpisode
 from envs.types import Message, Turn
 from learners.base import Algorithm, Metrics, TrainingError
+from learners.rollout.player import LocalPlayer
+from learners.rollout.seeds import derive_seed
 from learners.run.build import Parts
 from learners.run.folder import RunFolder, open_folder
 from learners.run.report import reporting
-from learners.rollout.player import LocalPlayer
-from learners.runtimes.local import Local
-from learners.rollout.seeds import derive_seed
 from learners.run.trainer import Trainer
+from learners.runtimes.local import Local
 from learners.types import Completion, Transition
 from sandbox.base import SandboxError, SandboxSpec
 from tests.fakes import FakeBackend, FakeSandbox, FakeScenario, program

@@ -14,12 +14,12 @@ import pytest
 
 from envs.types import Message, Task
 from learners.base import EpisodeError, LostError
+from learners.rollout.episode import Assignment
+from learners.rollout.lockstep import AbortedError
+from learners.runtimes.distributed.engines import Meeting, RemoteEngines
 from learners.runtimes.distributed.placement import Need, Places
 from learners.runtimes.distributed.players import RemotePlayers
 from learners.runtimes.distributed.ranks import Ranked
-from learners.runtimes.distributed.engines import Meeting, RemoteEngines
-from learners.rollout.lockstep import AbortedError
-from learners.rollout.episode import Assignment
 from learners.types import Request
 
 

@@ -17,10 +17,10 @@ from omegaconf import DictConfig, OmegaConf
 import conf
 from coaches.base import CoachError, History
 from conf import ConfigError
-from learners.run import checkpoint
 from learners.base import LostError
-from learners.runtimes.distributed.base import Place
+from learners.run import checkpoint
 from learners.run.run import train
+from learners.runtimes.distributed.base import Place
 from learners.runtimes.ray import OPEN, Ray
 from tests.learners.parts.settings import PARTS, settings
 from tests.learners.parts.thing import Thing

@@ -16,11 +16,11 @@ from torch.distributed.tensor import DTensor
 from transformers import AutoModelForCausalLM
 
 import conf
-from learners.update.logprobs import completion_logprobs
 from learners.models.base import LoadedModel
 from learners.reinforcepp import ReinforcePP
-from learners.update.fsdp import Ranks
 from learners.types import Transition
+from learners.update.fsdp import Ranks
+from learners.update.logprobs import completion_logprobs
 from learners.update.updater import NonFiniteError, Updater
 from learners.weights.base import Weights
 from tests.learners.doubles import completion, loaded_model, optimizer, transition

@@ -11,11 +11,11 @@ import torch
 
 import conf
 from learners.generators.hf import Hf
-from learners.update.learner import LocalLearner
 from learners.models.base import release
-from learners.update.policy import LearningPolicy
 from learners.reinforcepp import ReinforcePP
 from learners.types import Transition
+from learners.update.learner import LocalLearner
+from learners.update.policy import LearningPolicy
 from learners.update.updater import Updater
 from learners.weights.full import FullWeights
 from tests.learners.doubles import loaded_model, messages, optimizer, transition

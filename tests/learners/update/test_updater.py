@@ -15,11 +15,11 @@ import torch.distributed as dist
 from torch.multiprocessing.spawn import start_processes
 
 from conf import build, load
-from learners.update.logprobs import batch_logprobs, completion_logprobs
 from learners.models.base import LoadedModel
 from learners.reinforcepp import ReinforcePP
-from learners.update.packing import Row, pack, shard, to_rows
 from learners.types import Batch, Completion, Transition
+from learners.update.logprobs import batch_logprobs, completion_logprobs
+from learners.update.packing import Row, pack, shard, to_rows
 from learners.update.updater import NonFiniteError, Updater, learning_rate
 from learners.weights.full import FullWeights
 from tests.learners.doubles import completion, loaded_model, optimizer, transition

@@ -14,12 +14,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import conf
 from conf import ConfigError
 from learners.generators.hf import Hf
-from learners.update.learner import LocalLearner
-from learners.update.logprobs import completion_logprobs
 from learners.models.base import LoadedModel
-from learners.update.policy import LearningPolicy
 from learners.reinforcepp import ReinforcePP
 from learners.types import Completion, Transition
+from learners.update.learner import LocalLearner
+from learners.update.logprobs import completion_logprobs
+from learners.update.policy import LearningPolicy
 from learners.update.updater import Updater
 from learners.weights.base import Weights
 from tests.learners.doubles import loaded_model, messages, optimizer, transition

@@ -14,9 +14,9 @@ from typing import get_args
 from unittest.mock import patch
 
 from sandbox.base import FileInfo, Limits, LostError, Result, SandboxError, Status
-from sandbox.host.client import PATIENCE, GuestSandbox
 from sandbox.guest.folder import MAX_FILES
 from sandbox.guest.frames import _exactly, unpack
+from sandbox.host.client import PATIENCE, GuestSandbox
 from tests.sandbox.fuzz.engine import Target, guard
 from tests.sandbox.fuzz.garbage import frame, hostile_text, mutated, objects_like, raw_json
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from sandbox.base import FileInfo, Limits, LostError, SandboxError
-from sandbox.host.client import GuestSandbox
 from sandbox.guest.frames import MAX_HEADER, pack
+from sandbox.host.client import GuestSandbox
 
 LIMITS = Limits(timeout=0.2, output_kb=4, file_mb=1)
 FINE: dict[str, Any] = {

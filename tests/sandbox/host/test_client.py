@@ -6,8 +6,8 @@ import time
 import pytest
 
 from sandbox.base import Limits, LostError
-from sandbox.host.client import GuestSandbox
 from sandbox.guest.frames import pack
+from sandbox.host.client import GuestSandbox
 
 
 def pair(limits: Limits | None = None) -> tuple[GuestSandbox, socket.socket]:

@@ -12,8 +12,8 @@ import pytest
 import conf
 from sandbox import image
 from sandbox.base import Limits, LostError, SandboxError, SandboxSpec
-from sandbox.host.daemon import RUN, connect
 from sandbox.docker import Docker
+from sandbox.host.daemon import RUN, connect
 from tests.sandbox.dockerd import Dockerd, certificates, dockerd, forwarded, free_port
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]

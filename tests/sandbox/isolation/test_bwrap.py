@@ -10,9 +10,8 @@ import pytest
 
 import conf
 from sandbox import contract
-from sandbox.guest import boot
 from sandbox.base import Limits, SandboxError, SandboxSpec
-from sandbox.guest import landlock
+from sandbox.guest import boot, landlock
 from sandbox.guest.processes import descendants
 from sandbox.local import Local
 
