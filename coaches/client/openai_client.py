@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from coaches.base import CoachError, Usage
 from coaches.client import errors, wire
 from coaches.client.budget import Ledger
-from coaches.client.config import LEVELS, EndpointConfig
+from coaches.client.config import LEVELS, EndpointConfig, check, key
 from coaches.client.rate_limit import Limiter, Ticket
 from envs.types import Message
 
@@ -47,10 +47,10 @@ class Endpoint:
 
         Raises ``ConfigError`` for settings that cannot be, or a key that is not there.
         """
-        config.check(config, owner)
+        check(config, owner)
         self.config = config
         self.ledger = ledger
-        self._key = config.key(config.key_env, owner)
+        self._key = key(config.key_env, owner)
         self._background = _Background()
         self._session: _Session | None = None
         self._level = 0 if config.structured == "auto" else LEVELS.index(config.structured)

@@ -67,6 +67,6 @@ def test_a_difference_ends_with_exit_code_1(tmp_path: Path, monkeypatch: pytest.
         played = real(mode, latencies, in_flight)
         return __main__.Played(played.seconds, "else" if mode == "deferred" else played.said)
 
-    monkeypatch.setattr(rollout, "run", biased)
+    monkeypatch.setattr(__main__, "run", biased)
     words = ["--model", "0.001", "--tool", "0.001", "--coach", "0.001", "--rounds", "1", "--in-flight", "2"]
     assert __main__.main([*words, "--out", str(tmp_path / "x.json")]) == 1

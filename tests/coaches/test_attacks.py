@@ -214,7 +214,7 @@ def test_an_ensemble_of_them_cannot_be_talked_to(gullible: tuple[LLM, Gullible])
 
 
 def test_the_model_does_obey_what_is_not_marked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(marks, "block", lambda name, text, nonce: text)
+    monkeypatch.setattr(delimiters, "block", lambda name, text, nonce: text)
     with e.serving(Gullible(strict)) as server:
         coach, turns = e.coach(server), history(FEW[0])
         assert coach.judge(turns).score == LOW
@@ -225,7 +225,7 @@ def test_the_model_does_obey_what_is_not_marked(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_without_care_for_marks_the_suite_gets_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(marks, "harmless", lambda text, limit: text)
+    monkeypatch.setattr(delimiters, "harmless", lambda text, limit: text)
     with e.serving(Gullible(loose)) as server:
         coach, turns = e.coach(server), history(FEW[0])
         assert coach.judge(turns).score == LOW
@@ -239,7 +239,7 @@ def test_without_care_for_marks_the_suite_gets_through(monkeypatch: pytest.Monke
 
 
 def test_a_number_that_the_agents_knew_would_not_help_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(marks, "new_nonce", lambda: delimiters.BLANK)
+    monkeypatch.setattr(delimiters, "new_nonce", lambda: delimiters.BLANK)
     with e.serving(Gullible(strict)) as server:
         coach, turns = e.coach(server), history(FEW[0])
         assert coach.judge(turns).score == LOW
