@@ -2,7 +2,8 @@
 
 A part (environment, coach, sandbox, generator, runtime, algorithm) is one Python file and one YAML file.
 The YAML's ``name`` is the module; the module defines exactly one public class with a nested ``Config``
-dataclass. Types live in that dataclass, values in the YAML, each value in one place.
+dataclass. Types live in that dataclass, values in the YAML, each value in one place: values that the parts of
+a group share are in the group's ``base.yaml``, which is no part itself.
 
 >>> load("env", "dsbench").name
 'dsbench'
@@ -21,6 +22,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 ROOT = Path(__file__).parent
+BASE = "base"
+"""Name of the YAML that holds what the parts of its group share; they inherit it by ``defaults: [base]``."""
 
 
 class ConfigError(Exception):
@@ -32,18 +35,21 @@ def cache_dir() -> Path:
     return Path(os.environ.get("COACHGYM_CACHE") or Path.home() / ".cache" / "coachgym")
 
 
+def names(group: str) -> list[str]:
+    """The parts of ``conf/<group>``: its YAML files, except ``base.yaml``, which the others inherit from."""
+    return sorted(path.stem for path in (ROOT / group).glob("*.yaml") if path.stem != BASE)
+
+
 def load(group: str, name: str, /, **overrides: Any) -> DictConfig:
-    """Reads ``conf/<group>/<name>.yaml`` and sets ``overrides`` in it.
+    """Reads ``conf/<group>/<name>.yaml``, with what it inherits, and sets ``overrides`` in it.
 
     Raises:
-        ConfigError: there is no such file, or an override names a key the file does not have.
+        ConfigError: there is no such part, or an override names a key it does not have.
     """
-    path = ROOT / group / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
-        raise ConfigError(f"there is no {group} called {name!r}; there are: {known}")
-    node = OmegaConf.load(path)
-    assert isinstance(node, DictConfig)
+    known = names(group)
+    if name not in known:
+        raise ConfigError(f"there is no {group} called {name!r}; there are: {', '.join(known)}")
+    node = _read(group, name)
     OmegaConf.set_struct(node, True)
     for key, value in overrides.items():
         try:
@@ -145,6 +151,16 @@ def build(package: str, node: Mapping[str, Any] | DictConfig, **parts: Any) -> A
         reason = str(error).splitlines()[0]
         raise ConfigError(f"{package} {node['name']!r}: {reason} (at {error.full_key})") from None
     return cls(config, **parts)
+
+
+def _read(group: str, name: str) -> DictConfig:
+    """A YAML of a group merged over those that its ``defaults`` name, as Hydra does without a ``_self_``."""
+    node = OmegaConf.load(ROOT / group / f"{name}.yaml")
+    assert isinstance(node, DictConfig)
+    inherited = [_read(group, parent) for parent in node.pop("defaults", [])]
+    merged = OmegaConf.merge(*inherited, node)
+    assert isinstance(merged, DictConfig)
+    return merged
 
 
 def _group_of(key: str, group: str) -> str:

@@ -33,8 +33,8 @@ RECORDS = {"hardware": "Hardware", "assume": "Assume"}
 
 
 def files(*groups: str) -> list[tuple[str, str]]:
-    """(group, name) of every YAML in the groups."""
-    return [(group, path.stem) for group in groups for path in sorted((conf.ROOT / group).glob("*.yaml"))]
+    """(group, name) of every part's YAML in the groups."""
+    return [(group, name) for group in groups for name in conf.names(group)]
 
 
 def composed(*overrides: str) -> DictConfig:
@@ -134,6 +134,33 @@ def defines_plug_in(path: Path) -> bool:
         and any(isinstance(inner, ast.ClassDef) and inner.name == "Config" for inner in node.body)
         for node in ast.parse(path.read_text(encoding="utf-8")).body
     )
+
+
+@pytest.mark.parametrize(("group", "name"), files(*GROUPS, *RECORDS))
+def test_reading_a_part_gives_what_the_command_line_composes(group: str, name: str) -> None:
+    override = f"{'+' if group in RECORDS else ''}{group}={name}"
+    assert conf.load(group, name) == composed(override)[group]
+
+
+def test_a_base_is_inherited_and_is_no_part_itself() -> None:
+    assert (conf.ROOT / "algorithm" / "base.yaml").is_file()
+    assert "base" not in conf.names("algorithm")
+    with pytest.raises(ConfigError, match="no algorithm called 'base'; there are: cispo, grpo"):
+        conf.load("algorithm", "base")
+    assert list(conf.load("algorithm", "grpo"))[:2] == ["name", "credit"]
+    assert "defaults" not in conf.load("algorithm", "grpo")
+
+
+def test_an_algorithm_from_outside_inherits_the_shared_settings_too(tmp_path: Path) -> None:
+    """As with ``--config-dir``, which is one more place to search."""
+    (tmp_path / "algorithm").mkdir()
+    (tmp_path / "algorithm" / "mine.yaml").write_text("name: annex.mine\ndefaults: [base]\ngamma: 0.5\n")
+    (tmp_path / "algorithm" / "dapo.yaml").write_text("defaults: [grpo]\nclip_high: 0.28\n")
+    elsewhere = f"hydra.searchpath=[file://{tmp_path}]"
+    shared = conf.plain(composed("algorithm=cispo").algorithm)
+    mine = conf.plain(composed(elsewhere, "algorithm=mine").algorithm)
+    assert mine == {key: shared[key] for key in mine} | {"name": "annex.mine", "gamma": 0.5}
+    assert composed(elsewhere, "algorithm=dapo").algorithm == conf.load("algorithm", "grpo", clip_high=0.28)
 
 
 def test_loading_what_is_not_there_names_what_is() -> None:

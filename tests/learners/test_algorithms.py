@@ -16,7 +16,7 @@ from learners.types import Batch, Completion, Transition
 from learners.update.packing import Row, pack, shard, to_rows
 from tests.learners.doubles import completion, transition
 
-NAMES = sorted(path.stem for path in (conf.ROOT / "algorithm").glob("*.yaml"))
+NAMES = conf.names("algorithm")
 SHARED = {"is_limited", "approx_kl"}
 """Metrics that all of ours have."""
 every = pytest.mark.parametrize("name", NAMES)
