@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from coaches.base import Coach, HindsightCoach, Verdict
-from coaches.bias import effects, learning
+from coaches.base import Coach, HindsightCoach, Unit, Verdict, judges_turns
+from coaches.bias import effects
 from coaches.bias.effects import Fit, Ledger
-from coaches.bias.learning import JudgedEpisode
-from coaches.inner import build, judges_turns
+from coaches.inner import build
+from coaches.judging import learning
+from coaches.judging.learning import JudgedEpisode
 from conf import ConfigError
 from envs.types import Outcome, Turn
 
@@ -32,10 +33,8 @@ class Balanced:
     usage are the inner coach's, its verdict is ``parts[0]``.
     """
 
-    judge: Callable[[Sequence[Turn]], Verdict]
-    """There only where the inner coach has it. Raises ``CoachError``."""
-    judge_episode: Callable[[Sequence[Turn], Outcome], list[Verdict | None]]
-    """There only where ``judge`` is not."""
+    judges: Unit
+    """As the inner coach does."""
 
     @dataclass(frozen=True)
     class Config:
@@ -62,10 +61,7 @@ class Balanced:
         self.coach = build(config.coach)
         self._ledger = Ledger()
         self._offsets: Offsets = {}
-        if judges_turns(self.coach):
-            self.judge = self._judge
-        else:
-            self.judge_episode = self._judge_episode
+        self.judges = "turns" if judges_turns(self.coach) else "episodes"
 
     @property
     def offsets(self) -> Offsets:
@@ -91,10 +87,10 @@ class Balanced:
         self._offsets = offsets(self._ledger, self.config)
         learning.restore(self.coach, state["coach"])
 
-    def _judge(self, history: Sequence[Turn]) -> Verdict:
+    def judge(self, history: Sequence[Turn]) -> Verdict:
         return self._corrected(cast(Coach, self.coach).judge(history), history[-1])
 
-    def _judge_episode(self, turns: Sequence[Turn], outcome: Outcome) -> list[Verdict | None]:
+    def judge_episode(self, turns: Sequence[Turn], outcome: Outcome) -> list[Verdict | None]:
         verdicts = cast(HindsightCoach, self.coach).judge_episode(turns, outcome)
         return [
             None if verdict is None else self._corrected(verdict, turn)

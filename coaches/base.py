@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from envs.types import Outcome, Turn
+
+Unit = Literal["turns", "episodes"]
+"""What a coach judges at a time."""
 
 
 class CoachError(Exception):
@@ -78,21 +81,47 @@ class Verdict:
             raise CoachError(f"a score must lie in [0, 10], not {self.score}")
 
 
+@runtime_checkable
 class Coach(Protocol):
-    """Judges turns as they happen."""
+    """Judges each turn as it happens."""
 
     def judge(self, history: Sequence[Turn]) -> Verdict:
-        """The verdict on the last turn of ``history``; the others, all agents', are its context.
+        """Returns the verdict on the last turn of ``history``; the earlier turns, of all agents, are its context.
 
         Raises:
-            CoachError: no verdict could be had.
+            CoachError: there is no verdict.
         """
         ...
 
 
+@runtime_checkable
 class HindsightCoach(Protocol):
     """Judges a whole episode, knowing how it ended."""
 
     def judge_episode(self, turns: Sequence[Turn], outcome: Outcome) -> list[Verdict | None]:
-        """One verdict a turn, in order; None where none could be had."""
+        """Returns one verdict per turn, in order; None for a turn without one.
+
+        Raises:
+            CoachError: there is no verdict on any turn.
+        """
         ...
+
+
+@runtime_checkable
+class FlexibleCoach(Coach, HindsightCoach, Protocol):
+    """Has both methods and declares which one to call, as a coach does that judges the way its inner coach does."""
+
+    judges: Unit
+
+
+AnyCoach = Coach | HindsightCoach
+
+
+def judges_turns(coach: AnyCoach) -> bool:
+    """Returns whether to call ``judge`` after each turn; if not, call ``judge_episode`` after the last one.
+
+    The only place that decides it: by the method that the coach has, or, if it has both, by ``judges``.
+    """
+    if isinstance(coach, FlexibleCoach):
+        return coach.judges == "turns"
+    return isinstance(coach, Coach)

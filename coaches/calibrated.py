@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from coaches.base import Coach, HindsightCoach, Verdict
-from coaches.bias import learning
-from coaches.bias.learning import JudgedEpisode
+from coaches.base import Coach, HindsightCoach, Unit, Verdict, judges_turns
 from coaches.calibrate import ScoreMap
-from coaches.inner import build, judges_turns
+from coaches.inner import build
+from coaches.judging import learning
+from coaches.judging.learning import JudgedEpisode
 from conf import ConfigError
 from envs.types import Outcome, Turn
 
@@ -25,10 +25,8 @@ class Calibrated:
     The inner coach's verdict is ``parts[0]``.
     """
 
-    judge: Callable[[Sequence[Turn]], Verdict]
-    """There only where the inner coach has it. Raises ``CoachError``; ``ConfigError`` for a foreign map."""
-    judge_episode: Callable[[Sequence[Turn], Outcome], list[Verdict | None]]
-    """There only where ``judge`` is not."""
+    judges: Unit
+    """As the inner coach does."""
 
     @dataclass(frozen=True)
     class Config:
@@ -46,10 +44,7 @@ class Calibrated:
         self.config = config
         self.map = ScoreMap.read(Path(config.map))
         self.coach = build(config.coach)
-        if judges_turns(self.coach):
-            self.judge = self._judge
-        else:
-            self.judge_episode = self._judge_episode
+        self.judges = "turns" if judges_turns(self.coach) else "episodes"
 
     def learn(self, episodes: Sequence[JudgedEpisode]) -> dict[str, float]:
         """Lets the inner coach learn from its own verdicts."""
@@ -61,10 +56,10 @@ class Calibrated:
     def restore(self, state: Mapping[str, Any]) -> None:
         learning.restore(self.coach, state)
 
-    def _judge(self, history: Sequence[Turn]) -> Verdict:
+    def judge(self, history: Sequence[Turn]) -> Verdict:
         return self._mapped(cast(Coach, self.coach).judge(history))
 
-    def _judge_episode(self, turns: Sequence[Turn], outcome: Outcome) -> list[Verdict | None]:
+    def judge_episode(self, turns: Sequence[Turn], outcome: Outcome) -> list[Verdict | None]:
         verdicts = cast(HindsightCoach, self.coach).judge_episode(turns, outcome)
         return [None if verdict is None else self._mapped(verdict) for verdict in verdicts]
 

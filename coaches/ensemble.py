@@ -11,18 +11,16 @@ from typing import Any, cast
 
 from scipy.stats import trim_mean  # type: ignore[import-untyped]
 
-from coaches.base import Coach, CoachError, Verdict
-from coaches.bias import learning
-from coaches.bias.learning import JudgedEpisode
+from coaches.base import AnyCoach, Coach, CoachError, Unit, Verdict, judges_turns
 from coaches.inner import (
-    AnyCoach,
     build,
     clipped,
     judge_all,
-    judges_turns,
     total_cost,
     total_usage,
 )
+from coaches.judging import learning
+from coaches.judging.learning import JudgedEpisode
 from conf import ConfigError
 from envs.types import Outcome, Turn
 
@@ -49,10 +47,8 @@ class Ensemble:
     asked. If all members judge turns as they happen, so does the ensemble; else it waits for the outcome.
     """
 
-    judge: Callable[[Sequence[Turn]], Verdict]
-    """There only where every member has it. Raises ``CoachError``."""
-    judge_episode: Callable[[Sequence[Turn], Outcome], list[Verdict | None]]
-    """There only where ``judge`` is not."""
+    judges: Unit
+    """``turns`` if every member does."""
 
     @dataclass(frozen=True)
     class Config:
@@ -80,11 +76,7 @@ class Ensemble:
         self.members: list[AnyCoach] = [build(node) for node in config.coaches]
         self.names = [str(node["name"]) for node in config.coaches]
         self.stronger = None if config.stronger is None else build(config.stronger)
-        asked = [*self.members, *([] if self.stronger is None else [self.stronger])]
-        if all(judges_turns(coach) for coach in asked):
-            self.judge = self._judge
-        else:
-            self.judge_episode = self._judge_episode
+        self.judges = "turns" if all(judges_turns(coach) for coach in self._all()) else "episodes"
 
     def learn(self, episodes: Sequence[JudgedEpisode]) -> dict[str, float]:
         """Lets every member learn from its own verdicts.
@@ -111,7 +103,7 @@ class Ensemble:
     def _all(self) -> list[AnyCoach]:
         return [*self.members, *([] if self.stronger is None else [self.stronger])]
 
-    def _judge(self, history: Sequence[Turn]) -> Verdict:
+    def judge(self, history: Sequence[Turn]) -> Verdict:
         def ask(coach: AnyCoach) -> Vote:
             try:
                 return cast(Coach, coach).judge(history)
@@ -122,7 +114,7 @@ class Ensemble:
             votes = list(pool.map(ask, self.members))
         return self._combine(votes, lambda: cast(Coach, self.stronger).judge(history))
 
-    def _judge_episode(self, turns: Sequence[Turn], outcome: Outcome) -> list[Verdict | None]:
+    def judge_episode(self, turns: Sequence[Turn], outcome: Outcome) -> list[Verdict | None]:
         with ThreadPoolExecutor(len(self.members), "coach") as pool:
             ballots = list(pool.map(lambda coach: judge_all(coach, turns, outcome), self.members))
         verdicts: list[Verdict | None] = []

@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from coaches.base import CoachError, Verdict
-from coaches.bias.learning import JudgedEpisode
+from coaches.judging.learning import JudgedEpisode
 from conf import ConfigError
 from envs.parsing import program
 from envs.types import Message, Outcome, Role, Turn

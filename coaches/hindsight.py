@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from coaches.base import CoachError, Verdict
-from coaches.bias import learning
-from coaches.bias.learning import JudgedEpisode
 from coaches.client import chat
 from coaches.client.chat import ChatModel
 from coaches.client.errors import UnreadableReplyError
 from coaches.evidence import lineage
 from coaches.evidence.lineage import Fault
 from coaches.inner import build, judge_all, total_cost, total_usage
+from coaches.judging import learning
+from coaches.judging.learning import JudgedEpisode
 from coaches.prompting import parse
 from coaches.prompting.transcript import transcript
 from conf import ConfigError

@@ -7,10 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import conf
-from coaches.base import Coach, CoachError, HindsightCoach, History, Usage, Verdict
+from coaches.base import (
+    AnyCoach,
+    Coach,
+    CoachError,
+    HindsightCoach,
+    History,
+    Usage,
+    Verdict,
+    judges_turns,
+)
 from envs.types import Outcome, Turn
-
-AnyCoach = Coach | HindsightCoach
 
 _THREADS = 8
 """Turns of one episode that a coach is asked about at once."""
@@ -25,11 +32,6 @@ def build(node: Mapping[str, Any]) -> AnyCoach:
     if not isinstance(node, Mapping) or "name" not in node:
         raise conf.ConfigError(f"a coach within a coach is a node such as {{name: rules}}, not {node!r}")
     return cast(AnyCoach, conf.build("coaches", conf.filled("coach", node)))
-
-
-def judges_turns(coach: AnyCoach) -> bool:
-    """Whether the coach judges turns as they happen; if not, it waits for the outcome."""
-    return hasattr(coach, "judge")
 
 
 def judge_all(coach: AnyCoach, turns: Sequence[Turn], outcome: Outcome) -> list[Verdict | None]:

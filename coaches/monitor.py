@@ -25,8 +25,8 @@ from rich.table import Table
 
 from coaches.bias import effects
 from coaches.bias.effects import CONFIDENCE, FACTORS, Effect, Fit, Ledger, Sample
-from coaches.bias.learning import JudgedEpisode
 from coaches.bias.trends import Alarm, alarm, drift
+from coaches.judging.learning import JudgedEpisode
 from conf import ConfigError
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from typing import Any, cast
 from pettingzoo import AECEnv  # type: ignore[import-untyped]
 from pettingzoo.utils import BaseWrapper  # type: ignore[import-untyped]
 
-from coaches.base import Coach, CoachError, HindsightCoach, History, Verdict
+from coaches.base import AnyCoach, Coach, CoachError, HindsightCoach, History, Verdict, judges_turns
 from envs.types import Outcome, Turn
 
 Judged = tuple[Verdict | None, str]
@@ -40,7 +40,7 @@ class CoachReward(BaseWrapper[str, Any, Any]):  # type: ignore[misc]
     def __init__(
         self,
         env: AECEnv[str, Any, Any],
-        coach: Coach | HindsightCoach,
+        coach: AnyCoach,
         *,
         deferred: bool = False,
         threads: int = 4,
@@ -48,7 +48,7 @@ class CoachReward(BaseWrapper[str, Any, Any]):  # type: ignore[misc]
         """``threads``: how many verdicts of one episode may be under way at once, when deferred."""
         super().__init__(env)
         self.coach = coach
-        self.hindsight = not hasattr(coach, "judge")
+        self.hindsight = not judges_turns(coach)
         self.deferred = deferred or self.hindsight
         self._threads = threads
         self._pool: ThreadPoolExecutor | None = None

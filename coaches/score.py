@@ -31,9 +31,9 @@ from scipy import stats  # type: ignore[import-untyped]
 
 import conf
 from coaches import episodes, reward
-from coaches.base import BudgetError, Coach, HindsightCoach, Verdict
+from coaches.base import AnyCoach, BudgetError, Coach, HindsightCoach, Verdict, judges_turns
 from coaches.episodes import RecordedEpisode
-from coaches.inner import AnyCoach, build, judges_turns
+from coaches.inner import build
 from conf import ConfigError
 
 

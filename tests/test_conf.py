@@ -14,6 +14,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 import conf
+from coaches.base import judges_turns
 from conf import ConfigError
 from learners.planning import facts
 
@@ -209,7 +210,7 @@ def test_a_coach_can_be_wrapped_by_every_coach_that_wraps(name: str, tmp_path: P
     for inner in wrappers:
         for outer in ({"name": "balanced", "coach": inner}, {"name": "ensemble", "coaches": [inner, inner]}):
             built = conf.build("coaches", conf.filled("coach", outer))
-            assert hasattr(built, "judge") != hasattr(built, "judge_episode")
+            assert judges_turns(built) == judges_turns(conf.build("coaches", conf.filled("coach", inner)))
 
 
 def test_the_command_line_chooses_the_coach_within_a_coach() -> None:

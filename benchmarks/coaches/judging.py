@@ -11,8 +11,8 @@ from typing import Any, cast
 from benchmarks.corpus.cases import Case
 from coaches import reward
 from coaches.attacks import ATTACKS
-from coaches.base import Coach, HindsightCoach, History, Verdict
-from coaches.inner import AnyCoach, build, judges_turns, prefix
+from coaches.base import AnyCoach, Coach, HindsightCoach, History, Verdict, judges_turns
+from coaches.inner import build, prefix
 from coaches.reward import Judged
 from envs.types import Turn
 

@@ -12,7 +12,7 @@ from benchmarks.common import estimates
 from benchmarks.common.estimates import NOTHING, Estimate, Sample
 from benchmarks.corpus.cases import Case
 from coaches.bias import effects
-from coaches.bias.learning import JudgedEpisode
+from coaches.judging.learning import JudgedEpisode
 from coaches.monitor import GAP
 
 FAULTY = 5.0

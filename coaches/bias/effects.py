@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats  # type: ignore[import-untyped]
 
-from coaches.bias.learning import JudgedEpisode
 from coaches.evidence import checks
+from coaches.judging.learning import JudgedEpisode
 from envs.types import Outcome, Turn
 
 FACTORS = ("kind", "role", "length")

@@ -21,7 +21,7 @@ class Checkpoint:
     step: int
     sizes: Mapping[str, int]
     coach: Mapping[str, Any]
-    """What the coach has learned (``coaches.bias.learning``)."""
+    """What the coach has learned (``coaches.judging.learning``)."""
     monitor: Mapping[str, Any]
     """What the bias monitor has seen."""
     path: Path

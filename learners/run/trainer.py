@@ -14,8 +14,8 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from coaches.base import BudgetError
-from coaches.bias import learning
-from coaches.bias.learning import JudgedEpisode
+from coaches.judging import learning
+from coaches.judging.learning import JudgedEpisode
 from coaches.monitor import Monitor
 from conf import ConfigError
 from learners.base import EpisodeError, Metrics, TrainingError

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from coaches.base import BudgetError, Coach, CoachError, Verdict
-from coaches.bias.learning import JudgedEpisode
+from coaches.judging.learning import JudgedEpisode
 from envs.types import Outcome, Role, Turn
 from sandbox.base import Result
 

@@ -12,11 +12,12 @@ import pytest
 from scipy import stats  # type: ignore[import-untyped]
 
 from coaches.balanced import Balanced
-from coaches.base import CoachError
-from coaches.bias import effects, learning
+from coaches.base import CoachError, judges_turns
+from coaches.bias import effects
 from coaches.bias.effects import Fit, Ledger
-from coaches.bias.learning import JudgedEpisode
 from coaches.inner import build
+from coaches.judging import learning
+from coaches.judging.learning import JudgedEpisode
 from coaches.monitor import Monitor
 from conf import ConfigError
 from envs.types import Outcome
@@ -181,7 +182,7 @@ def test_no_verdict_stays_none_and_a_coach_that_waits_for_the_end_is_waited_for(
         balanced(0.0).judge([turn("mute")])
     waiting = build({"name": "balanced", "coach": {"name": "outcome"}})
     assert isinstance(waiting, Balanced)
-    assert not hasattr(waiting, "judge")
+    assert not judges_turns(waiting)
     [verdict] = waiting.judge_episode([turn("1")], Outcome(True, 0.4, {}, "ok"))
     assert verdict is not None
     assert verdict.score == 4.0

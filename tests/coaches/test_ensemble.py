@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import conf
-from coaches.base import BudgetError, Usage, Verdict
-from coaches.bias import learning
+from coaches.base import BudgetError, Usage, Verdict, judges_turns
 from coaches.ensemble import Disagreement, Ensemble, TooFewVotes, combined, majority, spread
+from coaches.judging import learning
 from coaches.reward import judge
 from conf import ConfigError
 from envs.types import Outcome, Turn
@@ -120,10 +120,10 @@ def test_members_are_asked_at_the_same_time() -> None:
 
 def test_with_a_member_that_needs_the_end_the_ensemble_waits_for_it() -> None:
     coach = ensemble(node(), {"name": "outcome"}, combine="mean")
-    assert not hasattr(coach, "judge")
+    assert not judges_turns(coach)
     verdicts = coach.judge_episode([turn("4"), turn("mute", index=1)], FAILED)
     assert [verdict and verdict.score for verdict in verdicts] == [2.0, None]
-    assert hasattr(ensemble(node(), {"name": "rules"}), "judge")
+    assert judges_turns(ensemble(node(), {"name": "rules"}))
 
 
 def test_at_the_end_too_disagreement_masks_or_escalates_turn_by_turn() -> None:

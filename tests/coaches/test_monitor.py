@@ -14,9 +14,9 @@ from rich.console import Console
 from scipy import stats  # type: ignore[import-untyped]
 
 from coaches import monitor
-from coaches.bias.learning import JudgedEpisode
 from coaches.bias.trends import alarm, drift
 from coaches.inner import build
+from coaches.judging.learning import JudgedEpisode
 from coaches.monitor import Monitor
 from tests.coaches.scripted import judged, node, step
 

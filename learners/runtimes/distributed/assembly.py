@@ -27,7 +27,13 @@ from learners.run.build import Parts, build_algorithm, build_owners, build_scena
 from learners.runtimes.distributed.base import Cluster, Handle, Place
 from learners.runtimes.distributed.engines import Meeting, MeetingGenerator, RemoteEngines
 from learners.runtimes.distributed.placement import Need, Places
-from learners.runtimes.distributed.players import CoachHost, RemotePlayers, make_player, remote_coach
+from learners.runtimes.distributed.players import (
+    CoachHost,
+    CoachTraits,
+    RemotePlayers,
+    make_player,
+    remote_coach,
+)
 from learners.runtimes.distributed.ranks import Rank, Ranked, RemoteLearner, RemoteSource
 from learners.update.policy import LearningPolicy
 
@@ -58,11 +64,11 @@ def assemble(config: DictConfig, runtime: Runtime, cluster: Cluster) -> tuple[Pa
     cluster.reserve(places.bundles())
     threads = config.rollout.concurrency + MARGIN
     coach = cluster.spawn(CoachHost, config, name="coach", place=ANYWHERE, threads=4 * threads)
-    methods: tuple[str, ...] = coach.call("methods")
+    traits: CoachTraits = coach.call("traits")
     cast = _cast(config, cluster, groups, places)
 
     def spawn(name: str) -> Handle:
-        parts = (config, owners, coach, methods, cast.generator(name))
+        parts = (config, owners, coach, traits, cast.generator(name))
         place = Place(None, config.runtime.player_cpus, 0.0)
         return cluster.spawn(
             make_player, *parts, name=name, place=place, threads=threads, deadline=config.runtime.episode
@@ -79,7 +85,7 @@ def assemble(config: DictConfig, runtime: Runtime, cluster: Cluster) -> tuple[Pa
         for name, ranks in cast.ranks.items()
     }
     team = {agent: policies[owner] for agent, owner in owners.items()}
-    judge = remote_coach(coach, methods)
+    judge = remote_coach(coach, traits)
     return Parts(scenario, player, judge, team, generator, algorithm, runtime), cast
 
 

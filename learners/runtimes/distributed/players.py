@@ -4,61 +4,107 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
-from types import SimpleNamespace
+from dataclasses import dataclass
 from typing import Any, cast
 
 from omegaconf import DictConfig
 
 import conf
-from coaches.base import Coach, HindsightCoach
+from coaches.base import Unit, Verdict, judges_turns
+from coaches.judging import learning
+from coaches.judging.learning import JudgedEpisode, LearningCoach
+from envs.types import Outcome, Turn
 from learners.base import EpisodeError, Generator, LostError
 from learners.rollout.episode import Assignment, Rollout
 from learners.rollout.player import Isolation, LocalPlayer
 from learners.runtimes.distributed.base import CLOSING, Handle
 from learners.update.policy import ActingPolicy
 
-COACH_METHODS = ("judge", "judge_episode", "learn", "state", "restore")
-
 
 def make_player(
     config: DictConfig,
     owners: Mapping[str, str],
     coach: Handle,
-    methods: tuple[str, ...],
+    traits: CoachTraits,
     generator: Generator,
 ) -> LocalPlayer:
     """A player with an environment and sandboxes of its own; what judges and what samples live elsewhere."""
     return LocalPlayer(
         conf.build("envs", config.env),
         conf.build("sandbox", config.sandbox),
-        remote_coach(coach, methods),
+        remote_coach(coach, traits),
         {agent: ActingPolicy(owner, generator) for agent, owner in owners.items()},
         deferred=config.rollout.deferred,
     )
 
 
+@dataclass(frozen=True)
+class CoachTraits:
+    """What a coach can do, for processes that hold only a handle to it."""
+
+    judges: Unit
+    learns: bool
+
+
 class CoachHost:
-    """The one coach of a run: its limits of rate and money are the run's."""
+    """The only coach of a run, in a process of its own: its rate limits and its budget are those of the run."""
 
     def __init__(self, config: DictConfig) -> None:
-        coach = conf.build("coaches", config.coach)
-        for method in COACH_METHODS:
-            if hasattr(coach, method):
-                setattr(self, method, getattr(coach, method))
+        self._coach: Any = conf.build("coaches", config.coach)
 
-    def methods(self) -> tuple[str, ...]:
-        """Which of ``COACH_METHODS`` the coach has; what it can do is told from that."""
-        return tuple(method for method in COACH_METHODS if hasattr(self, method))
+    def traits(self) -> CoachTraits:
+        judges: Unit = "turns" if judges_turns(self._coach) else "episodes"
+        return CoachTraits(judges, learns=isinstance(self._coach, LearningCoach))
+
+    def judge(self, history: Sequence[Turn]) -> Verdict:
+        return cast(Verdict, self._coach.judge(history))
+
+    def judge_episode(self, turns: Sequence[Turn], outcome: Outcome) -> list[Verdict | None]:
+        return cast("list[Verdict | None]", self._coach.judge_episode(turns, outcome))
+
+    def learn(self, episodes: Sequence[JudgedEpisode]) -> dict[str, float]:
+        return learning.learn(self._coach, episodes)
+
+    def state(self) -> dict[str, Any]:
+        return learning.state(self._coach)
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        learning.restore(self._coach, state)
 
 
-def remote_coach(handle: Handle, methods: tuple[str, ...]) -> Coach | HindsightCoach:
-    """The coach in the process of ``handle``, with the ``methods`` that it has and no other."""
-    known: Any = SimpleNamespace(**{method: partial(handle.call, method) for method in methods})
-    return cast("Coach | HindsightCoach", known)
+class RemoteCoach:
+    """The coach of a ``CoachHost`` in another process; a ``coaches.base.FlexibleCoach``."""
+
+    def __init__(self, handle: Handle, judges: Unit) -> None:
+        self._handle = handle
+        self.judges = judges
+
+    def judge(self, history: Sequence[Turn]) -> Verdict:
+        return cast(Verdict, self._handle.call("judge", history))
+
+    def judge_episode(self, turns: Sequence[Turn], outcome: Outcome) -> list[Verdict | None]:
+        return cast("list[Verdict | None]", self._handle.call("judge_episode", turns, outcome))
+
+
+class RemoteLearningCoach(RemoteCoach):
+    """A remote coach that learns, so that episodes are sent to it after each step."""
+
+    def learn(self, episodes: Sequence[JudgedEpisode]) -> dict[str, float]:
+        return cast("dict[str, float]", self._handle.call("learn", episodes))
+
+    def state(self) -> dict[str, Any]:
+        return cast("dict[str, Any]", self._handle.call("state"))
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self._handle.call("restore", state)
+
+
+def remote_coach(handle: Handle, traits: CoachTraits) -> RemoteCoach:
+    """Returns the coach in the process of ``handle``."""
+    return (RemoteLearningCoach if traits.learns else RemoteCoach)(handle, traits.judges)
 
 
 class RemotePlayers:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from coaches.base import BudgetError, CoachError, Verdict
-from coaches.bias.learning import JudgedEpisode
+from coaches.judging.learning import JudgedEpisode
 from envs.types import Turn
 
 

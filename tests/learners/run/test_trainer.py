@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from coaches.base import CoachError, Verdict
-from coaches.bias.learning import JudgedEpisode
+from coaches.judging.learning import JudgedEpisode
 from envs.types import Message, Turn
 from learners.base import Algorithm, Metrics, TrainingError
 from learners.rollout.player import LocalPlayer
