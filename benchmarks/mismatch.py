@@ -87,7 +87,7 @@ def judge_run(folder: Path, *, bound: float, growth: float) -> list[Judged]:
         ConfigError: it is no run at learning rate 0, or tells nothing of the mismatch.
     """
     if not (folder / "config.yaml").is_file():
-        raise ConfigError(f"{folder} is no run folder: it has no config.yaml")
+        raise ConfigError(f"{folder} is not a run folder: it has no config.yaml")
     rate = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["model"]["optimizer"]["lr"]
     if float(rate) != 0.0:
         raise ConfigError(f"{folder} was trained at a learning rate of {rate}: there, the mismatch may grow")

@@ -21,13 +21,12 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from conf.errors import ConfigError as ConfigError
+from conf.typed import typed as typed
+
 ROOT = Path(__file__).parent
 BASE = "base"
 """Name of the YAML that holds what the parts of its group share; they inherit it by ``defaults: [base]``."""
-
-
-class ConfigError(Exception):
-    """What the user asked for cannot be: one clear line, no traceback needed."""
 
 
 def cache_dir() -> Path:
@@ -144,12 +143,11 @@ def build(package: str, node: Mapping[str, Any] | DictConfig, **parts: Any) -> A
         ConfigError: an unknown key, a wrong type, a missing value, or a module that is no plug-in.
     """
     cls = plugin(package, node["name"])
+    values = {str(key): value for key, value in node.items() if key != "name"}
     try:
-        values = {str(key): value for key, value in node.items() if key != "name"}
-        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(cls.Config), values))
-    except OmegaConfBaseException as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"{package} {node['name']!r}: {reason} (at {error.full_key})") from None
+        config = typed(cls.Config, values)
+    except ConfigError as error:
+        raise ConfigError(f"{package} {node['name']!r}: {error}") from None
     return cls(config, **parts)
 
 

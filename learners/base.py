@@ -10,9 +10,9 @@ from learners.types import Batch, Completion, Request, Transition
 
 if TYPE_CHECKING:
     import torch
-    from omegaconf import DictConfig
 
     from envs.types import Message
+    from learners.config import RunConfig
     from learners.rollout.episode import Assignment, Rollout
     from learners.rollout.player import Isolation
     from learners.run.build import Parts
@@ -213,7 +213,7 @@ class Runtime(Protocol):
     restarts: int
     """How often a run that raised ``LostError`` is built anew, to go on from its newest checkpoint."""
 
-    def assemble(self, config: DictConfig) -> Parts:
+    def assemble(self, config: RunConfig) -> Parts:
         """Everything that ``config`` names; cheap parts first: a mistake shows before a model loads.
 
         Raises:

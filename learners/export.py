@@ -13,15 +13,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 
 import conf
 from conf import ConfigError
-from learners.run import checkpoint, folder
+from learners.config import RunConfig
+from learners.run import checkpoint
 from learners.run.build import load_weights
+from learners.run.folder import read_config
 
 
 def export(run: Path, out: Path, *, adapters: bool = False) -> list[Path]:
@@ -30,18 +30,16 @@ def export(run: Path, out: Path, *, adapters: bool = False) -> list[Path]:
     Raises:
         ConfigError: there is no run or no checkpoint, ``out`` holds something, or a part cannot be built.
     """
-    if not (run / folder.CONFIG).is_file():
-        raise ConfigError(f"{run} is no run folder: it has no {folder.CONFIG}")
-    found = checkpoint.latest(run)
-    if found is None:
+    config = RunConfig.read(read_config(run))
+    newest = checkpoint.latest(run)
+    if newest is None:
         raise ConfigError(f"{run} has no checkpoint yet")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} is not an empty folder")
-    config = cast(DictConfig, OmegaConf.load(run / folder.CONFIG))
     algorithm = conf.build("learners", config.algorithm)
     weights = load_weights(config, conf.build("envs", config.env), reference=algorithm.needs_reference)
     for name, own in weights.items():
-        own.restore(torch.load(found.path / f"{name}.pt", weights_only=True)["weights"])
+        own.restore(torch.load(newest.path / f"{name}.pt", weights_only=True)["weights"])
         (own.save if adapters else own.save_whole)(out / name)
     return [out / name for name in weights]
 

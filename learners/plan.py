@@ -22,6 +22,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+import conf
+from learners.config import RunConfig
 from learners.train import main, with_default
 
 if TYPE_CHECKING:
@@ -44,6 +46,15 @@ def arguments(words: list[str]) -> list[str]:
     return words
 
 
+def run_config(config: DictConfig) -> RunConfig:
+    """Returns the configuration of the run that is planned, without the groups that only a plan has.
+
+    Raises:
+        ConfigError: a setting is wrong.
+    """
+    return RunConfig.read(OmegaConf.masked_copy(config, [str(key) for key in config if key not in GROUPS]))
+
+
 def plan(config: DictConfig) -> None:
     """Prints the estimate; exits with 1 where something does not fit.
 
@@ -51,11 +62,11 @@ def plan(config: DictConfig) -> None:
         ConfigError: a setting is wrong, or of a kind that cannot be planned.
     """
     from learners.planning import memory, time
-    from learners.planning.facts import Assume, Hardware, read_job, typed
+    from learners.planning.facts import Assume, Hardware, read_job
 
-    hardware = typed(Hardware, "hardware", config.hardware)
-    assume = typed(Assume, "assume", config.assume)
-    job = read_job(config, assume)
+    hardware = conf.typed(Hardware, config.hardware, "hardware")
+    assume = conf.typed(Assume, config.assume, "assume")
+    job = read_job(run_config(config), assume)
     devices = [*memory.gpus(job, hardware, assume), memory.host(job, hardware, assume)]
     console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
     _heading(job, hardware, console)

@@ -70,7 +70,7 @@ def test_every_folder_of_conf_is_a_group_that_is_known() -> None:
 @pytest.mark.parametrize(("group", "name"), files(*RECORDS))
 def test_facts_for_plans_fit_their_types_and_are_no_part_of_a_run(group: str, name: str) -> None:
     record = getattr(facts, RECORDS[group])
-    assert isinstance(facts.typed(record, group, composed(f"+{group}={name}")[group]), record)
+    assert isinstance(conf.typed(record, composed(f"+{group}={name}")[group], group), record)
     assert group not in composed()
 
 

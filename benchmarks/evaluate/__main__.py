@@ -31,14 +31,14 @@ def evaluate(settings: Sequence[str]) -> list[Path]:
     Raises:
         ConfigError, SandboxError, TrainingError, BudgetError: see ``learners.run.run.train``.
     """
-    from learners.run.evaluation import of_run, only_evaluated
+    from learners.run.evaluation import evaluation_of, evaluation_only
     from learners.run.run import train
 
     runs = [name for word in settings if word.startswith("run=") for name in word[4:].split(",")]
     words = [word for word in settings if not word.startswith("run=")]
     if any(word.startswith("coach=") for word in words):
         words.append("evaluation.coached=true")
-    configs = [of_run(Path(run), words) for run in runs] if runs else [only_evaluated(compose(words))]
+    configs = [evaluation_of(Path(run), words) for run in runs] if runs else [evaluation_only(compose(words))]
     return [train(config) for config in configs]
 
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
 import conf
 from conf import ConfigError
+from learners.config import RunConfig
 from learners.models.base import ModelConfig
 from learners.planning.shapes import Shapes, read_shapes
 
 GIB = 2**30
 BYTES = {"float32": 4, "bfloat16": 2}
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -162,11 +161,11 @@ class Job:
         return 4 if self.adapters else self.element
 
 
-def read_job(config: DictConfig, assume: Assume) -> Job:
+def read_job(config: RunConfig, assume: Assume) -> Job:
     """What the run that ``config`` describes asks for.
 
     Raises:
-        ConfigError: it asks for no GPU, or a part of it says nothing of its size.
+        ConfigError: the run asks for no GPU, or a part of it says nothing of its size.
     """
     kind = conf.build("learners.models", config.model)
     layout = _layout(config)
@@ -209,16 +208,7 @@ def read_job(config: DictConfig, assume: Assume) -> Job:
     )
 
 
-def typed(cls: type[T], group: str, node: DictConfig) -> T:
-    """``node`` as the record ``cls``. Raises ``ConfigError`` where it does not fit."""
-    try:
-        found: T = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(cls), node))  # type: ignore
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{group}: {str(error).splitlines()[0]} (at {error.full_key})") from None
-    return found
-
-
-def _layout(config: DictConfig) -> Layout:
+def _layout(config: RunConfig) -> Layout:
     policies = 1 if config.policies == "shared" else len(config.env.get("max_turns", [1]))
     shared = conf.plugin("learners.weights", config.weights.name).shares_base
     in_place = bool(conf.plugin("learners.generators", config.generator.name).lockstep)
@@ -234,13 +224,13 @@ def _layout(config: DictConfig) -> Layout:
     return Layout(groups, held, runtime.ranks, engines, gpus, together or in_place, processes, False)
 
 
-def _adapters(config: DictConfig, shapes: Shapes) -> Adapters | None:
+def _adapters(config: RunConfig, shapes: Shapes) -> Adapters | None:
     if not conf.plugin("learners.weights", config.weights.name).shares_base:
         return None
     return Adapters(shapes.adapter(config.weights.rank, list(config.weights.targets)), config.weights.rank)
 
 
-def _sandbox_mb(config: DictConfig) -> float:
+def _sandbox_mb(config: RunConfig) -> float:
     """Memory of one sandbox; ``auto`` leaves it to the backend's own YAML."""
     limit: Any = config.sandbox.get("limits", {}).get("memory_mb")
     return float(conf.load("sandbox", "local").limits.memory_mb if limit is None else limit)

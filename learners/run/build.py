@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from omegaconf import DictConfig
-
 import conf
 from coaches.base import Coach, HindsightCoach
 from conf import ConfigError
 from envs.base import Scenario
 from learners.base import Algorithm, Generator, Player, Policy, Runtime
+from learners.config import RunConfig
 from learners.models.base import resolve_device
 from learners.rollout.player import LocalPlayer
 from learners.rollout.seeds import derive_seed
@@ -26,7 +25,6 @@ from learners.update.updater import ALONE, Updater
 from learners.weights.base import Weights
 
 LIBRARIES = ("torch", "transformers", "numpy", "gymnasium", "pettingzoo")
-POLICIES = ("independent", "shared")
 
 
 @dataclass(frozen=True)
@@ -54,18 +52,18 @@ class Parts:
         self.runtime.close()
 
 
-def build(config: DictConfig) -> Parts:
+def build(config: RunConfig) -> Parts:
     """Builds everything that ``config`` names, where its runtime says.
 
     Raises:
         ConfigError: a part cannot be had, or its settings are wrong.
     """
-    _check_inference(config)
+    _check_generator(config)
     runtime: Runtime = conf.build("learners.runtimes", config.runtime)
     return runtime.assemble(config)
 
 
-def assemble(config: DictConfig, runtime: Runtime) -> Parts:
+def assemble(config: RunConfig, runtime: Runtime) -> Parts:
     """Everything in this process; raises as ``build``."""
     scenario = build_scenario(config)
     coach = conf.build("coaches", config.coach)
@@ -91,26 +89,33 @@ def assemble(config: DictConfig, runtime: Runtime) -> Parts:
     return Parts(scenario, player, coach, team, generator, algorithm, runtime)
 
 
-def can_train(config: DictConfig) -> bool:
+def can_train(config: RunConfig) -> bool:
     """Whether the generator samples from weights of ours (see ``Generator``)."""
     return bool(getattr(conf.plugin("learners.generators", config.generator.name), "trains", True))
 
 
-def _check_inference(config: DictConfig) -> None:
-    """Raises ``ConfigError`` where training, or weights, are asked of what can only act."""
-    served = f"generator={config.generator.name}"
-    if config.steps and not can_train(config):
-        raise ConfigError(
-            f"{served} is for inference: set steps=0, or evaluate with python -m benchmarks.evaluate"
-        )
-    if config.evaluation.run is not None:
+def _check_generator(config: RunConfig) -> None:
+    """Checks that the generator can do what the run asks of it, before anything is loaded.
+
+    Raises:
+        ConfigError: the run trains, evaluates trained weights or plays ahead, and its generator cannot.
+    """
+    chosen = f"generator={config.generator.name}"
+    if not can_train(config):
         if config.steps:
-            raise ConfigError("evaluation.run names weights to evaluate, not to train on: set steps=0")
-        if not can_train(config):
-            raise ConfigError(f"evaluation.run has weights of its own, which {served} cannot take")
+            raise ConfigError(
+                f"{chosen} is for inference: set steps=0, or evaluate with python -m benchmarks.evaluate"
+            )
+        if config.evaluation.run is not None:
+            raise ConfigError(f"evaluation.run has weights of its own, which {chosen} cannot take")
+    if config.rollout.staleness and conf.plugin("learners.generators", config.generator.name).lockstep:
+        raise ConfigError(
+            f"rollout.staleness=1 plays while weights change, so the generator needs its own copy of them; "
+            f"{chosen} has none"
+        )
 
 
-def build_scenario(config: DictConfig) -> Scenario:
+def build_scenario(config: RunConfig) -> Scenario:
     """The environment's roles, tasks and grader.
 
     Raises:
@@ -123,24 +128,14 @@ def build_scenario(config: DictConfig) -> Scenario:
     return scenario
 
 
-def build_algorithm(config: DictConfig) -> Algorithm:
-    """The algorithm, once it is clear that the generator can do what is asked of it."""
-    staleness = config.rollout.staleness
-    if staleness not in (0, 1):
-        raise ConfigError(f"rollout.staleness must be 0 or 1, not {staleness}")
-    if staleness and conf.plugin("learners.generators", config.generator.name).lockstep:
-        raise ConfigError(
-            f"rollout.staleness=1 plays while weights change, so the generator needs its own copy of them; "
-            f"generator={config.generator.name} has none"
-        )
-    found: Algorithm = conf.build("learners", config.algorithm)
-    return found
+def build_algorithm(config: RunConfig) -> Algorithm:
+    """Builds the algorithm."""
+    algorithm: Algorithm = conf.build("learners", config.algorithm)
+    return algorithm
 
 
-def build_owners(config: DictConfig, scenario: Scenario) -> dict[str, str]:
+def build_owners(config: RunConfig, scenario: Scenario) -> dict[str, str]:
     """Agent -> name of its policy."""
-    if config.policies not in POLICIES:
-        raise ConfigError(f"policies must be one of {', '.join(POLICIES)}, not {config.policies!r}")
     shared = config.policies == "shared"
     return {role.name: "shared" if shared else role.name for role in scenario.roles}
 
@@ -151,7 +146,7 @@ def unique(owners: Mapping[str, str]) -> list[str]:
 
 
 def load_weights(
-    config: DictConfig, scenario: Scenario, *, reference: bool, names: Sequence[str] | None = None
+    config: RunConfig, scenario: Scenario, *, reference: bool, names: Sequence[str] | None = None
 ) -> dict[str, Weights]:
     """The initial weights of the policies in ``names``, or of all.
 
@@ -168,7 +163,7 @@ def load_weights(
     return found
 
 
-def build_learner(config: DictConfig, weights: Weights, ranks: Ranks = ALONE) -> LocalLearner:
+def build_learner(config: RunConfig, weights: Weights, ranks: Ranks = ALONE) -> LocalLearner:
     """What trains ``weights``, shared among ``ranks``."""
     seed = derive_seed(config.seed, "updates", weights.name)
     return LocalLearner(weights, Updater(weights, steps=config.steps, seed=seed, ranks=ranks))

@@ -1,4 +1,4 @@
-"""Configurations that only evaluate: held-out tasks are played once, and nothing learns."""
+"""Configurations that only evaluate: held-out tasks are played once, and nothing is trained."""
 
 from __future__ import annotations
 
@@ -10,33 +10,31 @@ from omegaconf import DictConfig, OmegaConf
 
 import conf
 from conf import ConfigError
-from learners.run import checkpoint, folder
+from learners.run import checkpoint
+from learners.run.folder import read_config
 
 
-def only_evaluated(config: DictConfig) -> DictConfig:
-    """``config`` without training, and with an evaluation."""
+def evaluation_only(config: DictConfig) -> DictConfig:
+    """Returns ``config`` without training and with an evaluation."""
     changes = {"steps": 0, "evaluation": {"every": 1}, "resume": False}
     return cast(DictConfig, OmegaConf.merge(config, changes))
 
 
-def of_run(run: Path, words: Sequence[str] = ()) -> DictConfig:
-    """What evaluates the newest checkpoint of a run: its own configuration, changed by ``words``.
+def evaluation_of(run: Path, overrides: Sequence[str] = ()) -> DictConfig:
+    """Returns a configuration that evaluates the newest checkpoint of the run folder ``run``.
 
-    ``words`` are as on the command line: ``coach=llm``, ``coach.max_cost=2``, ``evaluation.tasks=null``.
+    It is the run's own, changed by ``overrides`` as on the command line: ``coach=llm``, ``coach.max_cost=2``,
+    ``evaluation.tasks=null``.
 
     Raises:
-        ConfigError: there is no run or no checkpoint, or a word is no setting.
-        OmegaConfBaseException: a word is no setting of the run.
+        ConfigError: it is not a run folder or has no checkpoint, or an override is invalid.
+        OmegaConfBaseException: an override names a setting that the run does not have.
     """
-    if not (run / folder.CONFIG).is_file():
-        raise ConfigError(f"{run} is no run folder: it has no {folder.CONFIG}")
+    trained = read_config(run)
     if checkpoint.latest(run) is None:
         raise ConfigError(f"{run} has no checkpoint to evaluate")
-    whole = cast(DictConfig, OmegaConf.load(conf.ROOT / "config.yaml"))
-    known = {key: whole[key] for key in whole if key not in ("defaults", "hydra")}
-    trained = OmegaConf.load(run / folder.CONFIG)  # by an older version perhaps, that knew fewer settings
     own = {"evaluation": {"run": str(run)}, "run_dir": None}
-    return only_evaluated(_changed(cast(DictConfig, OmegaConf.merge(known, trained, own)), words))
+    return evaluation_only(_changed(cast(DictConfig, OmegaConf.merge(trained, own)), overrides))
 
 
 def _changed(config: DictConfig, words: Sequence[str]) -> DictConfig:

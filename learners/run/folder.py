@@ -1,44 +1,47 @@
-"""A run is a folder: made once, held by one process, never overwritten.
+"""A run is a folder: created once, locked by one process, never overwritten.
 
 config.yaml      the whole configuration, resolved
 metadata.json    versions, sandbox and its guarantees
 episodes.jsonl   every episode: turns, verdicts, outcome
-metrics.jsonl    one row a step or evaluation; the same for the same config and seed
-timings.jsonl    seconds and throughput: the part that is never the same
+metrics.jsonl    one row per step or evaluation; identical for the same configuration and seed
+timings.jsonl    seconds and throughput, which differ between runs
 checkpoints/     what a killed run resumes from
-bias.json        what the coach's scores went by (``coaches.monitor``)
-curves.png       the metrics as a picture
+bias.json        what drives the coach's scores (``coaches.monitor``)
+curves.png       plot of the metrics
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, cast
 
+from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
+import conf
 from conf import ConfigError
+from learners.config import RunConfig
 
 log = logging.getLogger(__name__)
 
 CONFIG = "config.yaml"
 LOCK = ".lock"
 FREE_KEYS = ("resume", "run_dir", "wandb")
-"""What may differ between a run and its resumption."""
+"""Top-level keys that may differ between a run and its resumption."""
 FREE_SETTINGS = ("max_cost",)
-"""And so may these, wherever they stand: they decide how long a run goes on, and no number in it."""
+"""Keys, at any depth, that may change on resume: they decide how long a run goes on, but no number in it."""
 
 
 class RunFolder:
-    """The open folder of a run. Use as a context manager; only one process can hold it."""
+    """The open folder of a run. Use as a context manager; only one process can hold its lock."""
 
-    def __init__(self, path: Path, lock: IO[str]) -> None:
+    def __init__(self, path: Path, lock: FileLock) -> None:
         self.path = path
         self._lock = lock
 
@@ -46,28 +49,32 @@ class RunFolder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._lock.close()
+        self._lock.release()
 
     def describe(self, metadata: Mapping[str, Any]) -> None:
         """Writes ``metadata.json``: what the run runs on."""
         self.report("metadata", metadata)
 
     def report(self, name: str, row: Mapping[str, Any]) -> None:
-        """Writes ``<name>.json`` anew."""
+        """Writes or replaces ``<name>.json``."""
         (self.path / f"{name}.json").write_text(json.dumps(row, indent=2) + "\n", encoding="utf-8")
 
     def withdraw(self) -> None:
-        """Makes the folder free again, if nothing has been recorded in it yet."""
-        if not self.sizes():
-            (self.path / CONFIG).unlink()
+        """Removes the folder, or what this process wrote into it, unless something has been recorded."""
+        if self.sizes():
+            return
+        (self.path / CONFIG).unlink()
+        (self.path / LOCK).unlink()
+        with suppress(OSError):  # it is not empty
+            self.path.rmdir()
 
     def append(self, name: str, row: Mapping[str, Any]) -> None:
-        """Adds one row to ``<name>.jsonl`` and hands it to the operating system at once."""
+        """Appends one row to ``<name>.jsonl`` and flushes it to the operating system."""
         with (self.path / f"{name}.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
     def rows(self, name: str) -> Iterator[dict[str, Any]]:
-        """The rows of ``<name>.jsonl``; none if it does not exist."""
+        """Yields the rows of ``<name>.jsonl``; none if it does not exist."""
         path = self.path / f"{name}.jsonl"
         if path.exists():
             with path.open(encoding="utf-8") as file:
@@ -75,44 +82,59 @@ class RunFolder:
                     yield json.loads(line)
 
     def sizes(self) -> dict[str, int]:
-        """Bytes written so far to each jsonl file: what a checkpoint remembers."""
+        """Returns the bytes written so far to each jsonl file, for a checkpoint to store."""
         return {path.name: path.stat().st_size for path in sorted(self.path.glob("*.jsonl"))}
 
-    def cut(self, sizes: Mapping[str, int]) -> None:
-        """Cuts the jsonl files back to what a checkpoint remembers; what came after is played again."""
+    def truncate(self, sizes: Mapping[str, int]) -> None:
+        """Truncates the jsonl files to the sizes stored in a checkpoint; what came later is played again."""
         for path in self.path.glob("*.jsonl"):
             os.truncate(path, sizes.get(path.name, 0))
 
 
-def open_folder(config: DictConfig) -> RunFolder:
-    """The folder of a new run, or of the one to resume where ``config.resume`` is set.
+def open_folder(config: RunConfig) -> RunFolder:
+    """Returns the folder of a new run, or of the one to resume if ``config.resume`` is set.
 
-    Resuming a named ``run_dir`` in which no run has begun yet starts it.
+    Resuming a named ``run_dir`` in which no run has started yet starts one there.
 
     Raises:
-        ConfigError: no such run, a busy or unwritable folder, a folder in use, or other settings than before.
+        ConfigError: no such run; the folder is not empty, not writable or locked; or the settings differ.
     """
     if not config.resume:
         return _create(config)
     if config.run_dir and not (Path(config.run_dir) / CONFIG).exists():
-        log.info("nothing to resume in %s: the run starts there", config.run_dir)
+        log.info("nothing to resume in %s: starting the run there", config.run_dir)
         return _create(config)
     return _reopen(config)
 
 
-def _create(config: DictConfig) -> RunFolder:
-    """Makes the run folder of ``config`` and writes ``config.yaml``.
+def read_config(run: Path) -> DictConfig:
+    """Returns the configuration of the run folder ``run``.
+
+    Settings that the run's version did not have yet are taken from ``conf/config.yaml``.
 
     Raises:
-        ConfigError: it exists and holds something, or cannot be written.
+        ConfigError: it is not a run folder.
     """
-    path = Path(config.run_dir) if config.run_dir else _fresh(config)
+    if not (run / CONFIG).is_file():
+        raise ConfigError(f"{run} is not a run folder: it has no {CONFIG}")
+    current = OmegaConf.load(conf.ROOT / "config.yaml")
+    known = {key: value for key, value in current.items() if key not in ("defaults", "hydra")}
+    return cast(DictConfig, OmegaConf.merge(known, OmegaConf.load(run / CONFIG)))
+
+
+def _create(config: RunConfig) -> RunFolder:
+    """Creates the run folder of ``config`` and writes ``config.yaml``.
+
+    Raises:
+        ConfigError: it exists and is not empty, or cannot be written.
+    """
+    path = Path(config.run_dir) if config.run_dir else _new_path(config)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        folder = RunFolder(path, _hold(path))
+        folder = RunFolder(path, _lock(path))
         if any(entry.name != LOCK for entry in path.iterdir()):
             raise ConfigError(
-                f"run folder {path} is not empty: resume=true goes on with it, another run_dir starts afresh"
+                f"run folder {path} is not empty: set resume=true to continue it, or another run_dir"
             )
         (path / CONFIG).write_text(_text(config), encoding="utf-8")
     except OSError as error:
@@ -120,11 +142,11 @@ def _create(config: DictConfig) -> RunFolder:
     return folder
 
 
-def _reopen(config: DictConfig) -> RunFolder:
+def _reopen(config: RunConfig) -> RunFolder:
     """Opens the folder that ``config`` resumes: ``run_dir``, or the newest with the same configuration.
 
     Raises:
-        ConfigError: there is none, another process holds it, or it was made with another configuration.
+        ConfigError: there is none, another process has locked it, or it was made with another configuration.
     """
     if config.run_dir is None:
         path = _newest(config)
@@ -133,42 +155,41 @@ def _reopen(config: DictConfig) -> RunFolder:
         different = _differences(path, config)
         if different:
             raise ConfigError(f"run folder {path} was made with other settings: {', '.join(different)}")
-    return RunFolder(path, _hold(path))
+    return RunFolder(path, _lock(path))
 
 
-def _fresh(config: DictConfig) -> Path:
+def _new_path(config: RunConfig) -> Path:
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    base = _home(config) / f"{stamp}-{_suffix(config)}"
-    path, again = base, 1
+    base = _parent(config) / f"{stamp}-{_suffix(config)}"
+    path, number = base, 1
     while path.exists():
-        again += 1
-        path = base.with_name(f"{base.name}-{again}")
+        number += 1
+        path = base.with_name(f"{base.name}-{number}")
     return path
 
 
-def _newest(config: DictConfig) -> Path:
-    found = sorted(_home(config).glob(f"*-{_suffix(config)}*"), reverse=True)
-    for path in found:
+def _newest(config: RunConfig) -> Path:
+    for path in sorted(_parent(config).glob(f"*-{_suffix(config)}*"), reverse=True):
         if (path / CONFIG).is_file() and not _differences(path, config):
             return path
-    raise ConfigError(f"there is no run with this configuration to resume in {_home(config)}")
+    raise ConfigError(f"there is no run with this configuration to resume in {_parent(config)}")
 
 
-def _home(config: DictConfig) -> Path:
+def _parent(config: RunConfig) -> Path:
     return Path("runs") / str(config.env.name)
 
 
-def _suffix(config: DictConfig) -> str:
+def _suffix(config: RunConfig) -> str:
     return f"{config.coach.name}-seed{config.seed}"
 
 
-def _text(config: DictConfig) -> str:
-    return OmegaConf.to_yaml(config, resolve=True)
+def _text(config: RunConfig) -> str:
+    return OmegaConf.to_yaml(OmegaConf.create(config.container()))
 
 
-def _differences(path: Path, config: DictConfig) -> list[str]:
+def _differences(path: Path, config: RunConfig) -> list[str]:
     then = _flat(OmegaConf.to_container(OmegaConf.load(path / CONFIG)))
-    now = _flat(OmegaConf.to_container(config, resolve=True))
+    now = _flat(config.container())
     return sorted(
         key
         for key in then.keys() | now.keys()
@@ -184,15 +205,13 @@ def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
     return {key: value for name in node for key, value in _flat(node[name], f"{prefix}{name}.").items()}
 
 
-def _hold(path: Path) -> IO[str]:
-    """An exclusive lock that ends with the process, however it ends."""
+def _lock(path: Path) -> FileLock:
+    """Takes an exclusive lock that ends with the process, however it ends."""
+    lock = FileLock(path / LOCK, blocking=False)
     try:
-        lock = (path / LOCK).open("w")
+        lock.acquire()
+    except Timeout:
+        raise ConfigError(f"run folder {path} is busy: another process is training in it") from None
     except OSError as error:
         raise ConfigError(f"run folder {path} cannot be written: {error.strerror or error}") from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        raise ConfigError(f"run folder {path} is busy: another process is training in it") from None
     return lock

@@ -1,4 +1,7 @@
-"""Episodes -> the numbers a person reads: the grader's or counted, never the coach's."""
+"""The numbers of a step or an evaluation: what the grader decided or we counted, and what the coach said and cost.
+
+Functions named ``coach_…`` report the coach; the others never depend on it.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,8 @@ from typing import NamedTuple
 from scipy.stats import binomtest  # type: ignore[import-untyped]
 
 from envs.types import Episode, Turn
-
-Row = dict[str, float]
+from learners.base import Metrics
+from learners.types import Transition
 
 
 class Interval(NamedTuple):
@@ -21,17 +24,17 @@ class Interval(NamedTuple):
 
 
 def wilson(successes: int, trials: int) -> Interval:
-    """Wilson's score interval for a proportion (E. B. Wilson, JASA 22, 1927)."""
+    """Returns Wilson's score interval for a proportion (E. B. Wilson, JASA 22, 1927)."""
     interval = binomtest(successes, trials).proportion_ci(method="wilson")
     return Interval(float(interval.low), float(interval.high))
 
 
-def summarise(episodes: Sequence[Episode]) -> Row:
-    """Means over episodes, all together, by kind (``success/regression``), by agent (``delivered/modeler``).
+def summarise(episodes: Sequence[Episode]) -> Metrics:
+    """Returns means over all episodes, per task kind (``success/regression``) and agent (``delivered/modeler``).
 
-    ``success``: share that the grader accepts; ``raw``: mean score of those; ``fair``: mean over all, a
-    failure counting as its fallback; ``delivered``: share of an agent's stages that left all its artifacts
-    in order and its last code without an error; ``turns``: an agent's turns an episode.
+    ``success``: share that the grader accepts; ``raw``: mean score of the accepted ones; ``fair``: mean over all,
+    where a failure counts as its fallback; ``delivered``: share of an agent's stages that are ``delivered``;
+    ``turns``: an agent's turns per episode.
     """
     row = _outcomes(episodes, "")
     for kind in sorted({episode.kind for episode in episodes}):
@@ -43,14 +46,57 @@ def summarise(episodes: Sequence[Episode]) -> Row:
 
 
 def delivered(stage: Sequence[Turn]) -> bool:
-    """Whether an agent ended with all that it must produce in order, and its last code ran without error."""
+    """Whether an agent's stage (its turns in an episode) ends with every artifact that it must produce valid, and
+    its last program ran without an error."""
     results = [turn.result for turn in stage if turn.result is not None]
     produced = {spec.name for spec in stage[-1].role.produces}
-    in_order = {check.name for check in stage[-1].checks if check.code == "ok"}
-    return produced <= in_order and (not results or results[-1].status == "ok")
+    valid = {check.name for check in stage[-1].checks if check.code == "ok"}
+    return produced <= valid and (not results or results[-1].status == "ok")
 
 
-def _outcomes(episodes: Sequence[Episode], suffix: str) -> Row:
+def coach_scores(transitions: Sequence[Transition]) -> Metrics:
+    """Returns the coach's mean score per agent, on its own scale of 0 to 10."""
+    scores: dict[str, list[float]] = {}
+    for transition in transitions:
+        if transition.reward is not None:
+            scores.setdefault(transition.turn.agent, []).append(transition.reward)
+    return {f"score/{agent}": sum(values) / len(values) for agent, values in scores.items()}
+
+
+def coach_costs(transitions: Sequence[Transition]) -> Metrics:
+    """Returns what the step's verdicts cost, in US dollars and tokens, in total and per agent; empty if free.
+
+    A cached verdict counts with what it cost when it was made, so that a resumed run, which finds its earlier
+    verdicts in the cache, has the same numbers as an unbroken one. ``coach_effort`` has what was paid this time.
+    """
+    row: Metrics = {}
+    for transition in transitions:
+        verdict = transition.verdict
+        if verdict is None or verdict.usage is None:
+            continue
+        tokens = float(verdict.usage.prompt_tokens + verdict.usage.completion_tokens)
+        for name, value in (("cost", verdict.cost), ("coach_tokens", tokens)):
+            for key in (name, f"{name}/{transition.turn.agent}"):
+                row[key] = row.get(key, 0.0) + value
+    return row
+
+
+def coach_effort(transitions: Sequence[Transition]) -> Metrics:
+    """Returns what differs between identical runs: the share of verdicts that came from the cache and, for the
+    others, the US dollars paid, the requests sent and the mean seconds per verdict.
+    """
+    verdicts = [transition.verdict for transition in transitions if transition.verdict is not None]
+    metered = [(verdict.usage, verdict.cost) for verdict in verdicts if verdict.usage is not None]
+    if not metered:
+        return {}
+    fresh = [(usage, cost) for usage, cost in metered if not usage.cached]
+    row = {"coach_cached": 1.0 - len(fresh) / len(metered), "coach_paid": sum(cost for _, cost in fresh)}
+    row["coach_calls"] = float(sum(usage.calls for usage, _ in fresh))
+    row["coach_latency"] = sum(usage.seconds for usage, _ in fresh) / len(fresh) if fresh else 0.0
+    return row
+
+
+def _outcomes(episodes: Sequence[Episode], suffix: str) -> Metrics:
     outcomes = [episode.outcome for episode in episodes]
     scores = [outcome.score for outcome in outcomes if outcome.success]
     row = {

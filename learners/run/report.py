@@ -1,4 +1,4 @@
-"""What a person sees of a run: a live view on a terminal, plain lines in a log, W&B where asked."""
+"""Progress output of a run: a live view on a terminal, plain lines in a log, and W&B on request."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
-from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import (
@@ -24,16 +23,17 @@ from rich.progress import (
 from rich.table import Table
 
 from conf import ConfigError
+from learners.config import RunConfig
 from learners.run.metrics import wilson
 
 log = logging.getLogger(__name__)
 
-KINDS = 4
-"""Up to so many kinds of task, a line shows the success of each."""
+MAX_KINDS = 4
+"""A line shows success per task kind for at most this many kinds."""
 
 
 def set_up_logging(console: Console) -> None:
-    """Our own lines from INFO on, libraries' from WARNING on."""
+    """Shows messages of our packages from INFO, of libraries from WARNING."""
     handler: logging.Handler
     if console.is_terminal:
         handler = RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S")
@@ -47,7 +47,7 @@ def set_up_logging(console: Console) -> None:
 
 
 class Reporter:
-    """Shows each row of metrics as it comes."""
+    """Reports each row of metrics as it is recorded."""
 
     def __init__(self, steps: int, progress: Progress, wandb_run: Any) -> None:
         self._steps = steps
@@ -56,7 +56,7 @@ class Reporter:
         self._wandb = wandb_run
 
     def row(self, phase: str, step: int, row: Mapping[str, float], timing: Mapping[str, float]) -> None:
-        """One finished step or evaluation."""
+        """Reports a finished step or evaluation."""
         line = _line(phase, step, self._steps, row, timing)
         log.info(line)
         if phase == "train":
@@ -66,11 +66,11 @@ class Reporter:
 
 
 @contextmanager
-def reporting(config: DictConfig, folder: Path, console: Console) -> Iterator[Reporter]:
-    """A reporter for the length of a run.
+def reporting(config: RunConfig, folder: Path, console: Console) -> Iterator[Reporter]:
+    """Yields a reporter for the duration of a run.
 
     Raises:
-        ConfigError: ``wandb.mode`` is ``online`` and W&B refuses.
+        ConfigError: ``wandb.mode`` is ``online`` and W&B rejects the run.
     """
     run = _wandb_run(config, folder)
     columns = (
@@ -90,37 +90,37 @@ def reporting(config: DictConfig, folder: Path, console: Console) -> Iterator[Re
 
 
 def before_after(before: Mapping[str, float], after: Mapping[str, float]) -> Table:
-    """Held-out results before and after training, as ``held_out``, and what has changed."""
+    """Returns held-out results before and after training, and the change."""
     return held_out({"before": before, "after": after}, change=True)
 
 
 def held_out(columns: Mapping[str, Mapping[str, float]], *, change: bool = False) -> Table:
-    """Held-out results side by side, by task kind and by agent, with 95 % Wilson intervals.
+    """Returns held-out results side by side, per task kind and agent, with 95 % Wilson intervals.
 
-    ``columns``: rows of metrics by what stands above them. ``change``: the last less the first, in a column.
+    ``columns``: column title -> row of metrics. ``change``: adds a column with the last minus the first.
     """
     table = Table(title="Held-out tasks, judged by the grader", title_justify="left")
     for name in ("", *columns, *(["change"] if change else [])):
         table.add_column(name, justify="left" if not name else "right")
     rows = list(columns.values())
-    for suffix in ["", *(f"/{kind}" for kind in sorted(_after("success/", rows)))]:
+    for suffix in ["", *(f"/{kind}" for kind in sorted(_suffixes("success/", rows)))]:
         where = suffix.lstrip("/") or "all tasks"
-        _compare(table, f"{where}: success", f"success{suffix}", f"episodes{suffix}", rows, change)
-        _compare(table, f"{where}: fair", f"fair{suffix}", None, rows, change)
+        _add_row(table, f"{where}: success", f"success{suffix}", f"episodes{suffix}", rows, change)
+        _add_row(table, f"{where}: fair", f"fair{suffix}", None, rows, change)
         table.add_section()
-    for agent in _after("delivered/", rows):
-        _compare(table, f"{agent}: delivered", f"delivered/{agent}", "episodes", rows, change)
-        _compare(table, f"{agent}: turns", f"turns/{agent}", None, rows, change)
+    for agent in _suffixes("delivered/", rows):
+        _add_row(table, f"{agent}: delivered", f"delivered/{agent}", "episodes", rows, change)
+        _add_row(table, f"{agent}: turns", f"turns/{agent}", None, rows, change)
     return table
 
 
-def _after(prefix: str, rows: Sequence[Mapping[str, float]]) -> list[str]:
-    """What follows ``prefix`` in the names of the rows' metrics, each once."""
+def _suffixes(prefix: str, rows: Sequence[Mapping[str, float]]) -> list[str]:
+    """Returns what follows ``prefix`` in the rows' metric names, without repeats."""
     names = (name.removeprefix(prefix) for row in rows for name in row if name.startswith(prefix))
     return list(dict.fromkeys(names))
 
 
-def _compare(
+def _add_row(
     table: Table,
     label: str,
     name: str,
@@ -137,8 +137,8 @@ def _compare(
         low, high = wilson(round(row[name] * count), count)
         return f"{row[name]:.3f} [{low:.2f}, {high:.2f}]"
 
-    both = name in rows[0] and name in rows[-1]
-    changes = [f"{rows[-1][name] - rows[0][name]:+.3f}" if both else "–"] if change else []
+    in_both = name in rows[0] and name in rows[-1]
+    changes = [f"{rows[-1][name] - rows[0][name]:+.3f}" if in_both else "–"] if change else []
     table.add_row(label, *(cell(row) for row in rows), *changes)
 
 
@@ -146,7 +146,9 @@ def _line(phase: str, step: int, steps: int, row: Mapping[str, float], timing: M
     where = f"{step}/{steps}" if steps else f"{step}"
     facts = [f"{'step' if phase == 'train' else 'evaluation after step'} {where}"]
     kinds = [f"{name.split('/')[1]} {row[name]:.2f}" for name in row if name.startswith("success/")]
-    facts += [f"success {row['success']:.2f}" + (f" ({', '.join(kinds)})" if 1 < len(kinds) <= KINDS else "")]
+    facts += [
+        f"success {row['success']:.2f}" + (f" ({', '.join(kinds)})" if 1 < len(kinds) <= MAX_KINDS else "")
+    ]
     facts += [f"fair {row['fair']:.3f}"]
     scores = [f"{name.split('/')[1]} {row[name]:.1f}" for name in row if name.startswith("score/")]
     facts += [f"coach: {', '.join(scores)}"] if scores else []
@@ -157,24 +159,22 @@ def _line(phase: str, step: int, steps: int, row: Mapping[str, float], timing: M
     return " | ".join(facts)
 
 
-def _wandb_run(config: DictConfig, folder: Path) -> Any:
-    """A W&B run, or None when disabled. Resuming a run folder resumes its W&B run."""
+def _wandb_run(config: RunConfig, folder: Path) -> Any:
+    """Returns a W&B run, or None if disabled. Resuming a run folder resumes its W&B run."""
     if config.wandb.mode == "disabled":
         return None
-    if config.wandb.mode not in ("offline", "online"):
-        raise ConfigError(f"wandb.mode is disabled, offline or online, not {config.wandb.mode!r}")
-    import wandb  # takes a second; most runs do without
+    import wandb  # takes a second to import, and most runs do not use it
 
     os.environ.setdefault("WANDB_SILENT", "true")
     try:
         return wandb.init(
             project=config.wandb.project,
-            mode=config.wandb.mode,
+            mode=cast(Literal["offline", "online"], config.wandb.mode),
             dir=folder,
             id=folder.name,
             name=folder.name,
             resume="allow",
-            config=OmegaConf.to_container(config, resolve=True),  # type: ignore[arg-type]
+            config=config.container(),
         )
     except wandb.Error as error:
-        raise ConfigError(f"W&B refuses: {str(error).splitlines()[0]}") from None
+        raise ConfigError(f"W&B rejected the run: {str(error).splitlines()[0]}") from None

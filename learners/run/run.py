@@ -1,4 +1,4 @@
-"""One whole run, from a configuration to a run folder."""
+"""A whole run, from a configuration to a run folder."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.console import Console
 
-import conf
 from coaches import monitor
 from conf import ConfigError
 from learners.base import LostError
+from learners.config import RunConfig
 from learners.run.build import Parts, build, metadata
-from learners.run.curves import draw
+from learners.run.curves import plot
 from learners.run.folder import RunFolder, open_folder
 from learners.run.report import before_after, held_out, reporting, set_up_logging
 from learners.run.trainer import Trainer
@@ -24,45 +24,45 @@ log = logging.getLogger(__name__)
 
 
 def train(config: DictConfig) -> Path:
-    """Trains, or goes on training, as ``config`` says; evaluates; returns the run folder.
+    """Trains or resumes the run that ``config`` describes, evaluates it, and returns the run folder.
 
     Raises:
-        ConfigError: what the configuration asks for cannot be.
-        SandboxError: no sandbox can be had.
-        TrainingError: the run cannot go on.
+        ConfigError: the configuration is invalid; nothing has been loaded or written then.
+        SandboxError: the sandbox is not available.
+        TrainingError: the run cannot continue.
     """
     console = Console()
     set_up_logging(console)
-    config.coach = conf.filled("coach", config.coach)  # config.yaml shall hold the coaches within it too
-    with open_folder(config) as run:
+    run_config = RunConfig.read(config)
+    with open_folder(run_config) as run:
         restarts = 0
-        while not _finished(config, run, console, restarts):
+        while not _finished(run_config, run, console, restarts):
             restarts += 1
     return run.path
 
 
-def _finished(config: DictConfig, run: RunFolder, console: Console, restarts: int) -> bool:
-    """Whether the run came to its end; not, when a process was lost and may be replaced once more.
+def _finished(config: RunConfig, run: RunFolder, console: Console, restarts: int) -> bool:
+    """Builds the parts and trains. Returns False if a process was lost and a restart is left.
 
     Raises:
-        LostError: one process too many was lost.
+        LostError: a process was lost, and no restart is left.
     """
     with _building(config, run) as parts:
         run.describe(metadata(parts))
         console.print(f"run folder: {run.path}", highlight=False, soft_wrap=True)
-        _warn(parts, console)
+        _print_warning(parts, console)
         try:
             _train(parts, config, run, console)
         except LostError as error:
             if restarts >= parts.runtime.restarts:
                 raise
-            log.warning("%s; all processes start anew, from the newest checkpoint", error)
+            log.warning("%s; restarting all processes from the newest checkpoint", error)
             return False
-        _warn(parts, console)
+        _print_warning(parts, console)
     return True
 
 
-def _train(parts: Parts, config: DictConfig, run: RunFolder, console: Console) -> None:
+def _train(parts: Parts, config: RunConfig, run: RunFolder, console: Console) -> None:
     with reporting(config, run.path, console) as reporter:
         trainer = Trainer(parts, config, run, reporter)
         trainer.run()
@@ -75,18 +75,18 @@ def _train(parts: Parts, config: DictConfig, run: RunFolder, console: Console) -
     run.report("bias", bias)
     if bias["means"]:
         monitor.show(bias, console)
-    console.print(f"curves: {draw(run)}", highlight=False, soft_wrap=True)
+    console.print(f"curves: {plot(run)}", highlight=False, soft_wrap=True)
 
 
-def _warn(parts: Parts, console: Console) -> None:
-    """Says what the run's sandbox does not hold: at its start, and again when that has scrolled away."""
+def _print_warning(parts: Parts, console: Console) -> None:
+    """Prints what the sandbox does not isolate: at the start, and again at the end, where it is still in view."""
     if line := parts.player.isolation().warning:
         console.print(line, highlight=False, soft_wrap=True)
 
 
 @contextmanager
-def _building(config: DictConfig, run: RunFolder) -> Iterator[Parts]:
-    """The parts of a run, closed at its end. A run that cannot be built leaves its folder free again."""
+def _building(config: RunConfig, run: RunFolder) -> Iterator[Parts]:
+    """Yields the parts of a run and closes them at its end. Withdraws the folder if they cannot be built."""
     try:
         parts = build(config)
     except ConfigError:

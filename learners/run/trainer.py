@@ -1,4 +1,4 @@
-"""The training loop. It only sequences calls; what each does is in the module that it calls."""
+"""The training loop. It only sequences calls; the work is in the modules that it calls."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from concurrent.futures import Future, wait
 from dataclasses import replace
 from pathlib import Path
 
-from omegaconf import DictConfig
-
 from coaches.base import BudgetError
 from coaches.judging import learning
 from coaches.judging.learning import JudgedEpisode
 from coaches.monitor import Monitor
 from conf import ConfigError
+from envs.types import Task
 from learners.base import EpisodeError, Metrics, TrainingError
+from learners.config import EvaluationSettings, RolloutSettings, RunConfig
 from learners.rollout.episode import Assignment, Rollout
 from learners.rollout.seeds import derive_seed
 from learners.rollout.tasks import draw
-from learners.run import checkpoint, coaching, records
+from learners.run import checkpoint, metrics, records
 from learners.run.build import Parts
 from learners.run.folder import RunFolder
-from learners.run.metrics import summarise
 from learners.run.report import Reporter
 from learners.types import Transition
 from sandbox.base import SandboxError
@@ -33,38 +32,40 @@ from sandbox.base import SandboxError
 log = logging.getLogger(__name__)
 
 Played = list[Rollout | Exception]
-"""The episodes of a step, in order; the exception where one could not be played to its end."""
+"""The episodes of a step, in order; an exception for each that could not be played to its end."""
 
 
 class Trainer:
-    """Rollouts -> advantages -> updates, with held-out evaluation, records and checkpoints between them.
+    """Rollouts -> advantages -> updates, with held-out evaluation, records and checkpoints in between.
 
-    With ``rollout.staleness`` 1 the episodes of the next step are played while policies learn from those of
-    this one, with the weights of before. The first step after a start or a resumption is never stale.
+    With ``rollout.staleness`` 1 the episodes of the next step are played while the policies learn from this one,
+    so they are sampled from the weights before the update (one-step off-policy). The first step after a start or
+    a resumption is never stale.
     """
 
-    def __init__(self, parts: Parts, config: DictConfig, folder: RunFolder, reporter: Reporter) -> None:
+    def __init__(self, parts: Parts, config: RunConfig, folder: RunFolder, reporter: Reporter) -> None:
         self.parts = parts
         self.config = config
         self.folder = folder
         self.reporter = reporter
         self.monitor = Monitor()
-        self._ahead: Future[Played] | None = None
+        self._next: Future[Played] | None = None
+        """The episodes of the next step, while they are played in the background."""
 
     def run(self) -> None:
-        """Trains from where the folder stands to ``config.steps``; with 0 steps there is only an evaluation.
+        """Trains from the folder's newest checkpoint to ``config.steps``; with 0 steps it only evaluates.
 
         Raises:
             TrainingError: too many episodes or verdicts were lost, or a process that the run needs.
-            BudgetError: the money for verdicts is spent. A checkpoint holds all that was done before.
-            ConfigError: there are no tasks to train on.
+            BudgetError: the coach's budget is used up. A checkpoint holds everything up to the last whole step.
+            ConfigError: ``evaluation.run`` has no checkpoint.
         """
-        start = self._restore()
+        start = self._resume()
         if start is None:
-            start, trained = 0, self._adopt()
+            start, trained = 0, self._load_evaluated_run()
             if self.config.evaluation.every:
                 self._evaluate(trained)
-            if self.config.steps:  # an evaluation alone leaves nothing to go on with
+            if self.config.steps:  # an evaluation alone has nothing to resume
                 self._checkpoint(0)
         for step in range(start, self.config.steps):
             try:
@@ -78,28 +79,29 @@ class Trainer:
             if last or done % self.config.checkpoint.every == 0:
                 self._checkpoint(done)
 
-    def _restore(self) -> int | None:
-        """Steps done at the latest checkpoint; None where there is none yet."""
-        found = checkpoint.latest(self.folder.path)
-        self.folder.cut(found.sizes if found else {})
-        if found is None:
+    def _resume(self) -> int | None:
+        """Restores the newest checkpoint and returns its step; None if the run has none yet."""
+        newest = checkpoint.latest(self.folder.path)
+        # Rows written after the checkpoint belong to steps that are played again, with the same seeds.
+        self.folder.truncate(newest.sizes if newest else {})
+        if newest is None:
             return None
-        checkpoint.restore(found, self.parts.policies)
-        learning.restore(self.parts.coach, found.coach)
-        self.monitor.restore(found.monitor)
-        log.info("resumed after step %d", found.step)
-        return found.step
+        checkpoint.restore(newest, self.parts.policies)
+        learning.restore(self.parts.coach, newest.coach)
+        self.monitor.restore(newest.monitor)
+        log.info("resumed after step %d", newest.step)
+        return newest.step
 
-    def _adopt(self) -> int:
-        """Takes over the weights of ``evaluation.run``, where it is set. How many steps have trained them."""
+    def _load_evaluated_run(self) -> int:
+        """Loads the weights of ``evaluation.run``, if it is set, and returns how many steps have trained them."""
         if self.config.evaluation.run is None:
             return 0
-        found = checkpoint.latest(Path(self.config.evaluation.run))
-        if found is None:
+        newest = checkpoint.latest(Path(self.config.evaluation.run))
+        if newest is None:
             raise ConfigError(f"{self.config.evaluation.run} has no checkpoint to evaluate")
-        checkpoint.restore(found, self.parts.policies)
-        log.info("evaluating %s after step %d", self.config.evaluation.run, found.step)
-        return found.step
+        checkpoint.restore(newest, self.parts.policies)
+        log.info("evaluating %s after step %d", self.config.evaluation.run, newest.step)
+        return newest.step
 
     def _checkpoint(self, step: int) -> None:
         checkpoint.save(
@@ -112,115 +114,131 @@ class Trainer:
         )
 
     def _step(self, step: int) -> None:
-        began = time.perf_counter()
-        played = self._ahead.result() if self._ahead else self._play("train", step)
-        rollouts, lost = self._take("train", step, played)
-        begun = time.perf_counter()
-        self._ahead = self._begin(step + 1)
+        """One training step: play, judge, update every policy, record."""
+        play_started = time.perf_counter()
+        played = self._next.result() if self._next else self._play("train", step)
+        rollouts, lost = self._record_episodes("train", step, played)
+        update_started = time.perf_counter()
+        # The next step's episodes start before the update: with staleness 1 they use the weights of before it.
+        self._next = self._play_ahead(step + 1)
         transitions = [transition for rollout in rollouts for transition in rollout.transitions()]
-        causes = sum((Counter(rollout.coach_errors) for rollout in rollouts), Counter[str]())
-        self._guard("verdicts", causes, len(transitions))
+        causes = _coach_errors(rollouts)
+        self._check_losses("verdicts", causes, len(transitions))
         updates = self._update(transitions)
         row = {"lost": float(lost), "recovered": _recovered(rollouts)} | _masked(causes)
-        row |= summarise([rollout.episode for rollout in rollouts])
-        row |= coaching.scores(transitions) | coaching.prices(transitions) | updates
+        row |= metrics.summarise([rollout.episode for rollout in rollouts])
+        row |= metrics.coach_scores(transitions) | metrics.coach_costs(transitions) | updates
         judged = [_judged(rollout) for rollout in rollouts]
         row |= self.monitor.step(step + 1, judged) | learning.learn(self.parts.coach, judged)
-        sampled = sum(len(transition.completion.token_ids) for transition in transitions)
-        timing = {"play_s": begun - began, "update_s": time.perf_counter() - begun, "tokens": sampled}
-        self._record("train", step + 1, row, timing | coaching.effort(transitions))
+        timing = {
+            "play_s": update_started - play_started,
+            "update_s": time.perf_counter() - update_started,
+            "tokens": sum(len(transition.completion.token_ids) for transition in transitions),
+        }
+        self._record("train", step + 1, row, timing | metrics.coach_effort(transitions))
 
-    def _begin(self, step: int) -> Future[Played] | None:
-        """Plays the episodes of ``step`` in the background, where that is asked for."""
+    def _play_ahead(self, step: int) -> Future[Played] | None:
+        """Starts to play the episodes of ``step`` in the background, if ``rollout.staleness`` is 1."""
         if not self.config.rollout.staleness or step == self.config.steps:
             return None
         return _in_background(lambda: self._play("train", step))
 
     def _update(self, transitions: list[Transition]) -> Metrics:
-        """Every policy learns from its rows, and the generator then samples from what it has learned.
+        """Updates every policy on its rows, then publishes the new weights to the generator (weight sync).
 
-        The generator sleeps meanwhile, unless episodes of the next step are under way. These end with the
-        weights they began with: nothing is published before they are over.
+        While policies are updated, the generator sleeps to free accelerator memory, unless it plays the next step's
+        episodes. Those end with the weights they began with: nothing is published before they are over.
         """
         generator, policies = self.parts.generator, self.parts.policies
-        if self._ahead is None:
+        if self._next is None:
             generator.sleep()
-        found = self._learn(transitions)
-        if self._ahead is None:
+        updates = self._learn(transitions)
+        if self._next is None:
             generator.wake()
         else:
-            wait([self._ahead])
+            wait([self._next])
         for policy in policies.values():
             policy.publish()
-        return found
+        return updates
 
     def _learn(self, transitions: list[Transition]) -> Metrics:
         algorithm, policies = self.parts.algorithm, self.parts.policies
         rows = {name: self._rows(transitions, name) for name in policies}
         if algorithm.needs_reference:
             transitions = self._with_reference(transitions, rows)
+        # All agents' rows at once: returns cross agents (credit=team) and statistics are over the whole batch, so
+        # advantages are computed before rows are split among policies and ranks.
         advantages = algorithm.advantages(transitions)
 
         def learn(name: str) -> Metrics:
             own = [transitions[i] for i in rows[name]], [advantages[i] for i in rows[name]]
             return policies[name].update(*own, algorithm)
 
-        found = self.parts.runtime.each(learn, policies)
+        updates = self.parts.runtime.each(learn, policies)
         return {
             f"{key}/{name}": value
-            for name, metrics in zip(policies, found, strict=True)
-            for key, value in metrics.items()
+            for name, update in zip(policies, updates, strict=True)
+            for key, value in update.items()
         }
 
     def _rows(self, transitions: list[Transition], policy: str) -> list[int]:
+        """Returns the places of the transitions that ``policy`` sampled."""
         team = self.parts.team
         return [i for i, transition in enumerate(transitions) if team[transition.turn.agent].name == policy]
 
     def _with_reference(
         self, transitions: list[Transition], rows: Mapping[str, Sequence[int]]
     ) -> list[Transition]:
-        policies, filled = self.parts.policies, list(transitions)
+        """Returns the transitions with ``ref_logprobs``: those of each policy's frozen reference."""
+        policies, complete = self.parts.policies, list(transitions)
 
-        def ask(name: str) -> list[tuple[float, ...]]:
+        def reference(name: str) -> list[tuple[float, ...]]:
             return policies[name].reference_logprobs([transitions[i].completion for i in rows[name]])
 
-        for name, logprobs in zip(policies, self.parts.runtime.each(ask, policies), strict=True):
+        for name, logprobs in zip(policies, self.parts.runtime.each(reference, policies), strict=True):
             for i, row in zip(rows[name], logprobs, strict=True):
-                filled[i] = replace(transitions[i], ref_logprobs=row)
-        return filled
+                complete[i] = replace(transitions[i], ref_logprobs=row)
+        return complete
 
     def _evaluate(self, step: int) -> None:
-        began = time.perf_counter()
-        rollouts, lost = self._take("eval", step, self._play("eval", step))
+        """Plays the held-out tasks and records the result; no policy and no coach learns from it."""
+        play_started = time.perf_counter()
+        rollouts, lost = self._record_episodes("eval", step, self._play("eval", step))
         row = {"lost": float(lost), "recovered": _recovered(rollouts)}
         episodes = [rollout.episode for rollout in rollouts]
-        row |= summarise(episodes)
+        row |= metrics.summarise(episodes)
         timing: Metrics = {}
         if self.config.evaluation.coached:
             transitions = [transition for rollout in rollouts for transition in rollout.transitions()]
-            row |= _masked(sum((Counter(rollout.coach_errors) for rollout in rollouts), Counter[str]()))
-            row |= coaching.scores(transitions) | coaching.prices(transitions)
-            timing = coaching.effort(transitions)
-            if not self.config.steps:  # in training, what a coach goes by is told from what it pays for
+            row |= _masked(_coach_errors(rollouts))
+            row |= metrics.coach_scores(transitions) | metrics.coach_costs(transitions)
+            timing = metrics.coach_effort(transitions)
+            if not self.config.steps:  # when training, bias is measured on the scores that are trained on
                 row |= self.monitor.step(step, [_judged(rollout) for rollout in rollouts])
-        row |= self.monitor.evaluation(step, [(one.task_id, one.outcome.score) for one in episodes])
-        self._record("eval", step, row, {"play_s": time.perf_counter() - began} | timing)
+        scores = [(episode.task_id, episode.outcome.score) for episode in episodes]
+        row |= self.monitor.evaluation(step, scores)
+        self._record("eval", step, row, {"play_s": time.perf_counter() - play_started} | timing)
 
     def _play(self, phase: str, step: int) -> Played:
-        """Plays the episodes of a step or an evaluation."""
-        limit, waves = self.config.rollout.concurrency, self.parts.generator.lockstep
+        """Plays the episodes of a training step or an evaluation."""
         coached = phase == "train" or self.config.evaluation.coached
         return self.parts.runtime.map(
             lambda assignment: self.parts.player.play(assignment, coached=coached),
-            self._assign(phase, step),
-            limit=limit,
-            waves=waves,
+            self._train_assignments(step) if phase == "train" else self._eval_assignments(step),
+            limit=self.config.rollout.concurrency,
+            # Lockstep generators batch whole waves, so that batches and samples do not depend on timing.
+            waves=self.parts.generator.lockstep,
         )
 
-    def _take(self, phase: str, step: int, results: Played) -> tuple[list[Rollout], int]:
-        """Records what was played; episodes that could not be played to their end are counted only."""
+    def _record_episodes(self, phase: str, step: int, played: Played) -> tuple[list[Rollout], int]:
+        """Records finished episodes. Returns them, and how many were lost: those are counted but never scored.
+
+        Raises:
+            TrainingError: more than ``rollout.max_lost`` were lost.
+            Exception: playing raised something other than a lost sandbox or episode.
+        """
         rollouts, causes = [], Counter[str]()
-        for result in results:
+        for result in played:
             if isinstance(result, SandboxError | EpisodeError):
                 causes[str(result)] += 1
             elif isinstance(result, Exception):
@@ -228,60 +246,73 @@ class Trainer:
             else:
                 rollouts.append(result)
         for cause, count in causes.items():
-            log.warning("lost %d of %d episodes: %s", count, len(results), cause)
-        self._guard("episodes", causes, len(results))
+            log.warning("lost %d of %d episodes: %s", count, len(played), cause)
+        self._check_losses("episodes", causes, len(played))
         for rollout in rollouts:
             self.folder.append("episodes", records.episode_row(phase, step, rollout))
         return rollouts, causes.total()
 
-    def _assign(self, phase: str, step: int) -> list[Assignment]:
-        seed, settings = self.config.seed, self.config.rollout
-        if phase == "train":
-            pool = self.parts.scenario.tasks("train")
-            tasks = draw(pool, step=step, count=settings.tasks, seed=derive_seed(seed, "tasks"))
-        else:
-            settings = self.config.evaluation
-            tasks = list(self.parts.scenario.tasks("heldout"))
-            if settings.tasks is not None and settings.tasks < len(tasks):
-                tasks = draw(tasks, step=0, count=settings.tasks, seed=derive_seed(seed, "heldout"))
-        pairs = [(task, number) for task in tasks for number in range(settings.episodes)]
+    def _train_assignments(self, step: int) -> list[Assignment]:
+        settings, seed = self.config.rollout, derive_seed(self.config.seed, "tasks")
+        tasks = draw(self.parts.scenario.tasks("train"), step=step, count=settings.tasks, seed=seed)
+        return self._assignments("train", step, tasks, settings)
+
+    def _eval_assignments(self, step: int) -> list[Assignment]:
+        """The same tasks at every evaluation: ``step`` gives episodes new seeds, not other tasks."""
+        settings, seed = self.config.evaluation, derive_seed(self.config.seed, "heldout")
+        tasks = list(self.parts.scenario.tasks("heldout"))
+        if settings.tasks is not None and settings.tasks < len(tasks):
+            tasks = draw(tasks, step=0, count=settings.tasks, seed=seed)
+        return self._assignments("eval", step, tasks, settings)
+
+    def _assignments(
+        self, phase: str, step: int, tasks: Sequence[Task], settings: RolloutSettings | EvaluationSettings
+    ) -> list[Assignment]:
+        repeated = [task for task in tasks for _ in range(settings.episodes)]
         return [
             Assignment(
                 id=f"{phase}-{step}-{order}",
                 task=task,
-                seed=derive_seed(seed, phase, step, order),
+                seed=derive_seed(self.config.seed, phase, step, order),
                 order=order,
                 temperature=settings.temperature,
             )
-            for order, (task, _) in enumerate(pairs)
+            for order, task in enumerate(repeated)
         ]
 
-    def _guard(self, what: str, causes: Counter[str], total: int) -> None:
+    def _check_losses(self, what: str, causes: Counter[str], total: int) -> None:
+        """Raises ``TrainingError`` if more than ``rollout.max_lost`` of ``total`` were lost, or all of them."""
         lost = causes.total()
         if total == 0 or lost > self.config.rollout.max_lost * total or lost == total:
             why = "; ".join(f"{count} by {cause}" for cause, count in causes.most_common())
             raise TrainingError(f"{lost} of {total} {what} of this step were lost (rollout.max_lost): {why}")
 
     def _record(self, phase: str, step: int, row: Metrics, timing: Metrics) -> None:
+        """Timings go to a file of their own: ``metrics.jsonl`` is identical for the same seed, they are not."""
         self.folder.append("metrics", {"phase": phase, "step": step} | row)
         self.folder.append("timings", {"phase": phase, "step": step} | timing)
         self.reporter.row(phase, step, row, timing)
 
 
+def _coach_errors(rollouts: Sequence[Rollout]) -> Counter[str]:
+    """Turns without a verdict, by cause."""
+    return sum((Counter(rollout.coach_errors) for rollout in rollouts), Counter[str]())
+
+
 def _masked(causes: Counter[str]) -> Metrics:
-    """Turns without a verdict, in all and by cause."""
+    """Turns without a verdict, which are masked out of training: in total and by cause."""
     row = {"masked": float(causes.total())}
     return row | {f"masked/{cause}": float(count) for cause, count in sorted(causes.items())}
 
 
 def _in_background(work: Callable[[], Played]) -> Future[Played]:
-    """Runs ``work`` in a thread that does not hold up the end of the process."""
+    """Runs ``work`` in a daemon thread, which does not keep the process alive as an executor's thread would."""
     future: Future[Played] = Future()
 
     def run() -> None:
         try:
             future.set_result(work())
-        except BaseException as error:  # raised where the result is taken
+        except BaseException as error:  # raised again where the result is read
             future.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
@@ -294,6 +325,6 @@ def _judged(rollout: Rollout) -> JudgedEpisode:
 
 
 def _recovered(rollouts: Sequence[Rollout]) -> float:
-    """How many sandboxes were lost in episodes that could go on all the same."""
+    """How many sandboxes were lost and replaced in episodes that went on."""
     results = (turn.result for rollout in rollouts for turn in rollout.episode.turns)
     return float(sum(result.losses for result in results if result is not None))

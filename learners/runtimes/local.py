@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
-from omegaconf import DictConfig
 
 from learners.base import In, Out
+from learners.config import RunConfig
 from learners.rollout.lockstep import Lockstep
 from learners.rollout.threads import run_pool, run_waves
 from learners.run.build import Parts, assemble
@@ -33,7 +33,7 @@ class Local:
         if config.torch_threads is not None:
             torch.set_num_threads(config.torch_threads)
 
-    def assemble(self, config: DictConfig) -> Parts:
+    def assemble(self, config: RunConfig) -> Parts:
         """Everything in this process; raises as ``learners.run.build.build``."""
         return assemble(config, self)
 

@@ -12,10 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
-
 from conf import ConfigError
 from learners.base import In, LostError, Out
+from learners.config import RunConfig
 from learners.rollout.threads import run_pool, run_waves
 from learners.runtimes.distributed.base import Place
 from learners.runtimes.distributed.engines import session_of
@@ -94,7 +93,7 @@ class Ray:
         self._group: Any = None
         self._cast: Cast | None = None
 
-    def assemble(self, config: DictConfig) -> Parts:
+    def assemble(self, config: RunConfig) -> Parts:
         """All parts as actors. Raises as ``learners.run.build.build``; ``LostError`` where one cannot start."""
         from learners.runtimes.distributed.assembly import assemble
 

@@ -151,7 +151,7 @@ def test_folders_are_shown_side_by_side_and_written(
 def test_what_cannot_be_shown_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words, complaint in (
         ([str(tmp_path)], "holds no evaluation"),
-        ([f"run={tmp_path}"], "is no run folder"),
+        ([f"run={tmp_path}"], "is not a run folder"),
         (["coach=oracle"], "oracle"),
         (["generator=api", "generator.endpoint.base_url=nowhere"], "must be an http or https address"),
     ):

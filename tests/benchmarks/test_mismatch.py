@@ -114,7 +114,7 @@ def test_a_folder_that_is_no_run_is_one_line(tmp_path: Path, capsys: pytest.Capt
     with pytest.raises(SystemExit) as ended:
         mismatch.main([str(tmp_path)])
     assert ended.value.code == 2
-    assert capsys.readouterr().err == f"error: {tmp_path} is no run folder: it has no config.yaml\n"
+    assert capsys.readouterr().err == f"error: {tmp_path} is not a run folder: it has no config.yaml\n"
 
 
 def test_too_few_steps_are_refused_before_any_is_taken(

@@ -102,7 +102,7 @@ def test_what_cannot_be_exported_is_one_clear_line(
     tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert export.main([str(tmp_path), str(tmp_path / "out")]) == 2
-    assert "is no run folder" in capsys.readouterr().err
+    assert "is not a run folder" in capsys.readouterr().err
     run = train(config(base, "full"))
     assert export.main([str(run), str(tmp_path / "out")]) == 2
     assert "has no checkpoint yet" in capsys.readouterr().err

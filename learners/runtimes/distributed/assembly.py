@@ -18,11 +18,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from omegaconf import DictConfig
-
 import conf
 from conf import ConfigError
 from learners.base import Generator, Runtime
+from learners.config import RunConfig
 from learners.run.build import Parts, build_algorithm, build_owners, build_scenario, can_train, unique
 from learners.runtimes.distributed.base import Cluster, Handle, Place
 from learners.runtimes.distributed.engines import Meeting, MeetingGenerator, RemoteEngines
@@ -53,7 +52,7 @@ class Cast:
     """What the process of a name samples with."""
 
 
-def assemble(config: DictConfig, runtime: Runtime, cluster: Cluster) -> tuple[Parts, Cast]:
+def assemble(config: RunConfig, runtime: Runtime, cluster: Cluster) -> tuple[Parts, Cast]:
     """All parts of a run. Raises as ``learners.run.build.build``."""
     if not can_train(config):
         raise ConfigError(f"generator={config.generator.name} has no weights to spread: set runtime=local")
@@ -89,12 +88,12 @@ def assemble(config: DictConfig, runtime: Runtime, cluster: Cluster) -> tuple[Pa
     return Parts(scenario, player, judge, team, generator, algorithm, runtime), cast
 
 
-def _groups(config: DictConfig, names: list[str]) -> list[list[str]]:
+def _groups(config: RunConfig, names: list[str]) -> list[list[str]]:
     shared = conf.plugin("learners.weights", config.weights.name).shares_base
     return [names] if shared else [[name] for name in names]
 
 
-def _places(config: DictConfig, groups: int) -> Places:
+def _places(config: RunConfig, groups: int) -> Places:
     runtime = config.runtime
     for key in ("players", "ranks", "engines"):
         if runtime[key] < 1:
@@ -113,11 +112,11 @@ def _places(config: DictConfig, groups: int) -> Places:
     )
 
 
-def _in_place(config: DictConfig) -> bool:
+def _in_place(config: RunConfig) -> bool:
     return bool(conf.plugin("learners.generators", config.generator.name).lockstep)
 
 
-def _cast(config: DictConfig, cluster: Cluster, groups: Sequence[Sequence[str]], places: Places) -> Cast:
+def _cast(config: RunConfig, cluster: Cluster, groups: Sequence[Sequence[str]], places: Places) -> Cast:
     ranks: dict[str, Ranked] = {}
     engines: dict[str, list[Handle]] = {}
 
@@ -139,7 +138,7 @@ def _cast(config: DictConfig, cluster: Cluster, groups: Sequence[Sequence[str]],
 
 
 def _ranks(
-    config: DictConfig, cluster: Cluster, names: Sequence[str], number: int, places: Places
+    config: RunConfig, cluster: Cluster, names: Sequence[str], number: int, places: Places
 ) -> tuple[Ranked, dict[str, RemoteSource]]:
     """The processes that train a group, and its weights as its engines see them."""
     handles = [
@@ -160,7 +159,7 @@ def _ranks(
 
 
 def _engine(
-    config: DictConfig,
+    config: RunConfig,
     cluster: Cluster,
     sources: Mapping[str, RemoteSource],
     number: int,

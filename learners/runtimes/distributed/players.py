@@ -10,14 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
-from omegaconf import DictConfig
-
 import conf
 from coaches.base import Unit, Verdict, judges_turns
 from coaches.judging import learning
 from coaches.judging.learning import JudgedEpisode, LearningCoach
 from envs.types import Outcome, Turn
 from learners.base import EpisodeError, Generator, LostError
+from learners.config import RunConfig
 from learners.rollout.episode import Assignment, Rollout
 from learners.rollout.player import Isolation, LocalPlayer
 from learners.runtimes.distributed.base import CLOSING, Handle
@@ -25,7 +24,7 @@ from learners.update.policy import ActingPolicy
 
 
 def make_player(
-    config: DictConfig,
+    config: RunConfig,
     owners: Mapping[str, str],
     coach: Handle,
     traits: CoachTraits,
@@ -52,7 +51,7 @@ class CoachTraits:
 class CoachHost:
     """The only coach of a run, in a process of its own: its rate limits and its budget are those of the run."""
 
-    def __init__(self, config: DictConfig) -> None:
+    def __init__(self, config: RunConfig) -> None:
         self._coach: Any = conf.build("coaches", config.coach)
 
     def traits(self) -> CoachTraits:

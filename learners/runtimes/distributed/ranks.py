@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from omegaconf import DictConfig
 
 import conf
 from learners.base import Algorithm, BatchGenerator, Metrics
+from learners.config import RunConfig
 from learners.models.base import ModelConfig
 from learners.run.build import build_algorithm, build_learner, load_weights
 from learners.runtimes.distributed.base import Handle, Pending
@@ -30,7 +30,7 @@ Files = dict[str, bytes]
 class Rank:
     """One of the processes that train the policies ``names``: holds their weights, or its share of them."""
 
-    def __init__(self, config: DictConfig, names: Sequence[str], index: int, size: int) -> None:
+    def __init__(self, config: RunConfig, names: Sequence[str], index: int, size: int) -> None:
         self._config = config
         self._names = names
         self._ranks = Ranks(index, size)

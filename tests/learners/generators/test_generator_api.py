@@ -17,6 +17,7 @@ from coaches.base import BudgetError
 from conf import ConfigError
 from envs.types import Message
 from learners.base import EpisodeError, TrainingError
+from learners.config import RunConfig
 from learners.generators.api import Api
 from learners.run.build import build
 from learners.run.run import train
@@ -302,10 +303,10 @@ def test_training_is_refused_before_anything_is_asked_or_loaded(tmp_path: Path) 
     with pytest.raises(
         ConfigError, match=r"^generator=api is for inference: set steps=0, or evaluate with"
     ) as caught:
-        build(nowhere)
+        build(RunConfig.read(nowhere))
     assert "\n" not in str(caught.value)
     with pytest.raises(ConfigError, match="generator=api has no weights to spread: set runtime=local"):
-        assembly.assemble(nowhere, *cast(Any, (None, None)))
+        assembly.assemble(RunConfig.read(nowhere), *cast(Any, (None, None)))
     nowhere.steps, nowhere.evaluation.run = 0, str(tmp_path)
     with pytest.raises(ConfigError, match="weights of its own, which generator=api cannot take"):
-        build(nowhere)
+        build(RunConfig.read(nowhere))

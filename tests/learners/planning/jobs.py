@@ -6,8 +6,9 @@ from functools import lru_cache
 
 from omegaconf import DictConfig
 
-from learners.plan import arguments
-from learners.planning.facts import Assume, Hardware, Job, read_job, typed
+import conf
+from learners.plan import arguments, run_config
+from learners.planning.facts import Assume, Hardware, Job, read_job
 from learners.train import compose
 
 PAPERS = ("paper_mathchat_1.5b", "paper_mathchat_4b", "paper_dsbench_4b")
@@ -22,5 +23,5 @@ def composed(*words: str) -> DictConfig:
 @lru_cache
 def parts(*words: str) -> tuple[Job, Hardware, Assume]:
     config = composed(*words)
-    assume = typed(Assume, "assume", config.assume)
-    return read_job(config, assume), typed(Hardware, "hardware", config.hardware), assume
+    assume = conf.typed(Assume, config.assume, "assume")
+    return read_job(run_config(config), assume), conf.typed(Hardware, config.hardware, "hardware"), assume

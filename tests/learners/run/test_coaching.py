@@ -131,7 +131,7 @@ def test_a_language_model_s_coach_that_runs_out_of_money_goes_on_with_what_it_pa
 def test_more_money_may_be_given_to_a_run_that_goes_on(tmp_path: Path) -> None:
     def config(resume: bool, **coach: Any) -> Any:
         return settings(
-            tmp_path / "run", resume=resume, coach={"name": "x", "coach": {"name": "llm", **coach}}
+            tmp_path / "run", resume=resume, coach={"name": "tests.x", "coach": {"name": "llm", **coach}}
         )
 
     open_folder(config(False, max_cost=1.0, model="a")).__exit__()

@@ -11,8 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from conf import ConfigError
-from learners.run.build import build
-from learners.run.evaluation import of_run
+from learners.run.evaluation import evaluation_of
 from learners.run.run import train
 from learners.train import compose
 from tests.learners.doubles import saved_model
@@ -54,12 +53,6 @@ def test_a_coach_does_not_learn_from_evaluations_and_training_does_not_change(tm
     ]
 
 
-def test_weights_to_evaluate_are_not_trained_on(tmp_path: Path) -> None:
-    config = compose([*TINY, f"evaluation.run={tmp_path}"])
-    with pytest.raises(ConfigError, match=r"^evaluation\.run names weights to evaluate"):
-        build(config)
-
-
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """The folder of a run as an older version might have left it, with an empty checkpoint."""
@@ -73,32 +66,34 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_a_run_is_evaluated_with_its_own_settings_and_those_that_are_asked_for(run: Path) -> None:
-    plain = of_run(run)
+    plain = evaluation_of(run)
     assert (plain.steps, plain.seed, plain.env.name, plain.coach.name) == (0, 3, "mathchat", "outcome")
     assert (plain.evaluation.run, plain.evaluation.every, plain.run_dir) == (str(run), 1, None)
-    asked = of_run(run, ["coach.ran=3", "coach=rules", "evaluation.tasks=null", "rollout.concurrency=2"])
+    asked = evaluation_of(
+        run, ["coach.ran=3", "coach=rules", "evaluation.tasks=null", "rollout.concurrency=2"]
+    )
     assert (asked.coach.name, asked.coach.ran, asked.coach.failed_best) == ("rules", 3, 4.0)
     assert (asked.evaluation.tasks, asked.rollout.concurrency) == (None, 2)
     for word in ("evaluation.tusks=3", "coach.ran=3"):
         with pytest.raises(OmegaConfBaseException):
-            of_run(run, [word])
+            evaluation_of(run, [word])
     with pytest.raises(ConfigError, match="no coach called 'oracle'"):
-        of_run(run, ["coach=oracle"])
+        evaluation_of(run, ["coach=oracle"])
 
 
 def test_what_is_no_run_or_has_no_checkpoint_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is no run folder"):
-        of_run(tmp_path)
+    with pytest.raises(ConfigError, match="is not a run folder"):
+        evaluation_of(tmp_path)
     OmegaConf.save(compose(TINY), tmp_path / "config.yaml")
     with pytest.raises(ConfigError, match="has no checkpoint to evaluate"):
-        of_run(tmp_path)
+        evaluation_of(tmp_path)
 
 
 def test_evaluating_a_trained_run_plays_what_it_ended_with(tmp_path: Path) -> None:
     """The same weights, tasks and seeds. At this rate, those of before the step write other actions."""
     learn = ["steps=1", "evaluation.every=1", "evaluation.tasks=2", "model.optimizer.lr=0.1"]
     run = train(compose([*saved_model(tmp_path / "base"), *learn, f"run_dir={tmp_path}/run"]))
-    again = train(of_run(run, [f"run_dir={tmp_path}/again"]))
+    again = train(evaluation_of(run, [f"run_dir={tmp_path}/again"]))
     assert _lines(again / "metrics.jsonl") == _lines(run / "metrics.jsonl")[-1:]
     assert _actions(again) == _actions(run) != []
     assert {version for _, _, version in _actions(again)} == {1}

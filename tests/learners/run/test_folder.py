@@ -3,17 +3,29 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
+import conf
 from conf import ConfigError
+from learners.config import PARTS, RunConfig
 from learners.run.folder import open_folder
 
 
-def settings(run_dir: Path | None, **changes: object) -> DictConfig:
-    base = {"env": {"name": "dsbench"}, "coach": {"name": "rules"}, "seed": 0, "steps": 3, "resume": False}
-    return OmegaConf.create(base | {"run_dir": None if run_dir is None else str(run_dir)} | changes)
+def settings(run_dir: Path | None, **changes: object) -> RunConfig:
+    return RunConfig.read(composed(run_dir, **changes))
+
+
+def composed(run_dir: Path | None, **changes: object) -> DictConfig:
+    whole: Any = OmegaConf.load(conf.ROOT / "config.yaml")
+    del whole["defaults"], whole["hydra"]
+    parts = {group: {"name": f"tests.{group}"} for group in PARTS} | {"coach": {"name": "rules"}}
+    base = {"steps": 3, "run_dir": None if run_dir is None else str(run_dir)}
+    config = OmegaConf.merge(whole, parts, base, changes)
+    assert isinstance(config, DictConfig)
+    return config
 
 
 def test_a_used_folder_is_never_started_anew(tmp_path: Path) -> None:
@@ -36,11 +48,12 @@ def test_a_folder_with_foreign_files_is_left_alone(tmp_path: Path) -> None:
 def test_only_one_process_holds_a_folder(tmp_path: Path) -> None:
     with open_folder(settings(tmp_path)):
         program = (
-            "import sys; from omegaconf import OmegaConf; from learners.run.folder import open_folder\n"
-            "open_folder(OmegaConf.load(sys.argv[1]))"
+            "import sys; from omegaconf import OmegaConf; from learners.config import RunConfig\n"
+            "from learners.run.folder import open_folder\n"
+            "open_folder(RunConfig.read(OmegaConf.load(sys.argv[1])))"
         )
         config = tmp_path.parent / f"{tmp_path.name}.yaml"
-        config.write_text(OmegaConf.to_yaml(settings(tmp_path, resume=True)))
+        config.write_text(OmegaConf.to_yaml(composed(tmp_path, resume=True)))
         done = subprocess.run([sys.executable, "-c", program, str(config)], capture_output=True, text=True)
     assert "is busy" in done.stderr
     with open_folder(settings(tmp_path, resume=True)):
@@ -73,13 +86,20 @@ def test_resuming_a_named_folder_before_its_run_began_starts_it(tmp_path: Path) 
         assert (folder.path / "config.yaml").exists()
 
 
-def test_a_run_that_could_not_be_built_leaves_its_folder_free(tmp_path: Path) -> None:
-    with open_folder(settings(tmp_path)) as folder:
+def test_a_run_that_could_not_be_built_leaves_no_folder_behind(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    with open_folder(settings(path)) as folder:
         folder.withdraw()
-    with open_folder(settings(tmp_path)) as folder:
+        assert not path.exists()
+    with open_folder(settings(path)) as folder:
+        (path / "notes.txt").write_text("mine")
+        folder.withdraw()
+        assert [entry.name for entry in path.iterdir()] == ["notes.txt"]
+        (path / "notes.txt").unlink()
+    with open_folder(settings(path)) as folder:
         folder.append("metrics", {"step": 1})
         folder.withdraw()
-        assert (tmp_path / "config.yaml").exists()
+        assert (path / "config.yaml").exists()
 
 
 def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None:
@@ -94,6 +114,6 @@ def test_rows_after_a_checkpoint_are_cut_off(tmp_path: Path) -> None:
         remembered = folder.sizes()
         folder.append("metrics", {"step": 2})
         folder.append("episodes", {"id": "late"})
-        folder.cut(remembered)
+        folder.truncate(remembered)
         assert list(folder.rows("metrics")) == [{"step": 1}]
         assert list(folder.rows("episodes")) == []

@@ -13,10 +13,12 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+import conf
 from coaches.base import CoachError, Verdict
 from coaches.judging.learning import JudgedEpisode
 from envs.types import Message, Turn
 from learners.base import Algorithm, Metrics, TrainingError
+from learners.config import PARTS, RunConfig
 from learners.rollout.player import LocalPlayer
 from learners.rollout.seeds import derive_seed
 from learners.run.build import Parts
@@ -135,40 +137,25 @@ class LeakyBackend(FakeBackend):
         return super().open(spec)
 
 
-def settings(run_dir: Path, **changes: Any) -> DictConfig:
-    base = OmegaConf.create(
-        {
-            "env": {"name": "fake"},
-            "coach": {"name": "files"},
-            "seed": 0,
-            "steps": 2,
-            "run_dir": str(run_dir),
-            "resume": False,
-            "rollout": {
-                "tasks": 2,
-                "episodes": 2,
-                "concurrency": 1,
-                "temperature": 1.0,
-                "deferred": False,
-                "staleness": 0,
-                "max_lost": 0.5,
-            },
-            "evaluation": {
-                "every": 2,
-                "tasks": None,
-                "episodes": 1,
-                "temperature": 1.0,
-                "coached": False,
-                "run": None,
-            },
-            "checkpoint": {"every": 1, "keep": 1},
-            "wandb": {"mode": "disabled", "project": "x"},
-        }
-    )
-    return OmegaConf.merge(base, changes)  # type: ignore[return-value]
+def settings(run_dir: Path, **changes: Any) -> RunConfig:
+    """Two steps of four episodes. The parts are named only: tests pass them to ``trained`` ready-made."""
+    whole: Any = OmegaConf.load(conf.ROOT / "config.yaml")
+    del whole["defaults"], whole["hydra"]
+    base = {
+        **{group: {"name": f"tests.{group}"} for group in PARTS},
+        "env": {"name": "fake"},
+        "steps": 2,
+        "run_dir": str(run_dir),
+        "rollout": {"tasks": 2, "episodes": 2, "concurrency": 1},
+        "evaluation": {"every": 2, "tasks": None, "episodes": 1},
+        "checkpoint": {"every": 1, "keep": 1},
+    }
+    config = OmegaConf.merge(whole, base, changes)
+    assert isinstance(config, DictConfig)
+    return RunConfig.read(config)
 
 
-def trained(config: DictConfig, **parts: Any) -> tuple[list[dict[str, Any]], Parts, RunFolder]:
+def trained(config: RunConfig, **parts: Any) -> tuple[list[dict[str, Any]], Parts, RunFolder]:
     scenario = FakeScenario()
     whole: dict[str, Any] = {
         "scenario": scenario,

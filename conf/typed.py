@@ -1,0 +1,105 @@
+"""Settings -> a dataclass: types are checked, and every mistake is one line that names the setting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass, make_dataclass
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+
+from conf.errors import ConfigError
+
+T = TypeVar("T")
+KINDS = {int: "an integer", float: "a number", str: "text", bool: "true or false", NoneType: "null"}
+
+
+def typed(cls: type[T], node: Mapping[str, Any] | DictConfig, path: str = "") -> T:
+    """Returns ``node`` as the dataclass ``cls``, whose fields may be dataclasses too.
+
+    ``path`` is where ``node`` stands in the configuration, for messages. Numbers convert as in OmegaConf (``3``
+    is a float where one is expected, ``1.5`` is no integer); true and false are never numbers or text.
+
+    Raises:
+        ConfigError: a setting is unknown or missing, or a value has the wrong type.
+    """
+    values: Any = OmegaConf.to_container(OmegaConf.create(dict(node)), resolve=True)
+    own = fields(cls)  # type: ignore[arg-type]  # T is a dataclass
+    hints = {field.name: get_type_hints(cls)[field.name] for field in own}
+    if unknown := [str(key) for key in values if key not in hints]:
+        raise ConfigError(f"there is no setting {_join(path, unknown[0])}; there are: {', '.join(hints)}")
+    required = {field.name for field in own if field.default is MISSING and field.default_factory is MISSING}
+    given = {key: value for key, value in values.items() if value != "???"}
+    if missing := [key for key in hints if key in required and key not in given]:
+        raise ConfigError(f"{_join(path, missing[0])} must be set")
+    # OmegaConf cannot merge into nested dataclasses that are frozen, so that each of those is read on its own.
+    nested = {key: _nested(hints[key], given[key], _join(path, key)) for key in given if _frozen(hints[key])}
+    flat = {key: hints[key] for key in given if key not in nested}
+    return cls(**_flat(cls.__name__, flat, {key: given[key] for key in flat}, path), **nested)
+
+
+def _nested(cls: type[Any], value: Any, path: str) -> Any:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path} is a group of settings and cannot be {_shown(value)}")
+    return typed(cls, value, path)
+
+
+def _flat(name: str, hints: Mapping[str, Any], values: dict[str, Any], path: str) -> dict[str, Any]:
+    for key, hint in hints.items():
+        if _mistakes_a_bool(hint, values[key]):
+            raise ConfigError(_wrong(hint, values[key], _join(path, key)))
+    try:
+        schema = OmegaConf.structured(make_dataclass(name, hints.items()))
+        merged = OmegaConf.to_object(OmegaConf.merge(schema, values))
+    except OmegaConfBaseException as error:
+        raise ConfigError(_reason(error, hints, values, path)) from None
+    return {key: getattr(merged, key) for key in hints}
+
+
+def _reason(
+    error: OmegaConfBaseException, hints: Mapping[str, Any], values: Mapping[str, Any], path: str
+) -> str:
+    key = str(error.full_key or "")
+    where = _join(path, key)
+    if isinstance(error, ConfigKeyError):
+        return f"there is no setting {where}"
+    if isinstance(error, MissingMandatoryValue):
+        return f"{where} must be set"
+    if key in hints and _scalars(hints[key]):
+        return _wrong(hints[key], values[key], where)
+    return f"{where}: {str(error).splitlines()[0]}"
+
+
+def _wrong(hint: Any, value: Any, where: str) -> str:
+    return f"{where} must be {' or '.join(KINDS[kind] for kind in _scalars(hint))}, not {_shown(value)}"
+
+
+def _mistakes_a_bool(hint: Any, value: Any) -> bool:
+    """Whether ``value`` is a boolean where none is expected, or a number where only a boolean is."""
+    kinds = _scalars(hint)
+    if isinstance(value, bool):
+        return bool(kinds) and bool not in kinds
+    return isinstance(value, int | float) and set(kinds) - {NoneType} == {bool}
+
+
+def _scalars(hint: Any) -> tuple[type, ...]:
+    """The types that ``hint`` allows, in order; none where it is more than a choice of scalars."""
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    return kinds if all(kind in KINDS for kind in kinds) else ()
+
+
+def _shown(value: Any) -> str:
+    """``value`` as a configuration writes it."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def _frozen(hint: Any) -> bool:
+    return isinstance(hint, type) and is_dataclass(hint) and bool(hint.__dataclass_params__.frozen)  # type: ignore[attr-defined]
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path and key else path or key

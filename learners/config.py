@@ -1,0 +1,195 @@
+"""The typed configuration of a run: its own settings as validated records, and the node of each of its parts.
+
+Types and ranges are here; values are in ``conf/config.yaml``. A part's own settings are its class's ``Config``,
+checked when the part is built (``conf.build``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+import conf
+from conf import ConfigError
+
+PARTS = ("env", "coach", "sandbox", "model", "weights", "generator", "runtime", "algorithm")
+"""The groups of ``conf`` that a run is made of, in the order of ``config.yaml``."""
+POLICIES = ("independent", "shared")
+WANDB_MODES = ("disabled", "offline", "online")
+LARGEST = 1_000_000
+"""Upper bound of every count and temperature: anything larger is a typing error that would exhaust memory."""
+LARGEST_SEED = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class RolloutSettings:
+    """How the episodes of a training step are played."""
+
+    tasks: int
+    episodes: int
+    """Of each task."""
+    concurrency: int
+    temperature: float
+    deferred: bool
+    staleness: int
+    max_lost: float
+
+    def __post_init__(self) -> None:
+        for name in ("tasks", "episodes", "concurrency"):
+            _check_range(f"rollout.{name}", getattr(self, name), 1)
+        _check_range("rollout.temperature", self.temperature, 0)
+        _check_choice("rollout.staleness", self.staleness, (0, 1))
+        _check_range("rollout.max_lost", self.max_lost, 0, 1)
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How held-out tasks are played."""
+
+    every: int
+    """Steps; 0: never."""
+    tasks: int | None
+    """None: all."""
+    episodes: int
+    """Of each task."""
+    temperature: float
+    coached: bool
+    run: str | None
+    """Run folder whose newest checkpoint is evaluated."""
+
+    def __post_init__(self) -> None:
+        _check_range("evaluation.every", self.every, 0)
+        if self.tasks is not None:
+            _check_range("evaluation.tasks", self.tasks, 1)
+        _check_range("evaluation.episodes", self.episodes, 1)
+        _check_range("evaluation.temperature", self.temperature, 0)
+        _check_not_empty("evaluation.run", self.run)
+
+
+@dataclass(frozen=True)
+class CheckpointSettings:
+    """When the run is saved."""
+
+    every: int
+    """Steps."""
+    keep: int
+
+    def __post_init__(self) -> None:
+        _check_range("checkpoint.every", self.every, 1)
+        _check_range("checkpoint.keep", self.keep, 1)
+
+
+@dataclass(frozen=True)
+class WandbSettings:
+    """Weights & Biases."""
+
+    mode: str
+    project: str
+
+    def __post_init__(self) -> None:
+        _check_choice("wandb.mode", self.mode, WANDB_MODES)
+        _check_not_empty("wandb.project", self.project)
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Every setting of ``config.yaml`` that belongs to the run and not to one of its parts."""
+
+    seed: int
+    steps: int
+    policies: str
+    run_dir: str | None
+    resume: bool
+    rollout: RolloutSettings
+    evaluation: EvaluationSettings
+    checkpoint: CheckpointSettings
+    wandb: WandbSettings
+
+    def __post_init__(self) -> None:
+        _check_range("seed", self.seed, 0, LARGEST_SEED)
+        _check_range("steps", self.steps, 0)
+        _check_choice("policies", self.policies, POLICIES)
+        _check_not_empty("run_dir", self.run_dir)
+        if self.steps and self.rollout.temperature != 1.0:
+            raise ConfigError(
+                f"rollout.temperature must be 1 when training, not {self.rollout.temperature:g}: advantages and "
+                "log-probabilities are those of temperature 1"
+            )
+        if self.steps and self.evaluation.run is not None:
+            raise ConfigError("evaluation.run names weights to evaluate, not to train: set steps=0")
+
+
+@dataclass(frozen=True)
+class RunConfig(RunSettings):
+    """A run: its settings, and one node for each part. A node's ``name`` is the part's module."""
+
+    env: DictConfig
+    coach: DictConfig
+    sandbox: DictConfig
+    model: DictConfig
+    weights: DictConfig
+    generator: DictConfig
+    runtime: DictConfig
+    algorithm: DictConfig
+
+    @classmethod
+    def read(cls, config: DictConfig) -> RunConfig:
+        """Returns ``config``, as Hydra composes it, checked and with all interpolations resolved.
+
+        Coaches nested in the coach are completed from their own YAMLs. Imports no part.
+
+        Raises:
+            ConfigError: a setting is unknown, missing, of the wrong type or out of range, or a part is missing.
+        """
+        values: Any = OmegaConf.to_container(config, resolve=True)
+        nodes: dict[str, Any] = {group: _part(group, values.pop(group, None)) for group in PARTS}
+        nodes["coach"] = conf.filled("coach", nodes["coach"])
+        settings = conf.typed(RunSettings, values)
+        own = {field.name: getattr(settings, field.name) for field in fields(settings)}
+        return cls(**own, **nodes)
+
+    def container(self) -> dict[str, Any]:
+        """Returns the whole configuration as dicts, lists and scalars, parts first, as in ``config.yaml``."""
+        parts = {group: conf.plain(getattr(self, group)) for group in PARTS}
+        own = {field.name: getattr(self, field.name) for field in fields(RunSettings)}
+        nested = {
+            key: asdict(value) if hasattr(value, "__post_init__") else value for key, value in own.items()
+        }
+        return parts | nested
+
+
+def _part(group: str, node: Any) -> DictConfig:
+    if node is None:
+        raise ConfigError(f"no {group} is chosen: set {group}=<name>")
+    if not isinstance(node, dict):
+        raise ConfigError(f"{group} is a group of settings and cannot be {node!r}")
+    if not isinstance(node.get("name"), str) or node["name"] == "???":
+        raise ConfigError(f"{group}.name must be the name of a module, not {node.get('name')!r}")
+    part = OmegaConf.create(node)
+    assert isinstance(part, DictConfig)
+    return part
+
+
+def _check_range(key: str, value: float, least: float, most: float = LARGEST) -> None:
+    """Raises ``ConfigError`` unless ``least <= value <= most``, which NaN never is."""
+    if value > most:
+        raise ConfigError(f"{key} must be at most {most}, not {value}")
+    if not value >= least:
+        raise ConfigError(f"{key} must be at least {least}, not {value}")
+
+
+def _check_choice(key: str, value: str | int, known: tuple[str | int, ...]) -> None:
+    if value not in known:
+        raise ConfigError(f"{key} must be {_listed(known)}, not {value!r}")
+
+
+def _check_not_empty(key: str, value: str | None) -> None:
+    if value is not None and not value.strip():
+        raise ConfigError(f"{key} must not be empty")
+
+
+def _listed(values: tuple[str | int, ...]) -> str:
+    *most, last = map(str, values)
+    return f"{', '.join(most)} or {last}"
