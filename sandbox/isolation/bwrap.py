@@ -41,7 +41,7 @@ _ISOLATED = (
     "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session", "--as-pid-1",
     "--cap-drop", "ALL", "--clearenv", "--hostname", "sandbox", "--uid", "65534", "--gid", "65534",
 )  # fmt: skip
-_AS_USER = "import sys; from sandbox import jail; jail.run_as(int(sys.argv[1]), sys.argv[2:])"
+_AS_USER = "import sys; from sandbox.isolation import jail; jail.run_as(int(sys.argv[1]), sys.argv[2:])"
 
 
 class Bubblewrap:

@@ -7,10 +7,10 @@ from dataclasses import asdict
 
 import pytest
 
-import conf
 from sandbox.artifacts import ArtifactCheck, ArtifactSpec, check_artifacts
 from sandbox.base import Backend, Sandbox, SandboxSpec
 from sandbox.host.pickles import pickle_globals
+from tests.sandbox.backends import local, or_skip
 
 PRELOAD = ("numpy", "pandas", "joblib", "sklearn.linear_model")
 SPECS = (
@@ -38,7 +38,7 @@ frame[:10].to_csv("submission.csv", index=False)
 
 @pytest.fixture(scope="module")
 def backend() -> Iterator[Backend]:
-    built: Backend = conf.build("sandbox", conf.load("sandbox", "local"))
+    built = or_skip(local)
     yield built
     built.close()
 

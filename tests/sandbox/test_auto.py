@@ -8,6 +8,7 @@ import conf
 from sandbox import local
 from sandbox.base import GUARANTEES, SandboxError, SandboxSpec, warning
 from tests.fakes import FakeBackend
+from tests.sandbox.backends import docker, or_skip
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def test_without_a_daemon_programs_run_locally_and_one_line_says_so(
     no_docker: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "sandbox.auto")
-    backend = conf.build("sandbox", conf.load("sandbox", "auto", limits={"output_kb": 1}))
+    backend = or_skip(lambda: conf.build("sandbox", conf.load("sandbox", "auto", limits={"output_kb": 1})))
     result = backend.open(SandboxSpec()).run("print('x' * 5000)")
     backend.close()
     assert result.truncated
@@ -56,6 +57,7 @@ def test_nothing_runs_where_nothing_isolates_unless_told_to(
 @pytest.fixture
 def only_landlock(monkeypatch: pytest.MonkeyPatch) -> None:
     verify = local._verify
+    or_skip(lambda: verify("landlock"))
 
     def fail(mode: str) -> None:
         if mode != "landlock":
@@ -67,7 +69,7 @@ def only_landlock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.landlock
 def test_what_holds_less_than_is_required_is_passed_over(no_docker: None, only_landlock: None) -> None:
-    backend = conf.build("sandbox", conf.load("sandbox", "auto", requires=["net"]))
+    backend = or_skip(lambda: conf.build("sandbox", conf.load("sandbox", "auto", requires=["net"])))
     assert backend.name == "local-landlock"
     backend.close()
     with pytest.raises(SandboxError, match=r"local \(landlock\): it does not hold disk, pidns$"):
@@ -108,10 +110,7 @@ def test_a_person_is_told_what_is_not_held(guarantees: frozenset[str], line: str
 
 @pytest.mark.docker
 def test_with_a_daemon_and_its_image_programs_run_in_containers() -> None:
-    try:
-        conf.build("sandbox", conf.load("sandbox", "docker")).close()
-    except SandboxError as error:
-        pytest.skip(str(error))
+    or_skip(docker).close()
     backend = conf.build("sandbox", conf.load("sandbox", "auto"))
     assert backend.name == "docker"
     backend.close()

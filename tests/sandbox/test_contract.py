@@ -1,13 +1,13 @@
 """Every backend against the contract. CI starts a Docker daemon, so that there nothing may be missing."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
 import conf
 from sandbox import contract
-from sandbox.base import Backend, SandboxError
+from sandbox.base import Backend
+from tests.sandbox.backends import or_skip
 
 SETTINGS = {
     "namespaces": ("local", {"mode": "namespaces"}),
@@ -22,12 +22,7 @@ SETTINGS = {
 )
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     name, settings = SETTINGS[request.param]
-    try:
-        built: Backend = conf.build("sandbox", conf.load("sandbox", name, **settings))
-    except SandboxError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"CI must run {request.param}: {error}")
-        pytest.skip(f"{request.param} cannot run here: {error}")
+    built: Backend = or_skip(lambda: conf.build("sandbox", conf.load("sandbox", name, **settings)))
     yield built
     built.close()
 

@@ -7,35 +7,24 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import conf
 from conf import ConfigError
 from sandbox.base import Limits, LostError, SandboxError, SandboxSpec
 from sandbox.docker import SLACK, Docker
 from sandbox.host.daemon import DEADLINE, OWNER, RUN, connect, remove_run, require
 from sandbox.host.owner import here, owner
+from tests.sandbox.backends import docker, or_skip, wait_for
 
-pytestmark = pytest.mark.docker
 ROOT = Path(__file__).parents[2]
-
-
-def docker(**settings: object) -> Docker:
-    built: Docker = conf.build("sandbox", conf.load("sandbox", "docker", **settings))
-    return built
 
 
 @pytest.fixture(scope="module")
 def backend() -> Iterator[Docker]:
-    try:
-        built = docker()
-    except SandboxError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"CI must run docker: {error}")
-        pytest.skip(f"docker cannot run here: {error}")
+    built = or_skip(docker)
     yield built
     built.close()
 
@@ -46,13 +35,7 @@ def containers(run: str) -> list[str]:
         return [container.id for container in found]
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "it did not come about in time"
-        time.sleep(0.05)
-
-
+@pytest.mark.docker
 def test_the_container_has_every_restriction(backend: Docker) -> None:
     box = backend.open(SandboxSpec())
     [container] = containers(backend._run)
@@ -73,6 +56,7 @@ def test_the_container_has_every_restriction(backend: Docker) -> None:
     assert containers(backend._run) == []
 
 
+@pytest.mark.docker
 def test_the_libraries_inside_are_those_outside(backend: Docker) -> None:
     box = backend.open(SandboxSpec(("numpy", "pandas", "sklearn")))
     result = box.run(
@@ -83,6 +67,7 @@ def test_the_libraries_inside_are_those_outside(backend: Docker) -> None:
     assert result.stdout.split() == [versions[name] for name in ("numpy", "pandas", "scikit-learn")]
 
 
+@pytest.mark.docker
 def test_no_file_of_the_image_gives_rights(backend: Docker) -> None:
     box = backend.open(SandboxSpec())
     code = "import os\nfor root, _, names in os.walk('/usr'):\n    for name in names:\n"
@@ -91,9 +76,9 @@ def test_no_file_of_the_image_gives_rights(backend: Docker) -> None:
     box.close()
 
 
+@pytest.mark.docker
 def test_a_container_goes_when_its_host_is_killed(backend: Docker) -> None:
     script = """
-import conf
 from sandbox.base import SandboxSpec
 backend = conf.build("sandbox", conf.load("sandbox", "docker"))
 box = backend.open(SandboxSpec())
@@ -110,6 +95,7 @@ box.run("import os, time\\nif os.fork() == 0: os.setsid()\\ntime.sleep(60)", tim
     wait_for(lambda: containers(run) == [])
 
 
+@pytest.mark.docker
 def test_a_closed_sandbox_holds_no_descriptor(backend: Docker) -> None:
     gc.disable()  # what only it would close is held for as long as it likes
     try:
@@ -121,6 +107,7 @@ def test_a_closed_sandbox_holds_no_descriptor(backend: Docker) -> None:
         gc.enable()
 
 
+@pytest.mark.docker
 def test_a_lost_container_is_an_error_and_not_a_result(backend: Docker) -> None:
     box = backend.open(SandboxSpec())
     with connect() as client:
@@ -129,8 +116,9 @@ def test_a_lost_container_is_an_error_and_not_a_result(backend: Docker) -> None:
         box.run("print(1)")
 
 
+@pytest.mark.docker
 def test_closing_the_backend_removes_what_is_open_and_what_is_warm() -> None:
-    backend = docker(pool=2)
+    backend = or_skip(lambda: docker(pool=2))
     box = backend.open(SandboxSpec())
     wait_for(lambda: len(containers(backend._run)) == 3)
     backend.close()
@@ -142,6 +130,7 @@ def test_closing_the_backend_removes_what_is_open_and_what_is_warm() -> None:
         backend.open(SandboxSpec())
 
 
+@pytest.mark.docker
 def test_the_labels_say_whose_a_container_is_and_until_when(backend: Docker) -> None:
     box = backend.open(SandboxSpec(limits=Limits(lifetime=100)))
     with connect() as client:
@@ -151,6 +140,7 @@ def test_the_labels_say_whose_a_container_is_and_until_when(backend: Docker) -> 
     assert 0 < int(labels[DEADLINE]) - (time.time() + 100 + SLACK - 30) < 60
 
 
+@pytest.mark.docker
 def test_only_containers_that_nobody_can_want_are_removed_at_the_start(backend: Docker) -> None:
     box = backend.open(SandboxSpec())
     now, there = int(time.time()), "another-machine:1:1:1"
@@ -180,6 +170,7 @@ def test_only_containers_that_nobody_can_want_are_removed_at_the_start(backend: 
         box.close()
 
 
+@pytest.mark.docker
 def test_a_guest_that_its_host_forgot_ends_and_its_container_goes(backend: Docker) -> None:
     for limits in (Limits(idle=0.5), Limits(lifetime=0.5)):
         box = backend.open(SandboxSpec(limits=limits))
@@ -188,10 +179,11 @@ def test_a_guest_that_its_host_forgot_ends_and_its_container_goes(backend: Docke
             box.run("print(1)")
 
 
+@pytest.mark.docker
 def test_a_container_that_never_started_goes_when_its_host_is_killed(backend: Docker) -> None:
     script = """
 import conf, time
-from sandbox import daemon
+from sandbox.host import daemon
 from sandbox.base import SandboxSpec
 daemon.Attached = lambda client, name: (print(backend._run, flush=True), time.sleep(60))
 backend = conf.build("sandbox", conf.load("sandbox", "docker"))
@@ -206,9 +198,10 @@ backend.open(SandboxSpec())
     wait_for(lambda: containers(run) == [])
 
 
+@pytest.mark.docker
 def test_closing_while_containers_start_leaves_none() -> None:
     for delay in (0.0, 0.02, 0.1, 0.3):
-        backend = docker(pool=3, starting=2)
+        backend = or_skip(lambda: docker(pool=3, starting=2))
         failed: list[SandboxError] = []
 
         def take(backend: Docker = backend, failed: list[SandboxError] = failed) -> None:
@@ -226,8 +219,9 @@ def test_closing_while_containers_start_leaves_none() -> None:
         assert containers(backend._run) == []
 
 
+@pytest.mark.docker
 def test_a_warm_container_that_was_killed_is_not_handed_out() -> None:
-    backend = docker(pool=1)
+    backend = or_skip(lambda: docker(pool=1))
     first = backend.open(SandboxSpec())
     [[start]] = backend._pool._kept.values()
     assert start.result(60).alive()
@@ -269,6 +263,7 @@ def test_a_daemon_behind_ssh_is_refused_with_the_way_to_reach_it(monkeypatch: py
         docker()
 
 
+@pytest.mark.docker
 def test_a_missing_image_and_runtime_are_named(backend: Docker) -> None:
     with pytest.raises(SandboxError, match="no-such-image is missing: pull or build it"):
         docker(image="no-such-image")

@@ -14,32 +14,22 @@ from pathlib import Path
 
 import pytest
 
-import conf
 from sandbox.attacks import ATTACKS, PREAMBLE
 from sandbox.base import GUARANTEES, Limits, Sandbox, SandboxError, SandboxSpec
 from sandbox.guest.processes import descendants
 from sandbox.host.owner import dead, owner
 from sandbox.host.traces import folders
 from sandbox.local import MODES, Local, _Nurseries, _Nursery
+from tests.sandbox.backends import local, or_skip
 
 ROOT = Path(__file__).parents[2]
-
-
-def local(**settings: object) -> Local:
-    backend: Local = conf.build("sandbox", conf.load("sandbox", "local", **settings))
-    return backend
 
 
 @pytest.fixture(
     scope="module", params=[pytest.param(mode, marks=getattr(pytest.mark, mode)) for mode in MODES]
 )
 def backend(request: pytest.FixtureRequest) -> Iterator[Local]:
-    try:
-        built = local(mode=request.param)
-    except SandboxError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+    built = or_skip(lambda: local(mode=request.param))
     yield built
     built.close()
 
@@ -237,7 +227,7 @@ def test_closing_the_backend_returns_when_every_process_is_gone(backend: Local) 
 
 @pytest.mark.landlock
 def test_the_folders_of_a_launcher_that_was_killed_go_at_the_next_start() -> None:
-    dying, living = local(mode="landlock"), local(mode="landlock")
+    dying, living = or_skip(lambda: local(mode="landlock")), local(mode="landlock")
     kept, lost = living.open(SandboxSpec()), dying.open(SandboxSpec())
     lost.run("import os\nfor _ in range(2000):\n    os.mkdir('d'); os.chdir('d')")
     process = nursery(dying)
@@ -253,7 +243,7 @@ def test_the_folders_of_a_launcher_that_was_killed_go_at_the_next_start() -> Non
 
 @pytest.mark.landlock
 def test_closing_the_backend_ends_every_sandbox_and_removes_every_folder() -> None:
-    backend = local(mode="landlock")
+    backend = or_skip(lambda: local(mode="landlock"))
     boxes = [backend.open(SandboxSpec()) for _ in range(3)]
     boxes[0].run("import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(60)")
     process = nursery(backend)
@@ -306,7 +296,7 @@ def test_sessions_that_hold_every_process_make_room_for_a_program() -> None:
     script = """
 import os, time
 from unittest.mock import patch
-from sandbox.inside.session import Session, Sessions
+from sandbox.guest.session import Session, Sessions
 def start(seed):
     pipes = [os.pipe() for _ in range(4)]
     pid = fork()

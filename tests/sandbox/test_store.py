@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-import conf
 from envs.pipeline import PipelineEnv
 from envs.provenance import last_writers
 from envs.types import Role, Task
@@ -18,6 +17,7 @@ from sandbox.artifacts import ArtifactCheck
 from sandbox.base import Backend, FileInfo, Limits, Sandbox, SandboxSpec
 from sandbox.store import ArtifactStore, StoreError, check_path
 from tests.fakes import FakeSandbox, FakeScenario, program
+from tests.sandbox.backends import local, or_skip
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,7 +37,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
 
 @pytest.fixture(scope="module")
 def backend() -> Iterator[Backend]:
-    built: Backend = conf.build("sandbox", conf.load("sandbox", "local"))
+    built = or_skip(local)
     yield built
     built.close()
 

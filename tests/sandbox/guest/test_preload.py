@@ -7,14 +7,12 @@ import pytest
 import conf
 from sandbox.base import SandboxError, SandboxSpec
 from sandbox.local import Local
+from tests.sandbox.backends import local, or_skip
 
 
 @pytest.fixture(scope="module")
 def backend() -> Iterator[Local]:
-    try:
-        built: Local = conf.build("sandbox", conf.load("sandbox", "local"))
-    except SandboxError as error:
-        pytest.skip(str(error))
+    built = or_skip(local)
     yield built
     built.close()
 

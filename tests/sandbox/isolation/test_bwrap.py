@@ -8,29 +8,21 @@ from pathlib import Path
 
 import pytest
 
-import conf
 from sandbox import contract
 from sandbox.base import Limits, SandboxError, SandboxSpec
 from sandbox.guest import boot, landlock
 from sandbox.guest.processes import descendants
 from sandbox.local import Local
-
-pytestmark = pytest.mark.bwrap
+from tests.sandbox.backends import local, or_skip
 
 
 def bwrap(**settings: object) -> Local:
-    backend: Local = conf.build("sandbox", conf.load("sandbox", "local", mode="bwrap", **settings))
-    return backend
+    return local(mode="bwrap", **settings)
 
 
 @pytest.fixture(scope="module")
 def backend() -> Iterator[Local]:
-    try:
-        built = bwrap()
-    except SandboxError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"CI must run bwrap: {error}")
-        pytest.skip(f"bwrap cannot run here: {error}")
+    built = or_skip(bwrap)
     yield built
     built.close()
 
@@ -44,6 +36,7 @@ def said(backend: Local, code: str) -> list[str]:
     return lines
 
 
+@pytest.mark.bwrap
 def test_a_program_has_no_rights_and_no_way_to_get_any(backend: Local) -> None:
     lines = said(backend, "print(json.dumps(open('/proc/self/status').read().splitlines()))")
     status = dict(line.split(":\t", 1) for line in lines)
@@ -52,6 +45,7 @@ def test_a_program_has_no_rights_and_no_way_to_get_any(backend: Local) -> None:
     assert status["Groups"].split() == [] or os.geteuid()
 
 
+@pytest.mark.bwrap
 def test_a_program_sees_its_own_folder_and_what_python_needs_read_only(backend: Local) -> None:
     lines = said(backend, "print(json.dumps(open('/proc/mounts').read().splitlines()))")
     writable = {line.split()[1] for line in lines if "rw" in line.split()[3].split(",")}
@@ -59,6 +53,7 @@ def test_a_program_sees_its_own_folder_and_what_python_needs_read_only(backend: 
     assert not {"home", "var", "run", "sys"} & set(said(backend, "print(json.dumps(os.listdir('/')))"))
 
 
+@pytest.mark.bwrap
 @pytest.mark.skipif(os.geteuid() != 0, reason="for root only: others stay who they are")
 def test_root_hands_each_sandbox_to_a_user_that_nobody_else_has(backend: Local) -> None:
     others = descendants(os.getpid())
@@ -76,9 +71,10 @@ def users_of(pid: int) -> set[int]:
     return set(map(int, line.split()))
 
 
+@pytest.mark.bwrap
 def test_warm_sandboxes_wait_and_go_with_the_backend() -> None:
     others = descendants(os.getpid())
-    backend = bwrap(pool=2, starting=2)
+    backend = or_skip(lambda: bwrap(pool=2, starting=2))
     taken = backend.open(SandboxSpec())
     until = time.monotonic() + 60
     while len(guests := [pid for pid in descendants(os.getpid()) - others if in_its_own(pid)]) < 3:
@@ -124,6 +120,7 @@ def test_a_bwrap_that_may_not_start_is_quoted(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.bwrap
 def test_where_the_kernel_has_no_landlock_the_gap_is_declared_and_is_one(
     backend: Local, monkeypatch: pytest.MonkeyPatch
 ) -> None:
