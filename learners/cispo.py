@@ -1,73 +1,47 @@
 """CISPO (MiniMax-M1, arXiv 2506.13585) on coach scores of single actions.
 
 The loss is -sg[min(rho, ratio_cap)] * A * log pi, the mean over all tokens, with GRPO's group-relative A and
-no KL term. The cap bounds how much a token that became likelier counts, where PPO's clip takes its gradient
-away: rare tokens on which an action hinges go on learning. As in the paper there is no lower bound.
+no KL term. The cap limits the weight of a token that became more likely, where PPO's clip removes its
+gradient: rare tokens that an action hinges on keep being learned. As in the paper there is no lower bound.
 
-Where this departs from the paper: see ``learners.algorithms.settings``. The cap's value is ours.
+Departures from the paper: see ``learners.algorithms.settings``. The cap's value is ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from conf import ConfigError
-from learners.algorithms import losses
-from learners.algorithms.advantages import earned, group_relative, spread_over_tokens
-from learners.algorithms.settings import GroupSettings
-from learners.base import Metrics
-from learners.types import Batch, Transition
+from learners.algorithms.base import GroupRelative
+from learners.algorithms.losses import Objective, Ratios
+from learners.algorithms.settings import GroupRelativeSettings
+from learners.types import Batch
 
 if TYPE_CHECKING:
     import torch
 
 
-class Cispo:
-    """Advantages and loss of CISPO; see the module's docstring."""
-
-    needs_reference = False
+class Cispo(GroupRelative):
+    """Loss of CISPO, with group-relative advantages; see the module's docstring."""
 
     @dataclass
-    class Config(GroupSettings):
-        deviation: bool
-        """Divide by the group's standard deviation."""
+    class Config(GroupRelativeSettings):
         ratio_cap: float
-        """The most that a ratio to the policy before the update counts; there is no lower bound."""
+        """Upper bound of a token's ratio to the policy before the update; there is no lower bound."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
             if self.ratio_cap < 1.0:
                 raise ConfigError(f"algorithm.ratio_cap must be at least 1, not {self.ratio_cap}")
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    config: Config
 
-    def advantages(self, transitions: Sequence[Transition]) -> list[list[float] | None]:
-        """Each action's value within its group, for all its tokens; None: not trained on."""
-        config = self.config
-        values = group_relative(
-            transitions, earned(transitions, config), config.group, deviation=config.deviation
-        )
-        return spread_over_tokens(transitions, values)
-
-    def weights(self, transitions: Sequence[Transition]) -> list[float]:
-        """The same for every token; see ``learners.algorithms.losses.aggregation``."""
-        return losses.aggregation(transitions, "token")
-
-    def loss(self, logprobs: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, Metrics]:
-        """CISPO's loss of a (micro-)batch, and metrics as sums of ``weight * value``: both add up.
-
-        Metrics: those of ``learners.algorithms.losses.Ratios``; ``policy_loss``; ``cap_fraction``, the share of
-        tokens whose ratio was capped.
-        """
-        found = losses.compare(logprobs, batch, self.config)
-        ratio = found.ratio.detach()
+    def objective(self, logprobs: torch.Tensor, ratios: Ratios, batch: Batch) -> Objective:
+        """CISPO's objective; ``cap_fraction`` is the share of tokens whose ratio was capped."""
+        ratio = ratios.ratio.detach()
         capped = ratio.clamp(max=self.config.ratio_cap)
-        loss = -(batch.weights * found.importance * capped * batch.advantages * logprobs).sum()
-        metrics = {"policy_loss": loss, "cap_fraction": (batch.weights * (capped < ratio)).sum()}
-        return loss, losses.floats(metrics | found.metrics)
+        return Objective(capped * batch.advantages * logprobs, {"cap_fraction": capped < ratio})
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """REINFORCE++ (arXiv 2501.03262) on coach scores of single actions, as MAPPA (arXiv 2601.23228) uses it.
 
 For token t of action k:  A_t = G_k - beta * sum_{u >= t} k1_u,  with k1 = log pi_old - log pi_ref and G_k the
-(discounted) sum of the rewards that are credited to action k, less a baseline. A is then whitened over all of
-an agent's tokens of the batch and goes into PPO's clipped objective, without a critic.
+(discounted) sum of the rewards that are credited to action k, minus a baseline. A is then whitened over all
+of an agent's tokens of the batch and enters PPO's clipped objective, without a critic.
 
-Where this departs from the paper: see ``learners.algorithms.settings``. The statistics are an agent's own by default;
-the KL term may be in the loss, or absent. pi_old in k1 is the policy that sampled.
+Departures from the paper, besides those in ``learners.algorithms.settings``: by default each agent has its
+own statistics; the KL term may be in the loss, or absent. pi_old in k1 is the policy that sampled.
 """
 
 from __future__ import annotations
@@ -16,47 +16,60 @@ from typing import TYPE_CHECKING
 
 from conf import ConfigError
 from learners.algorithms import losses
-from learners.algorithms.advantages import earned, kl_to_go, spread_over_tokens, subtract_baseline, whiten
+from learners.algorithms.advantages import (
+    credited_returns,
+    kl_to_go,
+    spread_over_tokens,
+    subtract_baseline,
+    whiten,
+)
+from learners.algorithms.base import PolicyGradient
+from learners.algorithms.losses import Objective, Ratios
 from learners.algorithms.settings import Settings, check_choice, check_clip
-from learners.base import Metrics
 from learners.types import Batch, Transition
 
 if TYPE_CHECKING:
     import torch
 
 CHOICES = {
-    "baseline": ("none", "prompt_mean", "leave_one_out", "agent_turn_kind"),
+    "baseline": ("none", "turn_mean", "leave_one_out", "kind_mean"),
     "kl": ("off", "reward_k1", "loss_k2"),
-    "loss_agg": ("token", "sequence", "prompt"),
+    "loss_agg": ("token", "sequence", "turn"),
     "adv_norm": ("agent", "all", "none"),
     "norm_weighting": ("token", "action"),
 }
 
 
-class ReinforcePP:
+class ReinforcePP(PolicyGradient):
     """Advantages and loss of REINFORCE++; see the module's docstring."""
 
     @dataclass
     class Config(Settings):
         baseline: str
-        """Subtracted from returns: ``none``, the mean of the same prompt (``prompt_mean``), of its other rows
-        (``leave_one_out``), or of the same agent, turn and kind of task (``agent_turn_kind``), which removes
-        a coach's bias for a kind. A prompt is an (agent, task, turn): inputs of later turns differ, so there
-        the prompt baselines are approximate."""
+        """What is subtracted from returns: nothing (``none``); the mean of the same agent, task and turn
+        (``turn_mean``); the mean of the other rows of these (``leave_one_out``); or the mean of the same
+        agent, turn and kind of task (``kind_mean``), which removes a coach's bias for a kind. The inputs of
+        later turns differ, so for them the first two are approximate. A row with nothing to compare it with
+        is not trained on."""
         kl: str
-        """To the initial weights: ``off``, in the reward (``reward_k1``), or in the loss (``loss_k2``)."""
+        """Penalty on the divergence from the initial weights: ``off``, in the reward (``reward_k1``), or in
+        the loss (``loss_k2``)."""
         kl_coef: float
         clip_low: float
         clip_high: float
-        """The ratio to the policy before the update pays only within [1 - clip_low, 1 + clip_high]."""
+        """The ratio to the policy before the update is clipped to [1 - clip_low, 1 + clip_high]."""
         dual_clip: float | None
-        """Bounds what a bad action may cost at this multiple of its advantage; above 1, or null."""
+        """Limits the loss of an action with a negative advantage to this multiple of it; above 1, or null."""
         loss_agg: str
-        """The mean over all tokens; over sequences of their means; or over prompts of their token means."""
+        """The loss is the mean over all tokens (``token``), the mean over sequences of their token means
+        (``sequence``), or the mean over groups of the same agent, task and turn of their token means
+        (``turn``)."""
         adv_norm: str
-        """Whitening over each agent's tokens, over all agents', or none."""
+        """Whether advantages are whitened over each agent's tokens (``agent``), over all agents' (``all``),
+        or not (``none``)."""
         norm_weighting: str
-        """In its statistics every token counts the same, or every action."""
+        """Whether every token has the same weight in the statistics (``token``), or every action
+        (``action``)."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -66,18 +79,19 @@ class ReinforcePP:
             if self.dual_clip is not None and self.dual_clip <= 1.0:
                 raise ConfigError(f"algorithm.dual_clip must be above 1 or null, not {self.dual_clip}")
 
+    config: Config
+
     def __init__(self, config: Config) -> None:
-        self.config = config
-        self.needs_reference = config.kl != "off"
+        super().__init__(config, needs_reference=config.kl != "off")
 
     def advantages(self, transitions: Sequence[Transition]) -> list[list[float] | None]:
-        """Per-token advantages of all agents' transitions of a step, in order; None: not trained on.
+        """Returns per-token advantages of all agents' transitions of a step, in order; None: not trained on.
 
         Raises:
             ValueError: ``kl: reward_k1`` and a row has no ``ref_logprobs``.
         """
         config = self.config
-        values = subtract_baseline(transitions, earned(transitions, config), config.baseline)
+        values = subtract_baseline(transitions, credited_returns(transitions, config), config.baseline)
         rows = spread_over_tokens(transitions, values)
         if config.kl == "reward_k1":
             for transition, row in zip(transitions, rows, strict=True):
@@ -87,37 +101,25 @@ class ReinforcePP:
                     ]
         if config.adv_norm == "none":
             return rows
-        groups = ["" if config.adv_norm == "all" else transition.turn.agent for transition in transitions]
-        return whiten(rows, groups, by_action=config.norm_weighting == "action")
+        keys = ["" if config.adv_norm == "all" else transition.turn.agent for transition in transitions]
+        return whiten(rows, keys, by_action=config.norm_weighting == "action")
 
     def weights(self, transitions: Sequence[Transition]) -> list[float]:
-        """See ``learners.algorithms.losses.aggregation``."""
+        """Returns each row's weight per token, as ``loss_agg`` says."""
         return losses.aggregation(transitions, self.config.loss_agg)
 
-    def loss(self, logprobs: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, Metrics]:
-        """PPO's clipped loss of a (micro-)batch, and metrics as sums of ``weight * value``: both add up.
-
-        Metrics: those of ``learners.algorithms.losses.Ratios``; ``policy_loss``; ``clip_fraction``, the share of
-        tokens whose gradient the clip removes; ``kl_loss``.
-
-        Raises:
-            ValueError: ``kl: loss_k2`` and the batch has no ``ref_logprobs``.
-        """
+    def objective(self, logprobs: torch.Tensor, ratios: Ratios, batch: Batch) -> Objective:
+        """PPO's clipped objective, with the dual clip if it is set."""
         config = self.config
-        found = losses.compare(logprobs, batch, config)
-        weights = batch.weights * found.importance
-        objective, cut = losses.clipped(
-            found.ratio, batch.advantages, config.clip_low, config.clip_high, config.dual_clip
+        return losses.clipped(
+            ratios.ratio, batch.advantages, config.clip_low, config.clip_high, config.dual_clip
         )
-        loss = policy_loss = -(weights * objective).sum()
-        metrics = {"policy_loss": policy_loss, "clip_fraction": (batch.weights * cut).sum()}
-        if config.kl == "loss_k2":
-            # Weighted by the ratio too, so that the gradient is that of the new policy's KL off-policy as
-            # well (arXiv 2510.01555); on-policy, the ratio is 1.
-            drift = losses.k2(logprobs, batch)
-            metrics["kl_loss"] = config.kl_coef * (weights * found.ratio.detach() * drift).sum()
-            loss = loss + metrics["kl_loss"]
-        return loss, losses.floats(metrics | found.metrics)
+
+    def kl_loss(self, logprobs: torch.Tensor, ratios: Ratios, batch: Batch) -> torch.Tensor | None:
+        """The k2 estimate, weighted so that its gradient is right off-policy as well."""
+        if self.config.kl != "loss_k2":
+            return None
+        return self.config.kl_coef * losses.k2_loss(logprobs, ratios, batch)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """REINFORCE++-baseline (arXiv 2501.03262, version 9) on coach scores of single actions.
 
-G less the mean of its group, then whitened over all of an agent's tokens of the batch and not within the
-group, whose few samples make a bad estimate of a deviation; then PPO's clipped objective, the mean over all
-tokens, with the k2 estimate of the KL divergence to the reference in the loss.
+The mean of its group is subtracted from G, and the result is whitened over all of an agent's tokens of the
+batch, not within the group, whose few samples give a poor estimate of a standard deviation. Then follow PPO's
+clipped objective, the mean over all tokens, and the k2 estimate of the KL divergence from the reference in
+the loss.
 
-Where this departs from the paper: see ``learners.algorithms.settings``. The statistics are an agent's own, and the KL
-term is weighted by the ratio and the importance weights, so that its gradient is right off-policy too.
+Departures from the paper, besides those in ``learners.algorithms.settings``: each agent has its own
+statistics, and the KL term is weighted by the ratio and the importance weights, so that its gradient is right
+off-policy as well.
 """
 
 from __future__ import annotations
@@ -15,9 +17,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from learners.algorithms import losses
-from learners.algorithms.advantages import earned, group_relative, spread_over_tokens, whiten
+from learners.algorithms.advantages import credited_returns, group_relative, spread_over_tokens, whiten
+from learners.algorithms.base import PolicyGradient
+from learners.algorithms.losses import Objective, Ratios
 from learners.algorithms.settings import GroupSettings, check_choice, check_clip
-from learners.base import Metrics
 from learners.types import Batch, Transition
 
 if TYPE_CHECKING:
@@ -26,58 +29,47 @@ if TYPE_CHECKING:
 KL = ("off", "loss_k2")
 
 
-class ReinforcePPBaseline:
+class ReinforcePPBaseline(PolicyGradient):
     """Advantages and loss of REINFORCE++-baseline; see the module's docstring."""
 
     @dataclass
     class Config(GroupSettings):
         kl: str
-        """To the initial weights: ``off``, or in the loss (``loss_k2``)."""
+        """Penalty on the divergence from the initial weights: ``off``, or in the loss (``loss_k2``)."""
         kl_coef: float
         clip_low: float
         clip_high: float
-        """The ratio to the policy before the update pays only within [1 - clip_low, 1 + clip_high]."""
+        """The ratio to the policy before the update is clipped to [1 - clip_low, 1 + clip_high]."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
             check_choice(self, "kl", KL)
             check_clip(self.clip_low, self.clip_high)
 
+    config: Config
+
     def __init__(self, config: Config) -> None:
-        self.config = config
-        self.needs_reference = config.kl != "off"
+        super().__init__(config, needs_reference=config.kl != "off")
 
     def advantages(self, transitions: Sequence[Transition]) -> list[list[float] | None]:
-        """Per-token advantages of all agents' transitions of a step, in order; None: not trained on."""
+        """Returns whitened per-token advantages of all agents' transitions, in order; None: not trained
+        on."""
         config = self.config
-        values = group_relative(transitions, earned(transitions, config), config.group, deviation=False)
+        values = group_relative(
+            transitions, credited_returns(transitions, config), config.group, deviation=False
+        )
         agents = [transition.turn.agent for transition in transitions]
         return whiten(spread_over_tokens(transitions, values), agents, by_action=False)
 
-    def weights(self, transitions: Sequence[Transition]) -> list[float]:
-        """The same for every token; see ``learners.algorithms.losses.aggregation``."""
-        return losses.aggregation(transitions, "token")
+    def objective(self, logprobs: torch.Tensor, ratios: Ratios, batch: Batch) -> Objective:
+        """PPO's clipped objective."""
+        return losses.clipped(ratios.ratio, batch.advantages, self.config.clip_low, self.config.clip_high)
 
-    def loss(self, logprobs: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, Metrics]:
-        """The clipped loss of a (micro-)batch, and metrics as sums of ``weight * value``: both add up.
-
-        Metrics: those of ``learners.algorithms.losses.Ratios``; ``policy_loss``; ``clip_fraction``, the share of
-        tokens whose gradient the clip removes; ``kl_loss``.
-
-        Raises:
-            ValueError: ``kl: loss_k2`` and the batch has no ``ref_logprobs``.
-        """
-        config = self.config
-        found = losses.compare(logprobs, batch, config)
-        weights = batch.weights * found.importance
-        objective, cut = losses.clipped(found.ratio, batch.advantages, config.clip_low, config.clip_high)
-        loss = policy_loss = -(weights * objective).sum()
-        metrics = {"policy_loss": policy_loss, "clip_fraction": (batch.weights * cut).sum()}
-        if config.kl == "loss_k2":
-            drift = losses.k2(logprobs, batch)
-            metrics["kl_loss"] = config.kl_coef * (weights * found.ratio.detach() * drift).sum()
-            loss = loss + metrics["kl_loss"]
-        return loss, losses.floats(metrics | found.metrics)
+    def kl_loss(self, logprobs: torch.Tensor, ratios: Ratios, batch: Batch) -> torch.Tensor | None:
+        """The k2 estimate, weighted so that its gradient is right off-policy as well."""
+        if self.config.kl == "off":
+            return None
+        return self.config.kl_coef * losses.k2_loss(logprobs, ratios, batch)
 
 
 if __name__ == "__main__":

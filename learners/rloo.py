@@ -1,11 +1,12 @@
 """RLOO, REINFORCE with a leave-one-out baseline (arXiv 2402.14740), on coach scores of single actions.
 
-The whole completion is one action: A = R - mean of the R of the others of its group, for every token, with
+The whole completion is one action: A = R - mean of the R of the others in its group, for every token, with
 R = G - kl_coef * sum_t (log pi_sampling - log pi_ref), and the loss is -A log pi, without clipping.
 
-Where this departs from the paper: see ``learners.algorithms.settings``. The loss is divided by the step's token count
-and not its number of completions, a factor between steps but never between the rows of one. Where an update
-has several optimiser steps, the unclipped ratio to the policy before it keeps the gradient right.
+Departures from the paper, besides those in ``learners.algorithms.settings``: the loss is divided by the
+step's token count, not by its number of completions, a factor that differs between steps but never between
+the rows of one step. If an update has several optimiser steps, the unclipped ratio to the policy before the
+update keeps the gradient right.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from learners.algorithms import losses
-from learners.algorithms.advantages import earned, kl_to_go, leave_one_out, spread_over_tokens
+from learners.algorithms.advantages import credited_returns, kl_to_go, leave_one_out, spread_over_tokens
+from learners.algorithms.base import PolicyGradient
+from learners.algorithms.losses import Objective, Ratios
 from learners.algorithms.settings import GroupSettings, check_choice
-from learners.base import Metrics
 from learners.types import Batch, Transition
 
 if TYPE_CHECKING:
@@ -26,31 +27,33 @@ if TYPE_CHECKING:
 KL = ("off", "reward_k1")
 
 
-class Rloo:
+class Rloo(PolicyGradient):
     """Advantages and loss of RLOO; see the module's docstring."""
 
     @dataclass
     class Config(GroupSettings):
         kl: str
-        """To the initial weights: ``off``, or in the reward (``reward_k1``)."""
+        """Penalty on the divergence from the initial weights: ``off``, or in the reward (``reward_k1``)."""
         kl_coef: float
 
         def __post_init__(self) -> None:
             super().__post_init__()
             check_choice(self, "kl", KL)
 
+    config: Config
+
     def __init__(self, config: Config) -> None:
-        self.config = config
-        self.needs_reference = config.kl != "off"
+        super().__init__(config, needs_reference=config.kl != "off")
 
     def advantages(self, transitions: Sequence[Transition]) -> list[list[float] | None]:
-        """Each action's value less that of the others, for all its tokens; None: not trained on.
+        """Returns each action's value minus the mean of the others', for all its tokens; None: not trained
+        on.
 
         Raises:
             ValueError: ``kl: reward_k1`` and a row has no ``ref_logprobs``.
         """
         config = self.config
-        values = earned(transitions, config)
+        values = credited_returns(transitions, config)
         if config.kl == "reward_k1":
             values = [
                 None if value is None else value - config.kl_coef * kl_to_go(transition)[0]
@@ -58,18 +61,9 @@ class Rloo:
             ]
         return spread_over_tokens(transitions, leave_one_out(transitions, values, config.group))
 
-    def weights(self, transitions: Sequence[Transition]) -> list[float]:
-        """The same for every token; see ``learners.algorithms.losses.aggregation``."""
-        return losses.aggregation(transitions, "token")
-
-    def loss(self, logprobs: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, Metrics]:
-        """REINFORCE's loss of a (micro-)batch, and metrics as sums of ``weight * value``: both add up.
-
-        Metrics: those of ``learners.algorithms.losses.Ratios``; ``policy_loss``.
-        """
-        found = losses.compare(logprobs, batch, self.config)
-        loss = -(batch.weights * found.importance * found.ratio * batch.advantages).sum()
-        return loss, losses.floats({"policy_loss": loss} | found.metrics)
+    def objective(self, logprobs: torch.Tensor, ratios: Ratios, batch: Batch) -> Objective:
+        """REINFORCE's objective: its gradient at unchanged weights is that of A log pi."""
+        return Objective(ratios.ratio * batch.advantages, {})
 
 
 if __name__ == "__main__":

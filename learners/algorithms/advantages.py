@@ -1,6 +1,6 @@
-"""Returns, groups, baselines and whitening, shared by policy-gradient algorithms.
+"""Returns, baselines and whitening, shared by policy-gradient algorithms.
 
-Plain floats, one value a transition or a list of one a token; None is unknown, or not trained on.
+Plain floats: one value a transition, or a list with one value a token. None means unknown or not trained on.
 """
 
 from __future__ import annotations
@@ -8,114 +8,102 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from itertools import accumulate
 from math import fsum, sqrt
-from typing import TypeVar
 
+from learners.algorithms.groups import groups, indices_by_key
 from learners.algorithms.settings import Settings
 from learners.types import Transition
 
 EPSILON = 1e-8
-Key = TypeVar("Key", bound=Hashable)
+"""Added to standard deviations, so that equal values become 0."""
 
 
 def returns(
     transitions: Sequence[Transition], *, credit: str, gamma: float, scale: float
 ) -> list[float | None]:
-    """G_k of every transition: the discounted sum of the scaled rewards credited to it.
+    """Each transition's return G_k: the discounted sum of the scaled rewards that are credited to it.
 
-    ``credit``: ``action`` (its own reward), ``agent`` (its agent's in this episode, from it on) or ``team``
-    (all agents'). A sum with an unknown reward in it is unknown.
+    ``credit``: its own reward (``action``), its agent's rewards in this episode from it on (``agent``), or
+    those of all agents (``team``). A sum that includes an unknown reward is unknown.
     """
-    found: list[float | None] = [None] * len(transitions)
-    streams = _groups([_stream(transition, credit, i) for i, transition in enumerate(transitions)])
+    result: list[float | None] = [None] * len(transitions)
+    streams = indices_by_key(_stream(transition, credit, i) for i, transition in enumerate(transitions))
     for members in streams.values():
         later: float | None = 0.0
         for i in sorted(members, key=lambda i: -transitions[i].turn.index):
             reward = transitions[i].reward
             tail = gamma * later if later is not None else (0.0 if gamma == 0.0 else None)
             later = None if reward is None or tail is None else scale * reward + tail
-            found[i] = later
-    return found
+            result[i] = later
+    return result
 
 
-def earned(transitions: Sequence[Transition], settings: Settings) -> list[float | None]:
-    """What every action is credited with; None where it is not trained on.
+def credited_returns(transitions: Sequence[Transition], settings: Settings) -> list[float | None]:
+    """Each action's return under ``settings``; None where the action is not trained on.
 
-    That is: where a reward that its return needs is unknown, where it is truncated and ``truncated`` is
-    ``mask``, or where nothing was sampled.
+    That is the case if its return includes an unknown reward, if it is truncated and ``truncated`` is
+    ``mask``, or if nothing was sampled.
     """
     values = returns(transitions, credit=settings.credit, gamma=settings.gamma, scale=settings.reward_scale)
     for i, transition in enumerate(transitions):
-        cut = transition.completion.finish_reason == "length"
-        if not transition.completion.token_ids or (cut and settings.truncated == "mask"):
+        truncated = transition.completion.finish_reason == "length"
+        if not transition.completion.token_ids or (truncated and settings.truncated == "mask"):
             values[i] = None
-        elif cut and settings.truncated == "penalty" and (value := values[i]) is not None:
+        elif truncated and settings.truncated == "penalty" and (value := values[i]) is not None:
             values[i] = value - settings.truncated_penalty
     return values
 
 
-def peers(
-    transitions: Sequence[Transition], values: Sequence[float | None], group: str
-) -> list[dict[int, float]]:
-    """The groups of known values that are compared, by the transition's number; each has two or more.
-
-    Group-relative methods suppose that a group answers one prompt. Episodes of one task do so in the first
-    turn of their first agent alone: whoever acts later reads what the others wrote, and that differs.
-
-    ``prompt``: the same agent and exactly the same prompt tokens. True to the papers, and hardly anything is
-    left of the later agents, unless those before them all but repeat themselves.
-
-    ``turn``: the same agent, task and turn. Approximate: part of an advantage is the luck of the input that
-    the action had. That is variance and not bias, because what other episodes earned does not depend on this
-    action, so their mean is a baseline like any other; dividing by a group's deviation also weighs tasks by
-    how much luck there was in them.
-
-    A row without peers tells nothing about what was better, and is in no group.
-    """
-    keys: list[Hashable] = [
-        (t.turn.agent, t.completion.prompt_ids)
-        if group == "prompt"
-        else (t.turn.agent, t.turn.task_id, t.turn.attempt)
-        for t in transitions
-    ]
-    known = [
-        {i: value for i in members if (value := values[i]) is not None} for members in _groups(keys).values()
-    ]
-    return [members for members in known if len(members) > 1]
-
-
 def group_relative(
-    transitions: Sequence[Transition], values: Sequence[float | None], group: str, *, deviation: bool
+    transitions: Sequence[Transition], values: Sequence[float | None], by: str, *, deviation: bool
 ) -> list[float | None]:
-    """Values less the mean of their group, and over its (population) standard deviation where asked.
+    """Values minus their group's mean and, with ``deviation``, divided by its (population) standard
+    deviation.
 
-    None without peers (see there); 0 for all of a group of equal values.
+    None for a row without a group (see ``groups``). If all values of a group are equal, they become 0.
     """
-    found: list[float | None] = [None] * len(values)
-    for members in peers(transitions, values, group):
+    result: list[float | None] = [None] * len(values)
+    for members in groups(transitions, values, by):
         mean = fsum(members.values()) / len(members)
         variance = fsum((value - mean) ** 2 for value in members.values()) / len(members)
         scale = sqrt(variance) + EPSILON if deviation else 1.0
         for i, value in members.items():
-            found[i] = (value - mean) / scale
-    return found
+            result[i] = (value - mean) / scale
+    return result
 
 
 def leave_one_out(
-    transitions: Sequence[Transition], values: Sequence[float | None], group: str
+    transitions: Sequence[Transition], values: Sequence[float | None], by: str
 ) -> list[float | None]:
-    """Values less the mean of the *others* of their group; None without peers (see there)."""
-    found: list[float | None] = [None] * len(values)
-    for members in peers(transitions, values, group):
+    """Values minus the mean of the *other* values of their group; None for a row without a group (see
+    ``groups``)."""
+    result: list[float | None] = [None] * len(values)
+    for members in groups(transitions, values, by):
         total = fsum(members.values())
         for i, value in members.items():
-            found[i] = value - (total - value) / (len(members) - 1)
-    return found
+            result[i] = value - (total - value) / (len(members) - 1)
+    return result
+
+
+def subtract_baseline(
+    transitions: Sequence[Transition], values: Sequence[float | None], baseline: str
+) -> list[float | None]:
+    """Values minus a baseline: ``none``, ``turn_mean`` or ``kind_mean`` of their group, or ``leave_one_out``
+    by turn.
+
+    None for a row without a group (see ``groups``), except with ``none``.
+    """
+    if baseline == "none":
+        return list(values)
+    if baseline == "leave_one_out":
+        return leave_one_out(transitions, values, "turn")
+    by = {"turn_mean": "turn", "kind_mean": "kind"}[baseline]
+    return group_relative(transitions, values, by, deviation=False)
 
 
 def spread_over_tokens(
     transitions: Sequence[Transition], values: Sequence[float | None]
 ) -> list[list[float] | None]:
-    """The same value for every token of its row."""
+    """Each row's value, repeated for every token of the row."""
     return [
         None if value is None else [value] * len(transition.completion.token_ids)
         for transition, value in zip(transitions, values, strict=True)
@@ -123,7 +111,7 @@ def spread_over_tokens(
 
 
 def kl_to_go(transition: Transition) -> list[float]:
-    """For each token the sum, over it and those behind it, of k1 = log pi_sampling - log pi_ref.
+    """For each token, the sum of k1 = log pi_sampling - log pi_ref over it and all later tokens.
 
     Raises:
         ValueError: the row has no ``ref_logprobs``.
@@ -135,41 +123,16 @@ def kl_to_go(transition: Transition) -> list[float]:
     return list(accumulate(reversed(k1)))[::-1]
 
 
-def subtract_baseline(
-    transitions: Sequence[Transition], values: Sequence[float | None], baseline: str
-) -> list[float | None]:
-    """Returns less the mean of their group's known ones.
-
-    ``prompt_mean`` and ``leave_one_out`` group by (agent, task, turn), ``agent_turn_kind`` by (agent, turn,
-    kind of task). ``leave_one_out`` takes the mean of the *other* rows; a row without others carries no
-    information on what was better and gets 0, as it does under the mean.
-    """
-    if baseline == "none":
-        return list(values)
-    by_kind = baseline == "agent_turn_kind"
-    keys = [(t.turn.agent, t.turn.kind if by_kind else t.turn.task_id, t.turn.attempt) for t in transitions]
-    found: list[float | None] = [None] * len(values)
-    for members in _groups(keys).values():
-        known = {i: value for i in members if (value := values[i]) is not None}
-        mean = fsum(known.values()) / len(known) if known else 0.0
-        stretch = 1.0
-        if baseline == "leave_one_out" and len(known) > 1:
-            stretch = len(known) / (len(known) - 1)  # G - mean of others = (G - mean) * n / (n - 1)
-        for i, value in known.items():
-            found[i] = (value - mean) * stretch
-    return found
-
-
 def whiten(
-    rows: Sequence[list[float] | None], groups: Sequence[Hashable], *, by_action: bool
+    rows: Sequence[list[float] | None], keys: Sequence[Hashable], *, by_action: bool
 ) -> list[list[float] | None]:
-    """Token values to mean 0 and (population) standard deviation 1 within each group; None rows stay out.
+    """Scales token values to mean 0 and (population) standard deviation 1 among the rows with the same key.
 
-    Every token counts the same, or with ``by_action`` every row: long actions then do not set the statistics.
-    Values that are all equal become 0.
+    Every token has the same weight in these statistics, or with ``by_action`` every row, so that long actions
+    do not dominate them. None rows are left out. If all values are equal, they become 0.
     """
-    found: list[list[float] | None] = [None] * len(rows)
-    for members in _groups(groups).values():
+    result: list[list[float] | None] = [None] * len(rows)
+    for members in indices_by_key(keys).values():
         known = {i: row for i in members if (row := rows[i])}
         weights = {i: 1.0 / len(row) if by_action else 1.0 for i, row in known.items()}
         total = fsum(weights[i] * len(row) for i, row in known.items())
@@ -178,18 +141,12 @@ def whiten(
             total or 1.0
         )
         for i, row in known.items():
-            found[i] = [(x - mean) / (sqrt(variance) + EPSILON) for x in row]
-    return found
+            result[i] = [(x - mean) / (sqrt(variance) + EPSILON) for x in row]
+    return result
 
 
-def _stream(transition: Transition, credit: str, number: int) -> Hashable:
+def _stream(transition: Transition, credit: str, index: int) -> Hashable:
+    """Rows with the same key have their rewards summed."""
     if credit == "action":
-        return number
+        return index
     return (transition.episode, transition.turn.agent) if credit == "agent" else transition.episode
-
-
-def _groups(keys: Sequence[Key]) -> dict[Key, list[int]]:
-    found: dict[Key, list[int]] = {}
-    for i, key in enumerate(keys):
-        found.setdefault(key, []).append(i)
-    return found

@@ -11,16 +11,16 @@ import pytest
 import torch
 
 import conf
-from learners.algorithms.settings import CORRECTIONS
+from learners.algorithms.settings import IMPORTANCE_WEIGHTING
 from learners.types import Batch, Completion, Transition
 from learners.update.packing import Row, pack, shard, to_rows
 from tests.learners.doubles import completion, transition
 
 NAMES = conf.names("algorithm")
-SHARED = {"is_limited", "approx_kl"}
+SHARED = {"importance_limited", "approx_kl"}
 """Metrics that all of ours have."""
 every = pytest.mark.parametrize("name", NAMES)
-corrected = pytest.mark.parametrize("how", CORRECTIONS)
+corrected = pytest.mark.parametrize("how", IMPORTANCE_WEIGHTING)
 
 
 def algorithm(name: str, **changes: Any) -> Any:
@@ -109,7 +109,7 @@ def test_advantages_are_one_a_token_and_none_for_what_is_cut_off_unscored_or_emp
 @every
 @corrected
 def test_losses_gradients_and_metrics_of_shards_and_micro_batches_add_up(name: str, how: str) -> None:
-    subject, rows, _ = step(name, is_correction=how)
+    subject, rows, _ = step(name, importance_weighting=how)
     whole, wanted = computed(subject, rows, 10**6)
     assert len(pack(rows, 10**6)) == 1
     assert len(pack(rows, 12)) > 2
@@ -124,14 +124,14 @@ def test_losses_gradients_and_metrics_of_shards_and_micro_batches_add_up(name: s
         assert sums == pytest.approx(wanted, abs=1e-5)
     assert wanted.keys() >= SHARED | {"policy_loss", "loss"}
     assert wanted["approx_kl"] > 0.01
-    assert (wanted["is_limited"] > 0) == (how != "off")
+    assert (wanted["importance_limited"] > 0) == (how != "off")
 
 
 @every
 @corrected
 def test_where_nothing_disagrees_the_gradient_is_minus_weight_times_advantage(name: str, how: str) -> None:
     changes = {"kl": "off"} if "kl" in conf.load("algorithm", name) else {}
-    subject, rows, transitions = step(name, is_correction=how, **changes)
+    subject, rows, transitions = step(name, importance_weighting=how, **changes)
     (batch,) = pack([replace(row, prox_logprobs=None, ref_logprobs=None) for row in rows], 10**6)
     logprobs = batch.old_logprobs.clone().requires_grad_()
     loss, metrics = subject.loss(logprobs, batch)
@@ -190,7 +190,7 @@ def play(logits: torch.Tensor, seed: int, engine: float) -> list[Transition]:
     return found
 
 
-CHANGES: dict[str, dict[str, Any]] = {"reinforcepp": {"baseline": "prompt_mean"}}
+CHANGES: dict[str, dict[str, Any]] = {"reinforcepp": {"baseline": "turn_mean"}}
 CASES = [*((name, CHANGES.get(name, {})) for name in NAMES), ("grpo", {"group": "prompt"})]
 
 

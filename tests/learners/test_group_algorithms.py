@@ -23,7 +23,7 @@ from tests.learners.doubles import completion, transition
 
 Rows = list[list[float]]
 NAMES = ("grpo", "rloo", "reinforcepp_baseline", "cispo", "gspo")
-TIGHT = {"is_cap": 1.2, "icepop_low": 0.8, "icepop_high": 1.4}
+TIGHT = {"importance_cap": 1.2, "icepop_low": 0.8, "icepop_high": 1.4}
 WIDE = {"clip_low": 0.1, "clip_high": 0.15}
 
 
@@ -87,11 +87,11 @@ def slow_advantages(name: str, c: Any, rows: list[Transition]) -> list[list[floa
 
 def slow_importance(c: Any, prox: Rows, old: Rows, k: int, at: int) -> float:
     weight = math.exp(prox[k][at] - old[k][at])
-    if c.is_correction == "sequence":
-        return min(math.exp(sum(prox[k]) - sum(old[k])), c.is_cap)
-    if c.is_correction == "icepop":
+    if c.importance_weighting == "sequence":
+        return min(math.exp(sum(prox[k]) - sum(old[k])), c.importance_cap)
+    if c.importance_weighting == "icepop":
         return weight if c.icepop_low <= weight <= c.icepop_high else 0.0
-    return min(weight, c.is_cap) if c.is_correction == "token" else 1.0
+    return min(weight, c.importance_cap) if c.importance_weighting == "token" else 1.0
 
 
 def ppo(ratio: float, advantage: float, low: float, high: float) -> float:
@@ -129,7 +129,11 @@ def slow_loss(name: str, c: Any, new: Rows, held: Rows, prox: Rows, old: Rows, r
 # ---- the tests ----
 
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
-    *((name, {"is_correction": how}) for name in NAMES for how in ("off", "token", "sequence", "icepop")),
+    *(
+        (name, {"importance_weighting": how})
+        for name in NAMES
+        for how in ("off", "token", "sequence", "icepop")
+    ),
     ("grpo", {"kl": "off", "deviation": False, "loss_agg": "token"}),
     ("rloo", {"kl": "off"}),
     ("reinforcepp_baseline", {"kl": "off"}),
@@ -193,7 +197,7 @@ def slope(slow: Callable[[Rows], float], new: Rows, k: int, t: int, step: float 
 
 
 def test_the_clip_of_gspo_cuts_whole_sequences() -> None:
-    subject = algorithm("gspo", clip_low=0.1, clip_high=0.1, is_correction="off")
+    subject = algorithm("gspo", clip_low=0.1, clip_high=0.1, importance_weighting="off")
     rows = [transition(r, episode=f"e{r}", sampled=completion(3, seed=int(r))) for r in (2.0, 8.0)]
     values = [row for row in subject.advantages(rows) if row is not None]
     prox = [t.completion.logprobs for t in rows]
@@ -211,7 +215,7 @@ def test_the_clip_of_gspo_cuts_whole_sequences() -> None:
 
 
 def test_cispo_caps_what_a_token_counts_and_never_takes_its_gradient_away() -> None:
-    subject = algorithm("cispo", ratio_cap=2.0, is_correction="off")
+    subject = algorithm("cispo", ratio_cap=2.0, importance_weighting="off")
     rows = [transition(r, episode=f"e{r}", sampled=completion(2, seed=int(r))) for r in (2.0, 8.0)]
     values = [row for row in subject.advantages(rows) if row is not None]
     prox = [t.completion.logprobs for t in rows]

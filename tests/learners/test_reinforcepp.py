@@ -1,4 +1,4 @@
-"""REINFORCE++ against a slow reference that loops over tokens in float64, for every combination."""
+"""REINFORCE++ against a slow reference that loops over tokens in float64, for every pair of options."""
 
 from __future__ import annotations
 
@@ -12,15 +12,22 @@ import pytest
 import torch
 
 from conf import ConfigError, build, load
-from learners.algorithms.settings import CORRECTIONS, CREDIT, TRUNCATED
+from learners.algorithms.settings import CREDIT, IMPORTANCE_WEIGHTING, TRUNCATED
 from learners.reinforcepp import CHOICES as OWN
 from learners.reinforcepp import ReinforcePP
 from learners.types import Transition
 from learners.update.packing import pack, to_rows
 from tests.learners.doubles import completion, transition
+from tests.learners.pairwise import pairwise
 
 TOLERANCE = 1e-6
-CHOICES = OWN | {"credit": CREDIT, "truncated": TRUNCATED}
+CHOICES = OWN | {
+    "credit": CREDIT,
+    "truncated": TRUNCATED,
+    "importance_weighting": IMPORTANCE_WEIGHTING,
+    "gamma": (0.0, 0.7, 1.0),
+    "dual_clip": (None, 2.0),
+}
 
 
 SHIPPED = build("learners", load("algorithm", "reinforcepp"))
@@ -31,12 +38,12 @@ def algorithm(**changes: Any) -> ReinforcePP:
     return ReinforcePP(replace(SHIPPED.config, **changes))
 
 
-def episodes(seed: int = 0, unknown: bool = True) -> list[Transition]:
-    """Four episodes of three agents on two tasks: lengths, rewards and reference at random; some rows are
+def episodes(seed: int = 0, unknown: bool = True, count: int = 4) -> list[Transition]:
+    """Episodes of three agents on two tasks: lengths, rewards and reference at random; some rows are
     truncated, some have no reward, one sampled nothing."""
     dice = random.Random(seed)
     found = []
-    for e in range(4):
+    for e in range(count):
         index = 0
         for agent in ("engineer", "modeler", "analyst"):
             for attempt in range(dice.randint(1, 3)):
@@ -103,7 +110,7 @@ def slow_advantages(c: ReinforcePP.Config, rows: list[Transition]) -> list[list[
         g.append(value)
 
     def same(a: Transition, b: Transition) -> bool:
-        if c.baseline == "agent_turn_kind":
+        if c.baseline == "kind_mean":
             return (a.turn.agent, a.turn.attempt, a.turn.kind) == (b.turn.agent, b.turn.attempt, b.turn.kind)
         return (a.turn.agent, a.turn.attempt, a.turn.task_id) == (
             b.turn.agent,
@@ -119,9 +126,11 @@ def slow_advantages(c: ReinforcePP.Config, rows: list[Transition]) -> list[list[
             continue
         if c.baseline != "none":
             group = [i for i in range(len(rows)) if g[i] is not None and same(rows[i], t)]
-            others = [i for i in group if i != k]
-            peers = others if c.baseline == "leave_one_out" and others else group
-            value -= sum(g[i] for i in peers) / len(peers)  # type: ignore[misc]
+            if len(group) == 1:
+                tokens.append(None)
+                continue
+            compared = [i for i in group if c.baseline != "leave_one_out" or i != k]
+            value -= sum(g[i] for i in compared) / len(compared)  # type: ignore[misc]
         row = []
         for at in range(len(t.completion.token_ids)):
             kl = 0.0
@@ -151,28 +160,28 @@ def slow_advantages(c: ReinforcePP.Config, rows: list[Transition]) -> list[list[
 
 
 def slow_weight(c: ReinforcePP.Config, rows: list[Transition], k: int) -> float:
-    def prompt(t: Transition) -> tuple[str, str, int]:
+    def turn(t: Transition) -> tuple[str, str, int]:
         return t.turn.agent, t.turn.task_id, t.turn.attempt
 
     if c.loss_agg == "token":
         return 1.0 / sum(len(t.completion.token_ids) for t in rows)
     if c.loss_agg == "sequence":
         return 1.0 / len(rows) / len(rows[k].completion.token_ids)
-    mine = sum(len(t.completion.token_ids) for t in rows if prompt(t) == prompt(rows[k]))
-    return 1.0 / len({prompt(t) for t in rows}) / mine
+    mine = sum(len(t.completion.token_ids) for t in rows if turn(t) == turn(rows[k]))
+    return 1.0 / len({turn(t) for t in rows}) / mine
 
 
 def slow_importance(c: ReinforcePP.Config, prox: list[float], old: list[float], at: int) -> float:
     """Of one token of a row."""
     weight = math.exp(prox[at] - old[at])
-    if c.is_correction == "token":
-        return min(weight, c.is_cap)
-    if c.is_correction == "sequence":
+    if c.importance_weighting == "token":
+        return min(weight, c.importance_cap)
+    if c.importance_weighting == "sequence":
         product = 1.0
         for a, b in zip(prox, old, strict=True):
             product *= math.exp(a - b)
-        return min(product, c.is_cap)
-    if c.is_correction == "icepop":
+        return min(product, c.importance_cap)
+    if c.importance_weighting == "icepop":
         return weight if c.icepop_low <= weight <= c.icepop_high else 0.0
     return 1.0
 
@@ -198,10 +207,24 @@ def slow_token_loss(
 # ---- the tests ----
 
 
-def combinations(*names: str) -> list[dict[str, Any]]:
-    return [
-        dict(zip(names, values, strict=True)) for values in itertools.product(*(CHOICES[n] for n in names))
-    ]
+ADVANTAGES = ("credit", "gamma", "baseline", "kl", "truncated", "adv_norm", "norm_weighting")
+LOSS = ("loss_agg", "kl", "dual_clip", "importance_weighting")
+
+
+def combinations(names: tuple[str, ...], more: int = 0) -> list[dict[str, Any]]:
+    """Combinations with every pair of values of the options, and some at random."""
+    dice, options = random.Random(0), {name: CHOICES[name] for name in names}
+    drawn = [{name: dice.choice(values) for name, values in options.items()} for _ in range(more)]
+    return pairwise(options) + drawn
+
+
+def test_combinations_cover_every_pair_of_values() -> None:
+    for names in (ADVANTAGES, LOSS):
+        chosen = combinations(names)
+        assert len(chosen) < 24
+        for a, b in itertools.combinations(names, 2):
+            seen = {(options[a], options[b]) for options in chosen}
+            assert seen == set(itertools.product(CHOICES[a], CHOICES[b]))
 
 
 def close(found: list[list[float] | None], wanted: list[list[float] | None]) -> bool:
@@ -212,35 +235,23 @@ def close(found: list[list[float] | None], wanted: list[list[float] | None]) -> 
     )
 
 
-@pytest.mark.parametrize("credit", CHOICES["credit"])
-@pytest.mark.parametrize("gamma", [0.0, 0.7, 1.0])
-def test_advantages_equal_the_slow_reference_for_every_combination(credit: str, gamma: float) -> None:
-    rows = episodes()
-    for options in combinations("baseline", "kl", "truncated", "adv_norm", "norm_weighting"):
-        subject = algorithm(credit=credit, gamma=gamma, **options)
-        found, wanted = subject.advantages(rows), slow_advantages(subject.config, rows)
-        assert close(found, wanted), options
-        assert any(row is not None for row in found)
+@pytest.mark.parametrize("seed", [0, 8])
+def test_advantages_equal_the_slow_reference(seed: int) -> None:
+    rows = episodes(seed, count=8)
+    for options in combinations(ADVANTAGES, more=40):
+        subject = algorithm(**options)
+        advantages, wanted = subject.advantages(rows), slow_advantages(subject.config, rows)
+        assert close(advantages, wanted), options
+        assert any(row is not None for row in advantages)
 
 
-@pytest.mark.parametrize("correction", CORRECTIONS)
-@pytest.mark.parametrize("dual_clip", [None, 2.0])
-@pytest.mark.parametrize("kl", CHOICES["kl"])
-@pytest.mark.parametrize("loss_agg", CHOICES["loss_agg"])
-def test_the_loss_equals_the_slow_reference(
-    loss_agg: str, kl: str, dual_clip: float | None, correction: str
-) -> None:
+@pytest.mark.parametrize(
+    "options", combinations(LOSS, more=6), ids=lambda options: "-".join(map(str, options.values()))
+)
+def test_the_loss_equals_the_slow_reference(options: dict[str, Any]) -> None:
     rows = [t for t in episodes(1, unknown=False) if t.turn.agent == "modeler"]
     subject = algorithm(
-        loss_agg=loss_agg,
-        kl=kl,
-        dual_clip=dual_clip,
-        clip_low=0.2,
-        clip_high=0.3,
-        is_correction=correction,
-        is_cap=1.3,
-        icepop_low=0.8,
-        icepop_high=1.5,
+        clip_low=0.2, clip_high=0.3, importance_cap=1.3, icepop_low=0.8, icepop_high=1.5, **options
     )
     advantages = subject.advantages(rows)
     used = [t for t, a in zip(rows, advantages, strict=True) if a is not None]
@@ -336,7 +347,7 @@ def test_masked_rows_change_nothing_for_the_others() -> None:
         transition(9.0, agent="modeler", episode="x", sampled=completion(6, finish_reason="length")),
         transition(None, agent="modeler", episode="y", sampled=completion(6)),
     ]
-    subject = algorithm(credit="action", baseline="agent_turn_kind")
+    subject = algorithm(credit="action", baseline="kind_mean")
     with_extra = subject.advantages(rows + extra)
     assert with_extra[-2:] == [None, None]
     assert with_extra[:-2] == subject.advantages(rows)
@@ -383,6 +394,15 @@ def test_scores_of_another_agent_do_not_move_an_agents_advantages() -> None:
     for t, a, b in zip(rows, algorithm().advantages(rows), algorithm().advantages(moved), strict=True):
         if t.turn.agent != "analyst":
             assert a == b
+
+
+@pytest.mark.parametrize("baseline", ["turn_mean", "leave_one_out", "kind_mean"])
+def test_a_row_with_nothing_to_compare_it_with_is_not_trained_on(baseline: str) -> None:
+    rows = [transition(float(i), episode=f"e{i}") for i in range(3)]
+    alone = transition(9.0, episode="e0", index=1, attempt=1)
+    advantages = algorithm(baseline=baseline).advantages([*rows, alone])
+    assert [row is None for row in advantages] == [False, False, False, True]
+    assert advantages[:3] == algorithm(baseline=baseline).advantages(rows)
 
 
 def test_no_transitions_give_no_advantages() -> None:

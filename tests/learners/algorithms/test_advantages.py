@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from learners.algorithms.advantages import group_relative, kl_to_go, leave_one_out, peers
+from learners.algorithms.advantages import group_relative, kl_to_go, leave_one_out
+from learners.algorithms.groups import groups
 from learners.types import Transition
 from tests.learners.doubles import completion, transition
 
@@ -49,7 +50,7 @@ def rewards(rows: list[Transition]) -> list[float | None]:
 def names(rows: list[Transition], group: str) -> set[tuple[str, ...]]:
     """Every group, as agent, turn and its episodes."""
     found = set()
-    for members in peers(rows, rewards(rows), group):
+    for members in groups(rows, rewards(rows), group):
         first = rows[min(members)].turn
         assert {(rows[i].turn.agent, rows[i].turn.attempt) for i in members} == {(first.agent, first.attempt)}
         found.add((f"{first.agent} {first.attempt}", *sorted(rows[i].episode for i in members)))
@@ -72,11 +73,11 @@ def test_only_rows_of_the_very_same_prompt_are_compared_and_the_later_agents_hav
 
 def test_two_agents_that_read_the_same_prompt_are_not_compared() -> None:
     rows = [transition(1.0, agent=agent, sampled=completion(2, seed=3)) for agent in ("a", "b")]
-    assert peers(rows, rewards(rows), "prompt") == []
+    assert groups(rows, rewards(rows), "prompt") == []
 
 
 @pytest.mark.parametrize("group", ["turn", "prompt"])
-def test_an_unknown_value_is_nobodys_peer(group: str) -> None:
+def test_an_unknown_value_is_in_no_group(group: str) -> None:
     rows = pipeline()
     values = [None if t.turn.agent == "solver" and t.episode in ("e00", "e01") else 1.0 for t in rows]
     found = group_relative(rows, values, group, deviation=False)

@@ -11,7 +11,7 @@ import torch
 
 from conf import ConfigError
 from learners.algorithms import losses
-from learners.algorithms.settings import CORRECTIONS, GroupSettings, Settings
+from learners.algorithms.settings import IMPORTANCE_WEIGHTING, GroupSettings, Settings
 from learners.types import Batch
 
 ROW = torch.tensor([2, 2, 0, 0, 0, 5])
@@ -27,8 +27,8 @@ def settings(**changes: Any) -> Settings:
         reward_scale=1.0,
         truncated="mask",
         truncated_penalty=0.0,
-        is_correction="off",
-        is_cap=2.0,
+        importance_weighting="off",
+        importance_cap=2.0,
         icepop_low=0.5,
         icepop_high=1.3,
     )
@@ -66,9 +66,9 @@ def slow_weights(how: str) -> list[float]:
     return [min(products[r], 2.0) for r in rows]
 
 
-@pytest.mark.parametrize("how", CORRECTIONS)
+@pytest.mark.parametrize("how", IMPORTANCE_WEIGHTING)
 def test_importance_weights_equal_a_slow_reference(how: str) -> None:
-    found, limited = losses.importance(GAP, ROW, settings(is_correction=how))
+    found, limited = losses.importance(GAP, ROW, settings(importance_weighting=how))
     assert found.tolist() == pytest.approx(slow_weights(how), rel=1e-6)
     wanted = {
         "off": [0, 0, 0, 0, 0, 0],
@@ -79,11 +79,11 @@ def test_importance_weights_equal_a_slow_reference(how: str) -> None:
     assert limited.int().tolist() == wanted[how]
 
 
-@pytest.mark.parametrize("how", CORRECTIONS)
+@pytest.mark.parametrize("how", IMPORTANCE_WEIGHTING)
 def test_the_share_of_limited_weights_is_told(how: str) -> None:
-    found = losses.compare(OLD + 1.0, batch(), settings(is_correction=how)).metrics
+    found = losses.compare(OLD + 1.0, batch(), settings(importance_weighting=how)).metrics
     share = {"off": 0, "token": 1 / 6, "sequence": 2 / 6, "icepop": 3 / 6}[how]
-    assert float(found["is_limited"]) == pytest.approx(share)
+    assert float(found["importance_limited"]) == pytest.approx(share)
 
 
 @pytest.mark.parametrize("moved", [0.0, 1.0])
@@ -124,7 +124,7 @@ def test_importance_weights_make_samples_of_another_policy_tell_the_gradient_of_
             advantages=advantages,
         )
         logprobs = logits.log_softmax(0)
-        ratios = losses.compare(logprobs, given, settings(is_correction=how, is_cap=10.0))
+        ratios = losses.compare(logprobs, given, settings(importance_weighting=how, importance_cap=10.0))
         (gradient,) = torch.autograd.grad((old * ratios.importance * ratios.ratio * advantages).sum(), logits)
         return gradient
 
@@ -135,7 +135,7 @@ def test_importance_weights_make_samples_of_another_policy_tell_the_gradient_of_
 
 def test_without_proximal_logprobs_the_ratio_is_1_and_has_the_gradient_of_the_new_ones() -> None:
     logprobs = (OLD + GAP).requires_grad_()
-    found = losses.compare(logprobs, batch(prox_logprobs=None), settings(is_correction="token"))
+    found = losses.compare(logprobs, batch(prox_logprobs=None), settings(importance_weighting="token"))
     assert found.ratio.tolist() == [1.0] * 6
     assert not found.importance.requires_grad
     assert found.importance.tolist() == pytest.approx(slow_weights("token"), rel=1e-6)
@@ -177,8 +177,8 @@ def test_kl_terms_are_the_published_estimates_and_need_a_reference() -> None:
         {"credit": "everyone"},
         {"gamma": 1.5},
         {"truncated": "drop"},
-        {"is_correction": "tis"},
-        {"is_cap": 0.5},
+        {"importance_weighting": "tis"},
+        {"importance_cap": 0.5},
         {"icepop_low": 1.5},
         {"icepop_high": 0.9},
     ],

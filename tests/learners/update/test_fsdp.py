@@ -31,7 +31,7 @@ CASES: dict[str, dict[str, Any]] = {
     "many micro-batches": {"rows": 9, "update_tokens": 48},
     "untied head": {"rows": 7, "kind": "qwen3"},
     "checkpointing": {"rows": 7, "gradient_checkpointing": True},
-    "minibatches": {"rows": 8, "minibatches": 3, "is_correction": "sequence"},
+    "minibatches": {"rows": 8, "minibatches": 3, "importance_weighting": "sequence"},
     "epochs, one row": {"rows": 1, "epochs": 2},
     "a term with the reference": {"rows": 1, "kl": "loss_k2"},
     "adapter": {"rows": 7, "way": "adapter"},
@@ -67,7 +67,7 @@ def weights(case: dict[str, Any]) -> Weights:
 
 
 def algorithm(case: dict[str, Any]) -> ReinforcePP:
-    changes = {key: case[key] for key in ("kl", "is_correction") if key in case}
+    changes = {key: case[key] for key in ("kl", "importance_weighting") if key in case}
     node = conf.load("algorithm", "reinforcepp", truncated="keep", **changes)
     built: ReinforcePP = conf.build("learners", node)
     return built

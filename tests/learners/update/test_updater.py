@@ -206,7 +206,7 @@ class Watcher(ReinforcePP):
 @pytest.mark.parametrize("way", ["full", "adapter"])
 def test_every_step_of_an_update_is_measured_against_the_weights_before_its_first(way: str) -> None:
     loaded = loaded_model(optimizer=optimizer(minibatches=3, epochs=2, lr=1e-2))
-    given, subject = transitions(loaded), Watcher(algorithm(is_correction="off").config)
+    given, subject = transitions(loaded), Watcher(algorithm(importance_weighting="off").config)
     updater = updater_of(loaded)
     if way == "adapter":
         kind = SimpleNamespace(load=lambda env_name, seed: loaded)
@@ -239,7 +239,9 @@ def test_what_the_engine_reports_otherwise_than_the_trainer_is_measured_and_corr
     ]
     advantages = algorithm().advantages(given)
     plain = updater_of(loaded).update(given, advantages, algorithm())
-    found = updater_of(other).update(off, advantages, algorithm(is_correction="token", is_cap=2.0))
+    found = updater_of(other).update(
+        off, advantages, algorithm(importance_weighting="token", importance_cap=2.0)
+    )
     assert found["mismatch_k1"] == pytest.approx(-0.1, abs=1e-5)
     assert found["mismatch_kl"] == pytest.approx(math.exp(0.1) - 1.1, abs=1e-5)
     assert found["grad_norm"] == pytest.approx(math.exp(0.1) * plain["grad_norm"], rel=1e-4)
