@@ -38,7 +38,7 @@ from typing import Any, TypeVar, get_args
 from coaches.base import CoachError, Verdict
 from coaches.judging.learning import JudgedEpisode
 from conf import ConfigError
-from envs.parsing import program
+from envs.parsing import extract_program
 from envs.types import Message, Outcome, Role, Turn
 from sandbox.artifacts import ArtifactCheck, ArtifactSpec
 from sandbox.base import FileInfo, Result, Status
@@ -187,7 +187,7 @@ def _turn(
         raise _BadRowError(f"agent {agent!r} has no role; there are {', '.join(roles)}")
     own = [turn for turn in made if turn.agent == agent]
     result = _result(raw)
-    default = program(action) if roles[agent].can_run_code else None
+    default = extract_program(action) if roles[agent].can_run_code else None
     following = turns[place + 1].get("agent") if place + 1 < len(turns) else None
     before = made[-1].files_after if made else ()
     return Turn(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from coaches.base import Verdict
 from coaches.evidence import checks
 from envs.mathchat.answers import boxed
-from envs.parsing import spoken
+from envs.parsing import strip_thinking
 from envs.types import Turn
 
 
@@ -158,7 +158,7 @@ class Rules:
 
     def _answer(self, history: Sequence[Turn]) -> Finding:
         config, turn = self.config, history[-1]
-        said = boxed(spoken(turn.action))
+        said = boxed(strip_thinking(turn.action))
         if said is None:
             return Finding(config.gave_up, "gives no boxed answer", True)
         if (value := checks.last_printed(history[:-1])) is None:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from envs.base import Scenario
-from envs.parsing import spoken
+from envs.parsing import strip_thinking
 from envs.types import Message, Role, Task, Turn
 from sandbox.artifacts import ArtifactSpec
 from sandbox.base import Result
@@ -48,7 +48,7 @@ def conversation(
     return tuple(messages)
 
 
-def digest(turns: Sequence[Turn]) -> str:
+def summarize(turns: Sequence[Turn]) -> str:
     """One agent's turns in brief: ``error ValueError; model.pkl missing; printed done``.
 
     The status and the last line printed are those of its last program; the artifacts' states are the latest.
@@ -65,12 +65,12 @@ def digest(turns: Sequence[Turn]) -> str:
     return "; ".join(parts)
 
 
-def quoted(text: str) -> str:
+def escape_headings(text: str) -> str:
     """``text`` without line breaks other than ``\\n`` and with no line that could pass for a heading."""
     return "\n".join(f"> {line}" if line.lstrip().startswith("##") else line for line in text.splitlines())
 
 
-def clipped(text: str, limit: int) -> str:
+def truncate_middle(text: str, limit: int) -> str:
     """``text``, or its head and tail with the number of characters left out between them."""
     if len(text) <= limit:
         return text
@@ -94,21 +94,21 @@ def _names(specs: Sequence[ArtifactSpec]) -> str:
 
 
 def _handover(turns: Sequence[Turn], output_chars: int) -> str:
-    lines = [f"## From {turns[0].agent}: {digest(turns)}"]
+    lines = [f"## From {turns[0].agent}: {summarize(turns)}"]
     for turn in turns:
-        lines += [f"### Turn {turn.attempt + 1}", quoted(spoken(turn.action))]
+        lines += [f"### Turn {turn.attempt + 1}", escape_headings(strip_thinking(turn.action))]
         if turn.result is not None:
             lines += _output(turn.result, output_chars)
     return "\n".join(lines)
 
 
 def _report(turn: Turn, output_chars: int) -> str:
-    lines = [f"## Result of turn {turn.attempt + 1} of {turn.role.max_turns}: {digest([turn])}"]
+    lines = [f"## Result of turn {turn.attempt + 1} of {turn.role.max_turns}: {summarize([turn])}"]
     if turn.result is not None:
         lines += _output(turn.result, output_chars)
     faults = [f"{check.name}: {check.detail}" for check in turn.checks if check.code != "ok" and check.detail]
     if faults:
-        lines += ["### checks", quoted("\n".join(faults))]
+        lines += ["### checks", escape_headings("\n".join(faults))]
     return "\n".join(lines)
 
 
@@ -117,7 +117,7 @@ def _output(result: Result, limit: int) -> Iterator[str]:
     yield f"### {end}, output truncated" if result.truncated else f"### {end}"
     for name, text in (("stdout", result.stdout), ("stderr", result.stderr)):
         if text.strip():
-            yield f"### {name}\n{quoted(clipped(text, limit))}"
+            yield f"### {name}\n{escape_headings(truncate_middle(text, limit))}"
 
 
 def _status(result: Result) -> str:

@@ -7,15 +7,15 @@ import re
 _TAG = re.compile(r"</?think>")
 _FENCE = re.compile(r"(?P<indent>[ \t]*)(?P<fence>`{3,}|~{3,})[ \t]*(?P<info>[^`]*)")
 _PYTHON = re.compile(r"\{?\.?(python3?|py)\b", re.IGNORECASE)
-_UNSPEAKABLE = re.compile("[\ud800-\udfff\0]")
+_UNENCODABLE = re.compile("[\ud800-\udfff\0]")
 
 
-def clean(text: str) -> str:
+def replace_unencodable(text: str) -> str:
     """``text`` with lone surrogates and NUL replaced by U+FFFD: no file, endpoint or compiler takes them."""
-    return _UNSPEAKABLE.sub("\ufffd", text)
+    return _UNENCODABLE.sub("\ufffd", text)
 
 
-def spoken(action: str) -> str:
+def strip_thinking(action: str) -> str:
     """``action`` without its thinking.
 
     A chat template may have opened ``<think>`` in the prompt: everything before a ``</think>`` that nothing
@@ -37,13 +37,13 @@ def spoken(action: str) -> str:
     return "".join(parts).strip()
 
 
-def program(action: str) -> str | None:
+def extract_program(action: str) -> str | None:
     """All fenced python blocks of what ``action`` says, joined into one program; None without any.
 
     Fences as in CommonMark: backticks or tildes; an indented block loses its fence's indent; a block that is
     never closed runs to the end. Blocks of another or of no language are no program.
     """
-    blocks = [block for info, block in _fenced(spoken(action)) if _PYTHON.match(info)]
+    blocks = [block for info, block in _fenced(strip_thinking(action)) if _PYTHON.match(info)]
     code = "\n".join(blocks)
     return code if code.strip() else None
 

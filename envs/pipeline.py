@@ -154,7 +154,7 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         if action not in self.action_spaces[agent]:
             raise ValueError(f"an action has at most {_ACTION_CHARS} characters, not {len(action)}")
         try:
-            self._advance(self._play(agent, parsing.clean(action)))
+            self._advance(self._play(agent, parsing.replace_unencodable(action)))
         except BaseException:
             self.close()
             raise
@@ -162,7 +162,7 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
     def render(self) -> str:
         """The episode so far as plain text."""
         lines = [self.task.prompt]
-        lines += [f"## {turn.agent}: {observations.digest([turn])}\n{turn.action}" for turn in self.turns]
+        lines += [f"## {turn.agent}: {observations.summarize([turn])}\n{turn.action}" for turn in self.turns]
         if self._outcome is not None:
             lines.append(f"## Outcome: {self._outcome.failure_code}, score {self._outcome.score:g}")
         return "\n".join(lines)
@@ -216,7 +216,7 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
     def _play(self, agent: str, action: str) -> Turn:
         workspace, role = self._open_workspace(), self._role(agent)
         attempt = sum(turn.agent == agent for turn in self.turns)
-        code = parsing.program(action) if role.can_run_code else None
+        code = parsing.extract_program(action) if role.can_run_code else None
         before = workspace.list()
         result = None if code is None else self._run(workspace, code)
         after = workspace.list()

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.corpus.styles import Manner
 from benchmarks.corpus.team import Team
-from envs.parsing import program
+from envs.parsing import extract_program
 from envs.pipeline import PipelineEnv
 from envs.types import Message, Task
 from learners.rollout.episode import Assignment, Rollout, play
@@ -113,7 +113,7 @@ def _timeless(rollout: Rollout) -> Rollout:
 def _shorten(turn: dict[str, Any]) -> None:
     for key in _LEFT_OUT:
         del turn[key]
-    if turn["code"] == program(turn["action"]):
+    if turn["code"] == extract_program(turn["action"]):
         del turn["code"]
     for check in turn["checks"]:
         del check["imports"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import islice
 
-from envs.parsing import program, spoken
+from envs.parsing import extract_program, strip_thinking
 from envs.types import Turn
 from sandbox.artifacts import ArtifactSpec
 
@@ -90,7 +90,7 @@ def substance(action: str) -> str:
 
     Good for telling something from nothing: a line on a coach in a problem about coaches is lost too.
     """
-    lines = spoken(action).splitlines()
+    lines = strip_thinking(action).splitlines()
     return "\n".join(line for line in lines if not _TO_THE_COACH.search(line)).strip()
 
 
@@ -127,7 +127,7 @@ def on_task(said: str, turn: Turn) -> bool:
 
 def uncalled_code(turn: Turn) -> bool:
     """The action holds a program although its role cannot run any."""
-    return not turn.role.can_run_code and program(turn.action) is not None
+    return not turn.role.can_run_code and extract_program(turn.action) is not None
 
 
 def _misfit(spec: ArtifactSpec, facts: Mapping[str, object], turn: Turn) -> str | None:

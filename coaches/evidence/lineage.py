@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from coaches.evidence import checks
 from envs.mathchat.answers import boxed
-from envs.parsing import spoken
-from envs.provenance import writer
+from envs.parsing import strip_thinking
+from envs.provenance import last_writer
 from envs.types import Outcome, Turn
 from sandbox.base import FileInfo
 
@@ -52,7 +52,7 @@ def contributors(turns: Sequence[Turn]) -> frozenset[int]:
     found = {turn.index for turn in turns if not turn.role.can_run_code}
     for last in _stage_ends(turns):
         for spec in last.role.produces:
-            if (place := writer(turns[: last.index + 1], spec.name)) is not None:
+            if (place := last_writer(turns[: last.index + 1], spec.name)) is not None:
                 found.add(place)
     if not any(turn.role.produces for turn in turns):
         found |= {turn.index for turn in _printers(turns)[-1:]}
@@ -75,7 +75,7 @@ def _broken_artifact(turns: Sequence[Turn], outcome: Outcome) -> Fault:
 def _source(turns: Sequence[Turn], stage: Turn, came: Sequence[str]) -> Turn | None:
     """The last turn of the stage that the broken inputs came from: whose turn wrote them, or should have."""
     first = next(turn.index for turn in turns if turn.agent == stage.agent)
-    wrote = [place for name in came if first and (place := writer(turns[:first], name)) is not None]
+    wrote = [place for name in came if first and (place := last_writer(turns[:first], name)) is not None]
     agent = turns[wrote[0]].agent if wrote else checks.culprit(turns[: stage.index + 1], came)
     return next((turn for turn in _stage_ends(turns) if turn.agent == agent), None)
 
@@ -110,7 +110,7 @@ def _fault(turns: Sequence[Turn], stage: Turn, bad: Sequence[str], outcome: Outc
 
 def _broke(turns: Sequence[Turn], stage: Turn, name: str) -> int | None:
     """The stage's turn that wrote ``name`` as it was when the stage ended, or removed it."""
-    if (place := writer(turns[: stage.index + 1], name)) is not None:
+    if (place := last_writer(turns[: stage.index + 1], name)) is not None:
         return place if turns[place].agent == stage.agent else None
     for turn in reversed(turns[: stage.index + 1]):
         gone = _hash(turn.files_before, name) is not None and _hash(turn.files_after, name) is None
@@ -124,7 +124,7 @@ def _wrong_words(turns: Sequence[Turn]) -> Fault:
     last = turns[-1]
     coders = [turn for turn in turns if turn.role.can_run_code]
     printers = _printers(turns)
-    said = boxed(spoken(last.action)) if not last.role.can_run_code else None
+    said = boxed(strip_thinking(last.action)) if not last.role.can_run_code else None
     value = checks.printed(printers[-1]) if printers else None
     if said is None and not last.role.can_run_code:
         return Fault(last.agent, last.index, (), "no answer was given")

@@ -11,7 +11,7 @@ import re
 import secrets
 import unicodedata
 
-from envs.observations import clipped
+from envs.observations import truncate_middle
 
 BLANK = "0" * 16
 """Stands for the nonce where the same data must always give the same text, as in a cache's key."""
@@ -43,8 +43,8 @@ def block(name: str, text: str, nonce: str) -> str:
 
 def harmless(text: str, limit: int) -> str:
     """Head and tail of ``text``, in about ``limit`` characters, without marks and with nothing hidden."""
-    shown = "".join(map(_shown, clipped(text, limit).replace("\r\n", "\n")))
-    return clipped(_MARK.sub(REMOVED, shown), limit)
+    shown = "".join(map(_shown, truncate_middle(text, limit).replace("\r\n", "\n")))
+    return truncate_middle(_MARK.sub(REMOVED, shown), limit)
 
 
 def _shown(character: str) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 
 from coaches.prompting import delimiters
 from conf import ConfigError
-from envs.observations import digest
-from envs.provenance import last_writers
+from envs.observations import summarize
+from envs.provenance import last_changes
 from envs.types import Message, Turn
 
 FOLDER = Path(__file__).with_name("prompts")
@@ -140,7 +140,7 @@ def _seen(turn: Turn) -> str:
 
 def _earlier(history: Sequence[Turn]) -> Iterator[str]:
     for turn in history[:-1]:
-        yield f"turn {turn.index + 1}, {turn.agent}: {digest([turn])}"
+        yield f"turn {turn.index + 1}, {turn.agent}: {summarize([turn])}"
 
 
 def _result(turn: Turn, size: int) -> Iterator[tuple[str, str, int]]:
@@ -174,7 +174,7 @@ def _files(history: Sequence[Turn]) -> Iterator[str]:
 
 def _writer(history: Sequence[Turn], path: str) -> str:
     """Who left what is in this place after ``history``."""
-    found = last_writers(history).get(path)
+    found = last_changes(history).get(path)
     if found is None:
         return "given with the task"
     return f"written by {found.agent} in turn {found.turn + 1}" if found.agent else "of unknown origin"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from coaches.prompting import delimiters
 from coaches.prompting.prompt import Question
-from envs.provenance import writer
+from envs.provenance import last_writer
 from envs.types import Outcome, Turn
 
 _TASK_CHARS = 12000
@@ -65,7 +65,7 @@ def _blocks(history: Sequence[Turn], turn: Turn) -> Iterator[tuple[str, str]]:
     if turn.result is not None:
         output = f"{turn.result.stdout}\n{turn.result.stderr}".strip()
         yield f"{name}, output of its program", delimiters.harmless(output or "(empty)", _OUTPUT_CHARS)
-    files = [file.path for file in turn.files_after if writer(history, file.path) == turn.index]
+    files = [file.path for file in turn.files_after if last_writer(history, file.path) == turn.index]
     checks = [f"{check.name}: {check.code} {check.detail}".strip() for check in turn.checks]
     state = "\n".join(["written: " + (", ".join(files) or "nothing"), *checks])
     yield f"{name}, files written and checks", delimiters.harmless(state, _OUTPUT_CHARS)

@@ -25,7 +25,7 @@ from conf import ConfigError
 from envs.dsbench.metrics import METRICS
 from envs.dsbench.spec import Table, TableSpec, check_table, header
 from envs.dsbench.submission import canonical
-from envs.observations import quoted
+from envs.observations import escape_headings
 
 _LOG = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ def _spec(entry: Entry, train: Path, sample: Path, description: Path) -> TableSp
         prediction=prediction,
         id_column=ids[0],
         target_columns=targets,
-        description=quoted(description.read_text(encoding="utf-8", errors="replace")),
+        description=escape_headings(description.read_text(encoding="utf-8", errors="replace")),
         labels=_labels(entry.name, train, targets[0]) if prediction == "label" else [],
         split=entry.split,
         origin="DSBench",

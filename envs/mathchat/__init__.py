@@ -15,7 +15,7 @@ from conf import ConfigError
 from envs import PipelineEnv, make
 from envs.mathchat import answers, loader
 from envs.mathchat.equivalence import Checker
-from envs.parsing import spoken
+from envs.parsing import strip_thinking
 from envs.types import Outcome, Role, Split, Task, Turn
 from sandbox.artifacts import ArtifactCheck
 from sandbox.base import FileInfo, Sandbox
@@ -95,7 +95,7 @@ class MathChat:
         return ()  # words are handed over here, no files
 
     def grade(self, task: Task, turns: Sequence[Turn], sandbox: Sandbox | None) -> Outcome:
-        code = answers.grade(spoken(turns[-1].action), task.answer, self._checker)
+        code = answers.grade(strip_thinking(turns[-1].action), task.answer, self._checker)
         score = float(code == "ok")
         return Outcome(code == "ok", score, {"accuracy": score, "fair": score}, code)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from envs.parsing import program
+from envs.parsing import extract_program
 from envs.types import Role, Turn
 from sandbox.artifacts import ArtifactCheck, ArtifactSpec
 from sandbox.base import FileInfo, Result, Status
@@ -65,7 +65,7 @@ class Story:
         for name, source in (copies or {}).items():
             self.files[name] = replace(self.files[source], path=name)
         attempt = sum(turn.agent == role.name for turn in self.turns)
-        code = program(action) if role.can_run_code else None
+        code = extract_program(action) if role.can_run_code else None
         self.turns.append(
             Turn(
                 task_id="t",

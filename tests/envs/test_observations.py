@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from envs.observations import clipped, digest, quoted
+from envs.observations import truncate_middle, summarize, escape_headings
 from envs.pipeline import PipelineEnv
 from envs.types import Role, Turn
 from sandbox.artifacts import ArtifactCheck, ArtifactSpec
@@ -83,7 +83,7 @@ def test_the_chat_reads_as_the_contract_shows_it() -> None:
     ],
 )
 def test_a_digest_has_status_artifacts_and_the_last_line(turns: list[Turn], brief: str) -> None:
-    assert digest(turns) == brief
+    assert summarize(turns) == brief
 
 
 @pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029"])
@@ -106,8 +106,8 @@ def test_no_program_can_write_a_heading() -> None:
 
 
 def test_quoting_leaves_other_text_alone() -> None:
-    assert quoted("# one\nx ## y\n  > z\n") == "# one\nx ## y\n  > z"
-    assert quoted("##two") == "> ##two"
+    assert escape_headings("# one\nx ## y\n  > z\n") == "# one\nx ## y\n  > z"
+    assert escape_headings("##two") == "> ##two"
 
 
 def test_long_output_keeps_its_head_and_tail() -> None:
@@ -122,7 +122,7 @@ def test_long_output_keeps_its_head_and_tail() -> None:
 @pytest.mark.parametrize("limit", [1, 2, 7, 10])
 def test_clipping_keeps_as_many_characters_as_it_may(limit: int) -> None:
     text = "0123456789"
-    parts = clipped(text, limit).split("\n")
+    parts = truncate_middle(text, limit).split("\n")
     assert text.startswith(parts[0])
     assert text.endswith(parts[-1])
     assert len(parts[0]) + (len(parts[-1]) if len(parts) > 1 else 0) == limit
@@ -130,4 +130,4 @@ def test_clipping_keeps_as_many_characters_as_it_may(limit: int) -> None:
 
 def test_times_are_in_no_message() -> None:
     slow = Result("ok", 0, "", "", False, 123.456, 98.765)
-    assert "123" not in digest([turn(slow)])
+    assert "123" not in summarize([turn(slow)])

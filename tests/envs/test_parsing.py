@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from envs.parsing import clean, program, spoken
+from envs.parsing import replace_unencodable, extract_program, strip_thinking
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from envs.parsing import clean, program, spoken
     ],
 )
 def test_thinking_is_not_spoken(action: str, said: str) -> None:
-    assert spoken(action) == said
+    assert strip_thinking(action) == said
 
 
 @pytest.mark.parametrize(
@@ -48,9 +48,9 @@ def test_thinking_is_not_spoken(action: str, said: str) -> None:
     ],
 )
 def test_all_python_blocks_outside_thinking_are_one_program(action: str, code: str | None) -> None:
-    assert program(action) == code
+    assert extract_program(action) == code
 
 
 def test_text_that_no_file_takes_is_replaced() -> None:
-    assert clean("a\ud800b\0c数") == "a\ufffdb\ufffdc数"
-    clean("\udfff").encode()
+    assert replace_unencodable("a\ud800b\0c数") == "a\ufffdb\ufffdc数"
+    replace_unencodable("\udfff").encode()

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from envs.provenance import Written, last_writers, writer
+from envs.provenance import FileChange, last_changes, last_writer
 from sandbox.base import FileInfo
 from tests.coaches.turns import ANALYST, ENGINEER, MODELER, Story, ok
 
@@ -12,32 +12,32 @@ ONE, TWO = FileInfo("x", 1, "1"), FileInfo("x", 1, "2")
 def test_the_last_to_change_a_file_wrote_it() -> None:
     story = Story().act(ENGINEER, codes=ok(["X_train.pkl"])).act(MODELER, codes=ok(["model.pkl"]))
     story.act(MODELER, codes=ok(["X_train.pkl"])).act(ANALYST)
-    assert last_writers(story.turns) == {
-        "X_train.pkl": Written("modeler", 2, "X_train.pkl 2"),
-        "model.pkl": Written("modeler", 1, "model.pkl 1"),
+    assert last_changes(story.turns) == {
+        "X_train.pkl": FileChange("modeler", 2, "X_train.pkl 2"),
+        "model.pkl": FileChange("modeler", 1, "model.pkl 1"),
     }
 
 
 def test_a_file_that_nobody_changed_has_no_writer_and_a_removed_one_does() -> None:
     [turn] = Story().act(ENGINEER).turns
-    assert last_writers([replace(turn, files_before=(ONE,), files_after=(ONE,))]) == {}
-    assert last_writers([replace(turn, files_before=(ONE,), files_after=())]) == {
-        "x": Written("engineer", 0, None)
+    assert last_changes([replace(turn, files_before=(ONE,), files_after=(ONE,))]) == {}
+    assert last_changes([replace(turn, files_before=(ONE,), files_after=())]) == {
+        "x": FileChange("engineer", 0, None)
     }
-    assert last_writers([]) == {}
+    assert last_changes([]) == {}
 
 
 def test_a_change_between_turns_is_nobody_s_turn() -> None:
     first, second = Story().act(ENGINEER).act(MODELER).turns
     turns = [replace(first, files_after=(ONE,)), replace(second, files_before=(TWO,), files_after=(TWO,))]
-    assert last_writers(turns) == {"x": Written(None, 1, "2")}
+    assert last_changes(turns) == {"x": FileChange(None, 1, "2")}
 
 
 def test_a_file_too_large_to_be_hashed_is_told_by_its_size() -> None:
     [turn] = Story().act(ENGINEER).turns
     before, after = FileInfo("x", 10**9, ""), FileInfo("x", 2 * 10**9, "")
-    found = last_writers([replace(turn, files_before=(before,), files_after=(after,))])
-    assert found == {"x": Written("engineer", 0, "")}
+    found = last_changes([replace(turn, files_before=(before,), files_after=(after,))])
+    assert found == {"x": FileChange("engineer", 0, "")}
 
 
 def test_the_writer_of_a_file_is_the_turn_that_made_it_what_it_is() -> None:
@@ -54,7 +54,7 @@ def test_the_writer_of_a_file_is_the_turn_that_made_it_what_it_is() -> None:
         replace(turn, files_before=before, files_after=after)
         for turn, (before, after) in zip(story.turns, files, strict=True)
     ]
-    assert [writer(turns[:n], "x") for n in range(5)] == [None, 0, 1, 1, 1]
-    assert writer(turns[:3], "train.csv") is None
-    assert writer(turns, "train.csv") is None
-    assert writer(turns, "y") is None
+    assert [last_writer(turns[:n], "x") for n in range(5)] == [None, 0, 1, 1, 1]
+    assert last_writer(turns[:3], "train.csv") is None
+    assert last_writer(turns, "train.csv") is None
+    assert last_writer(turns, "y") is None

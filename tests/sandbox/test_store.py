@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from envs.pipeline import PipelineEnv
-from envs.provenance import last_writers
+from envs.provenance import last_changes
 from envs.types import Role, Task
 from sandbox.artifacts import ArtifactCheck
 from sandbox.base import Backend, FileInfo, Limits, Sandbox, SandboxSpec
@@ -266,7 +266,7 @@ def test_an_episode_is_replayed_from_any_turn_and_with_one_turn_replaced(
     box.run(PROGRAMS[1].replace("+ 1", "+ 41"))
     assert box.run(PROGRAMS[2]).stdout == "42\n"
     box.close()
-    writers = last_writers(turns)
+    writers = last_changes(turns)
     assert {path: (found.agent, found.turn) for path, found in writers.items()} == {
         "a.txt": ("maker", 0),
         "b.txt": ("changer", 1),

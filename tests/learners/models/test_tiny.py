@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 import conf
 from conf import ConfigError
 from envs.mathchat.problems import generate
-from envs.parsing import program
+from envs.parsing import extract_program
 from learners.models import tiny
 from learners.models.base import LoadedModel
 from learners.models.tiny_policy.demonstrations import Demonstration, collect
@@ -154,7 +154,7 @@ def test_after_a_good_result_most_stop_and_after_a_bad_one_most_try_again() -> N
         state = last.split(": ", 1)[1] if last.startswith("## Result") else "first"
         well = state.startswith("ok") and all(part.split()[1] == "ok" for part in _artifacts(state))
         kind = "first" if state == "first" else "good" if well else "bad"
-        said[kind][program(one.reply) is not None] += 1
+        said[kind][extract_program(one.reply) is not None] += 1
     assert _share(said["first"]) > 0.93
     assert 0.1 < _share(said["good"]) < 0.3
     assert 0.55 < _share(said["bad"]) < 0.75

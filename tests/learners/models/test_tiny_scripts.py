@@ -11,7 +11,7 @@ import pytest
 
 import conf
 from envs.dsbench import DSBench
-from envs.parsing import program
+from envs.parsing import extract_program
 from envs.types import Task
 from learners.models.tiny_policy.habits import WEIGHTS, choose, script
 
@@ -44,7 +44,7 @@ def play(scenario: DSBench, task: Task, folder: Path, changed: Mapping[str, Mapp
         "predict": "proba" if task.facts["prediction"] == "proba" else "predict",
     }
     for role, habits in BEST.items():
-        code = program(script(role, {**right, **habits, **changed.get(role, {})}))
+        code = extract_program(script(role, {**right, **habits, **changed.get(role, {})}))
         assert code is not None
         try:
             exec(compile(code, role, "exec"), {})
@@ -114,7 +114,7 @@ def test_every_combination_of_habits_is_a_program() -> None:
     for role in WEIGHTS:
         for _ in range(200):
             facts = {"task_type": rng.choice(("binary", "regression")), "prediction": "value"}
-            code = program(script(role, choose(role, facts, rng)))
+            code = extract_program(script(role, choose(role, facts, rng)))
             assert code is not None
             compile(code, role, "exec")
 
