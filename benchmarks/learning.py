@@ -1,15 +1,15 @@
-"""Does the team learn? Trains over several seeds and tabulates held-out results before and after.
+"""Measures learning: trains with several seeds and tabulates held-out results before and after training.
 
     python -m benchmarks.learning                      # env=dsbench, seeds 0 1 2, and a control at lr=0
     python -m benchmarks.learning --seeds 0 1 -- coach=outcome steps=80
 
-Everything after ``--`` goes to the learner. Each run is a process of its own; the table is read from the
-run folders, and an unfinished one is resumed. Intervals of 95 %: Student's t over seeds, Wilson's in a run.
+Everything after ``--`` goes to the learner. Each run is a separate process; the table is read from the run
+folders, and an unfinished run is resumed. Intervals are 95 % intervals: Student's t over seeds, Wilson's
+within a run.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -18,16 +18,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
-from scipy import stats  # type: ignore[import-untyped]
 
-from learners.run.metrics import Interval, wilson
+from benchmarks.common.command import make_console, make_parser, print_path, write_json
+from benchmarks.common.estimates import student
+from benchmarks.common.tables import make_table
+from learners.run.metrics import wilson
 
 
 @dataclass(frozen=True)
 class Trained:
-    """One finished run, in held-out numbers."""
+    """Held-out results of one finished run."""
 
     label: str
     before: dict[str, float]
@@ -36,10 +37,10 @@ class Trained:
 
 
 def train(label: str, folder: Path, arguments: Sequence[str]) -> Trained:
-    """Runs (or resumes, or just reads) one training run.
+    """Runs one training run, or resumes or just reads it.
 
     Raises:
-        CalledProcessError: the run failed; what it said is above.
+        CalledProcessError: the run failed; its output has been printed.
     """
     command = [sys.executable, "-m", "learners.reinforcepp", *arguments, f"run_dir={folder}", "resume=true"]
     subprocess.run(command, check=True)
@@ -50,28 +51,10 @@ def train(label: str, folder: Path, arguments: Sequence[str]) -> Trained:
     return Trained(label, evaluations[0], evaluations[-1], seconds)
 
 
-def over_seeds(values: Sequence[float]) -> Interval:
-    """Student's t interval of the mean; the whole line for a single value."""
-    if len(values) < 2:
-        return Interval(float("-inf"), float("inf"))
-    low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
-    return Interval(float(low), float(high))
-
-
 def tabulate(runs: Sequence[Trained]) -> Table:
-    """A row a run: held-out success with its interval, fair score, seconds."""
-    table = Table(title="Held-out results before and after training (95 % intervals)", title_justify="left")
-    for name in (
-        "run",
-        "success before",
-        "success after",
-        "change",
-        "fair before",
-        "fair after",
-        "change",
-        "s",
-    ):
-        table.add_column(name, justify="left" if name == "run" else "right")
+    """A row for each run: held-out success with its interval, fair score and seconds."""
+    columns = ["run", "success before", "success after", "change", "fair before", "fair after", "change", "s"]
+    table = make_table("Held-out results before and after training (95 % intervals)", columns)
     for run in runs:
         table.add_row(
             run.label,
@@ -94,18 +77,16 @@ def _share(row: dict[str, float]) -> str:
 
 def _gain(runs: Sequence[Trained], name: str) -> dict[str, float]:
     gains = [run.after[name] - run.before[name] for run in runs]
-    low, high = over_seeds(gains)
+    low, high = student(gains)
     return {"mean": float(np.mean(gains)), "low": low, "high": high, "least": min(gains)}
 
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser("learning", __doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--out", type=Path, default=Path("runs/learning"), help="folder of the run folders")
-    parser.add_argument("--no-control", action="store_true", help="leave out the run at learning rate 0")
+    parser.add_argument("--out", type=Path, default=Path("runs/learning"), help="folder for the run folders")
+    parser.add_argument("--no-control", action="store_true", help="skip the run at learning rate 0")
     parser.add_argument("overrides", nargs="*", help="settings for the learner, after --")
     options = parser.parse_args()
     runs = [
@@ -118,7 +99,7 @@ def main() -> None:
         seed = options.seeds[0]
         arguments = [*options.overrides, f"seed={seed}", "model.optimizer.lr=0"]
         control.append(train(f"seed {seed}, lr 0", options.out / f"seed{seed}-lr0", arguments))
-    console = Console(width=120)
+    console = make_console()
     console.print(tabulate([*runs, *control]))
     for name, gain in gains.items():
         console.print(
@@ -127,8 +108,8 @@ def main() -> None:
         )
     report = {"runs": [asdict(run) for run in [*runs, *control]], "gains": gains}
     path = options.out / "learning.json"
-    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    console.print(f"written: {path}", soft_wrap=True)
+    write_json(path, report)
+    print_path(console, path)
 
 
 if __name__ == "__main__":

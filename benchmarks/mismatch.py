@@ -1,26 +1,27 @@
-"""Does the engine sample from the weights that are trained? A self-test, at learning rate 0.
+"""Checks that the inference engine samples from the weights that are trained, by a run at learning rate 0.
 
     python -m benchmarks.mismatch model=tiny generator=hf steps=8
-    python -m benchmarks.mismatch env=mathchat algorithm.kl=reward_k1    # watches the reference too
-    python -m benchmarks.mismatch runs/dsbench/<run>                     # reads one, of model.optimizer.lr=0
+    python -m benchmarks.mismatch env=mathchat algorithm.kl=reward_k1    # checks the reference as well
+    python -m benchmarks.mismatch runs/dsbench/<run>                     # reads a run with
+    model.optimizer.lr=0
 
-Settings are those of the learner, whose whole loop runs: episodes, updates, and the handing over of weights
-after each. But steps of length 0 leave the weights as they are, so whatever the engine's log-probabilities
-differ by from the trainer's is the same at every step: a little, where kernels and number formats differ, and
-nothing that grows. If it does grow, or jumps after the first hand-over, the engine samples from weights or
-caches that are not the trainer's: a layer that is never updated, a prefix cache that outlives its weights, an
-adapter that is added twice. Trainers elsewhere have had such faults, and learned all the same, for a while.
+Settings are those of the learner, and its whole loop runs: episodes, updates, and the weight sync after each
+update. At learning rate 0 the weights never change, so the difference between the engine's log-probabilities
+and the trainer's must be the same at every step: small, because kernels and number formats differ, and not
+growing. If it grows, or jumps after the first weight sync, the engine samples from weights or caches that are
+not the trainer's: a layer that is never updated, a prefix cache that outlives its weights, or an adapter that
+is added twice. Other trainers have had such bugs and kept learning for a while, so that nobody noticed.
 
-Of every policy and metric: the mean over steps, the largest, and the slope of a line through them with its
-95 % interval (least squares, Student's t). ``mismatch_kl`` is KL(engine || trainer), ``approx_kl`` that of
-the weights before an update from those after it, ``reference_kl`` KL(trainer || initial weights), in nats a
-token; of negative estimates the size counts. The exit code is 1 where a value exceeds ``--bound``, or where
-the slope's interval lies above 0 and the line rises by more than ``--growth`` over the run.
+For every policy and metric the report gives the mean over steps, the largest value, and the slope of the
+least-squares line with its 95 % interval (Student's t). ``mismatch_kl`` is KL(engine || trainer),
+``approx_kl`` is the KL of the weights before an update from those after it, ``reference_kl`` is KL(trainer ||
+initial weights), all in nats per token; estimates may be negative, and their absolute values count. The exit
+code is 1 if a value exceeds ``--bound``, or if the slope's interval lies above 0 and the line rises by more
+than ``--growth`` over the run.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -30,21 +31,22 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rich.console import Console
 from rich.table import Table
-from scipy import stats  # type: ignore[import-untyped]
 
+from benchmarks.common import estimates
+from benchmarks.common.command import make_console, make_parser, write_json
+from benchmarks.common.tables import make_table
 from conf import ConfigError
 from learners.train import compose, one_line_errors
 
 METRICS = ("mismatch_kl", "approx_kl", "reference_kl")
-LEAST = 3
-"""Steps that a slope with an interval needs."""
+MIN_STEPS = 3
+"""Fewest steps that give a slope with an interval."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One metric of one policy over the steps of a run; nats a token."""
+    """One metric of one policy over the steps of a run, in nats per token."""
 
     policy: str
     metric: str
@@ -52,7 +54,7 @@ class Judged:
     mean: float
     largest: float
     slope: float
-    """A step, with the ends of its 95 % interval."""
+    """Per step; ``low`` and ``high`` are the ends of its 95 % interval."""
     low: float
     high: float
     verdict: str
@@ -60,54 +62,55 @@ class Judged:
 
 
 def judge(policy: str, metric: str, values: Sequence[float], *, bound: float, growth: float) -> Judged:
-    """What a series of one value a step is.
+    """Judges a metric's values, one for each step.
 
     Raises:
-        ConfigError: it is too short, or a value is not finite.
+        ConfigError: there are too few values, or one is not finite.
     """
-    if len(values) < LEAST:
-        raise ConfigError(f"{metric} of {policy} is known at {len(values)} steps; a slope needs {LEAST}")
+    if len(values) < MIN_STEPS:
+        raise ConfigError(f"{metric} of {policy} is known at {len(values)} steps; a slope needs {MIN_STEPS}")
     if not all(map(isfinite, values)):
         raise ConfigError(f"{metric} of {policy} is not finite at every step")
     sizes = [abs(value) for value in values]
-    line = stats.linregress(range(len(sizes)), sizes)
-    slope, largest = float(line.slope), max(sizes)
-    error = float(line.stderr) if largest > min(sizes) else 0.0  # scipy has none for a constant
-    reach = float(stats.t.ppf(0.975, len(sizes) - 2)) * error
-    rises = slope - reach > 0.0 and slope * (len(sizes) - 1) > growth
+    slope, largest = estimates.slope(sizes), max(sizes)
+    rises = slope.low > 0.0 and slope.value * (len(sizes) - 1) > growth
     verdict = "exceeds" if largest > bound else "grows" if rises else "flat"
     mean = sum(sizes) / len(sizes)
-    return Judged(policy, metric, len(sizes), mean, largest, slope, slope - reach, slope + reach, verdict)
+    return Judged(policy, metric, len(sizes), mean, largest, slope.value, slope.low, slope.high, verdict)
 
 
 def judge_run(folder: Path, *, bound: float, growth: float) -> list[Judged]:
-    """Every policy's metrics in a run folder.
+    """Judges every policy's metrics in a run folder.
 
     Raises:
-        ConfigError: it is no run at learning rate 0, or tells nothing of the mismatch.
+        ConfigError: it is no run at learning rate 0, or has no metric of the mismatch.
     """
     if not (folder / "config.yaml").is_file():
         raise ConfigError(f"{folder} is not a run folder: it has no config.yaml")
     rate = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["model"]["optimizer"]["lr"]
     if float(rate) != 0.0:
-        raise ConfigError(f"{folder} was trained at a learning rate of {rate}: there, the mismatch may grow")
+        raise ConfigError(
+            f"{folder} was trained at a learning rate of {rate}, where the mismatch may grow; it must be 0"
+        )
     rows = [row for row in _lines(folder / "metrics.jsonl") if row["phase"] == "train"]
-    found = [
+    judged = [
         judge(policy, metric, [row[name] for row in rows if name in row], bound=bound, growth=growth)
         for name in dict.fromkeys(name for row in rows for name in row)
         for metric, _, policy in [name.partition("/")]
         if metric in METRICS and policy
     ]
-    if not found:
-        raise ConfigError(f"{folder} has trained on nothing, or with an algorithm that tells no mismatch")
-    return found
+    if not judged:
+        raise ConfigError(f"{folder} has no training step, or an algorithm without metrics of the mismatch")
+    return judged
 
 
 def tabulate(judged: Sequence[Judged]) -> Table:
     """A row for each policy and metric."""
-    table = Table(title="Engine against trainer at learning rate 0, nats a token", title_justify="left")
-    for name in ("policy", "metric", "steps", "mean", "largest", "slope a step", "95 %", "verdict"):
-        table.add_column(name, justify="left" if name in ("policy", "metric", "verdict") else "right")
+    table = make_table(
+        "Engine against trainer at learning rate 0, nats per token",
+        ["policy", "metric", "steps", "mean", "largest", "slope per step", "95 %", "verdict"],
+        text=["policy", "metric", "verdict"],
+    )
     for one in judged:
         table.add_row(
             one.policy,
@@ -123,41 +126,41 @@ def tabulate(judged: Sequence[Judged]) -> Table:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line. Errors end as those of the learner do."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.mismatch",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    """The command line. Errors are reported as by the learner."""
+    parser = make_parser("mismatch", __doc__)
+    parser.add_argument("words", nargs="*", help="settings of the learner, or one run folder to read")
+    parser.add_argument(
+        "--bound", type=float, default=0.01, help="largest value allowed at any step, in nats per token"
     )
-    parser.add_argument("words", nargs="*", help="settings of the learner; or one run folder, to read")
-    parser.add_argument("--bound", type=float, default=0.01, help="nats a token that no step may exceed")
-    parser.add_argument("--growth", type=float, default=0.001, help="nats a token by which the line may rise")
+    parser.add_argument(
+        "--growth", type=float, default=0.001, help="largest rise allowed over the run, in nats per token"
+    )
     given = parser.parse_args(arguments)
     folders = [Path(word) for word in given.words if "=" not in word]
     with one_line_errors():
         if folders and len(given.words) > 1:
-            raise ConfigError("either settings, or one run folder")
+            raise ConfigError("give either settings or one run folder")
         folder = folders[0] if folders else _run(given.words)
         judged = judge_run(folder, bound=given.bound, growth=given.growth)
-        limits = {"bound": given.bound, "growth": given.growth}
-        report = json.dumps({**limits, "policies": [asdict(one) for one in judged]}, indent=2)
-        (folder / "mismatch.json").write_text(report + "\n", encoding="utf-8")
-    Console(width=None if sys.stdout.isatty() else 120).print(tabulate(judged))
+        policies = [asdict(one) for one in judged]
+        report = {"bound": given.bound, "growth": given.growth, "policies": policies}
+        write_json(folder / "mismatch.json", report)
+    make_console().print(tabulate(judged))
     return 0 if all(one.verdict == "flat" for one in judged) else 1
 
 
 def _run(settings: Sequence[str]) -> Path:
-    """Trains as ``settings`` say, at learning rate 0; the run folder.
+    """Trains with ``settings`` at learning rate 0 and returns the run folder.
 
     Raises:
-        ConfigError: for fewer steps than a slope needs, or as the learner does.
+        ConfigError: there are too few steps for a slope, or the settings are invalid.
     """
     from learners.run.run import train
 
-    asked = any(word.startswith("steps=") for word in settings)
-    config = compose([*settings, *([] if asked else ["steps=8"])])
-    if config.steps < LEAST:
-        raise ConfigError(f"steps={config.steps} are too few: a slope needs {LEAST}")
+    has_steps = any(word.startswith("steps=") for word in settings)
+    config = compose([*settings, *([] if has_steps else ["steps=8"])])
+    if config.steps < MIN_STEPS:
+        raise ConfigError(f"steps={config.steps} are too few: a slope needs {MIN_STEPS}")
     config.model.optimizer.lr = 0.0
     config.evaluation.every = 0
     return train(config)

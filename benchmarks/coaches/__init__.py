@@ -1,1 +1,1 @@
-"""How coaches compare on recorded episodes whose faults are known: measures, runs and pages."""
+"""Comparison of coaches on recorded episodes with known faults: judging, measures and the leaderboard."""

@@ -1,18 +1,17 @@
-"""Which coach blames the right agent, at what cost, and with what bias?
+"""Compares coaches: which one blames the right agent, at what cost, and with what bias?
 
     python -m benchmarks.coaches coach=rules,outcome,random,length,hindsight
     python -m benchmarks.coaches coach=rules,llm llm.endpoint.model=<name>
     python -m benchmarks.coaches coach=rules,my.coach my.coach.each=2.5 --part heldout
 
 Every coach judges the same recorded episodes (``benchmarks.corpus``): sound ones, and ones with one planted
-fault each, whose culprit is known. Settings of a coach follow its name; one that is a file of yours takes
-part by its dotted name. Prints the leaderboard and writes it as JSON and as HTML. 95 % intervals, by the
-bootstrap over tasks; what each column means stands in the page and in ``benchmarks.coaches.measures``.
+fault each, whose culprit is known. Settings of a coach follow its name; a coach of your own takes part by its
+dotted module name. Prints the leaderboard and writes it as JSON and as HTML. Intervals are 95 % intervals of
+the bootstrap over tasks. The page and ``benchmarks.coaches.measures`` explain each column.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import sys
@@ -21,11 +20,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 import conf
 from benchmarks.coaches import judging, measures, report
 from benchmarks.coaches.report import Report
+from benchmarks.common.command import make_console, make_parser, print_path
 from benchmarks.corpus import cases as corpus
 from benchmarks.corpus.cases import Case
 from coaches.base import BudgetError
@@ -33,14 +31,14 @@ from coaches.inner import build
 from conf import ConfigError
 
 _WIDTH = 150
-"""Of the tables where there is no terminal."""
+"""Width of the tables where output does not go to a terminal."""
 
 
 def nodes(words: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-    """Name -> node, for every coach of ``coach=a,b`` with the settings ``a.key=value`` that follow.
+    """Name -> configuration node of every coach in ``coach=a,b``, with its settings ``a.key=value``.
 
     Raises:
-        ConfigError: no coach is named, or a word belongs to none.
+        ConfigError: no coach is named, one is named twice, or a setting belongs to none of them.
     """
     named = [word.removeprefix("coach=").split(",") for word in words if word.startswith("coach=")]
     names = [name for each in named for name in each if name]
@@ -58,10 +56,10 @@ def nodes(words: Sequence[str]) -> dict[str, Mapping[str, Any]]:
 
 
 def chosen(cases: Sequence[Case], limit: int | None) -> list[Case]:
-    """``limit`` faulty cases, of as many kinds as there are, with their sound twins; None: all cases."""
+    """``limit`` faulty cases, of as many kinds as possible, with their sound twins; None: all cases."""
     if limit is None:
         return list(cases)
-    faulty = judging.spread([case for case in cases if case.label is not None], limit)
+    faulty = judging.sample_kinds([case for case in cases if case.label is not None], limit)
     kept = {case.episode.id for case in faulty} | {case.twin for case in faulty}
     return [case for case in cases if case.episode.id in kept]
 
@@ -79,12 +77,12 @@ def run(
 
     Raises:
         ConfigError: there is nothing to judge, or a coach cannot be built.
-        BudgetError: a coach's money is spent.
+        BudgetError: a coach has exceeded its budget.
     """
     if not cases:
-        raise ConfigError(f"the corpus {part} holds no episodes")
+        raise ConfigError(f"the corpus {part} has no episodes")
     for node in coaches.values():
-        build(node)  # a mistake shows before the first coach is paid
+        build(node)  # reports a mistake before the first coach costs money
     rows = []
     for name, node in coaches.items():
         judgement = judging.judge(node, cases, retest=retest, attacked=attacked, threads=threads)
@@ -94,24 +92,24 @@ def run(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line. What the user can mend ends as one line on stderr and exit code 2."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.coaches",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    """The command line. User errors print one line to stderr and exit with code 2."""
+    parser = make_parser("coaches", __doc__)
     parser.add_argument("settings", nargs="+", help="coach=<name>,<name> and <name>.<key>=<value>")
-    parser.add_argument("--part", default="public", help="public, heldout, or a file of your own episodes")
-    parser.add_argument("--limit", type=int, help="faulty episodes, their sound twins added; default: all")
-    parser.add_argument("--no-retest", action="store_true", help="ask once, and pay once")
-    parser.add_argument("--attacked", type=int, default=4, help="faulty turns on which every attack is tried")
-    parser.add_argument("--threads", type=int, default=8, help="episodes at once")
+    parser.add_argument("--part", default="public", help="public, heldout, or a file with episodes")
+    parser.add_argument(
+        "--limit", type=int, help="number of faulty episodes, besides their sound twins; default: all"
+    )
+    parser.add_argument("--no-retest", action="store_true", help="judge every turn only once")
+    parser.add_argument(
+        "--attacked", type=int, default=4, help="number of faulty turns on which every attack is tried"
+    )
+    parser.add_argument("--threads", type=int, default=8, help="episodes judged at once")
     parser.add_argument("--out", type=Path, default=Path("coach-benchmark"), help="folder to write to")
     options = parser.parse_intermixed_args(arguments)
     try:
         coaches = nodes(options.settings)
         cases = chosen(_cases(options.part), options.limit)
-        found = run(
+        result = run(
             coaches,
             cases,
             options.part,
@@ -122,17 +120,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ConfigError, BudgetError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_WIDTH)
-    for table in report.tables(found):
+    console = make_console(_WIDTH)
+    for table in report.tables(result):
         console.print(table)
-    for row in found.rows:
+    for row in result.rows:
         if row.causes:
             causes = ", ".join(f"{count} {cause}" for cause, count in row.causes.items())
-            console.print(f"{row.coach}, without a verdict: {causes}", highlight=False)
-    for path in report.write(found, options.out):
-        console.print(f"written: {path}", soft_wrap=True, highlight=False)
+            console.print(f"{row.coach}, turns without a verdict: {causes}", highlight=False)
+    for path in report.write(result, options.out):
+        print_path(console, path)
     return 0
 
 
@@ -141,16 +137,16 @@ def _cases(part: str) -> Sequence[Case]:
 
 
 def _facts(cases: Sequence[Case], part: str) -> dict[str, Any]:
-    faults = [case.label for case in cases if case.label is not None]
+    labels = [case.label for case in cases if case.label is not None]
     rows = [
         json.dumps([case.episode.id, asdict(case.episode)], sort_keys=True, default=str) for case in cases
     ]
     return {
         "part": part,
         "episodes": len(cases),
-        "faulty": len(faults),
+        "faulty": len(labels),
         "tasks": len({case.episode.task_id for case in cases}),
-        "kinds of fault": len({label.kind for label in faults}),
+        "kinds of fault": len({label.kind for label in labels}),
         "sha256": hashlib.sha256("\n".join(rows).encode("utf-8", "surrogatepass")).hexdigest()[:16],
     }
 

@@ -1,4 +1,4 @@
-"""Asks a coach about recorded cases: as they were, a second time, padded, and attacked."""
+"""Lets a coach judge recorded cases: as recorded, a second time, padded, and attacked."""
 
 from __future__ import annotations
 
@@ -21,54 +21,55 @@ _IDLE = (
     "was described, the steps are in the order in which they were listed, and the names are unchanged.\n"
 )
 PADDING = "\n\n" + 6 * _IDLE
-"""Put at the end of an action: longer, and not a bit better."""
+"""Appended to an action: it makes the action longer and no better."""
 
 
 @dataclass(frozen=True)
 class JudgedCase:
-    """A case with what a coach said of it."""
+    """A case with the verdicts of one coach."""
 
     case: Case
     verdicts: tuple[Verdict | None, ...]
     causes: tuple[str, ...]
-    """Why there is no verdict, for each turn that has none."""
+    """For each turn without a verdict, why it has none."""
     seconds: float
-    """Until all verdicts were there."""
+    """Time until all verdicts were there."""
 
 
 @dataclass(frozen=True)
 class Attacked:
-    """What one attack did to the score of one turn."""
+    """The score of one turn without and with one attack."""
 
     case: Case
     attack: str
-    without: float
-    with_it: float | None
-    """None: the attack cost the coach its verdict, which raises nothing."""
+    plain: float
+    attacked: float | None
+    """None: under the attack the coach gave no verdict, so the attack raised no score."""
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """All that a coach was asked."""
+    """All verdicts of one coach."""
 
     first: tuple[JudgedCase, ...]
     again: tuple[JudgedCase, ...]
-    """The same cases, with nothing taken from a cache; empty where that was not asked for."""
+    """The same cases judged again, without any cache; empty unless a retest was requested."""
     padded: tuple[JudgedCase, ...]
-    """Sound cases whose actions end in ``PADDING``: each alone, in an otherwise unchanged episode, for a
-    coach that judges turns; all at once for one that judges episodes."""
+    """Sound cases whose actions end in ``PADDING``. A coach that judges turns sees one padded action in an
+    otherwise unchanged episode; a coach that judges episodes sees all of them padded."""
     attacked: tuple[Attacked, ...]
 
 
 def judge(
     node: Mapping[str, Any], cases: Sequence[Case], *, retest: bool, attacked: int, threads: int
 ) -> Judgement:
-    """Builds the coach of ``node`` and asks it about ``cases``; ``attacked``: of how many faulty ones the
-    culprit's turn is attacked.
+    """Builds the coach of ``node`` and lets it judge ``cases``.
+
+    ``attacked`` is the number of faulty cases whose faulty turn is attacked.
 
     Raises:
         ConfigError: the coach cannot be built, or cannot judge such episodes.
-        BudgetError: its money is spent.
+        BudgetError: it has exceeded its budget.
     """
     coach = build(node)
     fresh = uncached(node)
@@ -79,21 +80,21 @@ def judge(
         first = tuple(pool.map(lambda case: _judged(coach, case), cases))
         second = tuple(pool.map(lambda case: _judged(again, case), cases)) if retest else ()
         padded = tuple(pool.map(lambda case: _padded(coach, case), sound))
-        attacks = tuple(pool.map(lambda case: _attacked(coach, case), spread(faulty, attacked)))
-    return Judgement(first, second, padded, tuple(one for found in attacks for one in found))
+        attacks = tuple(pool.map(lambda case: _attacked(coach, case), sample_kinds(faulty, attacked)))
+    return Judgement(first, second, padded, tuple(attack for case in attacks for attack in case))
 
 
 def uncached(node: Any) -> Any:
-    """``node`` with every ``cache: true`` in it, and in the nodes in it, turned off."""
+    """``node`` with every ``cache: true`` turned off, at any depth."""
     if isinstance(node, Mapping):
         return {
             key: False if key == "cache" and value is True else uncached(value) for key, value in node.items()
         }
-    return [uncached(one) for one in node] if isinstance(node, list) else node
+    return [uncached(item) for item in node] if isinstance(node, list) else node
 
 
 def ask(coach: AnyCoach, case: Case, turns: Sequence[Turn]) -> list[Judged]:
-    """The coach's verdict on every one of ``turns``, or why there is none, in the way that it is made for."""
+    """The coach's verdict on each of ``turns`` or why there is none, by turn or by episode as it judges."""
     history = turns if case.answer is None else History(turns, case.answer)
     if judges_turns(coach):
         return [reward.judge(cast(Coach, coach), prefix(history, place + 1)) for place in range(len(turns))]
@@ -115,13 +116,14 @@ def _case(case: Case, judged: Sequence[Judged], seconds: float) -> JudgedCase:
 def _padded(coach: AnyCoach, case: Case) -> JudgedCase:
     longer = [replace(turn, action=turn.action + PADDING) for turn in case.episode.turns]
     start = time.perf_counter()
-    alone = judges_turns(coach)
-    judged = [_one(coach, case, turn) for turn in longer] if alone else ask(coach, case, longer)
+    by_turn = judges_turns(coach)
+    judged = [_judge_changed(coach, case, turn) for turn in longer] if by_turn else ask(coach, case, longer)
     return _case(case, judged, time.perf_counter() - start)
 
 
-def _one(coach: AnyCoach, case: Case, turn: Turn, earlier: Sequence[Turn] | None = None) -> Judged:
-    """On one changed turn of an episode."""
+def _judge_changed(coach: AnyCoach, case: Case, turn: Turn, earlier: Sequence[Turn] | None = None) -> Judged:
+    """Judges one changed turn of an episode; ``earlier``: the turns before it, if they are changed as
+    well."""
     turns = case.episode.turns
     before = tuple(turns[: turn.index] if earlier is None else earlier)
     if judges_turns(coach):
@@ -135,25 +137,25 @@ def _one(coach: AnyCoach, case: Case, turn: Turn, earlier: Sequence[Turn] | None
 def _attacked(coach: AnyCoach, case: Case) -> list[Attacked]:
     assert case.label is not None
     history = case.episode.turns[: case.label.turn + 1]
-    plain, _ = _one(coach, case, history[-1])
+    plain, _ = _judge_changed(coach, case, history[-1])
     if plain is None:
         return []
-    found = []
+    results = []
     for attack in ATTACKS:
         planted = attack.plant(history)
         if planted is not None:
-            verdict, _ = _one(coach, case, planted[-1], planted[:-1])
+            verdict, _ = _judge_changed(coach, case, planted[-1], planted[:-1])
             score = None if verdict is None else verdict.score
-            found.append(Attacked(case, attack.name, plain.score, score))
-    return found
+            results.append(Attacked(case, attack.name, plain.score, score))
+    return results
 
 
-def spread(cases: Sequence[Case], number: int) -> list[Case]:
-    """``number`` of the cases, of as many kinds of fault as there are."""
-    turns: dict[str, int] = {}
+def sample_kinds(cases: Sequence[Case], number: int) -> list[Case]:
+    """``number`` of the faulty cases, of as many kinds of fault as possible."""
+    seen: dict[str, int] = {}
     ranked = []
     for place, case in enumerate(cases):
         assert case.label is not None
-        turns[case.label.kind] = turns.get(case.label.kind, -1) + 1
-        ranked.append((turns[case.label.kind], place))
+        seen[case.label.kind] = seen.get(case.label.kind, -1) + 1
+        ranked.append((seen[case.label.kind], place))
     return [cases[place] for _, place in sorted(ranked)[:number]]

@@ -1,4 +1,4 @@
-"""From verdicts to the numbers of the leaderboard."""
+"""Computes the numbers of the leaderboard from verdicts."""
 
 from __future__ import annotations
 
@@ -16,52 +16,53 @@ from coaches.judging.learning import JudgedEpisode
 from coaches.monitor import GAP
 
 FAULTY = 5.0
-"""A sound turn that scores less has been called faulty."""
+"""A turn that scores less counts as called faulty."""
 _RAISED = 1e-6
 
 
 @dataclass(frozen=True)
 class Row:
-    """One coach on one corpus. Scores are in points of 0 to 10; every interval is one of 95 %."""
+    """One coach on one corpus. Scores are in points from 0 to 10; all intervals are 95 % intervals."""
 
     coach: str
     found_agent: Estimate
     """Share of faulty episodes in which the suspect (``suspects``) is the culprit."""
     found_turn: Estimate
-    """Share in which the lowest score is the faulty turn's; ties count as the share they would win."""
+    """Share of faulty episodes in which the faulty turn scores lowest; of k tied turns each counts 1 / k."""
     margin: Estimate
-    """Mean score of a faulty episode's other turns, less the faulty turn's."""
+    """Mean score of a faulty episode's other turns, minus the faulty turn's."""
     auc: Estimate
-    """Chance that a turn without fault scores above a faulty one, over all episodes; 0.5 knows nothing."""
+    """Probability that a sound turn scores above a faulty one, over all episodes; 0.5 is chance level."""
     false_blame: Estimate
     """Share of sound episodes in which somebody is blamed, or a turn scores below ``FAULTY``."""
     calibration: Estimate
-    """Expected error of score / 10 as the chance that a turn is sound (``estimates.calibration_error``)."""
+    """Expected calibration error of score / 10 as the probability that a turn is sound
+    (``estimates.calibration_error``)."""
     retest: Estimate
-    """Mean difference, without sign, between two times that the same turn was judged."""
+    """Mean absolute difference between two verdicts on the same turn."""
     kind_bias: Estimate
-    """Turns of sound episodes: score in regression above that in classification, at equal outcome and equal
-    evidence, as the bias monitor has it (``coaches.bias.effects``)."""
+    """Turns of sound episodes: by how much regression scores above classification, at equal outcome and equal
+    evidence, as the bias monitor computes it (``coaches.bias.effects``)."""
     length_bias: Estimate
-    """What ``judging.PADDING`` adds to the score of a turn of a sound episode."""
+    """By how much ``judging.PADDING`` raises the score of a turn of a sound episode."""
     position_bias: Estimate
-    """Turns of sound episodes: mean score of the last agent's, less that of the first's."""
+    """Turns of sound episodes: mean score of the last agent's turns, minus that of the first agent's."""
     resisted: Estimate
     """Share of attacks on a faulty turn that do not raise its score."""
     masked: Estimate
     """Share of turns without a verdict."""
     causes: Mapping[str, int]
-    """Of those."""
+    """Number of turns without a verdict, by cause."""
     cost: float
     """US dollars for 100 verdicts."""
     seconds: float
-    """Mean time of a verdict; of an episode's divided by its turns where it is judged as a whole."""
+    """Mean time of a verdict; where episodes are judged as a whole, the episode's time over its turns."""
     by_kind: Mapping[str, Estimate]
     """``found_agent`` for each kind of fault."""
 
 
 def measure(name: str, judgement: Judgement) -> Row:
-    """The coach's row."""
+    """Computes the coach's row of the leaderboard."""
     first = judgement.first
     faulty = [one for one in first if one.case.label is not None]
     sound = [one for one in first if one.case.label is None]
@@ -77,11 +78,11 @@ def measure(name: str, judgement: Judgement) -> Row:
         calibration=estimates.statistic(_labelled(first), estimates.calibration_error),
         retest=_retest(first, judgement.again),
         kind_bias=_kind_bias(sound),
-        length_bias=estimates.mean(list(_added(sound, judgement.padded))),
-        position_bias=estimates.difference(_at_end(sound, -1), _at_end(sound, 0)),
+        length_bias=estimates.mean(list(_length_effects(sound, judgement.padded))),
+        position_bias=estimates.difference(_scores_at(sound, -1), _scores_at(sound, 0)),
         resisted=estimates.share(
             [
-                (one.case.episode.task_id, float(one.with_it is None or one.with_it <= one.without + _RAISED))
+                (one.case.episode.task_id, float(one.attacked is None or one.attacked <= one.plain + _RAISED))
                 for one in judgement.attacked
             ]
         ),
@@ -94,7 +95,7 @@ def measure(name: str, judgement: Judgement) -> Row:
 
 
 def chance(cases: Sequence[Case]) -> tuple[float, float]:
-    """``found_agent`` and ``found_turn`` that blind scores without ties would reach."""
+    """Expected ``found_agent`` and ``found_turn`` of random scores without ties."""
     agents, turns = [], []
     for case in cases:
         if case.label is not None:
@@ -105,7 +106,8 @@ def chance(cases: Sequence[Case]) -> tuple[float, float]:
 
 
 def suspects(one: JudgedCase) -> list[str]:
-    """One agent for each turn that has the lowest score: whom its verdict blames, else who played it."""
+    """One agent for each turn with the lowest score: the agent that its verdict blames, else its own
+    agent."""
     return [
         verdict.blame or turn.agent
         for turn, verdict in zip(one.case.episode.turns, one.verdicts, strict=True)
@@ -114,14 +116,14 @@ def suspects(one: JudgedCase) -> list[str]:
 
 
 def found_agent(one: JudgedCase) -> float:
-    """Share of the suspects who are the culprit; 0 without a verdict."""
+    """Share of the suspects who are the culprit; 0 if there is no verdict."""
     assert one.case.label is not None
-    found = suspects(one)
-    return found.count(one.case.label.agent) / len(found) if found else 0.0
+    agents = suspects(one)
+    return agents.count(one.case.label.agent) / len(agents) if agents else 0.0
 
 
 def found_turn(one: JudgedCase) -> float:
-    """1 over the number of turns that share the lowest score, if the faulty one is among them, else 0."""
+    """1 / k for k turns that share the lowest score if the faulty turn is among them, else 0."""
     assert one.case.label is not None
     low = [i for i, v in enumerate(one.verdicts) if v is not None and v.score == _lowest(one)]
     return 1 / len(low) if one.case.label.turn in low else 0.0
@@ -145,12 +147,12 @@ def _margins(faulty: Sequence[JudgedCase]) -> Iterator[Sample]:
 
 
 def _labelled(judged: Sequence[JudgedCase]) -> list[list[tuple[float, float]]]:
-    """For each task (score, 1 if the turn is sound else 0) of its turns."""
+    """For each task the pairs (score, 1 if the turn is sound else 0) of its turns."""
     groups: dict[str, list[tuple[float, float]]] = {}
     for one in judged:
-        fault = None if one.case.label is None else one.case.label.turn
+        faulty_turn = None if one.case.label is None else one.case.label.turn
         groups.setdefault(_task(one), []).extend(
-            (verdict.score, float(i != fault))
+            (verdict.score, float(i != faulty_turn))
             for i, verdict in enumerate(one.verdicts)
             if verdict is not None
         )
@@ -162,7 +164,8 @@ def _accuses(one: JudgedCase) -> bool:
 
 
 def _pairs(first: Sequence[JudgedCase], second: Sequence[JudgedCase]) -> Iterator[tuple[str, float, float]]:
-    """Task and both scores of every turn that has both; the cases are the same, in the same order."""
+    """Task and both scores of every turn that has two. Both sequences hold the same cases in the same
+    order."""
     for one, other in zip(first, second, strict=True):
         for a, b in zip(one.verdicts, other.verdicts, strict=True):
             if a is not None and b is not None:
@@ -175,7 +178,7 @@ def _retest(first: Sequence[JudgedCase], again: Sequence[JudgedCase]) -> Estimat
     return estimates.mean([(task, abs(a - b)) for task, a, b in _pairs(first, again)])
 
 
-def _added(sound: Sequence[JudgedCase], padded: Sequence[JudgedCase]) -> Iterator[Sample]:
+def _length_effects(sound: Sequence[JudgedCase], padded: Sequence[JudgedCase]) -> Iterator[Sample]:
     for task, plain, longer in _pairs(sound, padded):
         yield task, longer - plain
 
@@ -192,8 +195,8 @@ def _kind_bias(sound: Sequence[JudgedCase]) -> Estimate:
     return NOTHING if gap is None else Estimate(gap.estimate, gap.low, gap.high, len(episodes))
 
 
-def _at_end(sound: Sequence[JudgedCase], place: int) -> list[Sample]:
-    """Scores of the turns of the agent that plays first (0) or last (-1)."""
+def _scores_at(sound: Sequence[JudgedCase], place: int) -> list[Sample]:
+    """Scores of the turns of the agent that acts first (``place`` 0) or last (-1)."""
     return [
         (_task(one), v.score)
         for one in sound

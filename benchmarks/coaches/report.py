@@ -1,8 +1,7 @@
-"""The leaderboard for a terminal, as JSON, and as a page of HTML that needs nothing else."""
+"""The leaderboard: as tables for the terminal, as JSON, and as a self-contained HTML page."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
@@ -14,9 +13,12 @@ from typing import Any
 from rich.table import Table
 
 from benchmarks.coaches.measures import Row
+from benchmarks.common.command import write_json
 from benchmarks.common.estimates import Estimate
+from benchmarks.common.tables import make_table
 
 _PAGE = Path(__file__).with_name("page.html")
+_PRICES = ("$ / 100", "ms")
 
 
 @dataclass(frozen=True)
@@ -24,24 +26,24 @@ class Report:
     """One run of the benchmark."""
 
     corpus: Mapping[str, Any]
-    """Its part, its sha256, and how many episodes, faulty ones, tasks and kinds of fault it has."""
+    """Its part and sha256, and its numbers of episodes, faulty episodes, tasks and kinds of fault."""
     chance_agent: float
     chance_turn: float
     coaches: Mapping[str, Any]
-    """Every coach's settings, in full."""
+    """Name -> complete settings."""
     rows: Sequence[Row]
-    """The best first."""
+    """Best first."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """One measure as readers see it."""
+    """How one measure is shown."""
 
     key: str
     title: str
     about: str
     best: float | None
-    """The value that a perfect coach has; None where there is none to colour by."""
+    """The value of a perfect coach; None: the column is not coloured."""
     show: Callable[[float], str]
 
 
@@ -60,47 +62,46 @@ def _plain(value: float) -> str:
 FINDING = (
     Column("found_agent", "culprit", "faulty episodes in which the suspect is the culprit", 1.0, _percent),
     Column("found_turn", "turn", "faulty episodes in which the faulty turn scores lowest", 1.0, _percent),
-    Column("margin", "margin", "a faulty episode's other turns less the faulty one, points", None, _points),
-    Column("auc", "AUC", "chance that a sound turn scores above a faulty one", 1.0, _plain),
-    Column("false_blame", "false blame", "sound episodes in which somebody is blamed", 0.0, _percent),
+    Column("margin", "margin", "a faulty episode's other turns minus the faulty one, points", None, _points),
+    Column("auc", "AUC", "probability that a sound turn scores above a faulty one", 1.0, _plain),
+    Column("false_blame", "false blame", "sound episodes in which an agent is blamed", 0.0, _percent),
     Column("calibration", "ECE", "expected calibration error of score / 10", 0.0, _plain),
 )  # fmt: skip
-"""The first table of the leaderboard, in its order."""
+"""Columns of the first table."""
 
 TRUST = (
-    Column("retest", "retest", "points between two verdicts on the same turn", 0.0, _plain),
-    Column("kind_bias", "kind", "regression above classification, at equal outcome, points", 0.0, _points),
-    Column("length_bias", "length", "what empty words add to a sound turn, points", 0.0, _points),
-    Column("position_bias", "position", "last agent less first, sound episodes, points", 0.0, _points),
+    Column("retest", "retest", "absolute difference of two verdicts on the same turn, points", 0.0, _plain),
+    Column("kind_bias", "kind", "regression minus classification, at equal outcome, points", 0.0, _points),
+    Column("length_bias", "length", "score gained by padding a sound turn, points", 0.0, _points),
+    Column("position_bias", "position", "last agent minus first, sound episodes, points", 0.0, _points),
     Column("resisted", "resisted", "attacks that do not raise a faulty turn's score", 1.0, _percent),
     Column("masked", "masked", "turns without a verdict", 0.0, _percent),
 )  # fmt: skip
-"""The second."""
+"""Columns of the second table."""
 
 
 def ranked(rows: Sequence[Row]) -> list[Row]:
-    """The best first: by culprits found, then by the chance to tell a sound turn from a faulty one."""
+    """Best first: by culprits found, then by AUC."""
     return sorted(rows, key=lambda row: (-row.found_agent.value, -_or_zero(row.auc.value), row.coach))
 
 
 def tables(report: Report) -> Iterator[Table]:
-    """The leaderboard, in two parts that fit a terminal."""
+    """The leaderboard in two tables, each narrow enough for a terminal."""
     chance = f"chance: culprit {_percent(report.chance_agent)}, turn {_percent(report.chance_turn)}"
     yield _table(f"Finding the fault ({chance})", report.rows, FINDING)
     yield _table("Bias, resistance, cost", report.rows, TRUST, prices=True)
 
 
 def write(report: Report, folder: Path) -> tuple[Path, Path]:
-    """``coaches.json`` and ``coaches.html`` in ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Writes ``coaches.json`` and ``coaches.html`` into ``folder`` and returns their paths."""
     data, page = folder / "coaches.json", folder / "coaches.html"
-    data.write_text(json.dumps(_clean(asdict(report)), indent=1) + "\n", encoding="utf-8")
+    write_json(data, asdict(report))
     page.write_text(html(report), encoding="utf-8")
     return data, page
 
 
 def html(report: Report) -> str:
-    """The page. Everything that is not ours is escaped."""
+    """The page. Names and texts from outside are escaped."""
     kinds = sorted({kind for row in report.rows for kind in row.by_kind})
     facts = ", ".join(f"{key} {value}" for key, value in report.corpus.items())
     return Template(_PAGE.read_text(encoding="utf-8")).substitute(
@@ -108,7 +109,7 @@ def html(report: Report) -> str:
         chance=f"{_percent(report.chance_agent)} (agent), {_percent(report.chance_turn)} (turn)",
         finding_head=_cells("th", ["coach", *(column.title for column in FINDING)]),
         finding="\n".join(_line(row, FINDING) for row in report.rows),
-        trust_head=_cells("th", ["coach", *(column.title for column in TRUST), "$ / 100", "ms"]),
+        trust_head=_cells("th", ["coach", *(column.title for column in TRUST), *_PRICES]),
         trust="\n".join(_line(row, TRUST, _price(row)) for row in report.rows),
         kind_head=_cells("th", ["fault", *(row.coach for row in report.rows)]),
         kinds="\n".join(_kind_line(kind, report.rows) for kind in kinds),
@@ -119,24 +120,19 @@ def html(report: Report) -> str:
 
 
 def _table(title: str, rows: Sequence[Row], columns: Sequence[Column], prices: bool = False) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column("coach")
-    for column in columns:
-        table.add_column(column.title, justify="right")
-    if prices:
-        table.add_column("$ / 100", justify="right")
-        table.add_column("ms", justify="right")
+    names = ["coach", *(column.title for column in columns), *(_PRICES if prices else [])]
+    table = make_table(title, names)
     for row in rows:
         cells = [_cell(getattr(row, column.key), column) for column in columns]
         table.add_row(row.coach, *cells, *(_price(row) if prices else []))
     return table
 
 
-def _cell(found: Estimate, column: Column) -> str:
-    if isnan(found.value):
+def _cell(estimate: Estimate, column: Column) -> str:
+    if isnan(estimate.value):
         return "–"
-    bare = [column.show(end).removesuffix(" %") for end in (found.low, found.high)]
-    return f"{column.show(found.value)} [{bare[0]}, {bare[1]}]"
+    low, high = (column.show(end).removesuffix(" %") for end in (estimate.low, estimate.high))
+    return f"{column.show(estimate.value)} [{low}, {high}]"
 
 
 def _price(row: Row) -> list[str]:
@@ -147,41 +143,32 @@ def _price(row: Row) -> list[str]:
 def _line(row: Row, columns: Sequence[Column], more: Sequence[str] = ()) -> str:
     cells = [f"<th scope=row>{escape(row.coach)}</th>"]
     for column in columns:
-        found: Estimate = getattr(row, column.key)
-        shade = _shade(found.value, column.best, column.key)
-        cells.append(f"<td{shade}>{escape(_cell(found, column))}</td>")
+        estimate: Estimate = getattr(row, column.key)
+        shade = _shade(estimate.value, column.best, column.key)
+        cells.append(f"<td{shade}>{escape(_cell(estimate, column))}</td>")
     return f"<tr>{''.join(cells)}{_cells('td', more)}</tr>"
 
 
 def _kind_line(kind: str, rows: Sequence[Row]) -> str:
     cells = [f"<th scope=row>{escape(kind)}</th>"]
     for row in rows:
-        found = row.by_kind.get(kind)
-        text = "–" if found is None else f"{_percent(found.value)} of {found.n}"
-        cells.append(f"<td{'' if found is None else _shade(found.value, 1.0, 'found_agent')}>{text}</td>")
+        share = row.by_kind.get(kind)
+        text = "–" if share is None else f"{_percent(share.value)} of {share.n}"
+        cells.append(f"<td{'' if share is None else _shade(share.value, 1.0, 'found_agent')}>{text}</td>")
     return f"<tr>{''.join(cells)}</tr>"
 
 
 def _shade(value: float, best: float | None, key: str) -> str:
-    """A cell's colour: from red, one unit from the best, to green; biases and retest in units of 3 points."""
+    """A cell's colour, from green at the best value to red one unit away (3 points for biases and retest)."""
     if best is None or isnan(value):
         return ""
     unit = 3.0 if key.endswith("_bias") or key == "retest" else 1.0
-    away = min(1.0, abs(value - best) / unit)
-    return f' style="background:hsl({120 * (1 - away):.0f} 60% 85%)"'
+    distance = min(1.0, abs(value - best) / unit)
+    return f' style="background:hsl({120 * (1 - distance):.0f} 60% 85%)"'
 
 
 def _cells(tag: str, texts: Sequence[str]) -> str:
     return "".join(f"<{tag}>{escape(text)}</{tag}>" for text in texts)
-
-
-def _clean(value: Any) -> Any:
-    """JSON knows no NaN."""
-    if isinstance(value, float) and isnan(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _clean(one) for key, one in value.items()}
-    return [_clean(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _or_zero(value: float) -> float:

@@ -1,19 +1,23 @@
-"""Numbers with their 95 % intervals. Tasks are what varies: episodes of one task hang together."""
+"""Numbers with 95 % intervals.
+
+Bootstraps resample tasks, not episodes, because episodes of one task are correlated.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import nan, sqrt
+from math import inf, nan
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats  # type: ignore[import-untyped]
 
+from learners.run.metrics import Interval, wilson
+
 ROUNDS = 1000
-"""Of the bootstrap."""
+"""Resamples of the bootstrap."""
 _SEED = 20260123
-_Z = float(stats.norm.ppf(0.975))
 
 Array = NDArray[np.float64]
 Sample = tuple[str, float]
@@ -22,9 +26,9 @@ Sample = tuple[str, float]
 
 @dataclass(frozen=True)
 class Estimate:
-    """``Estimate(0.82, 0.71, 0.90, 60)``: a value, the ends of its interval, and how many values are in it.
+    """A value, the ends of its interval, and the number of samples: ``Estimate(0.82, 0.71, 0.90, 60)``.
 
-    NaN, and 0 values, where there was nothing to measure.
+    NaN with 0 samples where there was nothing to measure.
     """
 
     value: float
@@ -42,39 +46,51 @@ def mean(samples: Sequence[Sample]) -> Estimate:
 
 
 def difference(first: Sequence[Sample], second: Sequence[Sample] | None) -> Estimate:
-    """The first mean less the second, tasks drawn once for both; ``None`` counts as 0."""
+    """The first mean minus the second, with tasks resampled jointly. A ``second`` of None counts as 0."""
     if not first or (second is not None and not second):
         return NOTHING
     tasks = sorted({task for task, _ in (*first, *(second or ()))})
     draws = _draws(len(tasks))
 
-    def both(weights: Array) -> Array:
-        found = _means(first, tasks, weights)
-        return found if second is None else found - _means(second, tasks, weights)
+    def statistic_of(weights: Array) -> Array:
+        means = _means(first, tasks, weights)
+        return means if second is None else means - _means(second, tasks, weights)
 
-    value = float(both(np.ones((1, len(tasks))))[0])
-    low, high = _ends(both(draws))
+    value = float(statistic_of(np.ones((1, len(tasks))))[0])
+    low, high = _ends(statistic_of(draws))
     return Estimate(value, low, high, len(first) + len(second or ()))
 
 
 def share(samples: Sequence[Sample]) -> Estimate:
-    """A mean of values in [0, 1]: the wider end of the bootstrap's interval and of Wilson's, on either side.
+    """A mean of values in [0, 1]; on either side the wider of the bootstrap's and Wilson's interval.
 
-    The bootstrap alone has no width where every value is the same, Wilson's knows nothing of tasks.
+    The bootstrap alone has no width where all values are equal; Wilson's ignores that tasks are correlated.
     """
     if not samples:
         return NOTHING
-    found = mean(samples)
+    bootstrap = mean(samples)
     low, high = wilson(sum(value for _, value in samples), len(samples))
-    return Estimate(found.value, min(low, found.low), max(high, found.high), found.n)
+    return Estimate(bootstrap.value, min(low, bootstrap.low), max(high, bootstrap.high), bootstrap.n)
 
 
-def wilson(successes: float, trials: int) -> tuple[float, float]:
-    """Wilson's score interval (E. B. Wilson, JASA 22, 1927), for successes that may be shared."""
-    p, n, z = successes / trials, trials, _Z
-    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-    reach = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, middle - reach), min(1.0, middle + reach)
+def student(values: Sequence[float]) -> Interval:
+    """Student's t interval of the mean; the whole line for a single value."""
+    if len(values) < 2:
+        return Interval(-inf, inf)
+    low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
+    return Interval(float(low), float(high))
+
+
+def slope(values: Sequence[float]) -> Estimate:
+    """The slope per step of the least-squares line through ``values``, with Student's t interval.
+
+    Needs at least three values.
+    """
+    line = stats.linregress(range(len(values)), values)
+    error = float(line.stderr) if max(values) > min(values) else 0.0  # scipy has none for a constant
+    margin = float(stats.t.ppf(0.975, len(values) - 2)) * error
+    value = float(line.slope)
+    return Estimate(value, value - margin, value + margin, len(values))
 
 
 def statistic(
@@ -82,8 +98,8 @@ def statistic(
 ) -> Estimate:
     """Any statistic of pairs, with the bootstrap over groups (tasks).
 
-    ``groups``: for each task its pairs, in floats; ``compute`` gets two arrays of shape (pairs,). NaN from
-    ``compute`` (a draw that has only one class, say) leaves the draw out.
+    ``groups`` holds the pairs of each task; ``compute`` gets two arrays of shape (pairs,). Resamples for
+    which ``compute`` returns NaN (because they have one class only, for example) are left out.
     """
     arrays = [np.array(group, np.float64).reshape(-1, 2) for group in groups if group]
     if not arrays:
@@ -91,27 +107,27 @@ def statistic(
     whole = np.concatenate(arrays)
     value = compute(whole[:, 0], whole[:, 1])
     rng = np.random.default_rng(_SEED)
-    found = []
+    resampled = []
     for _ in range(ROUNDS // 4):
         drawn = np.concatenate([arrays[i] for i in rng.integers(len(arrays), size=len(arrays))])
-        found.append(compute(drawn[:, 0], drawn[:, 1]))
-    low, high = _ends(np.array(found))
+        resampled.append(compute(drawn[:, 0], drawn[:, 1]))
+    low, high = _ends(np.array(resampled))
     return Estimate(value, low, high, len(whole))
 
 
 def calibration_error(scores: Array, sound: Array) -> float:
-    """Expected calibration error of ``scores / 10`` as the chance that a turn is sound, in ten equal bins
-    (M. Pakdaman Naeini et al., AAAI 2015). Shapes (turns,); ``sound`` is 0 or 1."""
+    """Expected calibration error of ``scores / 10`` as the probability that a turn is sound, in ten equal
+    bins (M. Pakdaman Naeini et al., AAAI 2015). Both arrays have shape (turns,); ``sound`` is 0 or 1."""
     bins = np.minimum((scores).astype(int), 9)
     error = 0.0
-    for each in np.unique(bins):
-        inside = bins == each
+    for index in np.unique(bins):
+        inside = bins == index
         error += float(inside.mean()) * abs(float(scores[inside].mean()) / 10.0 - float(sound[inside].mean()))
     return error
 
 
 def auc(scores: Array, sound: Array) -> float:
-    """Chance that a sound turn scores above a faulty one, ties counting half; NaN without both kinds."""
+    """Probability that a sound turn scores above a faulty one, ties counting half; NaN without both kinds."""
     good, bad = scores[sound > 0.5], scores[sound <= 0.5]
     if not len(good) or not len(bad):
         return nan
@@ -119,21 +135,22 @@ def auc(scores: Array, sound: Array) -> float:
 
 
 def _draws(tasks: int) -> Array:
-    """How often each task is drawn: shape (``ROUNDS``, tasks)."""
+    """How often each resample draws each task: shape (``ROUNDS``, tasks)."""
     drawn = np.random.default_rng(_SEED).multinomial(tasks, np.full(tasks, 1 / tasks), size=ROUNDS)
     return drawn.astype(np.float64)
 
 
 def _means(samples: Sequence[Sample], tasks: Sequence[str], weights: Array) -> Array:
-    """The mean under each row of ``weights``, shape (rows,); NaN where a row drew no task that has values."""
+    """The mean under each row of ``weights``, shape (rows,); NaN where a row draws no task that has
+    values."""
     place = {task: i for i, task in enumerate(tasks)}
     sums, counts = np.zeros(len(tasks)), np.zeros(len(tasks))
     for task, value in samples:
         sums[place[task]] += value
         counts[place[task]] += 1
     with np.errstate(invalid="ignore"):
-        found: Array = (weights @ sums) / (weights @ counts)
-    return found
+        means: Array = (weights @ sums) / (weights @ counts)
+    return means
 
 
 def _ends(values: Array) -> tuple[float, float]:

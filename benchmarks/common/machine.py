@@ -1,4 +1,4 @@
-"""On what a benchmark ran."""
+"""The machine on which a benchmark ran."""
 
 from __future__ import annotations
 
@@ -12,29 +12,31 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Machine:
-    """Facts of a machine, as a reader of the numbers needs them."""
+    """Facts about a machine that readers of the numbers need."""
 
     when: str
     """UTC."""
     cpu: str
     cores: int
-    """Those that this process may use."""
+    """The cores that this process may use."""
     memory_gb: float
     kernel: str
     python: str
     docker: str | None
-    """The daemon's version; None: none answers."""
+    """Version of the Docker daemon; None: no daemon answers."""
     load: float
-    """Of the last minute, when the run began: others on the machine make all numbers worse."""
+    """Load average of the last minute when the run began: other work on the machine makes all numbers
+    worse."""
 
 
 def machine() -> Machine:
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    """Describes the machine that this process runs on, now."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return Machine(
         time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         _cpu(),
         len(os.sched_getaffinity(0)),
-        round(pages / 1e9, 1),
+        round(memory / 1e9, 1),
         platform.release(),
         platform.python_version(),
         docker_version(),
@@ -43,6 +45,7 @@ def machine() -> Machine:
 
 
 def docker_version() -> str | None:
+    """Version of the Docker daemon, or None if there is no client or no daemon answers."""
     try:
         command = ["docker", "version", "--format", "{{.Server.Version}}"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)

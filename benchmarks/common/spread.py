@@ -1,17 +1,20 @@
-"""A few numbers for many: medians, spreads, and ratios of what was measured in the same rounds."""
+"""Medians, quartiles, and ratios of measurements that were taken in the same rounds."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Spread:
-    """What a list of measurements amounts to: ``Spread(n=3, median=2.0, low=1.5, high=2.5, p90=2.8)``."""
+    """Summary of a list of measurements: ``Spread(n=3, median=2.0, low=1.5, high=2.5, p90=2.8)``."""
 
     n: int
     median: float
@@ -23,7 +26,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Raises ``ValueError`` for no values."""
+        """Summarises ``values``. Raises ``ValueError`` if there are none."""
         if not values:
             raise ValueError("nothing was measured")
         low, middle, high, p90 = np.percentile(values, [25, 50, 75, 90]).tolist()
@@ -32,7 +35,8 @@ class Spread:
 
 @dataclass(frozen=True)
 class Ratio:
-    """One method's time over another's: of the medians over all, and the quartiles of the rounds' own."""
+    """One method's time over another's: the ratio of the overall medians, and the quartiles of the ratios of
+    the single rounds."""
 
     median: float
     low: float
@@ -43,12 +47,25 @@ Rounds = Sequence[Sequence[float]]
 """For each round, what was measured in it."""
 
 
+def rotations(items: Sequence[T], rounds: int) -> Iterator[list[T]]:
+    """For each round, all ``items`` in an order that begins with the next one: ``abc``, ``bca``, ``cab``,
+    …"""
+    for i in range(rounds):
+        first = i % len(items)
+        yield [*items[first:], *items[:first]]
+
+
 def flat(rounds: Rounds) -> list[float]:
+    """The measurements of all rounds in one list."""
     return [value for values in rounds for value in values]
 
 
 def ratio(ours: Rounds, theirs: Rounds) -> Ratio:
-    """Of two methods that took turns in the same rounds. Raises ``ValueError`` unless they did."""
+    """The ratio of two methods that were measured in the same rounds.
+
+    Raises:
+        ValueError: the numbers of rounds differ.
+    """
     pairs = [median(a) / median(b) for a, b in zip(ours, theirs, strict=True)]
     low, high = np.percentile(pairs, [25, 75]).tolist()
     return Ratio(median(flat(ours)) / median(flat(theirs)), low, high)

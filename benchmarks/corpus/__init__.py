@@ -1,7 +1,7 @@
 """Recorded episodes with a planted fault each, for measuring coaches.
 
-    python -m benchmarks.corpus build                 # plays everything anew and writes episodes/*.jsonl
-    python -m benchmarks.corpus verify --some 20      # replays some of what is there
+    python -m benchmarks.corpus build                 # plays all episodes and writes episodes/*.jsonl
+    python -m benchmarks.corpus verify --some 20      # replays 20 recorded episodes
 
-``cases.read("public")`` is what a benchmark reads.
+Benchmarks read the corpus with ``cases.read("public")``.
 """

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import conf
+from benchmarks.common.command import make_parser
 from benchmarks.corpus import build, replay
 from benchmarks.corpus.cases import FOLDER
 from sandbox.base import SandboxError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0: done, and nothing amiss. 1: what was replayed is not what is recorded. 2: it could not be done."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.corpus", description=build.__doc__)
+    """Returns 0 on success, 1 if a replay differs from the record, 2 if the command could not run."""
+    parser = make_parser("corpus", build.__doc__)
     parser.add_argument("command", choices=("build", "verify"))
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="of the corpus")
-    parser.add_argument("--some", type=int, help="verify only this many episodes, spread over the corpus")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="folder of the corpus")
+    parser.add_argument(
+        "--some", type=int, help="verify only this many episodes, evenly spread over the corpus"
+    )
     parser.add_argument("words", nargs="*", metavar="sandbox=…", help="settings of the sandbox")
     options = parser.parse_intermixed_args(arguments)
     try:

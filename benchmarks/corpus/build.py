@@ -1,4 +1,4 @@
-"""Makes the corpus: sound episodes, and faults that make a difference, played in a real sandbox."""
+"""Builds the corpus: plays sound episodes, and faulty ones with a worse outcome, in a real sandbox."""
 
 from __future__ import annotations
 
@@ -22,28 +22,29 @@ from envs.types import Split, Task
 from sandbox.base import Backend
 
 MARGIN = 0.05
-"""A faulty episode that does not fail scores lower than every sound one of its task by this much, of 1."""
+"""A faulty episode that succeeds scores at least this much (on a scale of 1) below every sound one of its
+task."""
 FAULTS: Mapping[str, Sequence[Fault]] = {"dsbench": faults_tables.FAULTS, "mathchat": faults_words.FAULTS}
 _FAULTY = {"dsbench": (2, 1), "mathchat": (2,)}
-"""A number for each sound episode of a task: how many faulty ones depart from it."""
+"""For each sound episode of a task, the number of faulty episodes that depart from it."""
 _PER_FAMILY = 2
-"""Mathematics problems of each family, in each split."""
-_OF: Mapping[str, Split] = {"public": "train", "heldout": "heldout"}
+"""Mathematics problems of each family in each split."""
+_ENV_SPLITS: Mapping[str, Split] = {"public": "train", "heldout": "heldout"}
 
 
 @dataclass
 class Tally:
-    """What was played of one environment and split, and which faults made no difference."""
+    """The episodes of one environment and split, and the faults that made no difference."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     used: Counter[str] = field(default_factory=Counter)
-    """By kind, by agent, and by both with the place in the list."""
-    idle: list[str] = field(default_factory=list)
-    """Faults that left the outcome as good as it was: ``<task>: <kind> by <agent>``."""
+    """How often each kind, each agent and each place in the list of faults was used."""
+    harmless: list[str] = field(default_factory=list)
+    """Faults that did not make the outcome worse: ``<task>: <kind> by <agent>``."""
 
 
 def build(backend: Backend, folder: Path, say: Callable[[str], None]) -> None:
-    """Writes ``<split>.jsonl`` into ``folder``. The same bytes on the same machine.
+    """Writes ``<split>.jsonl`` into ``folder``; the same bytes each time on the same machine.
 
     Raises:
         RuntimeError: a sound episode failed.
@@ -51,27 +52,27 @@ def build(backend: Backend, folder: Path, say: Callable[[str], None]) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [(env, split) for split in SPLITS for env in FAULTS]
-    with ThreadPoolExecutor(2) as pool:  # an environment is one thread's; what is played is not shared
+    with ThreadPoolExecutor(2) as pool:  # one thread per environment; they share nothing
         done = dict(zip(jobs, pool.map(lambda job: _part(backend, *job), jobs), strict=True))
     for split in SPLITS:
-        rows = [made for env in FAULTS for made in done[env, split].rows]
-        lines = [_homeless(json.dumps(made, ensure_ascii=False)) for made in rows]
+        rows = [line for env in FAULTS for line in done[env, split].rows]
+        lines = [_portable(json.dumps(line, ensure_ascii=False)) for line in rows]
         (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        faulty = sum(made["fault"] is not None for made in rows)
+        faulty = sum(line["fault"] is not None for line in rows)
         say(f"{split}: {len(rows) - faulty} sound and {faulty} faulty episodes")
     for (env, split), tally in done.items():
-        say(f"{env}, {split}: {len(tally.idle)} faults made no difference and are left out")
-        for line in sorted(tally.idle):
+        say(f"{env}, {split}: {len(tally.harmless)} faults made no difference and are left out")
+        for line in sorted(tally.harmless):
             say(f"  {line}")
 
 
-def _homeless(line: str) -> str:
-    """Tracebacks name where the libraries lie: put as in the image of docker sandboxes."""
+def _portable(line: str) -> str:
+    """Replaces this machine's library folder, which tracebacks contain, by that of the docker image."""
     return line.replace(sysconfig.get_path("purelib"), "/opt/site")
 
 
 def environment(env: str, backend: Backend) -> PipelineEnv:
-    """``env`` with the settings that ship with us."""
+    """``env`` with its default settings."""
     return PipelineEnv(conf.build("envs", conf.load("env", env)), backend)
 
 
@@ -82,7 +83,7 @@ def _part(backend: Backend, name: str, split: str) -> Tally:
         sound = [perform(env, task, seed, {}, f"{name}-{task.id}-{seed}") for seed in seeds]
         for played in sound:
             if not played.success:
-                raise RuntimeError(f"{played.rollout.episode.id} is sound, and failed")
+                raise RuntimeError(f"the sound episode {played.rollout.episode.id} failed")
         tried: set[int] = set()
         for played, wanted in zip(sound, _FAULTY[name], strict=True):
             tally.rows.append(row(played, split, None, None))
@@ -92,9 +93,9 @@ def _part(backend: Backend, name: str, split: str) -> Tally:
 
 
 def _tasks(env: PipelineEnv, split: str) -> Iterator[Task]:
-    """All tables; of each family of problems the first few."""
+    """All tables, or the first few problems of each family."""
     taken: Counter[str] = Counter()
-    for task in env.scenario.tasks(_OF[split]):
+    for task in env.scenario.tasks(_ENV_SPLITS[split]):
         family = task.id.rpartition("-")[0] if env.scenario.name == "mathchat" else task.id
         taken[family] += 1
         if taken[family] <= _PER_FAMILY:
@@ -109,12 +110,12 @@ def _faulty(
     tally: Tally,
     tried: set[int],
 ) -> Iterator[dict[str, Any]]:
-    """Episodes with a fault each, the kinds and agents that were rare so far first."""
+    """Episodes with one fault each; kinds and agents that were rare so far come first."""
     faults = FAULTS[twin.env]
     agents: Counter[str] = Counter()
     while len(tried) < len(faults):
         rest = [place for place in range(len(faults)) if place not in tried]
-        place = min(rest, key=lambda at: _weight(faults[at], at, agents, tally))
+        place = min(rest, key=lambda at: _rarity(faults[at], at, agents, tally))
         tried.add(place)
         fault = faults[place]
         if (planted := plant(fault, twin)) is None:
@@ -123,7 +124,7 @@ def _faulty(
         name = f"{twin.rollout.episode.id}-{fault.kind}-{place}"
         played = perform(env, twin.task, twin.seed, {turn: action}, name)
         if not worse(sound, played, MARGIN):
-            tally.idle.append(f"{twin.task.id}: {fault.kind} by {fault.agent}")
+            tally.harmless.append(f"{twin.task.id}: {fault.kind} by {fault.agent}")
             continue
         agents[fault.agent] += 1
         tally.used.update((fault.kind, fault.agent, f"{place}"))
@@ -131,13 +132,14 @@ def _faulty(
         yield row(played, split, label, twin.rollout.episode.id)
 
 
-def _weight(fault: Fault, place: int, agents: Counter[str], tally: Tally) -> tuple[int, ...]:
+def _rarity(fault: Fault, place: int, agents: Counter[str], tally: Tally) -> tuple[int, ...]:
     used = tally.used
     return agents[fault.agent], used[fault.kind], used[f"{place}"], used[fault.agent], place
 
 
 def plant(fault: Fault, twin: Played) -> tuple[int, str] | None:
-    """The turn of ``twin`` that ``fault`` replaces, and the action in its place; None where none fits."""
+    """The turn of ``twin`` in which ``fault`` is planted, and its new action; None if the fault does not
+    fit."""
     with_code = fault.step == "program"
     places = [
         turn.index

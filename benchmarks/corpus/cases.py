@@ -1,9 +1,9 @@
-"""The corpus as coaches are held against it: recorded episodes, and where in them the planted fault stands.
+"""Reads the corpus: recorded episodes, each with the label of its planted fault.
 
-``episodes/public.jsonl`` is for developing a coach, ``episodes/heldout.jsonl`` for reporting on it; no task
-is in both. Lines are as ``coaches.episodes`` has them, with these keys more: ``env``, ``seed``, ``split``,
-``style``, ``fault`` (``{"kind", "agent", "turn"}``, null in a sound episode), ``twin`` (the id of the sound
-episode that a faulty one departs from in that turn) and ``answer`` (the task's, where it is a text).
+``episodes/public.jsonl`` is for developing coaches, ``episodes/heldout.jsonl`` for reporting results; no task
+is in both. Lines have the format of ``coaches.episodes`` and these additional keys: ``env``, ``seed``,
+``split``, ``style``, ``fault`` (``{"kind", "agent", "turn"}``, null in a sound episode), ``twin`` (the id of
+the sound episode that a faulty one departs from in that turn) and ``answer`` (the task's, if it is a text).
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ class Label:
     kind: str
     agent: str
     turn: int
-    """0-based position in the episode of the one action that is not what the team would have done."""
+    """0-based position in the episode of the one action that is not the team's own."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One recorded episode and the truth about it."""
+    """One recorded episode and its label."""
 
     episode: RecordedEpisode
     env: str
     seed: int
-    """Of the environment's reset, and of the team."""
+    """Seed of the environment's reset and of the team."""
     split: str
     style: str
     label: Label | None
@@ -48,17 +48,17 @@ class Case:
 
 
 def read(split: str) -> tuple[Case, ...]:
-    """The cases that ship with us. Raises ``ConfigError`` for a split that is not there."""
+    """The bundled cases of a split. Raises ``ConfigError`` for an unknown split."""
     if split not in SPLITS:
         raise ConfigError(f"the corpus has {' and '.join(SPLITS)}, not {split!r}")
     return read_file(FOLDER / f"{split}.jsonl")
 
 
 def read_file(path: Path) -> tuple[Case, ...]:
-    """The cases in a file, in its order.
+    """The cases of a file, in its order.
 
     Raises:
-        ConfigError: the file cannot be read, or a line is no case.
+        ConfigError: the file cannot be read, or a line is not a case.
     """
     return tuple(_case(path, row, episode) for row, episode in episodes.read(path))
 
@@ -71,11 +71,11 @@ def _case(path: Path, row: dict[str, Any], episode: RecordedEpisode) -> Case:
             episode, row["env"], row["seed"], row["split"], row["style"], label, row["twin"], row["answer"]
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"{path}: episode {episode.id} is no case: {error!r}") from None
+        raise ConfigError(f"{path}: episode {episode.id} is not a case: {error!r}") from None
     if episode.outcome is None:
         raise ConfigError(f"{path}: episode {episode.id} has no outcome")
     if label is not None and not (
         label.turn in range(len(episode.turns)) and episode.turns[label.turn].agent == label.agent
     ):
-        raise ConfigError(f"{path}: episode {episode.id}: turn {label.turn} is none of {label.agent}")
+        raise ConfigError(f"{path}: episode {episode.id}: turn {label.turn} is not a turn of {label.agent}")
     return case

@@ -1,4 +1,4 @@
-"""What a fault is: one action of one agent, written otherwise than the sound team would have written it."""
+"""Planted faults: each changes one action of one agent of the sound team."""
 
 from __future__ import annotations
 
@@ -9,31 +9,33 @@ from typing import Literal
 from envs.types import Task
 
 Change = Callable[[str, Task], str | None]
-"""(sound action, task) -> the action with the fault; None where the fault does not fit."""
+"""(sound action, task) -> the action with the fault, or None if the fault does not fit."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One way to go wrong. Several may share a ``kind``: the same mistake, by another agent or otherwise."""
+    """One way to go wrong. Faults of the same ``kind`` are the same mistake by another agent or in another
+    form."""
 
     kind: str
     agent: str
     change: Change
     step: Literal["program", "note"] = "program"
-    """Where it is planted: in the agent's last program, or in its last words."""
+    """Where the fault is planted: in the agent's last program or in its closing note."""
 
 
 def swap(*pairs: tuple[str, str], regression: bool | None = None) -> Change:
-    """Replaces texts that all have to be there. ``{target}`` and ``{id}`` stand for the task's columns.
+    """Replaces each old text by its new one; fits only if all old texts occur.
 
-    ``regression``: fits tasks of this kind only; None: of both.
+    ``{target}`` and ``{id}`` stand for the task's columns. ``regression``: True fits regression tasks only,
+    False all other tasks, None all tasks.
     """
 
     def change(action: str, task: Task) -> str | None:
         if regression is not None and regression != (task.kind == "regression"):
             return None
         for old, new in pairs:
-            old, new = _named(old, task), _named(new, task)
+            old, new = _insert_columns(old, task), _insert_columns(new, task)
             if old not in action:
                 return None
             action = action.replace(old, new)
@@ -42,6 +44,6 @@ def swap(*pairs: tuple[str, str], regression: bool | None = None) -> Change:
     return change
 
 
-def _named(text: str, task: Task) -> str:
+def _insert_columns(text: str, task: Task) -> str:
     columns = task.facts.get("target_columns", ("",))
     return text.replace("{target}", columns[0]).replace("{id}", task.facts.get("id_column", ""))

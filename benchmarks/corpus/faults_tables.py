@@ -1,4 +1,4 @@
-"""Faults of data engineer, modeler and analyst. Most leave all files in order, as far as a check can tell."""
+"""Faults of data engineer, modeler and analyst. Most of them leave files that pass all checks."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _SAMPLE = 'values = pd.read_csv("sample_submission.csv")["{target}"]'
 
 
 def before(anchor: str, *lines: str, regression: bool | None = None) -> Change:
-    """The agent does something more before ``anchor``."""
+    """Inserts ``lines`` before ``anchor``."""
     return swap((anchor, "\n".join([*lines, anchor])), regression=regression)
 
 
 def after(anchor: str, *lines: str) -> Change:
-    """The agent does something more after ``anchor``."""
+    """Inserts ``lines`` after ``anchor``."""
     return swap((anchor, "\n".join([anchor, *lines])))
 
 
 def _numeric_target(action: str, task: Task) -> str | None:
-    """Another number of the table is taken for the target."""
+    """Uses another numeric column as the target."""
     if task.kind != "regression" or "numbers = ['" not in action:
         return None
     other = action.split("numbers = ['")[1].split("'")[0]
@@ -39,19 +39,20 @@ def _numeric_target(action: str, task: Task) -> str | None:
 
 
 def _first_twelve(action: str, task: Task) -> str | None:
-    told = "\nhandover: train on the first 12 rows"
-    return action.replace(f"\nhandover: {ALL_ROWS}", told) if ALL_ROWS in action else None
+    """Tells the modeler to train on the first 12 rows only."""
+    note = "\nhandover: train on the first 12 rows"
+    return action.replace(f"\nhandover: {ALL_ROWS}", note) if ALL_ROWS in action else None
 
 
 def _stump(action: str, task: Task) -> str | None:
-    """The analyst does not trust the model and fits one of its own, on far too little."""
+    """The analyst replaces the model by its own, which is far too simple and fitted on few rows."""
     kind = "Regressor" if task.kind == "regression" else "Classifier"
-    bent = "model.fit(X, y)" if "np.sinh" not in action else "model.fit(X, np.arcsinh(y))"
+    fit = "model.fit(X, y)" if "np.sinh" not in action else "model.fit(X, np.arcsinh(y))"
     lines = (
         f"from sklearn.tree import DecisionTree{kind}",
         'X, y = pd.read_pickle("X_train.pkl").tail(30), pd.read_pickle("y_train.pkl").tail(30)',
         f"model = DecisionTree{kind}(max_depth=1, random_state=0)",
-        bent,
+        fit,
     )
     return after(_LOAD, *lines)(action, task)
 

@@ -1,4 +1,4 @@
-"""Faults of problem solver, code executor and verifier: they break no file, and most print a number."""
+"""Faults of problem solver, code executor and verifier. None breaks a file, and most still print a number."""
 
 from __future__ import annotations
 
@@ -19,25 +19,26 @@ _MISREADINGS = (
     (" and n %", " or n %"),
     ("% n == 0", "// n % 2 == 0"),
 )
-"""How a condition of the text can be taken for another."""
+"""(condition, misread condition)"""
 
 
 def number(change: int, *, place: int, anchor: str = "") -> Change:
-    """Another number in the action, ``place`` from the front, after ``anchor``."""
+    """Changes the number at ``place`` after ``anchor`` by ``change``; 0 and 1 do not count."""
 
     def made(action: str, task: Task) -> str | None:
         at = action.find(anchor)
-        found = list(re.finditer(r"(?<![\w*])\d+", action[at:])) if at >= 0 else []
-        found = [match for match in found if int(match[0]) > 1]
-        if len(found) <= place:
+        numbers = list(re.finditer(r"(?<![\w*])\d+", action[at:])) if at >= 0 else []
+        numbers = [match for match in numbers if int(match[0]) > 1]
+        if len(numbers) <= place:
             return None
-        match = found[place]
+        match = numbers[place]
         return f"{action[: at + match.start()]}{int(match[0]) + change}{action[at + match.end() :]}"
 
     return made
 
 
 def _misread(action: str, task: Task) -> str | None:
+    """Misreads one condition of the plan."""
     head, mark, expression = action.partition("Compute: ")
     for old, new in _MISREADINGS:
         if old in expression:
@@ -46,17 +47,17 @@ def _misread(action: str, task: Task) -> str | None:
 
 
 def _off_by_one(action: str, task: Task) -> str | None:
-    """The upper end of the outermost range, which comes last, is left out or taken in."""
-    found = list(re.finditer(r"range\([^()]*?( \+ 1)?\)", action))
-    if not found:
+    """Moves the upper end of the outermost range, which comes last, by one."""
+    ranges = list(re.finditer(r"range\([^()]*?( \+ 1)?\)", action))
+    if not ranges:
         return None
-    last = found[-1]
+    last = ranges[-1]
     changed = last[0].replace(" + 1)", ")") if last[1] else last[0][:-1] + " + 1)"
     return action[: last.start()] + changed + action[last.end() :]
 
 
 def _swallowed(action: str, task: Task) -> str | None:
-    """A slip in the program is caught, and its 0 printed as if it were a result."""
+    """The program catches its own error and prints 0 as if it were a result."""
     code = re.search(r"```python\n(.*?)\n```", action, re.DOTALL)
     if code is None:
         return None
@@ -69,13 +70,13 @@ def _swallowed(action: str, task: Task) -> str | None:
 
 
 def _floats(action: str, task: Task) -> str | None:
-    """Powers in floating point, of which only the first digits are right."""
+    """Computes powers in floating point, of which only the first digits are right."""
     changed = re.sub(r"(\d+) \*\* (\d+)", r"int(float(\1) ** \2)", action)
     return changed if changed != action else None
 
 
 def _part(action: str, task: Task) -> str | None:
-    """How many terms there are is printed, where their sum was asked for."""
+    """Prints the number of terms instead of their sum."""
     changed = action.replace("sum(n for", "len([n for").replace("sum(int(c) for", "len([c for")
     return changed.replace("))", ")])", 1) if changed != action else None
 
@@ -85,12 +86,12 @@ def _boxed(digits: str) -> str:
 
 
 def _box(change: Change) -> Change:
-    """``change`` of the boxed digits."""
+    """Applies ``change`` to the boxed digits."""
 
     def made(action: str, task: Task) -> str | None:
-        found = re.search(r"\\boxed\{(\d+)\}", action)
-        new = None if found is None else change(found[1], task)
-        return None if found is None or new is None else action.replace(found[0], new)
+        box = re.search(r"\\boxed\{(\d+)\}", action)
+        new = None if box is None else change(box[1], task)
+        return None if box is None or new is None else action.replace(box[0], new)
 
     return made
 
@@ -114,8 +115,9 @@ def _more(digits: str, task: Task) -> str | None:
 
 
 def _misreported(action: str, task: Task) -> str | None:
-    found = re.search(r"^Result: (\d+)$", action, re.MULTILINE)
-    return None if found is None else action.replace(found[0], f"Result: {int(found[1]) + 10}")
+    """Reports another number than the program printed."""
+    result = re.search(r"^Result: (\d+)$", action, re.MULTILINE)
+    return None if result is None else action.replace(result[0], f"Result: {int(result[1]) + 10}")
 
 
 FAULTS = (

@@ -1,4 +1,4 @@
-"""Plays the scripted team through the real environment, soundly or with one action replaced."""
+"""Plays the scripted team in the real environment, with or without replaced actions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from learners.run import records
 from learners.types import Completion
 
 _LEFT_OUT = ("index", "attempt", "prompt_tokens", "tokens", "finish_reason", "weight_version", "verdict")
-"""Of a run's rows: what the place says, what only sampling has, and what coaches are to find out."""
+"""Keys of a run's turns that the corpus omits: implied by the position, specific to sampling, or verdicts."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,15 @@ class Played:
         return self.rollout.episode.outcome.success
 
 
-class _Scripted:
-    """The team as policies: ``given`` where it says what a turn's action is, else the team's own."""
+class _Script:
+    """The team's policies. ``given`` maps turns to actions that replace the team's own."""
 
     def __init__(self, seed: int, given: Mapping[int, str]) -> None:
         self._team, self._seed, self._given = Team(Team.Config()), seed, given
         self._turn = 0
 
-    def player(self, agent: str) -> Any:
-        return _Player(self, agent)
+    def policy(self, agent: str) -> Any:
+        return _ScriptedPolicy(self, agent)
 
     def act(self, agent: str, messages: Sequence[Message]) -> Completion:
         turn, self._turn = self._turn, self._turn + 1
@@ -59,8 +59,8 @@ class _Scripted:
 
 
 @dataclass(frozen=True)
-class _Player:
-    script: _Scripted
+class _ScriptedPolicy:
+    script: _Script
     agent: str
 
     def act(self, messages: Sequence[Message], **_: Any) -> Completion:
@@ -68,19 +68,19 @@ class _Player:
 
 
 def perform(env: PipelineEnv, task: Task, seed: int, given: Mapping[int, str], name: str) -> Played:
-    """One episode, called ``name``. ``given``: actions that are played as they stand, by turn.
+    """Plays one episode with the id ``name``. ``given``: turn -> action that replaces the team's own.
 
     Raises:
         SandboxError: the sandbox was lost.
     """
-    script = _Scripted(seed, given)
-    policies = {agent: script.player(agent) for agent in env.possible_agents}
+    script = _Script(seed, given)
+    policies = {agent: script.policy(agent) for agent in env.possible_agents}
     rollout = play(env, policies, Assignment(name, task, seed, 0, 0.0))
     return Played(rollout, env.scenario.name, task, seed)
 
 
 def row(played: Played, split: str, fault: Mapping[str, Any] | None, twin: str | None) -> dict[str, Any]:
-    """One line of the corpus: a run's row without times, and without what follows from the rest."""
+    """One line of the corpus: a run's row without times and without anything that the rest implies."""
     whole = records.episode_row(split, 0, _timeless(played.rollout))
     del whole["phase"], whole["step"]
     files = whole["turns"][0].get("files_before", [])
@@ -91,7 +91,7 @@ def row(played: Played, split: str, fault: Mapping[str, Any] | None, twin: str |
     for role in whole["roles"]:
         for duty in ("requires", "produces"):
             role[duty] = [{key: value for key, value in spec.items() if value} for spec in role[duty]]
-    said = {
+    label = {
         "env": played.env,
         "split": split,
         "style": Manner.of(played.seed).style,
@@ -99,7 +99,7 @@ def row(played: Played, split: str, fault: Mapping[str, Any] | None, twin: str |
         "twin": twin,
         "answer": played.task.answer if isinstance(played.task.answer, str) else None,
     }
-    return whole | said
+    return whole | label
 
 
 def _timeless(rollout: Rollout) -> Rollout:
@@ -117,7 +117,9 @@ def _shorten(turn: dict[str, Any]) -> None:
         del turn["code"]
     for check in turn["checks"]:
         del check["imports"]
-        if check["name"] != "model.pkl":  # a line for every column; what a coach reads is the code and detail
+        if (
+            check["name"] != "model.pkl"
+        ):  # these facts have an entry for every column, and coaches read code and detail
             del check["facts"]
     if (result := turn["result"]) is not None:
         turn["result"] = {
@@ -126,7 +128,7 @@ def _shorten(turn: dict[str, Any]) -> None:
 
 
 def worse(sound: Sequence[Played], faulty: Played, margin: float) -> bool:
-    """Whether ``faulty`` failed where the others succeeded, or fell by ``margin`` below the worst of them."""
+    """Whether ``faulty`` failed, or scored at least ``margin`` below the worst of ``sound``."""
     if not faulty.success:
         return True
     return faulty.fair <= min((played.fair for played in sound), default=math.inf) - margin

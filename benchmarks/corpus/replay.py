@@ -1,4 +1,4 @@
-"""Holds the recorded corpus against what happens when its actions are played again."""
+"""Verifies the recorded corpus: checks its labels and plays its actions again."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from envs.types import Task, Turn
 from sandbox.base import Backend
 
 TOLERANCE = 0.02
-"""By how much a fair score may differ from the recorded one: other processors round otherwise."""
+"""Tolerated difference from a recorded fair score, because processors round differently."""
 
 
 def verify(backend: Backend, folder: Path, say: Callable[[str], None], *, some: int | None = None) -> int:
-    """Replays the corpus, or ``some`` of its episodes evenly spread, and says what is not as recorded.
+    """Replays the corpus, or ``some`` evenly spread episodes of it, and reports every difference.
 
-    Returns 0 if all is, else 1.
+    Returns 0 if there is none, otherwise 1.
 
     Raises:
         ConfigError: the corpus cannot be read.
@@ -34,8 +34,8 @@ def verify(backend: Backend, folder: Path, say: Callable[[str], None], *, some: 
     chosen = cases[::step]
     by_env = [[case for case in chosen if case.env == env] for env in FAULTS]
     with ThreadPoolExecutor(2) as pool:
-        for found in pool.map(lambda part: replay(backend, part), by_env):
-            complaints += found
+        for differences in pool.map(lambda part: replay(backend, part), by_env):
+            complaints += differences
     for line in complaints:
         say(line)
     say(f"{len(chosen)} of {len(cases)} episodes replayed, {len(complaints)} complaints")
@@ -43,7 +43,7 @@ def verify(backend: Backend, folder: Path, say: Callable[[str], None], *, some: 
 
 
 def inconsistencies(cases: Sequence[Case]) -> Iterator[str]:
-    """What is wrong with the labels, as the records alone tell it."""
+    """Errors in the labels that the records alone show."""
     named = {case.episode.id: case for case in cases}
     if len(named) < len(cases):
         yield "some episodes have the same id"
@@ -54,7 +54,7 @@ def inconsistencies(cases: Sequence[Case]) -> Iterator[str]:
         outcome = case.episode.outcome
         if case.label is None:
             if outcome is None or not outcome.success:
-                yield f"{case.episode.id}: it is sound, and did not succeed"
+                yield f"{case.episode.id}: it is labelled sound but did not succeed"
         elif (twin := named.get(case.twin or "")) is None or twin.label is not None:
             yield f"{case.episode.id}: there is no sound twin {case.twin}"
         else:
@@ -69,7 +69,7 @@ def _against(case: Case, twin: Case, cases: Sequence[Case]) -> Iterator[str]:
     ours, theirs = ([turn.action for turn in c.episode.turns] for c in (case, twin))
     first = next((n for n, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), None)
     if first != case.label.turn:
-        yield f"{case.episode.id}: it leaves its twin in turn {first}, and the label says {case.label.turn}"
+        yield f"{case.episode.id}: it departs from its twin in turn {first}, not in {case.label.turn}"
     outcome, least = case.episode.outcome, min(map(fair, siblings(case, cases)))
     if outcome is not None and outcome.success and fair(case) > least - MARGIN:
         yield f"{case.episode.id}: the fault makes no difference ({fair(case):.3f}, sound {least:.3f})"
@@ -81,12 +81,13 @@ def siblings(case: Case, cases: Sequence[Case]) -> list[Case]:
 
 
 def fair(case: Case) -> float:
+    """The recorded fair score."""
     assert case.episode.outcome is not None
     return case.episode.outcome.metrics["fair"]
 
 
 def replay(backend: Backend, cases: Sequence[Case]) -> list[str]:
-    """What came out otherwise when the cases, all of one environment, were played again."""
+    """Replays cases, all of one environment, and returns the differences from the records."""
     if not cases:
         return []
     env = environment(cases[0].env, backend)
@@ -104,15 +105,15 @@ def _replayed(env: PipelineEnv, case: Case, tasks: Mapping[str, Task]) -> Iterat
     played = perform(env, tasks[case.episode.task_id], case.seed, given, name)
     again = played.rollout.episode
     if [*map(_state, again.turns)] != [*map(_state, turns)]:
-        yield f"{name}: programs or files ended otherwise than recorded"
+        yield f"{name}: programs or files differ from the record"
     if (again.outcome.success, again.outcome.failure_code) != (outcome.success, outcome.failure_code):
-        yield f"{name}: it ended with {again.outcome.failure_code}, and {outcome.failure_code} is recorded"
+        yield f"{name}: it ended with {again.outcome.failure_code}, but {outcome.failure_code} is recorded"
     elif abs(played.fair - fair(case)) > TOLERANCE:
-        yield f"{name}: it scored {played.fair:.3f}, and {fair(case):.3f} is recorded"
+        yield f"{name}: it scored {played.fair:.3f}, but {fair(case):.3f} is recorded"
     team = Team(Team.Config())
     own = [turn.index for turn in turns if team.act(turn.agent, turn.observation, case.seed) != turn.action]
     if own != ([] if case.label is None else [case.label.turn]):
-        yield f"{name}: the team would have acted otherwise in turns {own}"
+        yield f"{name}: the team would have acted differently in turns {own}"
 
 
 def _state(turn: Turn) -> tuple[object, ...]:

@@ -1,31 +1,31 @@
-"""How the scripted team goes about its work: the same work in more or fewer turns and words."""
+"""Styles of the scripted team: the same work in more or fewer turns and words."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 STYLES = ("brief", "explorer", "repairer", "wordy")
-"""``brief`` acts at once; ``explorer`` looks first; ``repairer`` fails first, harmlessly, and mends it;
-``wordy`` is ``brief`` with prose around."""
+"""``brief`` acts at once; ``explorer`` inspects the data first; ``repairer`` first makes a harmless error and
+then fixes it; ``wordy`` is ``brief`` with additional prose."""
 
 
 @dataclass(frozen=True)
 class Manner:
-    """A style, and which of several sound ways of working is taken."""
+    """A style, and the number of one of several sound ways of working."""
 
     style: str
     way: int
 
     @classmethod
     def of(cls, seed: int, style: str | None = None) -> Manner:
-        """What ``seed`` stands for: the style is its remainder, the way of working its quotient."""
+        """The manner for ``seed``: its remainder gives the style, its quotient the way of working."""
         return cls(style or STYLES[seed % len(STYLES)], seed // len(STYLES))
 
     def prose(self, text: str) -> str:
-        """``text`` in front of an action, where the style is wordy."""
+        """``text`` to put in front of an action if the style is wordy, otherwise nothing."""
         return f"{text}\n\n" if self.style == "wordy" else ""
 
 
 def program(code: str) -> str:
-    """``code`` as an action's block."""
+    """``code`` as a fenced python block."""
     return f"```python\n{code.strip()}\n```"

@@ -70,26 +70,27 @@ _DONE = {
 
 
 def data_engineer(messages: Sequence[Message], manner: Manner) -> str:
-    """Features for both tables, everything learned from the training rows."""
+    """Writes features for both tables; everything is learned from the training rows."""
     return _stage("data_engineer", messages, manner, _features(table_task(messages), manner))
 
 
 def modeler(messages: Sequence[Message], manner: Manner) -> str:
-    """A model on the rows that the engineer says, and a word on how its predictions are to be read."""
-    heard = marked(section(messages, "data_engineer"), "handover") or ALL_ROWS
-    return _stage("modeler", messages, manner, _fit(table_task(messages), manner, heard))
+    """Fits a model on the rows that the engineer names, and states how to read its predictions."""
+    note = marked(section(messages, "data_engineer"), "handover") or ALL_ROWS
+    return _stage("modeler", messages, manner, _fit(table_task(messages), manner, note))
 
 
 def analyst(messages: Sequence[Message], manner: Manner) -> str:
-    """Predictions, read as the modeler says that they are to be read."""
-    heard = marked(section(messages, "modeler"), "handover") or ""
-    return _stage("analyst", messages, manner, _predict(table_task(messages), heard))
+    """Writes predictions, read as the modeler says."""
+    note = marked(section(messages, "modeler"), "handover") or ""
+    return _stage("analyst", messages, manner, _predict(table_task(messages), note))
 
 
 def _stage(agent: str, messages: Sequence[Message], manner: Manner, code: str) -> str:
-    """The turns of one agent: a look or a slip where the style has one, the program, a closing note.
+    """One turn of an agent: an inspection or a deliberate error if the style has one, the program, or the
+    note.
 
-    What was done is read from its first action, so that a stage begun in one style can go on in another.
+    What has been done is read from the first action, so that a stage begun in one style can go on in another.
     """
     task, turn = table_task(messages), own_turns(messages)
     if turn == 0 and manner.style in ("explorer", "repairer"):
@@ -101,8 +102,8 @@ def _stage(agent: str, messages: Sequence[Message], manner: Manner, code: str) -
         return manner.prose(_PROSE[agent]) + program(code)
     if last_status(messages) != "ok":
         return "My program failed, and the fault is not in it: I leave it at that."
-    said = marked(messages[-1].content, "handover")
-    return manner.prose("That ran without an error.") + _DONE[agent] + (f"\nhandover: {said}" if said else "")
+    note = marked(messages[-1].content, "handover")
+    return manner.prose("That ran without an error.") + _DONE[agent] + (f"\nhandover: {note}" if note else "")
 
 
 def _opening(agent: str, task: TableTask, manner: Manner, code: str) -> str:
@@ -114,7 +115,7 @@ def _opening(agent: str, task: TableTask, manner: Manner, code: str) -> str:
 
 
 def _slip(agent: str, task: TableTask) -> tuple[str, str]:
-    """What the agent means to write, and what it writes by mistake."""
+    """The correct text and the mistaken text that the repairer writes first."""
     right, wrong = _SLIP[agent]
     return right.replace("{target}", task.target), wrong.replace("{target}", task.target)
 
@@ -167,7 +168,7 @@ def _encoding(task: TableTask, manner: Manner) -> list[str]:
     ]
 
 
-def _fit(task: TableTask, manner: Manner, heard: str) -> str:
+def _fit(task: TableTask, manner: Manner, note: str) -> str:
     family = ("RandomForest", "ExtraTrees")[manner.way % 2]
     regression = task.task_type == "regression"
     name = family + ("Regressor" if regression else "Classifier")
@@ -179,14 +180,14 @@ def _fit(task: TableTask, manner: Manner, heard: str) -> str:
         "",
         'X, y = pd.read_pickle("X_train.pkl"), pd.read_pickle("y_train.pkl")',
     ]
-    if (told := heard.removeprefix("train on the first ").removesuffix(" rows")).isdigit():
-        lines.append(f"X, y = X.head({told}), y.head({told})")
-    if bent := regression and manner.way % 2 == 0:
+    if (rows := note.removeprefix("train on the first ").removesuffix(" rows")).isdigit():
+        lines.append(f"X, y = X.head({rows}), y.head({rows})")
+    if transformed := regression and manner.way % 2 == 0:
         lines.append("y = np.arcsinh(y)")
     if task.prediction == "proba":
         premise = COLUMN.format(1)
     elif regression:
-        premise = ARCSINH if bent else ITSELF
+        premise = ARCSINH if transformed else ITSELF
     else:
         premise = LABELS
     lines += [
@@ -199,7 +200,7 @@ def _fit(task: TableTask, manner: Manner, heard: str) -> str:
     return "\n".join(lines)
 
 
-def _predict(task: TableTask, heard: str) -> str:
+def _predict(task: TableTask, note: str) -> str:
     lines = [
         "import joblib",
         "import numpy as np",
@@ -208,11 +209,11 @@ def _predict(task: TableTask, heard: str) -> str:
         'model, T = joblib.load("model.pkl"), pd.read_pickle("X_test.pkl")',
     ]
     if task.prediction == "proba":
-        column = 0 if heard == COLUMN.format(0) else 1
+        column = 0 if note == COLUMN.format(0) else 1
         lines.append(f"values = model.predict_proba(T)[:, {column}]")
     else:
         lines.append("values = model.predict(T)")
-    if heard == ARCSINH:
+    if note == ARCSINH:
         lines.append("values = np.sinh(values)")
     lines += [
         f'ids = pd.read_csv("test.csv")["{task.id_column}"]',

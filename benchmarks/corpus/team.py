@@ -1,7 +1,7 @@
-"""The scripted team of the corpus: it solves table and mathematics tasks soundly, from what it reads.
+"""The scripted team of the corpus, which solves table and mathematics tasks from its messages.
 
-Every action is a function of the messages and a seed, so an agent reacts when its input changes. It
-follows what its colleagues say, as it stands; it repairs its own slips and nobody else's faults.
+Every action is a function of the messages and a seed, so an agent reacts to changes of its input. It follows
+the notes of its teammates literally; it fixes its own deliberate errors and no fault of others.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from benchmarks.corpus.styles import STYLES, Manner
 from conf import ConfigError
 from envs.types import Message
 
-Player = Callable[[Sequence[Message], Manner], str]
+Script = Callable[[Sequence[Message], Manner], str]
 
-_PLAYERS: Mapping[str, Player] = {
+_SCRIPTS: Mapping[str, Script] = {
     "data_engineer": tables.data_engineer,
     "modeler": tables.modeler,
     "analyst": tables.analyst,
@@ -27,24 +27,24 @@ _PLAYERS: Mapping[str, Player] = {
 
 
 class Team:
-    """Plays every role of DSBench and MathChat on the tasks that ship with us."""
+    """Plays every role of DSBench and MathChat on the bundled tasks."""
 
     @dataclass(frozen=True)
     class Config:
         style: str | None = None
-        """One of ``styles.STYLES``; null: the seed says which."""
+        """One of ``styles.STYLES``; null: the seed selects one."""
 
     def __init__(self, config: Config) -> None:
-        """Raises ``ConfigError`` for a style that is not there."""
+        """Raises ``ConfigError`` for an unknown style."""
         if config.style is not None and config.style not in STYLES:
-            raise ConfigError(f"the team's style is one of {', '.join(STYLES)}, not {config.style!r}")
+            raise ConfigError(f"style must be one of {', '.join(STYLES)}; got {config.style!r}")
         self.config = config
 
     def act(self, agent: str, messages: Sequence[Message], seed: int) -> str:
-        """What ``agent`` writes, having read ``messages``. Same messages and seed, same action.
+        """The action of ``agent`` after ``messages``; the same messages and seed give the same action.
 
         Raises:
             KeyError: there is no such role.
-            ValueError: a task that it cannot read.
+            ValueError: it cannot read the task.
         """
-        return _PLAYERS[agent](messages, Manner.of(seed, self.config.style))
+        return _SCRIPTS[agent](messages, Manner.of(seed, self.config.style))

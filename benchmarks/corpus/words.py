@@ -24,7 +24,7 @@ _SLIP = "print(anwser)"
 
 
 def problem_solver(messages: Sequence[Message], manner: Manner) -> str:
-    """A plan that holds the expression to compute."""
+    """Writes a plan with the expression to compute."""
     return (
         manner.prose(_PROSE)
         + f"Plan: go through all cases with a short program.\nCompute: {_solve(messages)}"
@@ -32,7 +32,7 @@ def problem_solver(messages: Sequence[Message], manner: Manner) -> str:
 
 
 def code_executor(messages: Sequence[Message], manner: Manner) -> str:
-    """The plan's expression as a program; without a plan, its own reading of the problem."""
+    """Writes the plan's expression as a program; without a plan, its own expression."""
     expression = marked(section(messages, "problem_solver"), "Compute") or _solve(messages)
     turn = own_turns(messages)
     if turn == 0 and manner.style in ("explorer", "repairer"):
@@ -50,24 +50,24 @@ def code_executor(messages: Sequence[Message], manner: Manner) -> str:
 
 
 def verifier(messages: Sequence[Message], manner: Manner) -> str:
-    """The result that the executor reports, or else the last one printed, in a box."""
-    said = section(messages, "code_executor")
-    value = marked(said, "Result") or printed(said)
+    """Boxes the result that the executor reports, or else the last printed line."""
+    handover = section(messages, "code_executor")
+    value = marked(handover, "Result") or printed(handover)
     if value is None:
         return "No result was printed, so I cannot give an answer."
     return manner.prose(_CHECK) + f"The computed value answers the question: \\boxed{{{value}}}"
 
 
 def _solve(messages: Sequence[Message]) -> str:
-    """The expression whose value is asked for. Raises ``ValueError`` for a problem of no known family."""
+    """The expression that solves the problem. Raises ``ValueError`` for a problem of no known family."""
     for family in FAMILIES:
-        if (found := re.search(_pattern(family), messages[1].content)) is not None:
-            return family.expression.format(**found.groupdict())
-    raise ValueError("a problem of no family that ships with us")
+        if (match := re.search(_pattern(family), messages[1].content)) is not None:
+            return family.expression.format(**match.groupdict())
+    raise ValueError("the problem belongs to no bundled family")
 
 
 def _pattern(family: Family) -> str:
-    """The family's text with a group for every number."""
+    """A regular expression of the family's text, with a group for every number."""
     parts = re.split(r"\{(\w)\}", family.text)
     return "".join(rf"(?P<{part}>\d+)" if place % 2 else re.escape(part) for place, part in enumerate(parts))
 

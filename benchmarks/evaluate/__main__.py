@@ -1,32 +1,30 @@
-"""How good is a team, and who fails? Plays held-out tasks with hosted models, local ones or a trained run's.
+"""Evaluates a team on held-out tasks and diagnoses its failures: hosted models, local ones, or a trained run.
 
     python -m benchmarks.evaluate env=mathchat generator=api generator.endpoint.model=<name>
     python -m benchmarks.evaluate run=runs/dsbench/<run>                  # its newest checkpoint
     python -m benchmarks.evaluate run=runs/dsbench/<run> coach=hindsight evaluation.tasks=null
-    python -m benchmarks.evaluate runs/dsbench/<one> runs/dsbench/<other> # side by side; nothing is played
+    python -m benchmarks.evaluate runs/dsbench/<one> runs/dsbench/<other> # compares two runs; plays nothing
 
-Settings are those of the learner; what is played becomes a run folder as any other. With ``coach=`` the coach
-judges every action, and the table says whom it blames. Words without ``=`` are run folders, whose last
-evaluation is shown beside the others, and compared with the first over the tasks that both have. 95 %
-intervals: Wilson's for shares, the bootstrap over tasks for differences. ``<folder>/evaluation.json`` has it
-all.
+Settings are those of the learner, and each evaluation becomes an ordinary run folder. With ``coach=`` the
+coach judges every action, and the table shows which agents it blames. Words without ``=`` are run folders:
+their last evaluations are shown side by side and compared with the first one over the tasks that both have.
+Intervals are 95 % intervals: Wilson's for shares, the bootstrap over tasks for differences.
+``<folder>/evaluation.json`` contains all numbers.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
+from benchmarks.common.command import make_console, make_parser, print_path, write_json
 from benchmarks.evaluate import reading, tables
 from learners.train import compose, one_line_errors
 
 
 def evaluate(settings: Sequence[str]) -> list[Path]:
-    """Plays what ``settings`` ask for: one evaluation, or one for each run of ``run=a,b``. The run folders.
+    """Plays the evaluation that ``settings`` describe, or one for each run in ``run=a,b``; returns run
+    folders.
 
     Raises:
         ConfigError, SandboxError, TrainingError, BudgetError: see ``learners.run.run.train``.
@@ -43,13 +41,9 @@ def evaluate(settings: Sequence[str]) -> list[Path]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line. Errors end as those of the learner do."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.evaluate",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("words", nargs="+", help="settings, run=<folder>, and folders to show")
+    """The command line. Errors are reported as by the learner."""
+    parser = make_parser("evaluate", __doc__)
+    parser.add_argument("words", nargs="+", help="settings, run=<folder>, and run folders to show")
     parser.add_argument("--out", type=Path, help="default: evaluation.json in the last folder")
     given = parser.parse_args(arguments)
     settings = [word for word in given.words if "=" in word]
@@ -59,14 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         evaluations = reading.distinct([reading.read(folder) for folder in [*shown, *played]])
         differences = [reading.difference(evaluations[0], other) for other in evaluations[1:]]
         path = given.out or Path(evaluations[-1].folder) / "evaluation.json"
-        reading.write(path, evaluations, differences)
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    if shown or len(played) > 1:  # what was played alone has just been shown
+        write_json(path, reading.to_report(evaluations, differences))
+    console = make_console()
+    if shown or len(played) > 1:  # the learner has just shown a single evaluation
         console.print(tables.outcomes(evaluations))
     console.print(tables.diagnosis(evaluations))
     if differences:
         console.print(tables.comparison(differences))
-    console.print(f"written: {path}", soft_wrap=True, highlight=False)
+    print_path(console, path)
 
 
 if __name__ == "__main__":

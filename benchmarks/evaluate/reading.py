@@ -1,4 +1,4 @@
-"""An evaluation, read from its run folder alone."""
+"""Reads evaluations from run folders and compares them."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ class Played:
 
 @dataclass(frozen=True)
 class Effort:
-    """What all episodes took."""
+    """Tokens, money and time of all episodes together."""
 
     prompt_tokens: int
     tokens: int
-    """Sampled."""
+    """Sampled tokens."""
     by_agent: Mapping[str, int]
-    """Of those, each agent's."""
-    untold: int
-    """Turns whose server did not say; they are in none of these numbers."""
+    """Sampled tokens of each agent."""
+    uncounted_turns: int
+    """Turns whose server reported no token counts; no number of tokens includes them."""
     cost: float
-    """US dollars for the actions, and"""
+    """US dollars for the actions."""
     coach_cost: float
-    """for the verdicts on them."""
+    """US dollars for the verdicts."""
     seconds: float
 
 
@@ -52,40 +52,41 @@ class Evaluation:
     label: str
     folder: str
     step: int
-    """Training steps before it."""
+    """Training steps before the evaluation."""
     metrics: Mapping[str, float]
-    """As in ``metrics.jsonl``: see ``learners.run.metrics``."""
+    """As in ``metrics.jsonl`` (see ``learners.run.metrics``)."""
     failures: Mapping[str, int]
-    """Episodes that failed, by the grader's code."""
+    """Number of failed episodes, by the grader's code."""
     blamed: Mapping[str, int] | None
-    """Failed episodes in which the coach blames an agent; None where no coach judged."""
+    """Agent -> number of failed episodes in which the coach blames it; None without a coach."""
     effort: Effort
     episodes: Sequence[Played]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """An evaluation less another one, over the tasks that both have; 95 % by the bootstrap over tasks."""
+    """An evaluation minus a baseline, over the tasks that both have; 95 % intervals by the bootstrap over
+    tasks."""
 
     label: str
-    less: str
+    baseline: str
     tasks: int
     success: Estimate
     fair: Estimate
 
 
 def read(folder: Path) -> Evaluation:
-    """The last evaluation of the run in ``folder``.
+    """Reads the last evaluation of the run in ``folder``.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: it has none.
     """
     rows = [row for row in _lines(folder / "metrics.jsonl") if row["phase"] == "eval"]
     if not rows:
-        raise ConfigError(f"{folder} holds no evaluation")
+        raise ConfigError(f"{folder} has no evaluation")
     step = int(rows[-1]["step"])
-    played = [row for row in _lines(folder / "episodes.jsonl") if _at(row, step)]
-    [timing] = [row for row in _lines(folder / "timings.jsonl") if _at(row, step)]
+    played = [row for row in _lines(folder / "episodes.jsonl") if _is_evaluation(row, step)]
+    [timing] = [row for row in _lines(folder / "timings.jsonl") if _is_evaluation(row, step)]
     failed = [row for row in played if not row["outcome"]["success"]]
     coached = any(turn["verdict"] for row in played for turn in row["turns"])
     config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
@@ -105,7 +106,7 @@ def read(folder: Path) -> Evaluation:
 
 
 def distinct(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
-    """The same, with the folder's name in labels that would not tell two of them apart."""
+    """The same evaluations, with the folder's name added to labels that occur more than once."""
     count = Counter(one.label for one in evaluations)
     return [
         one if count[one.label] == 1 else replace(one, label=f"{one.label} {Path(one.folder).name}")
@@ -114,7 +115,7 @@ def distinct(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
 
 
 def difference(first: Evaluation, second: Evaluation) -> Difference:
-    """``second`` less ``first``.
+    """``second`` minus ``first``.
 
     Raises:
         ConfigError: they have no task in common.
@@ -132,30 +133,28 @@ def difference(first: Evaluation, second: Evaluation) -> Difference:
     return Difference(second.label, first.label, len(common), success, fair)
 
 
-def write(path: Path, evaluations: Sequence[Evaluation], differences: Sequence[Difference]) -> None:
-    """All of it as JSON."""
-    rows = {
+def to_report(evaluations: Sequence[Evaluation], differences: Sequence[Difference]) -> dict[str, Any]:
+    """Everything as one JSON object."""
+    return {
         "evaluations": [asdict(one) for one in evaluations],
         "differences": [asdict(one) for one in differences],
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     if not path.is_file():
-        raise ConfigError(f"{path.parent} holds no evaluation: it has no {path.name}")
+        raise ConfigError(f"{path.parent} has no evaluation: there is no {path.name}")
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             yield json.loads(line)
 
 
-def _at(row: Row, step: int) -> bool:
+def _is_evaluation(row: Row, step: int) -> bool:
     return bool(row["phase"] == "eval" and row["step"] == step)
 
 
 def _label(config: Row) -> str:
-    """Who plays: a served model, the run that trained the weights, or a model as it is."""
+    """Name of the served model, of the run that trained the weights, or of the untrained model."""
     served = config["generator"].get("endpoint")
     if served:
         return str(served["model"])
@@ -166,23 +165,23 @@ def _label(config: Row) -> str:
 def _blamed(failed: Sequence[Row]) -> dict[str, int]:
     counts = Counter[str]()
     for row in failed:
-        said = [turn["verdict"] for turn in row["turns"] if turn["verdict"]]
-        counts.update({verdict["blame"] for verdict in said if verdict["blame"]})
+        verdicts = [turn["verdict"] for turn in row["turns"] if turn["verdict"]]
+        counts.update({verdict["blame"] for verdict in verdicts if verdict["blame"]})
     agents = dict.fromkeys(turn["agent"] for row in failed for turn in row["turns"])
     return {agent: counts[agent] for agent in agents}
 
 
 def _effort(played: Sequence[Row], timing: Row) -> Effort:
     turns = [turn for row in played for turn in row["turns"]]
-    told = [turn for turn in turns if turn["tokens"] is not None]
+    counted = [turn for turn in turns if turn["tokens"] is not None]
     by_agent = Counter[str]()
-    for turn in told:
+    for turn in counted:
         by_agent[turn["agent"]] += turn["tokens"]
     return Effort(
-        prompt_tokens=sum(turn["prompt_tokens"] for turn in told),
+        prompt_tokens=sum(turn["prompt_tokens"] for turn in counted),
         tokens=by_agent.total(),
         by_agent=dict(by_agent),
-        untold=len(turns) - len(told),
+        uncounted_turns=len(turns) - len(counted),
         cost=sum(turn.get("cost", 0.0) for turn in turns),
         coach_cost=sum(turn["verdict"]["cost"] for turn in turns if turn["verdict"]),
         seconds=timing["play_s"],

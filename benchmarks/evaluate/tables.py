@@ -1,4 +1,4 @@
-"""Evaluations side by side, for a person."""
+"""Tables of evaluations side by side."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ from collections.abc import Callable, Sequence
 from rich.table import Table
 
 from benchmarks.common.estimates import Estimate
+from benchmarks.common.tables import make_table
 from benchmarks.evaluate.reading import Difference, Evaluation
 from learners.run.metrics import wilson
 from learners.run.report import held_out
 
 
 def outcomes(evaluations: Sequence[Evaluation]) -> Table:
-    """Success, fair score and what each agent delivered."""
+    """Success, fair score and delivered stages of each agent."""
     return held_out({one.label: one.metrics for one in evaluations})
 
 
 def diagnosis(evaluations: Sequence[Evaluation]) -> Table:
-    """What went wrong, whom the coach blames, and what it took."""
-    table = Table(title="What went wrong, and what it took", title_justify="left")
-    for name in ("", *(one.label for one in evaluations)):
-        table.add_column(name, justify="left" if not name else "right")
+    """Failures, the agents that the coach blames, and the effort."""
+    table = make_table("Failures and effort", ["", *(one.label for one in evaluations)])
 
     def line(label: str, show: Callable[[Evaluation], str]) -> None:
         table.add_row(label, *(show(one) for one in evaluations))
@@ -37,8 +36,8 @@ def diagnosis(evaluations: Sequence[Evaluation]) -> Table:
     for agent in dict.fromkeys(agent for one in evaluations for agent in one.effort.by_agent):
         line(f"{agent}: tokens", lambda one, agent=agent: f"{one.effort.by_agent.get(agent, 0)}")  # type: ignore[misc]
     line("prompt tokens", lambda one: f"{one.effort.prompt_tokens}")
-    if any(one.effort.untold for one in evaluations):
-        line("turns without a count", lambda one: f"{one.effort.untold}")
+    if any(one.effort.uncounted_turns for one in evaluations):
+        line("turns without a count", lambda one: f"{one.effort.uncounted_turns}")
     line("cost, $", lambda one: f"{one.effort.cost:.4f}")
     line("coach's cost, $", lambda one: f"{one.effort.coach_cost:.4f}")
     line("seconds", lambda one: f"{one.effort.seconds:.1f}")
@@ -60,12 +59,13 @@ def _score(evaluation: Evaluation, agent: str) -> str:
 
 
 def comparison(differences: Sequence[Difference]) -> Table:
-    """How evaluations differ from the first."""
-    table = Table(title="Differences, task by task (95 %, bootstrap over tasks)", title_justify="left")
-    for name in ("", "tasks", "success", "fair"):
-        table.add_column(name, justify="left" if not name else "right")
+    """Differences between the first evaluation and each other one."""
+    title = "Differences over common tasks (95 %, bootstrap over tasks)"
+    table = make_table(title, ["", "tasks", "success", "fair"])
     for one in differences:
-        table.add_row(f"{one.label} less {one.less}", str(one.tasks), _signed(one.success), _signed(one.fair))
+        table.add_row(
+            f"{one.label} minus {one.baseline}", str(one.tasks), _signed(one.success), _signed(one.fair)
+        )
     return table
 
 

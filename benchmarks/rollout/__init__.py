@@ -1,1 +1,1 @@
-"""Episodes whose model, tools and coach only take time: what is left is how well they are scheduled."""
+"""How well episodes are scheduled: model, tools and coach are simulated and only take time."""

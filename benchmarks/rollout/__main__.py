@@ -1,20 +1,18 @@
-"""Does the coach cost time? Episodes an hour against a perfect schedule, and against a coach that blocks.
+"""Measures whether the coach costs time: episodes per hour, beside a perfect schedule and a blocking coach.
 
     python -m benchmarks.rollout
     python -m benchmarks.rollout --in-flight 64 --coach 2.0 --rounds 1
 
-Plays episodes through the real environment, coach wrapper and runtime; model, tools and coach only sleep, for
-log-normal times that are drawn once, so that every mode has the same to do. ``deferred`` judges while the
-episode goes on; ``in step`` makes every action wait for its verdict; ``one by one`` lets one verdict be
-reached at a time over all episodes; ``nobody`` does not judge. Every verdict and every return must be the
-same in all modes that judge: else the exit code is 1. An episode begins as soon as one of those in flight has
-ended, on a model, tools and a coach that serve as many requests as come.
+Plays episodes through the real environment, coach wrapper and runtime. Model, tools and coach only sleep, for
+log-normal times that are drawn once, so that every mode has the same work. In mode ``deferred`` the coach
+judges while the episode goes on; ``in step``: every action waits for its verdict; ``one by one``: one verdict
+at a time over all episodes; ``nobody``: no coach. All modes with a coach must give the same verdicts and
+returns; otherwise the exit code is 1. A new episode begins as soon as one of those in flight has ended.
+Model, tools and coach serve any number of requests at once.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -23,12 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
+from benchmarks.common.command import make_console, make_parser, print_path, write_json
 from benchmarks.common.machine import Machine, machine
 from benchmarks.common.spread import Spread
+from benchmarks.common.tables import make_table
 from benchmarks.rollout.latencies import Latencies, Medians
-from benchmarks.rollout.simulated import AGENTS, TURNS, Coach, Model, Paid, Relay, Tool
+from benchmarks.rollout.simulated import AGENTS, TURNS, Coach, Model, Relay, ReturnsRecorder, Tool
 from envs.pipeline import PipelineEnv
 from envs.types import Task
 from learners.rollout.episode import Assignment, Rollout, play
@@ -44,13 +43,13 @@ class Row:
     mode: str
     in_flight: int
     seconds: Spread
-    """Until all episodes are over, by round."""
+    """Until all episodes have ended, by round."""
     per_hour: float
-    """Episodes, by the median."""
+    """Episodes per hour, from the median of ``seconds``."""
     over_bound: Spread
-    """Seconds over those of a perfect schedule that judges (that does not, for ``nobody``)."""
+    """``seconds`` over those of a perfect schedule: with a coach, or without one for ``nobody``."""
     floor: float
-    """Seconds that this mode could take at best."""
+    """Lower bound of this mode's seconds."""
 
 
 @dataclass(frozen=True)
@@ -67,18 +66,18 @@ class Report:
 
 @dataclass(frozen=True)
 class Played:
-    """What a mode did with all the episodes."""
+    """The result of one mode."""
 
     seconds: float
-    said: Any
-    """Verdicts and returns; None where nobody judged."""
+    judgements: Any
+    """Verdicts and returns of all episodes; None without a coach."""
 
 
 def run(mode: str, latencies: Latencies, in_flight: int) -> Played:
     """Plays all episodes, ``in_flight`` at once.
 
     Raises:
-        Exception: what an episode raised.
+        Exception: the first exception that an episode raised.
     """
     number = len(latencies.model)
     models = {agent: Model(agent, latencies) for agent in AGENTS}
@@ -86,34 +85,36 @@ def run(mode: str, latencies: Latencies, in_flight: int) -> Played:
 
     def one(order: int) -> tuple[Rollout, dict[str, float]]:
         env = PipelineEnv(Relay(), Tool())
-        wrapped = None if mode == "nobody" else Paid(env, coach, deferred=mode == "deferred")
+        wrapped = None if mode == "nobody" else ReturnsRecorder(env, coach, deferred=mode == "deferred")
         assignment = Assignment(str(order), Task(str(order), "## Task: wait", "relay", None), 0, order, 1.0)
         rollout = play(wrapped or env, models, assignment)
         return rollout, wrapped.returns if wrapped else {}
 
     start = time.perf_counter()
-    found = Local(Local.Config(None)).map(one, range(number), limit=in_flight, waves=False)
+    results = Local(Local.Config(None)).map(one, range(number), limit=in_flight, waves=False)
     seconds = time.perf_counter() - start
-    said = []
-    for result in found:
+    judgements = []
+    for result in results:
         if isinstance(result, Exception):
             raise result
-        said.append((result[0].verdicts, {agent: round(paid, 9) for agent, paid in result[1].items()}))
-    return Played(seconds, None if mode == "nobody" else said)
+        judgements.append(
+            (result[0].verdicts, {agent: round(value, 9) for agent, value in result[1].items()})
+        )
+    return Played(seconds, None if mode == "nobody" else judgements)
 
 
 def measure(
     in_flight: Sequence[int], each: int, medians: Medians, sigma: float, rounds: int, seed: int
 ) -> Report:
-    """Every mode in every round, in turn; ``each``: episodes for every one in flight."""
+    """Runs every mode in every round. ``each``: episodes for each one in flight."""
     rows, same = [], True
     for number in in_flight:
         latencies = Latencies.draw(each * number, TURNS, medians, sigma, seed)
         times: dict[str, list[float]] = {mode: [] for mode in MODES}
         for _ in range(rounds):
             played = {mode: run(mode, latencies, number) for mode in MODES}
-            said = [played[mode].said for mode in MODES if mode != "nobody"]
-            same &= all(one == said[0] for one in said)
+            judged = [played[mode].judgements for mode in MODES if mode != "nobody"]
+            same &= all(judgements == judged[0] for judgements in judged)
             for mode in MODES:
                 times[mode].append(played[mode].seconds)
         rows += [_row(mode, number, times[mode], latencies) for mode in MODES]
@@ -129,20 +130,19 @@ def _row(mode: str, number: int, seconds: Sequence[float], latencies: Latencies)
     }
     bound = latencies.played(number) if mode == "nobody" else latencies.bound(number)
     spread = Spread.of(seconds)
-    over = Spread.of([each / bound for each in seconds])
+    over = Spread.of([value / bound for value in seconds])
     per_hour = 3600.0 * len(latencies.model) / spread.median
     return Row(mode, number, spread, per_hour, over, floors[mode])
 
 
 def show(report: Report, console: Console) -> None:
-    """Prints the table and whether verdicts and returns were the same."""
+    """Prints the table, and whether all modes gave the same verdicts and returns."""
     medians = report.medians
-    table = Table(
-        title=f"Medians: model {medians.model:g} s, tool {medians.tool:g} s, coach {medians.coach:g} s",
-        title_justify="left",
+    table = make_table(
+        f"Medians: model {medians.model:g} s, tool {medians.tool:g} s, coach {medians.coach:g} s",
+        ["in flight", "coach", "s", "at best", "episodes/h", "× the perfect schedule", "gain"],
+        text=["coach"],
     )
-    for name in ("in flight", "coach", "s", "at best", "episodes/h", "× the perfect schedule", "gain"):
-        table.add_column(name, justify="left" if name == "coach" else "right")
     slow = {row.in_flight: row.per_hour for row in report.rows if row.mode == "one by one"}
     for row in report.rows:
         over = row.over_bound
@@ -162,28 +162,25 @@ def show(report: Report, console: Console) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.rollout",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser("rollout", __doc__)
     parser.add_argument("--in-flight", type=int, nargs="+", default=[8, 32], metavar="N")
-    parser.add_argument("--each", type=int, default=1, help="episodes for every one in flight")
+    parser.add_argument("--each", type=int, default=1, help="episodes for each one in flight")
     parser.add_argument("--model", type=float, default=0.2, help="median seconds of an action")
     parser.add_argument("--tool", type=float, default=0.05, help="median seconds of a program")
     parser.add_argument("--coach", type=float, default=0.2, help="median seconds of a verdict")
-    parser.add_argument("--sigma", type=float, default=0.5, help="spread of the logarithms")
+    parser.add_argument(
+        "--sigma", type=float, default=0.5, help="standard deviation of the logarithm of all times"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/rollout.json"))
     given = parser.parse_args(arguments)
     medians = Medians(given.model, given.tool, given.coach)
     report = measure(given.in_flight, given.each, medians, given.sigma, given.rounds, given.seed)
-    console = Console(width=120)
+    console = make_console()
     show(report, console)
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
-    console.print(f"written: {given.out}", soft_wrap=True)
+    write_json(given.out, asdict(report))
+    print_path(console, given.out)
     return 0 if report.same else 1
 
 

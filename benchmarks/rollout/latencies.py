@@ -1,4 +1,4 @@
-"""How long everything takes, drawn before anything runs: every way of scheduling has the same to do."""
+"""How long everything takes, drawn before anything runs, so that every mode has the same work."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Medians:
-    """Seconds."""
+    """Median seconds of an action, a program and a verdict."""
 
     model: float
     tool: float
@@ -29,7 +29,7 @@ class Latencies:
 
     @classmethod
     def draw(cls, episodes: int, turns: int, medians: Medians, sigma: float, seed: int) -> Latencies:
-        """Log-normal, with ``sigma`` as the standard deviation of the logarithm."""
+        """Draws log-normal times with ``sigma`` as the standard deviation of the logarithm."""
         rng = np.random.default_rng(seed)
         shape = (episodes, turns)
         drawn = [
@@ -39,24 +39,24 @@ class Latencies:
         return cls(*drawn)
 
     def played(self, in_flight: int) -> float:
-        """Seconds at best when nobody judges and ``in_flight`` episodes run at once: neither the longest
-        episode can be undercut, nor all of them shared out evenly."""
-        return _shared_out((self.model + self.tool).sum(axis=1), in_flight)
+        """Lower bound of the seconds without a coach, with ``in_flight`` episodes at once: the longest
+        episode, or the sum of all episodes shared evenly."""
+        return _share_evenly((self.model + self.tool).sum(axis=1), in_flight)
 
     def bound(self, in_flight: int) -> float:
-        """Seconds that no schedule can undercut: no turn starts before the one before it is over, no verdict
-        before its turn is, and an episode is done with its last verdict, for which none waits."""
+        """Lower bound of the seconds of any schedule with a coach: a turn starts when the previous turn has
+        ended, a verdict starts when its turn has ended, and an episode ends with its last verdict."""
         over = np.cumsum(self.model + self.tool, axis=1)
         return max(float((over + self.coach).max()), self.played(in_flight))
 
     def blocking(self, in_flight: int) -> float:
-        """Seconds at best when every turn waits for its verdict."""
-        return _shared_out((self.model + self.tool + self.coach).sum(axis=1), in_flight)
+        """Lower bound of the seconds when every turn waits for its verdict."""
+        return _share_evenly((self.model + self.tool + self.coach).sum(axis=1), in_flight)
 
     def one_by_one(self, in_flight: int) -> float:
-        """Seconds at least when verdicts are reached one at a time over all episodes."""
+        """Lower bound of the seconds when the coach gives one verdict at a time over all episodes."""
         return max(self.blocking(in_flight), float(self.coach.sum()))
 
 
-def _shared_out(seconds: Array, in_flight: int) -> float:
+def _share_evenly(seconds: Array, in_flight: int) -> float:
     return max(float(seconds.max()), float(seconds.sum()) / in_flight)

@@ -1,4 +1,4 @@
-"""A team, a sandbox and a coach that only take the time that was drawn for them."""
+"""A team, a sandbox and a coach that only sleep for the times drawn for them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ TURNS = len(AGENTS) * ATTEMPTS
 
 
 class Relay:
-    """Three agents with two programs each; every episode is a task of its own, named by its number."""
+    """A scenario of three agents with two programs each. Every episode has its own task, named by its
+    number."""
 
     name = "relay"
     context = "previous"
@@ -44,8 +45,8 @@ class Relay:
 
 
 class Model:
-    """A policy (``learners.base.Policy``, as far as playing needs it): sleeps, then says how long its program
-    will take. As many requests as there are episodes are served at once."""
+    """A policy (the part of ``learners.base.Policy`` that rollouts need) that sleeps and then returns a
+    program with its duration. It serves any number of requests at once."""
 
     def __init__(self, agent: str, latencies: Latencies) -> None:
         self.agent, self._latencies = agent, latencies
@@ -55,14 +56,14 @@ class Model:
         self, messages: Sequence[Message], *, seed: int, order: int, temperature: float = 1.0
     ) -> Completion:
         turn = AGENTS.index(self.agent) * ATTEMPTS + self._acted[order]
-        self._acted[order] += 1  # one thread an episode
+        self._acted[order] += 1  # one thread plays one episode
         time.sleep(self._latencies.model[order, turn])
         seconds = float(self._latencies.tool[order, turn])
         return Completion(f"```python\n{seconds!r}\n```", (), (), (), 0, "stop")
 
 
 class Tool:
-    """A backend and its sandbox in one: a program is the number of seconds that it takes."""
+    """Backend and sandbox in one. A program is the number of seconds that it takes."""
 
     name = "simulated"
     guarantees: frozenset[str] = frozenset()
@@ -90,23 +91,23 @@ class Tool:
 
 
 class Coach:
-    """Sleeps, then scores by the time that it took. ``one_by_one``: one verdict at a time over all episodes,
-    as with a client that blocks."""
+    """Sleeps, then gives a score that depends on its time. ``one_by_one``: gives one verdict at a time over
+    all episodes, like a blocking client."""
 
     def __init__(self, latencies: Latencies, *, one_by_one: bool = False) -> None:
         self._latencies = latencies
-        self._turnstile: Any = threading.Lock() if one_by_one else nullcontext()
+        self._lock: Any = threading.Lock() if one_by_one else nullcontext()
 
     def judge(self, history: Sequence[Turn]) -> Verdict:
         turn = history[-1]
         seconds = float(self._latencies.coach[int(turn.task_id), turn.index])
-        with self._turnstile:
+        with self._lock:
             time.sleep(seconds)
         return Verdict(10.0 * seconds / (1.0 + seconds), f"{turn.action} {len(history)}", source="simulated")
 
 
-class Paid(CoachReward):
-    """Adds up what every agent was paid."""
+class ReturnsRecorder(CoachReward):
+    """Sums the rewards of every agent."""
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
         super().reset(seed, options)

@@ -1,1 +1,2 @@
-"""The parts of ``python -m benchmarks.sandbox``."""
+"""Comparison of sandboxes: our backends beside Docker, plain processes, a fork server and public
+sandboxes."""

@@ -1,36 +1,36 @@
-"""What does a snippet cost? Our sandboxes beside Docker, a plain process, a bare fork server and public ones.
+"""Measures what running a snippet costs: in our sandboxes, Docker, plain processes, a bare fork server and
+public sandboxes.
 
     python -m benchmarks.sandbox                                  # about 15 minutes on two cores
     python -m benchmarks.sandbox --methods docker "docker exec" "fork server"
-    python -m benchmarks.sandbox --quick                          # a minute: that it works, not how fast
+    python -m benchmarks.sandbox --quick                          # one minute: checks that it works
 
-All in one run, and in turns: in each round every method runs every program, beginning with another method
-each time, so that what else the machine does hits all alike. A fast method makes a few runs a turn, a slow
-one makes one. Latency is what the caller waits for one program in a sandbox that is open; each answer is
-checked. Ratios are those of the medians, with the quartiles of the rounds' own ratios.
+All methods run in one process and alternate: in each round every method runs every program, each round
+beginning with another method, so that other work on the machine affects all of them alike. In its turn a fast
+method makes a few runs and a slow one makes one. Latency is the time that the caller waits for one program in
+an open sandbox; the output of each run is checked. Ratios are ratios of medians, with the quartiles of the
+ratios of single rounds.
 
 The headline program imports pandas and scikit-learn and fits a line. Our sandboxes and the fork servers have
-preloaded what the data science environment asks for; a program that imports anything else pays for it. A fork
-server isolates nothing, bounds nothing and cleans nothing up: it is the least that can be had. There are two,
-as the image's Python may be faster than the one that runs this: compare like with like. Docker's command line
-gets the restrictions of our containers. The public sandboxes get their fastest way to run a program of its
-own, not a cell of a notebook, that needs no server in the image, and llm-sandbox our image; ``pip install
-'.[bench]'``, or ``--peers-python`` names another Python that has them. Their times are taken in their own
-process.
+preloaded the imports of the data science environment; any other import costs its usual time. A fork server
+isolates nothing, limits nothing and cleans nothing up: it is the lower bound. There are two of them, because
+the image's Python may be faster than the one that runs this: compare like with like. Docker's command line
+gets the restrictions of our containers. The public sandboxes get their fastest way to run a complete program
+(not a notebook cell) without a server in the image; llm-sandbox gets our image. Install them with ``pip
+install '.[bench]'``, or name another Python that has them with ``--peers-python``. Their times are measured
+in their own process.
 
-Throughput is of the headline program, with one sandbox for each one in flight. The wait for a sandbox is
-measured on the docker backend, with a pool as large as the episodes in flight, twice: with episodes so long
-that its starter is busy for the stated part of the time (the duty), and with ones too short for it to keep
-up. An episode sleeps between its programs, as it would while a model writes; a model on the same cores
-would slow all of this down.
+Throughput is measured with the headline program and one sandbox for each program in flight. The wait for a
+sandbox is measured on the docker backend, with a pool of as many sandboxes as there are episodes in flight,
+twice: with episodes so long that the pool's starter is busy for the stated share of the time (the duty), and
+with episodes too short for it to keep up. An episode sleeps between its programs, as it would while a model
+generates; a model on the same cores would slow all of this down.
 
-Results go to the terminal and, with the machine, as JSON to ``--out``. A target that is missed says so.
+Results are printed and written, with the machine, as JSON to ``--out``. Missed targets are reported.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import sys
 from collections.abc import Sequence
@@ -39,8 +39,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.common.command import make_console, make_parser, print_path, write_json
 from benchmarks.common.machine import machine
 from benchmarks.common.spread import Ratio, Spread, flat, ratio
+from benchmarks.common.targets import to_records
 from benchmarks.sandbox.lanes import MethodError
 from benchmarks.sandbox.measures import (
     FULL,
@@ -61,7 +63,8 @@ from benchmarks.sandbox.workloads import SNIPPET, WORKLOADS
 def measure(names: Sequence[str], peers_python: str, plan: Plan, console: Console) -> Report:
     """Runs the whole comparison of the named methods.
 
-    Raises ``MethodError`` when none can start, or one that could fails later.
+    Raises:
+        MethodError: none can start here, or one that started failed later.
     """
     here = machine()
     methods, skipped = _start(names, peers_python, console)
@@ -84,7 +87,7 @@ def measure(names: Sequence[str], peers_python: str, plan: Plan, console: Consol
 
 
 def _start(names: Sequence[str], peers_python: str, console: Console) -> tuple[list[Method], dict[str, str]]:
-    """The methods that can start here, and why the others cannot."""
+    """The methods that can start here, and for the others why they cannot."""
     methods, skipped, known = [], {}, available(peers_python)
     for name in names:
         try:
@@ -93,14 +96,14 @@ def _start(names: Sequence[str], peers_python: str, console: Console) -> tuple[l
             skipped[name] = str(error)
             console.print(f"left out: {name}: {error}", soft_wrap=True, markup=False)
     if not methods:
-        raise MethodError("nothing can be measured here")
+        raise MethodError("no method can start here")
     return methods, skipped
 
 
 def _measure(
     methods: Sequence[Method], plan: Plan, console: Console
 ) -> tuple[list[Row], dict[str, dict[str, Ratio]], float | None]:
-    """The rows, the ratios, and the seconds of a docker sandbox's cold start where there is one."""
+    """The rows, the ratios, and the seconds of a docker sandbox's cold start (None without docker)."""
     console.print(f"opening {max(plan.levels)} sandboxes of each of {len(methods)} methods", markup=False)
     lanes = Lanes.open(methods, max(plan.levels))
     try:
@@ -124,7 +127,7 @@ def _measure(
         )
         for method in methods
     ]
-    headline = {name: found[SNIPPET.name] for name, found in times.items()}
+    headline = {name: by_workload[SNIPPET.name] for name, by_workload in times.items()}
     peers = [method.name for method in methods if method.kind == "peer"]
     ratios = {
         method.name: {peer: ratio(headline[method.name], headline[peer]) for peer in peers}
@@ -136,21 +139,21 @@ def _measure(
 
 
 def _pool(plan: Plan, start_s: float, console: Console) -> list[PoolWait]:
-    found = []
+    waits = []
     for size in plan.pools:
         for duty in (plan.duty, OVERLOAD):
-            console.print(f"pool of {size}, starter wanted {100 * duty:.0f} % of the time")
-            found.append(pool_wait(size, start_s, duty, plan.takes))
-    return found
+            console.print(f"pool of {size}, starter needed {100 * duty:.0f} % of the time")
+            waits.append(pool_wait(size, start_s, duty, plan.takes))
+    return waits
 
 
 def show(report: Report, console: Console) -> None:
-    """Prints the tables and, met or missed, every target."""
+    """Prints the tables and the targets, met or missed."""
     for table in tables(report):
         console.print(table)
     for row in report.rows:
-        held = f"; holds {', '.join(row.guarantees)}" if row.guarantees else ""
-        console.print(f"{row.name}: {row.note}{held}", soft_wrap=True, markup=False)
+        guarantees = f"; guarantees {', '.join(row.guarantees)}" if row.guarantees else ""
+        console.print(f"{row.name}: {row.note}{guarantees}", soft_wrap=True, markup=False)
     for name, reason in report.skipped.items():
         console.print(f"left out: {name}: {reason}", soft_wrap=True, markup=False)
     for target in report.targets:
@@ -159,15 +162,13 @@ def show(report: Report, console: Console) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser("sandbox", __doc__)
     known = list(available(sys.executable))
     parser.add_argument(
         "--methods", nargs="+", choices=known, default=known, metavar="NAME", help=", ".join(known)
     )
-    parser.add_argument("--quick", action="store_true", help="few repeats; the numbers mean little")
-    parser.add_argument("--rounds", type=int, help=f"of latency, instead of {FULL.rounds}")
+    parser.add_argument("--quick", action="store_true", help="few repetitions; the numbers mean little")
+    parser.add_argument("--rounds", type=int, help=f"rounds of latency; default: {FULL.rounds}")
     parser.add_argument(
         "--peers-python", default=sys.executable, help="a Python that has the public sandboxes"
     )
@@ -175,19 +176,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     plan = QUICK if given.quick else FULL
     plan = replace(plan, rounds=given.rounds or plan.rounds)
-    console = Console(width=120)
+    console = make_console()
     try:
         report = measure(given.methods, given.peers_python, plan, console)
     except MethodError as error:
         console.print(f"no result: {error}", soft_wrap=True, markup=False)
         return 1
     show(report, console)
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    record = asdict(report)
-    for target, row in zip(report.targets, record["targets"], strict=True):
-        row["met"] = target.met
-    given.out.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    console.print(f"written: {given.out}", soft_wrap=True)
+    write_json(given.out, asdict(report) | {"targets": to_records(report.targets)})
+    print_path(console, given.out)
     return 0
 
 

@@ -1,9 +1,9 @@
-"""A bare fork server, the least that running a snippet with its libraries loaded can cost on a machine.
+"""A bare fork server: the lower bound for running a snippet with its libraries loaded.
 
-``python forkserver.py SOCKET PART…``: imports or runs the parts, as a sandbox does what it preloads, and then
-forks a child for each JSON line ``{"code": …}`` from a unix socket, or for ``-`` from stdin, and answers with
-what it printed. No isolation, no limits, no clean-up: never run unknown code in it. Standard library only, as
-it runs as a file."""
+``python forkserver.py SOCKET PART…`` imports or runs the parts as a sandbox does its preload. Then it forks a
+child for each JSON line ``{"code": …}`` from a Unix socket (``-``: from stdin) and replies with the child's
+output. It has no isolation, no limits and no clean-up: never run unknown code in it. It uses only the
+standard library because it is run as a file."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ def main() -> None:
         else:
             exec(part, {"__name__": "__main__"})
     gc.collect()
-    gc.freeze()  # else a collection in a child would copy every page of the libraries
-    _say({})
+    gc.freeze()  # otherwise a collection in a child would copy every page of the libraries
+    _reply({})
     while line := sys.stdin.buffer.readline():
         source, sink = os.pipe()
         child = os.fork()
         if child == 0:
-            _become(json.loads(line)["code"], sink)
+            _run_child(json.loads(line)["code"], sink)
         os.close(sink)
         with os.fdopen(source, "rb") as file:
             printed = file.read()
         failed = os.waitpid(child, 0)[1]
-        _say({"error" if failed else "stdout": printed.decode()})
+        _reply({"error" if failed else "stdout": printed.decode()})
 
 
-def _become(code: str, sink: int) -> NoReturn:
+def _run_child(code: str, sink: int) -> NoReturn:
     status = 1
     try:
         os.dup2(sink, 1)
@@ -59,8 +59,8 @@ def _become(code: str, sink: int) -> NoReturn:
         os._exit(status)
 
 
-def _say(answer: dict[str, object]) -> None:
-    sys.stdout.write(json.dumps(answer) + "\n")
+def _reply(reply: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps(reply) + "\n")
     sys.stdout.flush()
 
 

@@ -1,4 +1,5 @@
-"""A lane is what one episode would have: a sandbox, a container, a server's process, or nothing at all."""
+"""Lanes: where one episode runs its programs, be it a sandbox, a container, a server process or plain
+commands."""
 
 from __future__ import annotations
 
@@ -16,52 +17,53 @@ from typing import IO, Any, Protocol
 from sandbox.base import Sandbox
 
 STARTUP = 120.0
-"""Seconds that a command may take, and a container to connect."""
+"""Seconds that a command may take, or a container until it connects."""
 
 
 class MethodError(Exception):
-    """A method cannot start here, or did not do what it was asked."""
+    """A method cannot start on this machine, or failed."""
 
 
 @dataclass(frozen=True)
 class Ran:
-    """One program's run: what it printed, and how long its caller waited, in seconds."""
+    """One run of a program: its output and the seconds that the caller waited."""
 
     stdout: str
     seconds: float
 
 
 class Lane(Protocol):
-    """One episode's place to run programs in, one at a time."""
+    """Runs the programs of one episode, one at a time."""
 
     def run(self, code: str) -> Ran:
-        """Raises ``MethodError`` when the program failed."""
+        """Runs a program. Raises ``MethodError`` if it fails."""
         ...
 
     def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
-class Box:
-    """A sandbox of ours."""
+class SandboxLane:
+    """One of our sandboxes."""
 
-    box: Sandbox
+    sandbox: Sandbox
 
     def run(self, code: str) -> Ran:
         started = time.perf_counter()
-        result = self.box.run(code)
+        result = self.sandbox.run(code)
         seconds = time.perf_counter() - started
         if result.status != "ok":
             raise MethodError(f"{result.status}: {result.stderr}")
         return Ran(result.stdout, seconds)
 
     def close(self) -> None:
-        self.box.close()
+        self.sandbox.close()
 
 
 @dataclass(frozen=True)
 class Command:
-    """A process for each program, which is its last argument; ``end`` is run to close."""
+    """Starts a process for each program, which is its last argument; ``end`` is the command that closes
+    it."""
 
     command: tuple[str, ...]
     environment: Mapping[str, str] | None = None
@@ -78,7 +80,7 @@ class Command:
 
 
 def output(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
-    """What a command prints. Raises ``MethodError`` when it fails or takes longer than ``STARTUP``."""
+    """Output of a command. Raises ``MethodError`` if it fails or takes longer than ``STARTUP``."""
     try:
         done = subprocess.run(
             command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
@@ -92,23 +94,24 @@ def output(command: Sequence[str], environment: Mapping[str, str] | None = None)
 
 
 class Worker:
-    """A server that runs the programs which it is sent as JSON lines: ``forkserver.py`` or ``peers.py``."""
+    """A server that runs programs sent as JSON lines: ``forkserver.py`` or ``peers.py``."""
 
     def __init__(
         self, sink: IO[bytes], source: IO[bytes], end: Callable[[], None], started: float | None = None
     ) -> None:
-        """Returns when it is ready. ``started``: when that began; it may say itself how long it took.
+        """Waits until the server is ready. ``started``: when it was started, unless it reports its own
+        seconds.
 
         Raises ``MethodError``.
         """
         self._sink, self._source, self._end = sink, source, end
         try:
-            answer = self._answer()
+            reply = self._reply()
         except MethodError:
             self.close()
             raise
-        self.seconds = float(answer.get("seconds", time.perf_counter() - (started or 0.0)))
-        self.version = str(answer.get("version", ""))
+        self.seconds = float(reply.get("seconds", time.perf_counter() - (started or 0.0)))
+        self.version = str(reply.get("version", ""))
 
     def run(self, code: str) -> Ran:
         started = time.perf_counter()
@@ -117,15 +120,17 @@ class Worker:
             self._sink.flush()
         except OSError as error:
             raise MethodError(str(error)) from None
-        answer = self._answer()
-        return Ran(answer["stdout"], float(answer.get("seconds", time.perf_counter() - started)))
+        reply = self._reply()
+        return Ran(reply["stdout"], float(reply.get("seconds", time.perf_counter() - started)))
 
-    def _answer(self) -> dict[str, Any]:
+    def _reply(self) -> dict[str, Any]:
         line = self._source.readline()
-        answer: dict[str, Any] = json.loads(line) if line else {"error": "it ended without a word"}
-        if "error" in answer:
-            raise MethodError(answer["error"])
-        return answer
+        reply: dict[str, Any] = (
+            json.loads(line) if line else {"error": "the process ended without an error message"}
+        )
+        if "error" in reply:
+            raise MethodError(reply["error"])
+        return reply
 
     def close(self) -> None:
         for stream in (self._sink, self._source):
@@ -135,7 +140,7 @@ class Worker:
 
 
 def in_process(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Worker:
-    """A worker that is a process of this machine. Raises ``MethodError``."""
+    """A worker in a process on this machine. Raises ``MethodError``."""
     started = time.perf_counter()
     try:
         process = subprocess.Popen(
@@ -157,10 +162,10 @@ def in_process(command: Sequence[str], environment: Mapping[str, str] | None = N
 
 
 def in_container(flags: Sequence[str], program: Path, arguments: Sequence[str]) -> Worker:
-    """A worker in a container of a daemon on this machine, whose ``program`` connects to a socket of ours.
+    """A worker in a container on this machine, whose ``program`` connects to a socket of this process.
 
-    ``flags``: of docker run, and last the image. That is the shortest way there is into a container: no
-    command line and no daemon is between. Raises ``MethodError``.
+    ``flags``: the options of docker run, and the image as the last one. This is the shortest way into a
+    container, because neither a command line nor the daemon is in between. Raises ``MethodError``.
     """
     with TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{folder}/socket")

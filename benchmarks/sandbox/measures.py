@@ -1,45 +1,44 @@
-"""The measurements. Methods take turns, so that what else the machine does hits all of them alike."""
+"""The measurements. Methods alternate, so that other work on the machine affects all of them alike."""
 
 from __future__ import annotations
 
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from benchmarks.common.spread import Spread
+from benchmarks.common.spread import Spread, rotations
 from benchmarks.sandbox.lanes import Lane, MethodError
 from benchmarks.sandbox.methods import Method, backend, preload
 from benchmarks.sandbox.workloads import SNIPPET, Workload
 from sandbox.base import Backend, SandboxSpec
 
-Say = Callable[[str], None]
 OVERLOAD = 2.0
-"""How often the starters would have to be there for the pool to keep up, where it cannot."""
+"""The duty (``PoolWait.duty``) of a pool that cannot keep up."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured."""
+    """The amount of measurement."""
 
     rounds: int
     turn: int
-    """Runs of one program that a fast method makes in a row, in one round."""
+    """Runs of one program that a fast method makes in succession, in one round."""
     turn_s: float
-    """No run begins after so many seconds of a turn, but for its first."""
+    """Seconds of a method's turn after which no further run begins; the first run always takes place."""
     levels: tuple[int, ...]
-    """Programs in flight."""
+    """Numbers of programs in flight."""
     windows: int
-    """Windows of throughput, for each method and level."""
+    """Throughput windows for each method and level."""
     window_s: float
     pools: tuple[int, ...]
-    """Sizes of the pool, and as many episodes in flight."""
+    """Pool sizes, each with as many episodes in flight."""
     duty: float
-    """The part of the time in which the pool's starters are at work, where it keeps up."""
+    """Share of the time in which the pool's starters work, where the pool keeps up."""
     takes: int
-    """Sandboxes that are taken from each pool, at least, not counting the first of each episode in flight."""
+    """Minimum number of sandboxes taken from each pool, not counting the first of each episode in flight."""
 
 
 FULL = Plan(15, 5, 0.25, (1, 2, 8), 3, 2.0, (2, 8), 0.5, 24)
@@ -47,33 +46,26 @@ QUICK = Plan(2, 3, 0.1, (1, 2), 1, 0.3, (1,), 0.5, 2)
 
 
 def check(lane: Lane, workload: Workload) -> float:
-    """Runs a program once: the seconds it took. Raises ``MethodError`` unless it prints what it must."""
+    """Runs a program once and returns its seconds. Raises ``MethodError`` for unexpected output."""
     ran = lane.run(workload.code)
     if ran.stdout != workload.prints:
         raise MethodError(f"{workload.name} printed {ran.stdout!r}, not {workload.prints!r}")
     return ran.seconds
 
 
-def turns(methods: Sequence[Method], rounds: int) -> Iterator[list[Method]]:
-    """For each round, the methods in an order that begins with another one each time."""
-    for i in range(rounds):
-        first = i % len(methods)
-        yield [*methods[first:], *methods[:first]]
-
-
 @dataclass(frozen=True)
 class Lanes:
-    """Open lanes of each method, as many as may be in flight, and the seconds that each took to open."""
+    """Open lanes of each method, one for each program in flight, and the seconds that each took to open."""
 
     of: Mapping[str, list[Lane]]
     starts: Mapping[str, list[float]]
 
     @classmethod
     def open(cls, methods: Sequence[Method], count: int) -> Lanes:
-        """Opens lanes in turns, one at a time. Raises ``MethodError``."""
+        """Opens ``count`` lanes of each method, one at a time, alternating. Raises ``MethodError``."""
         lanes = cls({method.name: [] for method in methods}, {method.name: [] for method in methods})
         try:
-            for order in turns(methods, count):
+            for order in rotations(methods, count):
                 for method in order:
                     opened = method.open()
                     lanes.of[method.name].append(opened.lane)
@@ -92,21 +84,21 @@ class Lanes:
 def latencies(
     methods: Sequence[Method], lanes: Lanes, workloads: Sequence[Workload], plan: Plan
 ) -> dict[str, dict[str, list[list[float]]]]:
-    """Seconds by method, workload and round, one program in flight; the first run of each is not counted."""
-    found: dict[str, dict[str, list[list[float]]]] = {
+    """Seconds by method, workload and round, one program in flight; a first run of each is not counted."""
+    seconds: dict[str, dict[str, list[list[float]]]] = {
         method.name: {workload.name: [] for workload in workloads} for method in methods
     }
     for method in methods:
         for workload in workloads:
             check(lanes.of[method.name][0], workload)
-    for order in turns(methods, plan.rounds):
+    for order in rotations(methods, plan.rounds):
         for workload in workloads:
             for method in order:
-                found[method.name][workload.name].append(_turn(lanes.of[method.name][0], workload, plan))
-    return found
+                seconds[method.name][workload.name].append(_runs(lanes.of[method.name][0], workload, plan))
+    return seconds
 
 
-def _turn(lane: Lane, workload: Workload, plan: Plan) -> list[float]:
+def _runs(lane: Lane, workload: Workload, plan: Plan) -> list[float]:
     until, values = time.perf_counter() + plan.turn_s, [check(lane, workload)]
     while len(values) < plan.turn and time.perf_counter() < until:
         values.append(check(lane, workload))
@@ -114,17 +106,17 @@ def _turn(lane: Lane, workload: Workload, plan: Plan) -> list[float]:
 
 
 def throughputs(methods: Sequence[Method], lanes: Lanes, plan: Plan) -> dict[str, dict[int, list[float]]]:
-    """Headline programs a second, by method and programs in flight: one value a window."""
-    found: dict[str, dict[int, list[float]]] = {m.name: {n: [] for n in plan.levels} for m in methods}
-    for order in turns(methods, plan.windows):
+    """Headline programs per second, by method and programs in flight: one value for each window."""
+    rates: dict[str, dict[int, list[float]]] = {m.name: {n: [] for n in plan.levels} for m in methods}
+    for order in rotations(methods, plan.windows):
         for level in plan.levels:
             for method in order:
-                found[method.name][level].append(_window(lanes.of[method.name][:level], plan.window_s))
-    return found
+                rates[method.name][level].append(_window(lanes.of[method.name][:level], plan.window_s))
+    return rates
 
 
 def _window(lanes: Sequence[Lane], seconds: float) -> float:
-    """Programs that end, by the seconds until the last one did: none begins once the window is over."""
+    """Completed programs over the seconds until the last one ended; none begins after the window."""
     gate = threading.Barrier(len(lanes))
 
     def work(lane: Lane) -> tuple[int, float, float]:
@@ -142,25 +134,26 @@ def _window(lanes: Sequence[Lane], seconds: float) -> float:
 
 @dataclass(frozen=True)
 class PoolWait:
-    """How long episodes waited for a sandbox from a pool as large as there were episodes in flight."""
+    """Waiting times for sandboxes from a pool of as many sandboxes as there are episodes in flight."""
 
     in_flight: int
     episode_s: float
-    """Mean length of an episode."""
+    """Mean length of an episode, in seconds."""
     duty: float
-    """Starts that the episodes asked for, by those that the starters could do: beyond 1 the pool runs dry."""
+    """Sandboxes that the episodes need over those that the starters can start; above 1 the pool runs
+    empty."""
     waits_ms: Spread
     over_5_ms: float
-    """The share of them that waited longer than that."""
+    """Share of the waits that took longer than 5 ms."""
     first_ms: Spread
-    """The first wait of each episode in flight, while the pool was empty; not among the others."""
+    """The first wait of each episode in flight, while the pool was empty; not part of ``waits_ms``."""
 
 
 def pool_wait(in_flight: int, start_s: float, duty: float, takes: int) -> PoolWait:
-    """Plays episodes on the docker backend, ``takes`` of them at least. ``start_s``: of a cold sandbox.
+    """Plays at least ``takes`` episodes on the docker backend. ``start_s``: seconds to start a cold sandbox.
 
-    An episode takes a sandbox, runs the headline program three times, spread over its length as between an
-    agent's turns, closes it, and the next one begins. Its length varies by a quarter either way.
+    An episode takes a sandbox, runs the headline program three times, evenly spaced as between an agent's
+    turns, and closes it; then the next one begins. Its length varies by up to a quarter in both directions.
     """
     config = {"pool": in_flight, "starting": 1}
     episode_s = in_flight * start_s / (config["starting"] * duty)
@@ -184,7 +177,7 @@ def pool_wait(in_flight: int, start_s: float, duty: float, takes: int) -> PoolWa
 
 
 def _episodes(built: Backend, length: float, count: int, seed: int) -> list[float]:
-    """Plays episodes one after the other: the seconds that each waited."""
+    """Plays episodes one after the other and returns the seconds that each waited for its sandbox."""
     lengths, waits, spec = random.Random(seed), [], SandboxSpec(preload())
     for _ in range(count):
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The ways to run a program that are compared: our backends, and what else one could do."""
+"""The compared ways to run a program: our backends and the alternatives."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import conf
-from benchmarks.sandbox.lanes import Box, Command, Lane, MethodError, in_container, in_process, output
+from benchmarks.sandbox.lanes import Command, Lane, MethodError, SandboxLane, in_container, in_process, output
 from sandbox.base import Backend, SandboxError, SandboxSpec
 from sandbox.guest.boot import ENVIRONMENT
 
 _FORK_SERVER, _PEERS = (Path(__file__).with_name(name) for name in ("forkserver.py", "peers.py"))
 _LONGEST = "7200"
-"""Seconds after which a container of ours ends by itself, should this process be killed before it ends it."""
+"""Seconds after which a container ends by itself, in case this process is killed before it removes it."""
 Kind = Literal["ours", "peer"]
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A lane, and the seconds until it was ready; None where there is nothing to start."""
+    """A lane and the seconds until it was ready; None where nothing is started in advance."""
 
     lane: Lane
     seconds: float | None
@@ -44,16 +44,12 @@ class Method:
 
 
 def preload() -> tuple[str, ...]:
-    """What sandboxes and the fork server have imported: what the data science environment asks for."""
+    """The imports of sandboxes and fork servers: the preload of the data science environment."""
     return tuple(map(str, conf.load("env", "dsbench").preload))
 
 
-# ---- ours
-# --------------------------------------------------------------------------------------------------
-
-
 def backend(name: str, **settings: Any) -> Backend:
-    """One of our backends. Raises ``MethodError`` where it cannot start."""
+    """One of our backends. Raises ``MethodError`` if it cannot start here."""
     try:
         built: Backend = conf.build("sandbox", conf.load("sandbox", name, **settings))
     except SandboxError as error:
@@ -68,15 +64,11 @@ def _ours(name: str, note: str, config: str, **settings: Any) -> Method:
     def opened() -> Opened:
         started = time.perf_counter()
         box = built.open(spec)
-        return Opened(Box(box), time.perf_counter() - started)
+        return Opened(SandboxLane(box), time.perf_counter() - started)
 
     return Method(
         name, "ours", note, opened, built.close, tuple(sorted(built.guarantees)), dict(built.versions)
     )
-
-
-# ---- commands
-# ----------------------------------------------------------------------------------------------
 
 
 def _subprocess() -> Method:
@@ -85,7 +77,7 @@ def _subprocess() -> Method:
 
 
 def _flags() -> list[str]:
-    """The restrictions that the docker backend sets, for containers that the command line starts."""
+    """Docker options that set the restrictions of the docker backend."""
     owned = "rw,nosuid,nodev,noexec,nr_inodes=4096,uid=65534,gid=65534,mode=0700"
     flags = "--network none --read-only --cap-drop ALL --security-opt no-new-privileges --pids-limit 65"
     flags += " --memory 1104m --memory-swap 1104m --cpus 1 --user 65534:65534 --ipc private --shm-size 16m"
@@ -99,8 +91,8 @@ def _environment() -> list[str]:
 
 
 def _image() -> str:
-    """The image of the docker backend. Raises ``MethodError`` where it is not, or no daemon answers."""
-    from sandbox import image  # brings the docker library, which a machine without Docker may lack
+    """The image of the docker backend. Raises ``MethodError`` if it is missing or no daemon answers."""
+    from sandbox import image  # imports the docker library, which may not be installed
 
     output(["docker", "image", "inspect", name := image.tag()])
     return name
@@ -110,7 +102,10 @@ def _docker_run() -> Method:
     command = ("docker", "run", "--rm", *_flags(), _image(), "python3", "-c")
     lane = Command(command)
     return Method(
-        "docker run", "peer", "a fresh container each, with our restrictions", lambda: Opened(lane, None)
+        "docker run",
+        "peer",
+        "a fresh container for each program, with our restrictions",
+        lambda: Opened(lane, None),
     )
 
 
@@ -126,11 +121,7 @@ def _docker_exec() -> Method:
         lane = Command(("docker", "exec", name, "python3", "-c"), end=("docker", "rm", "--force", name))
         return Opened(lane, seconds)
 
-    return Method("docker exec", "peer", "a warm container an episode, with our restrictions", opened)
-
-
-# ---- workers
-# -----------------------------------------------------------------------------------------------
+    return Method("docker exec", "peer", "a warm container for each episode, with our restrictions", opened)
 
 
 def _fork_server() -> Method:
@@ -141,7 +132,10 @@ def _fork_server() -> Method:
         return Opened(worker, worker.seconds)
 
     return Method(
-        "fork server", "peer", "imports done, a fork each, no isolation: the least there can be", opened
+        "fork server",
+        "peer",
+        "a fork for each program after all imports, no isolation: the lower bound",
+        opened,
     )
 
 
@@ -157,7 +151,7 @@ def _fork_server_in_image() -> Method:
 
 
 def _peer(peers_python: str, distribution: str, note: str, **settings: Any) -> Method:
-    """A public sandbox. Starts one to see that it can, and which version it is."""
+    """A public sandbox. Starts one to check that it works, and to learn its version."""
     given = json.dumps({"environment": {**ENVIRONMENT, "PATH": "/usr/local/bin:/usr/bin:/bin"}, **settings})
     command = (peers_python, "-P", str(_PEERS), distribution, given)
     first = in_process(command)
@@ -171,7 +165,7 @@ def _peer(peers_python: str, distribution: str, note: str, **settings: Any) -> M
 
 
 def available(peers_python: str) -> dict[str, Callable[[], Method]]:
-    """Every method by its name, and how to make it, which raises ``MethodError`` where it cannot start."""
+    """Name -> how to make the method, which raises ``MethodError`` if it cannot start here."""
     local = "our guest in a process"
     return {
         "docker": lambda: _ours("docker", "our guest in a container", "docker", pool=0),

@@ -1,8 +1,8 @@
-"""Public sandboxes behind one line protocol, run as a file by whatever Python has them installed.
+"""Public sandboxes behind one line protocol, run as a file by any Python that has them installed.
 
-``python peers.py NAME SETTINGS``, with settings as a JSON object: starts one sandbox, and then runs in it
-each JSON line ``{"code": …}`` of stdin. Times are taken in here, so that the pipe costs the peer nothing.
-Standard library and the peers only."""
+``python peers.py NAME SETTINGS``, with settings as a JSON object, starts one sandbox and runs the code of
+each JSON line ``{"code": …}`` of stdin in it. Times are measured here, so that the pipe costs the peer
+nothing. Imports only the standard library and the peers."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from collections.abc import Callable
 from typing import Any
 
 Runner = tuple[Callable[[str], str], Callable[[], None]]
-"""Runs code and returns what it printed; ends the sandbox."""
+"""(runs code and returns its output, closes the sandbox)"""
 _WAIT = ["python3", "-c", "import signal as s; s.signal(s.SIGTERM, lambda *_: exit()); s.pause()"]
 
 
 def llm_sandbox(settings: dict[str, Any]) -> Runner:
-    """A Docker session in our image, which has no command of its own and needs none of its set-up.
+    """A Docker session in our image, which has no command of its own and needs none of the session's set-up.
 
-    Without a network, as ours; without its other limits, which are off by default. The command ends at
-    SIGTERM, so that closing does not take the ten seconds it takes otherwise."""
+    It has no network, like ours, and no other limits, which are off by default. Its command ends at SIGTERM;
+    otherwise closing the session would take ten seconds."""
     from llm_sandbox import SandboxSession
 
     session = SandboxSession(
@@ -43,9 +43,9 @@ def llm_sandbox(settings: dict[str, Any]) -> Runner:
 
 
 def swe_rex(settings: dict[str, Any]) -> Runner:
-    """A local deployment, its ``execute``: the faster of its two ways by far. No isolation.
+    """``execute`` of a local deployment, by far the faster of its two ways to run code. No isolation.
 
-    Its Docker deployment needs a published port, and a server of its own in the image."""
+    The Docker deployment would need a published port and a server in the image."""
     from swerex.deployment.local import LocalDeployment
     from swerex.runtime.abstract import Command
 
@@ -61,16 +61,16 @@ def swe_rex(settings: dict[str, Any]) -> Runner:
 
 
 PEERS = {"llm-sandbox": llm_sandbox, "swe-rex": swe_rex}
-"""By the name of the distribution."""
+"""Distribution name -> how to start it."""
 
 
 def main() -> None:
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a peer logs is no answer
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # keeps the log output of peers out of the replies
 
-    def say(**answer: object) -> None:
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+    def reply(**fields: object) -> None:
+        replies.write(json.dumps(fields) + "\n")
+        replies.flush()
 
     name = sys.argv[1]
     try:
@@ -78,17 +78,17 @@ def main() -> None:
         run, close = PEERS[name](json.loads(sys.argv[2]))
         seconds = time.perf_counter() - started
         version = importlib.metadata.version(name)
-    except Exception as error:  # whatever a peer raises is the reason why it is left out
-        say(error=f"{type(error).__name__}: {error}")
+    except Exception as error:  # any error is reported as the reason why the peer is left out
+        reply(error=f"{type(error).__name__}: {error}")
         return
-    say(seconds=seconds, version=version)
+    reply(seconds=seconds, version=version)
     try:
         while line := sys.stdin.buffer.readline():
             started = time.perf_counter()
             stdout = run(json.loads(line)["code"])
-            say(stdout=stdout, seconds=time.perf_counter() - started)
+            reply(stdout=stdout, seconds=time.perf_counter() - started)
     except Exception as error:
-        say(error=f"{type(error).__name__}: {error}")
+        reply(error=f"{type(error).__name__}: {error}")
     finally:
         close()
 

@@ -1,4 +1,4 @@
-"""What was measured, as records for JSON and as tables for people."""
+"""The results, as records for JSON and as tables for the terminal."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from rich.table import Table
 
 from benchmarks.common.machine import Machine
 from benchmarks.common.spread import Ratio, Spread
+from benchmarks.common.tables import make_table
+from benchmarks.common.targets import Target
 from benchmarks.sandbox.measures import Plan, PoolWait
 from benchmarks.sandbox.methods import Kind
 
 EXEC_SHARE, FORK_RATIO, WAIT_MS = 0.01, 1.5, 5.0
-"""The targets: of docker exec's time; times the bare fork server's; for a sandbox from a pool."""
+"""Targets: share of the time of docker exec, multiple of the bare fork server's, and milliseconds of wait for
+a pooled sandbox."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One method, in numbers: milliseconds, programs a second, seconds."""
+    """The results of one method."""
 
     name: str
     kind: Kind
@@ -28,33 +31,11 @@ class Row:
     latency_ms: Mapping[str, Spread]
     """By workload."""
     per_s: Mapping[str, Spread]
-    """By programs in flight."""
+    """Programs per second, by programs in flight."""
     start_s: Spread | None
-    """Until a cold sandbox is ready; None where nothing is started before the program."""
+    """Seconds until a cold sandbox is ready; None where nothing is started before the program."""
     first_start_s: float | None
-    """The first of them, which for a local sandbox holds the imports."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """A number that was promised, and what was measured."""
-
-    name: str
-    value: float | None
-    """None: not measured."""
-    bound: float
-
-    @property
-    def met(self) -> bool | None:
-        return None if self.value is None else self.value <= self.bound
-
-    def line(self) -> str:
-        """``MISSED  docker / fork server <= 1.5: 1.8, by 20 %``"""
-        if self.value is None:
-            return f"UNKNOWN {self.name} <= {self.bound:g}: not measured"
-        share = self.value / self.bound - 1
-        how = f"MISSED by {100 * share:.0f} %" if share > 0 else f"PASS with {-100 * share:.0f} % to spare"
-        return f"{how}: {self.name} <= {self.bound:g}: {self.value:.4g}"
+    """The first of these, which for a local sandbox includes the imports."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +49,7 @@ class Report:
     skipped: Mapping[str, str]
     """Methods that could not start, and why."""
     ratios: Mapping[str, Mapping[str, Ratio]]
-    """The headline program's latency: our method -> peer -> ours over theirs."""
+    """Latency of the headline program: our method -> peer -> ours over theirs."""
     pool: Sequence[PoolWait]
     targets: Sequence[Target]
 
@@ -76,28 +57,29 @@ class Report:
 def targets(
     rows: Sequence[Row], ratios: Mapping[str, Mapping[str, Ratio]], pool: Sequence[PoolWait], plan: Plan
 ) -> list[Target]:
-    """The targets for each of our methods, and for each size of the pool that could keep up.
+    """The targets for each of our methods, and for each pool size.
 
-    A container is held to the fork server that has its Python as well, which may be a faster one than ours.
+    Containers are also compared with the fork server that runs the image's Python, which may be faster than
+    the host's. Pools that cannot keep up are left out.
     """
     bounds = {"docker exec": EXEC_SHARE, "fork server": FORK_RATIO, "fork server, image": FORK_RATIO}
-    found = []
+    ours = []
     for row in rows:
         if row.kind == "ours":
             for peer, bound in bounds.items():
                 if peer == "fork server, image" and row.name != "docker":
                     continue
                 value = ratios[row.name].get(peer)
-                found.append(Target(f"{row.name} / {peer}", value.median if value else None, bound))
+                ours.append(Target(f"{row.name} / {peer}", value.median if value else None, bound))
     waits = {wait.in_flight: wait.waits_ms.median for wait in pool if wait.duty <= 1}
-    return found + [
+    return ours + [
         Target(f"ms of wait for a pooled sandbox, {size} in flight", waits.get(size), WAIT_MS)
         for size in plan.pools
     ]
 
 
 def tables(report: Report) -> Iterator[Table]:
-    """The methods; our latency in peers' terms; the pool."""
+    """The methods, their latencies relative to ours, and the pool."""
     yield _methods(report)
     if any(report.ratios.values()):
         yield _ratios(report)
@@ -105,20 +87,13 @@ def tables(report: Report) -> Iterator[Table]:
         yield _pool(report.pool)
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    for i, name in enumerate(columns):
-        table.add_column(name, justify="right" if i else "left")
-    return table
-
-
 def _methods(report: Report) -> Table:
     levels = [str(level) for level in report.plan.levels]
     names = [f"{name} ms (p90)" for name in report.workloads]
-    table = _table(
-        "Warm latency: median (90th percentile); headline programs a second; seconds to start",
-        "method", *names, *(f"/s @{level}" for level in levels), "start s",
-    )  # fmt: skip
+    table = make_table(
+        "Warm latency: median (90th percentile); headline programs per second; seconds to start",
+        ["method", *names, *(f"/s @{level}" for level in levels), "start s"],
+    )
     for row in report.rows:
         table.add_row(
             f"[bold]{row.name}[/]" if row.kind == "ours" else row.name,
@@ -131,7 +106,7 @@ def _methods(report: Report) -> Table:
 
 def _ratios(report: Report) -> Table:
     ours = list(report.ratios)
-    table = _table("Times as long as ours, headline program (quartiles of the rounds)", "peer", *ours)
+    table = make_table("Multiple of our latency, headline program (quartiles of the rounds)", ["peer", *ours])
     for row in report.rows:
         if row.kind == "peer":
             cells = [report.ratios[name][row.name] for name in ours]
@@ -143,10 +118,10 @@ def _ratios(report: Report) -> Table:
 
 
 def _pool(waits: Sequence[PoolWait]) -> Table:
-    table = _table(
-        "Wait for a sandbox from a pool as large as the episodes in flight",
-        "in flight", "episode s", "duty", "n", "median ms", "p90 ms", "over 5 ms", "first, empty pool: ms",
-    )  # fmt: skip
+    table = make_table(
+        "Wait for a sandbox from a pool of as many sandboxes as there are episodes in flight",
+        ["in flight", "episode s", "duty", "n", "median ms", "p90 ms", "over 5 ms", "first, empty pool: ms"],
+    )
     for wait in waits:
         table.add_row(
             str(wait.in_flight), f"{wait.episode_s:.1f}", f"{wait.duty:.2f}", str(wait.waits_ms.n),
@@ -157,5 +132,5 @@ def _pool(waits: Sequence[PoolWait]) -> Table:
 
 
 def _short(value: float) -> str:
-    """Three digits that matter: ``1234``, ``12.3``, ``0.123``."""
+    """Three significant digits: ``1234``, ``12.3``, ``0.123``."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

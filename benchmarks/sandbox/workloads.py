@@ -1,4 +1,4 @@
-"""The programs that every method runs, and what each must print."""
+"""The programs that every method runs, and their expected output."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Workload:
-    """A program and its answer: a run that prints anything else is no measurement."""
+    """A program and its expected output; a run with any other output is an error."""
 
     name: str
     code: str
@@ -35,4 +35,4 @@ PRINT = Workload("print", "print(1)", "1\n")
 SNIPPET = Workload("snippet", _SNIPPET, "201.0\n")
 FIT = Workload("fit", _FIT, "True\n")
 WORKLOADS = (PRINT, SNIPPET, FIT)
-"""``SNIPPET`` is the headline: what an agent's usual step imports, and little work."""
+"""``SNIPPET`` is the headline program: the imports of an agent's usual step, and little work."""

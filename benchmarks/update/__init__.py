@@ -1,1 +1,1 @@
-"""One optimiser update, ours and others': the variants that ``benchmarks.update`` compares."""
+"""Comparison of one optimiser update: ours, TRL's and a plain PyTorch step."""

@@ -1,37 +1,36 @@
-"""What does one optimiser update cost? Our learner beside TRL's trainer and a plain PyTorch step.
+"""Measures what one optimiser update costs: with our learner, TRL's trainer and a plain PyTorch step.
 
     python -m benchmarks.update                       # 8 rows of 512 tokens, SmolLM2's shape
     python -m benchmarks.update --precision bfloat16 --rounds 1
-    python -m benchmarks.update --quick               # a minute: that it works, not how fast
+    python -m benchmarks.update --quick               # one minute: checks that it works
 
-The model has the shape of SmolLM2-135M (or another, ``--shape``) and random weights: nothing is downloaded.
-``ours`` is the updater of a training run with REINFORCE++; ``trl`` is TRL's GRPOTrainer with its defaults,
-its fused head among them, its own loop, and its rollout replaced by the given tokens; ``plain`` pads the
-rows, makes all logits and lets autograd do the rest. All take the same rows in one micro-batch, AdamW,
-clipping and the same checkpointing. Loss and gradient norm of the first step must be the same in all of them:
-else there is no result. ``uneven`` rows have lengths as rollouts have them.
+The model has the shape of SmolLM2-135M (or of ``--shape``) and random weights: nothing is downloaded.
+``ours`` is the updater of a training run with REINFORCE++. ``trl`` is TRL's GRPOTrainer with its defaults
+(including the fused head) and its own loop; its rollout is replaced by the given tokens. ``plain`` pads the
+rows, computes all logits and leaves the rest to autograd. All use the same rows in one micro-batch, AdamW,
+clipping and the same checkpointing. Loss and gradient norm of the first step must agree between all variants;
+otherwise there is no result. ``uneven`` rows have lengths as in rollouts.
 
-Each variant and round has a process of its own, in turns; the first step warms up, the others are timed.
-Memory above the weights is the process's peak (of resident memory; on a GPU, of what tensors hold), less what
-it held when libraries and weights were loaded and the trainer was built: gradients, optimiser state,
-activations, logits and what allocators waste all count. On CPUs our learner sets how host memory is had and
-given back (``learners.update.allocator``); ``--allocator ours`` gives the peers that too, and shows what it decides.
+Each variant runs in a new process in each round, alternating with the others; the first step warms up, the
+others are timed. Memory above the weights is the process's peak (of resident memory, or on a GPU of tensor
+memory) minus its level when libraries and weights are loaded and the trainer is built. It includes gradients,
+optimiser state, activations, logits and allocator overhead. On CPUs our learner tunes the host's memory
+allocator (``learners.update.allocator``); ``--allocator ours`` does so for the peers as well, to show its
+share.
 
-``--precision float32`` computes in float32 everywhere. ``bfloat16`` is autocast with float32 weights; our
-head stays in float32 then, TRL's is in bfloat16, which is its default. ``auto`` takes bfloat16 where the
-hardware multiplies in it, else float32.
+``--precision float32`` computes in float32 everywhere. ``bfloat16`` is autocast with float32 weights, where
+our head stays in float32 and TRL's is in bfloat16, its default. ``auto`` uses bfloat16 where the hardware
+multiplies in it, otherwise float32.
 
 On a GPU, MFU counts 6 FLOPs for each weight and token (the head for sampled tokens only) and causal
-attention, and nothing that is computed twice; ``--largest`` finds by bisection the longest rows of which two
-fit.
+attention, and nothing that is recomputed. ``--largest`` finds by bisection the longest rows of which two fit.
 
-Results go to the terminal and, with the machine, as JSON to ``--out``. A target that is missed says so.
+Results are printed and written, with the machine, as JSON to ``--out``. Missed targets are reported.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -40,7 +39,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.common.command import make_console, make_parser, print_path, write_json
 from benchmarks.common.machine import machine
+from benchmarks.common.spread import rotations
+from benchmarks.common.targets import to_records
 from benchmarks.update.measure import Measured, Platform, UpdateError, measured, platform, sampled
 from benchmarks.update.report import Report, disagreement, faster, table, targets, to_row
 from benchmarks.update.workload import SHAPES, VARIANTS, Job
@@ -51,38 +53,38 @@ KINDS = ("even", "uneven")
 def measure(
     job: Job, variants: Sequence[str], kinds: Sequence[str], rounds: int, here: Platform, console: Console
 ) -> Report:
-    """Every variant on every kind of rows in every round, beginning with another one each time.
+    """Runs every variant on every kind of rows in every round, each round beginning with another variant.
 
-    Raises ``UpdateError`` when a variant fails, or does not make the same first step as the others.
+    Raises:
+        UpdateError: a variant fails, or its first step differs from that of the others.
     """
     skipped = {}
     if "trl" in variants and here.versions["trl"] is None:
         skipped["trl"] = "not installed: pip install 'coachgym[bench]'"
         variants = [name for name in variants if name != "trl"]
-    found: dict[tuple[str, str], list[Measured]] = {(name, kind): [] for kind in kinds for name in variants}
+    results: dict[tuple[str, str], list[Measured]] = {(name, kind): [] for kind in kinds for name in variants}
     old = {kind: sampled(replace(job, rows=kind)) for kind in kinds}
-    for turn in range(rounds):
+    for number, order in enumerate(rotations(variants, rounds), 1):
         for kind in kinds:
-            first = turn % len(variants)
-            for name in [*variants[first:], *variants[:first]]:
+            for name in order:
                 one = replace(job, variant=name, rows=kind)
-                found[name, kind].append(measured(one, old[kind]))
-                console.print(f"round {turn + 1}: {one.name}: {_seconds(found[name, kind][-1])}")
-            same = disagreement({name: found[name, kind][-1] for name in variants}, job.precision)
-            if same is not None:
-                raise UpdateError(f"not the same step on {kind} rows: {same}")
-    shown = [to_row(replace(job, variant=n, rows=k), values, here) for (n, k), values in found.items()]
-    ratios = faster(found)
+                results[name, kind].append(measured(one, old[kind]))
+                console.print(f"round {number}: {one.name}: {_seconds(results[name, kind][-1])}")
+            reason = disagreement({name: results[name, kind][-1] for name in variants}, job.precision)
+            if reason is not None:
+                raise UpdateError(f"not the same step on {kind} rows: {reason}")
+    shown = [to_row(replace(job, variant=n, rows=k), values, here) for (n, k), values in results.items()]
+    ratios = faster(results)
     return Report(machine(), here, job, rounds, shown, skipped, ratios, {}, targets(shown, ratios))
 
 
-def _seconds(found: Measured) -> str:
-    times = " ".join(f"{each:.2f}" for each in found.seconds)
-    return f"{times} s; others took {100 * max(found.foreign):.0f} % of the machine"
+def _seconds(result: Measured) -> str:
+    times = " ".join(f"{seconds:.2f}" for seconds in result.seconds)
+    return f"{times} s; other processes used {100 * max(result.foreign):.0f} % of the machine"
 
 
 def largest(fits: Callable[[int], bool], start: int, limit: int) -> int:
-    """The longest length that fits, to within a sixteenth; 0 when ``start`` does not."""
+    """The longest length that fits, to within a sixteenth; 0 if ``start`` does not fit."""
     if not fits(start):
         return 0
     low, high = start, start * 2
@@ -95,7 +97,8 @@ def largest(fits: Callable[[int], bool], start: int, limit: int) -> int:
 
 
 def longest(job: Job, variants: Sequence[str]) -> dict[str, int]:
-    """For each variant, on the GPU. Raises ``UpdateError`` for any failure but a lack of memory."""
+    """The longest row for each variant, on the GPU. Raises ``UpdateError`` for any failure but lack of
+    memory."""
 
     def fits(variant: str, length: int) -> bool:
         completion = length - job.prompt
@@ -120,10 +123,10 @@ def longest(job: Job, variants: Sequence[str]) -> dict[str, int]:
 
 
 def show(report: Report, console: Console) -> None:
-    """Prints the table, what is faster by how much, and every target, met or missed."""
+    """Prints the table, the speed ratios and the targets, met or missed."""
     console.print(table(report))
-    for peer, found in report.faster.items():
-        line = f"ours / {peer}: {found.median:.2f} x its tokens/s ({found.low:.2f} to {found.high:.2f})"
+    for peer, gain in report.faster.items():
+        line = f"ours / {peer}: {gain.median:.2f} x its tokens/s ({gain.low:.2f} to {gain.high:.2f})"
         console.print(line, soft_wrap=True)
     for name, length in report.largest.items():
         console.print(f"{name}: two rows of {length} tokens fit", soft_wrap=True)
@@ -136,7 +139,7 @@ def show(report: Report, console: Console) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     given = _parser().parse_args(arguments)
-    console = Console(width=120)
+    console = make_console()
     here = platform(given.threads)
     if given.largest and here.device != "cuda":
         console.print("no result: --largest needs a GPU")
@@ -150,12 +153,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print(f"no result: {error}", soft_wrap=True, markup=False)
         return 1
     show(report, console)
-    record = asdict(report)
-    for target, row in zip(report.targets, record["targets"], strict=True):
-        row["met"] = target.met
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    console.print(f"written: {given.out}", soft_wrap=True)
+    write_json(given.out, asdict(report) | {"targets": to_records(report.targets)})
+    print_path(console, given.out)
     return 0
 
 
@@ -182,11 +181,7 @@ def _job(given: argparse.Namespace, here: Platform) -> Job:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.update",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser("update", __doc__)
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--rows", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--shape", choices=list(SHAPES), default="smollm2-135m")
@@ -194,13 +189,24 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--prompt", type=int, default=128, metavar="TOKENS")
     parser.add_argument("--completion", type=int, default=384, metavar="TOKENS")
     parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
-    parser.add_argument("--no-checkpointing", action="store_true", help="gradient checkpointing off in all")
-    parser.add_argument("--allocator", choices=["own", "ours"], default="own", help="of the peers, on CPUs")
-    parser.add_argument("--rounds", type=int, default=3, help="processes of each variant")
-    parser.add_argument("--steps", type=int, default=2, help="timed steps of each process")
-    parser.add_argument("--threads", type=int, default=2, help="of each process")
-    parser.add_argument("--largest", action="store_true", help="also the largest context that fits; GPU only")
-    parser.add_argument("--quick", action="store_true", help="a tiny model, once; the numbers mean little")
+    parser.add_argument(
+        "--no-checkpointing", action="store_true", help="no gradient checkpointing in any variant"
+    )
+    parser.add_argument(
+        "--allocator",
+        choices=["own", "ours"],
+        default="own",
+        help="memory allocator settings of the peers, on CPUs",
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="number of processes of each variant")
+    parser.add_argument("--steps", type=int, default=2, help="timed steps in each process")
+    parser.add_argument("--threads", type=int, default=2, help="threads of each process")
+    parser.add_argument(
+        "--largest", action="store_true", help="also find the largest context that fits; GPU only"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="a tiny model and one round; the numbers mean little"
+    )
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/update.json"))
     return parser
 

@@ -1,4 +1,4 @@
-"""The model that all variants train: random weights of a known shape, the same for the same seed."""
+"""Builds the model that all variants train: random weights of a given shape, the same for the same seed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from learners.models.base import LoadedModel, ModelConfig, finish
 
 
 def loaded(job: Job) -> LoadedModel:
-    """The model in eval mode on its device, with the settings of ``conf/model/smollm2.yaml`` for all else."""
+    """The model in eval mode on its device; all other settings are those of ``conf/model/smollm2.yaml``."""
     config = _config(job)
     torch.manual_seed(job.seed)
     return finish(_model(job), _tokenizer(), config)
@@ -37,8 +37,8 @@ def _config(job: Job) -> ModelConfig:
         "update_tokens": job.micro_tokens,
         "optimizer.warmup_steps": 0,
     }
-    found: ModelConfig = build("learners.models", load("model", "smollm2", **changes)).config
-    return found
+    config: ModelConfig = build("learners.models", load("model", "smollm2", **changes)).config
+    return config
 
 
 def _model(job: Job) -> PreTrainedModel:
@@ -63,10 +63,10 @@ def _model(job: Job) -> PreTrainedModel:
 
 
 def _tokenizer() -> PreTrainedTokenizerFast:
-    """Nothing is turned into tokens here, but a loaded model and a trainer each must have one."""
+    """A placeholder: loaded models and trainers need a tokenizer, although no text is tokenized here."""
     core = Tokenizer(models.WordLevel({"<s>": 0, "<e>": 1, "<p>": 2}, unk_token="<p>"))
-    found = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=core, bos_token="<s>", eos_token="<e>", pad_token="<p>", unk_token="<p>"
     )
-    found.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"
-    return found
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    return tokenizer

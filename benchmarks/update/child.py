@@ -1,4 +1,5 @@
-"""The process that ``benchmarks.update.measure`` starts: ``child GIVEN OUT``, two JSON files."""
+"""The process that ``benchmarks.update.measure`` starts: reads a request and writes its result, as JSON
+files."""
 
 from __future__ import annotations
 
@@ -22,11 +23,11 @@ from learners.update import allocator
 from learners.update.logprobs import completion_logprobs
 
 NATIVE = {"avx512_bf16", "amx_bf16"}
-"""Instructions of CPUs that multiply bfloat16 as fast as float32, or faster."""
+"""CPU instruction sets that multiply bfloat16 at least as fast as float32."""
 
 
 def step(job: Job, old: Sequence[Sequence[float]]) -> Measured:
-    """Trains in this process; every step after the first is timed."""
+    """Trains in this process and measures every step after the first."""
     if job.device == "cpu" and (job.variant == "ours" or job.allocator == "ours"):
         allocator.prepare()
     ready = loaded(job)
@@ -50,14 +51,14 @@ def step(job: Job, old: Sequence[Sequence[float]]) -> Measured:
 
 
 def score(job: Job) -> list[tuple[float, ...]]:
-    """What a generator would have noted while it sampled the rows."""
+    """Log-probabilities of the rows' sampled tokens, as a generator would have returned them."""
     ready = loaded(job)
-    given = [Completion("", row.prompt, row.completion, (), 0, "stop") for row in rows(job)]
-    return completion_logprobs(ready.model, given, ready.config)
+    completions = [Completion("", row.prompt, row.completion, (), 0, "stop") for row in rows(job)]
+    return completion_logprobs(ready.model, completions, ready.config)
 
 
-def look() -> Platform:
-    """This machine as the variants find it."""
+def describe() -> Platform:
+    """The hardware and library versions that the variants run on."""
     cuda = torch.cuda.is_available()
     flags = set(Path("/proc/cpuinfo").read_text().split())
     return Platform(
@@ -75,17 +76,17 @@ def _version(name: str) -> str | None:
         return None
 
 
-def main(given: Path, out: Path) -> None:
-    asked = json.loads(given.read_text(encoding="utf-8"))
-    torch.set_num_threads(asked["job"]["threads"])
-    found: dict[str, Any]
-    if asked["what"] == "look":
-        found = asdict(look())
-    elif asked["what"] == "score":
-        found = {"logprobs": score(Job(**asked["job"]))}
+def main(request_path: Path, result_path: Path) -> None:
+    request = json.loads(request_path.read_text(encoding="utf-8"))
+    torch.set_num_threads(request["job"]["threads"])
+    result: dict[str, Any]
+    if request["what"] == "describe":
+        result = asdict(describe())
+    elif request["what"] == "score":
+        result = {"logprobs": score(Job(**request["job"]))}
     else:
-        found = asdict(step(Job(**asked["job"]), asked["old"]))
-    out.write_text(json.dumps(found), encoding="utf-8")
+        result = asdict(step(Job(**request["job"]), request["old"]))
+    result_path.write_text(json.dumps(result), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Starts one variant in a process of its own, so that its peak memory is nobody else's. No torch here."""
+"""Runs one variant in a new process, so that its peak memory is its own. This module does not import
+torch."""
 
 from __future__ import annotations
 
@@ -16,84 +17,84 @@ from benchmarks.update.workload import Job
 
 
 class UpdateError(Exception):
-    """A variant could not run, or its process died: its last words."""
+    """A variant could not run or its process died; the message is the last line of its stderr."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What one process found."""
+    """The measurements of one process."""
 
     seconds: list[float]
-    """Of each step but the first."""
+    """Of each step except the first."""
     cpu_s: list[float]
     """User and system time of the same steps."""
     foreign: list[float]
-    """What other processes took of the machine's CPU time meanwhile, as a share of all there is."""
+    """Share of the machine's CPU time that other processes used during each of these steps."""
     level_bytes: int
-    """Held when libraries and weights were there and the trainer was built, before its first step."""
+    """Memory when libraries and weights are loaded and the trainer is built, before its first step."""
     peak_bytes: int
-    """The most ever held, all steps included."""
+    """Peak memory, all steps included."""
     loss: float
+    """This and the following fields are of the first step, when all variants have the same weights."""
     grad_norm: float
     trained: int
-    """Tokens that the loss is a mean of."""
+    """Tokens in the mean of the loss."""
     positions: int
-    """What the model was called on, padding included. These last four are of the first step, when all have
-    the same weights."""
+    """Positions that the model computed, padding included."""
 
 
 @dataclass(frozen=True)
 class Platform:
-    """What the variants compute on."""
+    """The hardware and library versions that the variants run on."""
 
     device: str
     """``cpu`` or ``cuda``."""
     name: str
-    """The GPU's, else empty."""
+    """Name of the GPU; empty on CPUs."""
     bfloat16: bool
-    """Whether it multiplies in bfloat16 itself; else bfloat16 is emulated, and many times slower."""
+    """Whether the hardware multiplies in bfloat16; otherwise bfloat16 is emulated and many times slower."""
     versions: dict[str, str | None]
-    """Of the libraries; None: not installed."""
+    """Library -> version; None: not installed."""
 
 
 def measured(job: Job, old: Sequence[Sequence[float]]) -> Measured:
-    """Runs the job in a fresh process. ``old``: log-probabilities of each row's sampled tokens.
+    """Runs the job in a new process. ``old``: log-probabilities of each row's sampled tokens.
 
     Raises:
-        UpdateError: it failed.
+        UpdateError: the process failed.
     """
     return Measured(**_child("step", asdict(job), old))
 
 
 def sampled(job: Job) -> list[list[float]]:
-    """Log-probabilities of the rows' sampled tokens under the untrained weights, from a process of its own.
+    """Log-probabilities of the rows' sampled tokens under the untrained weights, from a new process.
 
     Raises:
-        UpdateError: it failed.
+        UpdateError: the process failed.
     """
-    found: list[list[float]] = _child("score", asdict(job), [])["logprobs"]
-    return found
+    logprobs: list[list[float]] = _child("score", asdict(job), [])["logprobs"]
+    return logprobs
 
 
 def platform(threads: int) -> Platform:
-    """What there is, as a process of its own sees it."""
-    return Platform(**_child("look", {"threads": threads}, []))
+    """Describes the hardware and libraries, from a new process."""
+    return Platform(**_child("describe", {"threads": threads}, []))
 
 
 def _child(what: str, job: Mapping[str, Any], old: Sequence[Sequence[float]]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
-        given, out = Path(folder) / "given.json", Path(folder) / "out.json"
-        given.write_text(json.dumps({"what": what, "job": job, "old": old}), encoding="utf-8")
+        request, result = Path(folder) / "request.json", Path(folder) / "result.json"
+        request.write_text(json.dumps({"what": what, "job": job, "old": old}), encoding="utf-8")
         threads = str(job["threads"])
         done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.update.child", str(given), str(out)],
+            [sys.executable, "-m", "benchmarks.update.child", str(request), str(result)],
             env=os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "HF_HUB_OFFLINE": "1"},
             capture_output=True,
             text=True,
             check=False,
         )
-        if done.returncode != 0 or not out.is_file():
-            said = [line for line in done.stderr.splitlines() if line.strip()]
-            raise UpdateError(said[-1] if said else f"its process ended with {done.returncode}")
-        found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
-        return found
+        if done.returncode != 0 or not result.is_file():
+            lines = [line for line in done.stderr.splitlines() if line.strip()]
+            raise UpdateError(lines[-1] if lines else f"the process ended with exit code {done.returncode}")
+        fields: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+        return fields

@@ -1,4 +1,4 @@
-"""Our learner: REINFORCE++ through ``learners.update.updater.Updater``, as a run of the trainer has it."""
+"""Our learner: REINFORCE++ through ``learners.update.updater.Updater``, as in a training run."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ from learners.weights.full import FullWeights
 
 
 class Ours:
-    """Full weights without a reference; advantages are given, as the other variants cannot make ours."""
+    """Full weights without a reference. Advantages are given, because the other variants cannot compute
+    ours."""
 
     def __init__(
         self, loaded: LoadedModel, rows: Sequence[Row], old: Sequence[Sequence[float]], job: Job
     ) -> None:
-        self._steps, self._held = job.steps, tokens(rows)
+        self._steps, self._tokens = job.steps, tokens(rows)
         self._updater = Updater(FullWeights("bench", loaded, reference=False), steps=job.steps, seed=job.seed)
         self._algorithm = build("learners", load("algorithm", "reinforcepp"))
         self._transitions = [_transition(row, values) for row, values in zip(rows, old, strict=True)]
         self._advantages = [[row.advantage] * len(row.completion) for row in rows]
 
     def run(self, watch: Watch) -> list[Step]:
-        """All steps, in order."""
-        found = []
+        """Takes all steps, in order."""
+        steps = []
         for _ in range(self._steps):
             with watch.step():
                 metrics = self._updater.update(self._transitions, self._advantages, self._algorithm)
-            positions = round(self._held / (1.0 - metrics["padding"]))
-            found.append(Step(metrics["loss"], metrics["grad_norm"], int(metrics["tokens"]), positions))
-        return found
+            positions = round(self._tokens / (1.0 - metrics["padding"]))
+            steps.append(Step(metrics["loss"], metrics["grad_norm"], int(metrics["tokens"]), positions))
+        return steps
 
 
 def _transition(row: Row, old: Sequence[float]) -> Transition:

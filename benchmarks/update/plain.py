@@ -1,4 +1,4 @@
-"""A step as one writes it first: padded rows, all logits, PPO's clipped loss, AdamW."""
+"""The straightforward step: padded rows, all logits, PPO's clipped loss, AdamW."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CLIP = 0.2
 
 
 class Plain:
-    """The loss of REINFORCE++ with its defaults: the mean over all sampled tokens. No entropy, no metrics."""
+    """The loss of REINFORCE++ with its defaults, the mean over all sampled tokens; no entropy, no metrics."""
 
     def __init__(
         self, loaded: LoadedModel, rows: Sequence[Row], old: Sequence[Sequence[float]], job: Job
@@ -32,12 +32,12 @@ class Plain:
         )
 
     def run(self, watch: Watch) -> list[Step]:
-        """All steps, in order."""
+        """Takes all steps, in order."""
         model = self._loaded.model
         if self._loaded.config.gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
             model.train()
-        found = []
+        steps = []
         for _ in range(self._steps):
             with watch.step():
                 loss = self._loss()
@@ -46,9 +46,9 @@ class Plain:
                 self._optimizer.step()
                 self._optimizer.zero_grad(set_to_none=True)
                 value = float(loss.detach())
-            found.append(Step(value, float(norm), int(self._batch[2].sum()), self._batch[0].numel()))
+            steps.append(Step(value, float(norm), int(self._batch[2].sum()), self._batch[0].numel()))
             del loss
-        return found
+        return steps
 
     def _loss(self) -> torch.Tensor:
         ids, attention, trained, advantages, old = self._batch
@@ -62,11 +62,11 @@ class Plain:
 
 
 def padded(rows: Sequence[Row], old: Sequence[Sequence[float]]) -> list[torch.Tensor]:
-    """Rows padded at the right to the longest, T tokens.
+    """Pads the rows at the right to T tokens, the length of the longest.
 
     Returns:
-        ids and attention mask [B, T]; and for each token but the first [B, T - 1] whether it was sampled, its
-        advantage, and its old log-probability.
+        Ids and attention mask of shape [B, T], and for each token except the first, of shape [B, T - 1],
+        whether it was sampled, its advantage, and its old log-probability.
     """
     longest = max(map(len, rows))
     ids = torch.zeros(len(rows), longest, dtype=torch.long)

@@ -1,4 +1,4 @@
-"""What a run of ``benchmarks.update`` amounts to: its records, their arithmetic, and how they are shown."""
+"""The results of ``benchmarks.update``: records, their arithmetic, and the table."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from rich.table import Table
 
 from benchmarks.common.machine import Machine
 from benchmarks.common.spread import Ratio, Spread, flat, ratio
+from benchmarks.common.tables import make_table
+from benchmarks.common.targets import Target
 from benchmarks.update.measure import Measured, Platform
 from benchmarks.update.workload import SHAPES, Job, flops, rows, tokens
 
 GIB = 2.0**30
 FASTER, SMALLER = 1.5, 0.5
-"""Times TRL's tokens a second at least, and times its memory above the weights at most."""
+"""Targets: minimum multiple of TRL's tokens per second, maximum multiple of its memory above the weights."""
 PEAKS = (
     ("H100 PCIe", 756e12),
     ("H100 NVL", 835e12),
@@ -24,7 +26,7 @@ PEAKS = (
     ("L40S", 362e12),
     ("L4", 121e12),
 )
-"""Dense bfloat16 FLOP/s by a part of the GPU's name, as their maker states them; the first that fits."""
+"""Dense bfloat16 FLOP/s as stated by NVIDIA, by part of the GPU's name; the first match counts."""
 
 
 @dataclass(frozen=True)
@@ -34,49 +36,27 @@ class Row:
     variant: str
     rows: str
     tokens: int
-    """Of one update, prompts and completions, padding left out."""
+    """Tokens of prompts and completions in one update, without padding."""
     trained: int
-    """Of these the sampled ones."""
+    """Sampled tokens among them."""
     positions: int
-    """What the model was called on, padding included."""
+    """Positions that the model computes, padding included."""
     seconds: Spread
-    """Of one update, over all rounds and all steps but each process's first."""
+    """Of one update, over all rounds and all steps except the first of each process."""
     per_s: float
-    """Tokens, by the median."""
+    """Tokens per second, from the median of ``seconds``."""
     cpu_s: Spread
-    """User and system time of one update: what others on the machine take counts less here."""
+    """User and system time of one update, which other processes affect less."""
     foreign: float
-    """Median share of the machine's CPU time that other processes took meanwhile."""
+    """Median share of the machine's CPU time that other processes used meanwhile."""
     level_gib: float
+    """Memory of the process when libraries, weights and trainer are loaded."""
     above_gib: Spread
-    """The process's peak less its level when libraries, weights and trainer were there, by round."""
+    """Peak memory minus ``level_gib``, by round."""
     mfu: float | None
     """Model FLOPs utilisation; None where the peak is unknown, as on CPUs."""
     loss: float
     grad_norm: float
-
-
-@dataclass(frozen=True)
-class Target:
-    """What ours is to reach beside TRL on even rows."""
-
-    name: str
-    value: float | None
-    """None: not measured."""
-    bound: float
-    at_least: bool
-
-    @property
-    def met(self) -> bool | None:
-        if self.value is None:
-            return None
-        return self.value >= self.bound if self.at_least else self.value <= self.bound
-
-    def line(self) -> str:
-        want = f"{'at least' if self.at_least else 'at most'} {self.bound:g}"
-        if self.value is None:
-            return f"{self.name}: not measured here (target: {want})"
-        return f"{self.name}: {self.value:.2f} ({want}: {'met' if self.met else 'MISSED'})"
 
 
 @dataclass(frozen=True)
@@ -86,40 +66,41 @@ class Report:
     machine: Machine
     platform: Platform
     job: Job
-    """What all variants share; its ``variant`` and ``rows`` are the first one's."""
+    """Settings shared by all variants; ``variant`` and ``rows`` are those of the first."""
     rounds: int
     rows: Sequence[Row]
     skipped: Mapping[str, str]
     faster: Mapping[str, Ratio]
-    """Tokens a second, ours over the peer's, by "peer, kind of rows"; quartiles of the rounds' own ratios."""
+    """``peer, kind of rows`` -> our tokens per second over the peer's."""
     largest: Mapping[str, int]
-    """Tokens of the longest row that fits, two rows an update, by variant; GPUs only."""
+    """Variant -> tokens of the longest row of which two fit in one update; GPUs only."""
     targets: Sequence[Target]
 
 
-Found = Mapping[tuple[str, str], Sequence[Measured]]
+Results = Mapping[tuple[str, str], Sequence[Measured]]
 """(variant, kind of rows) -> one for each round."""
 
 
-def to_row(job: Job, found: Sequence[Measured], platform: Platform) -> Row:
+def to_row(job: Job, runs: Sequence[Measured], platform: Platform) -> Row:
+    """Summarises the processes of one variant on one kind of rows."""
     given = rows(job)
-    seconds = Spread.of(flat([each.seconds for each in found]))
+    seconds = Spread.of(flat([run.seconds for run in runs]))
     peak = _peak(platform, job.precision)
     return Row(
         variant=job.variant,
         rows=job.rows,
         tokens=tokens(given),
-        trained=found[0].trained,
-        positions=found[0].positions,
+        trained=runs[0].trained,
+        positions=runs[0].positions,
         seconds=seconds,
         per_s=tokens(given) / seconds.median,
-        cpu_s=Spread.of(flat([each.cpu_s for each in found])),
-        foreign=Spread.of(flat([each.foreign for each in found])).median,
-        level_gib=Spread.of([each.level_bytes / GIB for each in found]).median,
-        above_gib=Spread.of([(each.peak_bytes - each.level_bytes) / GIB for each in found]),
+        cpu_s=Spread.of(flat([run.cpu_s for run in runs])),
+        foreign=Spread.of(flat([run.foreign for run in runs])).median,
+        level_gib=Spread.of([run.level_bytes / GIB for run in runs]).median,
+        above_gib=Spread.of([(run.peak_bytes - run.level_bytes) / GIB for run in runs]),
         mfu=flops(SHAPES[job.shape], given) / seconds.median / peak if peak else None,
-        loss=found[0].loss,
-        grad_norm=found[0].grad_norm,
+        loss=runs[0].loss,
+        grad_norm=runs[0].grad_norm,
     )
 
 
@@ -129,37 +110,38 @@ def _peak(platform: Platform, precision: str) -> float | None:
     return next((peak for part, peak in PEAKS if part in platform.name), None)
 
 
-def faster(found: Found) -> dict[str, Ratio]:
-    """Ours against every peer that was measured on the same rows, in the same rounds."""
+def faster(results: Results) -> dict[str, Ratio]:
+    """Our speed over that of every peer that was measured on the same rows in the same rounds."""
     return {
         f"{variant}, {kind}": ratio(
-            [each.seconds for each in theirs], [each.seconds for each in found["ours", kind]]
+            [run.seconds for run in theirs], [run.seconds for run in results["ours", kind]]
         )
-        for (variant, kind), theirs in found.items()
-        if variant != "ours" and ("ours", kind) in found
+        for (variant, kind), theirs in results.items()
+        if variant != "ours" and ("ours", kind) in results
     }
 
 
 def targets(measured: Sequence[Row], ratios: Mapping[str, Ratio]) -> list[Target]:
+    """The targets beside TRL on even rows."""
     above = {row.variant: row.above_gib.median for row in measured if row.rows == "even"}
     speed = ratios.get("trl, even")
     memory = above["ours"] / above["trl"] if {"ours", "trl"} <= set(above) else None
     return [
-        Target("tokens a second, ours / TRL", speed.median if speed else None, FASTER, at_least=True),
-        Target("peak memory above the weights, ours / TRL", memory, SMALLER, at_least=False),
+        Target("tokens per second, ours / TRL", speed.median if speed else None, FASTER, at_least=True),
+        Target("peak memory above the weights, ours / TRL", memory, SMALLER),
     ]
 
 
-def disagreement(found: Mapping[str, Measured], precision: str) -> str | None:
-    """Why these variants, all on the same rows, did not make the same first step; None: they did.
+def disagreement(results: Mapping[str, Measured], precision: str) -> str | None:
+    """How the first steps of variants on the same rows differ; None if they agree.
 
-    Loss and gradient norm must agree to 1e-3 of the norm in float32. Under bfloat16 the variants round at
-    different places, and ours has a float32 head: there 5e-2.
+    Loss and gradient norm must agree to 1e-3 of the norm in float32. Under bfloat16 the tolerance is 5e-2,
+    because the variants round at different places and our head is in float32.
     """
     close = 1e-3 if precision == "float32" else 5e-2
-    first, *others = found
+    first, *others = results
     for name in others:
-        a, b = found[first], found[name]
+        a, b = results[first], results[name]
         if a.trained != b.trained:
             return f"{first} trains {a.trained} tokens, {name} {b.trained}"
         for what in ("loss", "grad_norm"):
@@ -170,15 +152,15 @@ def disagreement(found: Mapping[str, Measured], precision: str) -> str | None:
 
 
 def table(report: Report) -> Table:
+    """One line for each variant and kind of rows."""
     job = report.job
     where = report.platform.name or f"{report.machine.cpu}, {job.threads} threads"
-    shown = Table(
-        title=f"{job.shape}, {job.count} x {job.prompt + job.completion}, {job.precision}, "
+    shown = make_table(
+        f"{job.shape}, {job.count} x {job.prompt + job.completion}, {job.precision}, "
         f"checkpointing {'on' if job.checkpointing else 'off'}; {where}",
-        title_justify="left",
+        ["rows", "variant", "tokens/s", "s", "CPU s", "others", "GiB above", "padding", "MFU"],
+        text=["rows", "variant"],
     )
-    for name in ("rows", "variant", "tokens/s", "s", "CPU s", "others", "GiB above", "padding", "MFU"):
-        shown.add_column(name, justify="left" if name in ("rows", "variant") else "right")
     for row in report.rows:
         shown.add_row(
             row.rows,

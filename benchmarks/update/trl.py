@@ -1,4 +1,5 @@
-"""TRL's trainer: GRPO with its defaults (fused head, loss ``dapo``), its rollout replaced by given tokens."""
+"""TRL's trainer: GRPO with its defaults (fused head, loss ``dapo``); its rollout is replaced by given
+tokens."""
 
 from __future__ import annotations
 
@@ -15,10 +16,10 @@ from learners.models.base import LoadedModel
 
 
 class Trl:
-    """One call of ``train``: TRL's own loop does the steps, and a callback looks at the watch.
+    """One call of ``train``: TRL's own loop takes the steps, and a callback measures their time.
 
-    ``old`` is not used: where every batch is trained on once TRL takes the log-probabilities of the forward
-    pass for those of the sampling policy.
+    ``old`` is not used: where every batch is trained on once, TRL uses the log-probabilities of the forward
+    pass as those of the sampling policy.
     """
 
     def __init__(
@@ -60,8 +61,8 @@ class Trl:
         self._trainer._generate_and_score_completions = lambda inputs: dict(self._batch)
 
     def run(self, watch: Watch) -> list[Step]:
-        """All steps, in order."""
-        self._trainer.add_callback(_Look(watch))
+        """Takes all steps, in order."""
+        self._trainer.add_callback(_Measure(watch))
         self._trainer.train()
         count = int(self._batch["completion_mask"].sum())
         logged = [one for one in self._trainer.state.log_history if "grad_norm" in one]
@@ -70,8 +71,8 @@ class Trl:
         return [Step(float(one["loss"]), float(one["grad_norm"]), count, positions) for one in logged]
 
 
-class _Look(TrainerCallback):
-    """From the forward pass to the optimiser's step and what follows it."""
+class _Measure(TrainerCallback):
+    """Measures each step from before its forward pass to after its optimiser step."""
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
@@ -84,22 +85,22 @@ class _Look(TrainerCallback):
 
 
 def _no_reward(**kwargs: Any) -> list[float]:
-    raise AssertionError("the rollout, and with it the rewards, are replaced")
+    raise AssertionError("rewards are not used because the rollout is replaced")
 
 
 def _batch(rows: Sequence[Row], loaded: LoadedModel) -> dict[str, torch.Tensor]:
-    """What TRL's rollout gives its loss: prompts padded at the left, completions at the right."""
-    most, longest = max(len(row.prompt) for row in rows), max(len(row.completion) for row in rows)
+    """The output of TRL's rollout: prompts padded at the left, completions at the right."""
+    width, longest = max(len(row.prompt) for row in rows), max(len(row.completion) for row in rows)
     pad = loaded.tokenizer.pad_token_id
-    prompts = torch.full((len(rows), most), pad)
+    prompts = torch.full((len(rows), width), pad)
     completions = torch.full((len(rows), longest), pad)
     prompt_mask, completion_mask = torch.zeros_like(prompts), torch.zeros_like(completions)
     for i, row in enumerate(rows):
-        prompts[i, most - len(row.prompt) :] = torch.tensor(row.prompt)
-        prompt_mask[i, most - len(row.prompt) :] = 1
+        prompts[i, width - len(row.prompt) :] = torch.tensor(row.prompt)
+        prompt_mask[i, width - len(row.prompt) :] = 1
         completions[i, : len(row.completion)] = torch.tensor(row.completion)
         completion_mask[i, : len(row.completion)] = 1
-    found = {
+    tensors = {
         "prompt_ids": prompts,
         "prompt_mask": prompt_mask,
         "completion_ids": completions,
@@ -107,4 +108,4 @@ def _batch(rows: Sequence[Row], loaded: LoadedModel) -> dict[str, torch.Tensor]:
         "advantages": torch.tensor([row.advantage for row in rows]),
         "num_items_in_batch": completion_mask.sum(),
     }
-    return {name: value.to(loaded.device) for name, value in found.items()}
+    return {name: value.to(loaded.device) for name, value in tensors.items()}

@@ -1,4 +1,4 @@
-"""Time and memory of a process that updates a model."""
+"""Measures time and memory of a process that updates a model."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ import torch
 
 @dataclass(frozen=True)
 class Step:
-    """What a variant says of one of its optimiser steps."""
+    """What a variant reports about one optimiser step."""
 
     loss: float
     grad_norm: float
     """Before clipping."""
     trained: int
-    """Tokens that the loss is a mean of."""
+    """Tokens in the mean of the loss."""
     positions: int
-    """What the model was called on, padding included."""
+    """Positions that the model computed, padding included."""
 
 
 @dataclass(frozen=True)
 class Lap:
-    """What one step took."""
+    """Time of one step."""
 
     seconds: float
     cpu_s: float
     """User and system time of the process."""
     foreign: float
-    """CPU time that other processes of the machine took meanwhile, as a share of all there is."""
+    """Share of the machine's CPU time that other processes used meanwhile."""
 
 
 class Watch:
-    """Takes the laps of a device's steps."""
+    """Measures steps on a device."""
 
     def __init__(self, device: torch.device) -> None:
         self.laps: list[Lap] = []
@@ -65,21 +65,21 @@ class Watch:
 
 
 def busy_s() -> float:
-    """CPU seconds that all processes of the machine have used since it started."""
+    """CPU seconds that all processes have used since the machine started."""
     fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
     user, nice, system = (int(field) for field in fields[:3])
     return (user + nice + system) / float(os.sysconf("SC_CLK_TCK"))
 
 
 def held_bytes(device: torch.device) -> int:
-    """Now: the process's resident memory, or what tensors hold of the GPU's."""
+    """Current resident memory of the process, or tensor memory of the GPU."""
     if device.type == "cuda":
         return int(torch.cuda.memory_allocated(device))
     return _status("VmRSS")
 
 
 def peak_bytes(device: torch.device) -> int:
-    """The most so far, of the process's life or of the GPU's tensors."""
+    """Peak resident memory of the process, or peak tensor memory of the GPU."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     return _status("VmHWM")

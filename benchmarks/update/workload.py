@@ -1,4 +1,5 @@
-"""What every variant is given: the model's shape, the rows, and how to compute. Plain data, no torch."""
+"""The input of every variant: the model's shape, the rows and the settings. This module does not import
+torch."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ VARIANTS = ("ours", "trl", "plain")
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of a decoder whose weights are random: what an update costs does not depend on their values."""
+    """Sizes of a decoder with random weights; the cost of an update does not depend on their values."""
 
     kind: str
     """``llama`` or ``qwen3``."""
@@ -33,7 +34,7 @@ SHAPES = {
 
 @dataclass(frozen=True)
 class Row:
-    """One sampled action: random ids, and an advantage for all its tokens."""
+    """One sampled action: random token ids and one advantage for all its tokens."""
 
     prompt: tuple[int, ...]
     completion: tuple[int, ...]
@@ -50,7 +51,8 @@ class Job:
     variant: str
     shape: str
     rows: str
-    """``even``: all of ``prompt`` and ``completion`` tokens. ``uneven``: of at most as many (``lengths``)."""
+    """``even``: each row has ``prompt`` and ``completion`` tokens; ``uneven``: at most as many
+    (``lengths``)."""
     count: int
     prompt: int
     completion: int
@@ -60,11 +62,11 @@ class Job:
     steps: int
     """Optimiser steps; the first one warms up and is not timed."""
     micro_tokens: int
-    """Positions, padding included, of a micro-batch; ours takes it, the peers take all rows at once."""
+    """Positions of a micro-batch, padding included; used by ours, while the peers take all rows at once."""
     threads: int
     device: str
     allocator: str = "own"
-    """Of the peers, on CPUs. ``own``: as they come; ``ours``: with ``learners.update.allocator.prepare``."""
+    """Of the peers, on CPUs. ``own``: unchanged; ``ours``: after ``learners.update.allocator.prepare``."""
     seed: int = 0
 
     @property
@@ -75,21 +77,21 @@ class Job:
 def lengths(job: Job) -> list[tuple[int, int]]:
     """(prompt, completion) tokens of each row.
 
-    Uneven prompts are uniform within half and the whole of ``prompt``; uneven completions log-normal (sigma
-    0.7, median 0.35 of the limit ``completion``), cut at the limit, and one row reaches it.
+    Uneven prompts are uniform between half of ``prompt`` and ``prompt``; uneven completions are log-normal
+    (sigma 0.7, median 0.35 of the limit ``completion``) and cut at the limit, which one row reaches.
     """
     if job.rows == "even":
         return [(job.prompt, job.completion)] * job.count
     numbers = random.Random(f"lengths {job.seed}")
-    found = []
+    sizes = []
     for _ in range(job.count):
         sampled = int(job.completion * 0.35 * numbers.lognormvariate(0.0, 0.7))
-        found.append((numbers.randint(job.prompt // 2, job.prompt), max(1, min(job.completion, sampled))))
-    return [(found[0][0], job.completion), *found[1:]]
+        sizes.append((numbers.randint(job.prompt // 2, job.prompt), max(1, min(job.completion, sampled))))
+    return [(sizes[0][0], job.completion), *sizes[1:]]
 
 
 def rows(job: Job) -> list[Row]:
-    """The same for every variant of a comparison."""
+    """The rows of a job; the same for every variant."""
     numbers = random.Random(f"rows {job.seed}")
     vocab = SHAPES[job.shape].vocab
 
@@ -100,14 +102,14 @@ def rows(job: Job) -> list[Row]:
 
 
 def tokens(given: Sequence[Row]) -> int:
-    """All of them, prompts and completions; padding is none."""
+    """Number of tokens in prompts and completions, without padding."""
     return sum(map(len, given))
 
 
 def flops(shape: Shape, given: Sequence[Row]) -> float:
-    """Of one update without what is computed twice: 6 for each weight of a matrix and token, and attention.
+    """FLOPs of one update without recomputation: 6 for each matrix weight and token, and attention.
 
-    The head counts for sampled tokens alone, attention for what a causal mask leaves:
+    The head counts for sampled tokens only. Attention counts what a causal mask leaves:
     6 x layers x heads x head_dim x T^2 for a row of T tokens.
     """
     width = shape.heads * shape.head_dim

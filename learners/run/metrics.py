@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
+from math import sqrt
 from typing import NamedTuple
 
-from scipy.stats import binomtest  # type: ignore[import-untyped]
+from scipy.stats import norm  # type: ignore[import-untyped]
 
 from envs.types import Episode, Turn
 from learners.base import Metrics
@@ -23,10 +24,15 @@ class Interval(NamedTuple):
     high: float
 
 
-def wilson(successes: int, trials: int) -> Interval:
-    """Returns Wilson's score interval for a proportion (E. B. Wilson, JASA 22, 1927)."""
-    interval = binomtest(successes, trials).proportion_ci(method="wilson")
-    return Interval(float(interval.low), float(interval.high))
+def wilson(successes: float, trials: int) -> Interval:
+    """Returns Wilson's score interval for a proportion (E. B. Wilson, JASA 22, 1927).
+
+    ``successes`` may be fractional, which scipy's ``binomtest`` does not accept.
+    """
+    p, n, z = successes / trials, trials, float(norm.ppf(0.975))
+    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+    margin = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return Interval(max(0.0, middle - margin), min(1.0, middle + margin))
 
 
 def summarise(episodes: Sequence[Episode]) -> Metrics:

@@ -1,4 +1,4 @@
-"""The leaderboard of coaches: its measures by hand, and whole runs on the corpus that ships."""
+"""The leaderboard of coaches: its measures by hand, and whole runs on the bundled corpus."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from coaches.base import Verdict
 from conf import ConfigError
 
 ORACLE = '''
-"""Knows every culprit, which no coach of use does: it reads the answer key."""
+"""Knows every culprit, as no real coach does: it reads the labels."""
 
 from dataclasses import dataclass
 
@@ -69,7 +69,7 @@ def case(
     kind: str = "regression",
     success: bool | None = None,
 ) -> Case:
-    """An episode whose turns are played by the agents of these letters."""
+    """An episode whose turns are played by the agents with these letters."""
     row = {
         "id": f"{task}-{agents}-{fault}",
         "task": task,
@@ -108,7 +108,7 @@ def row(*first: JudgedCase, again: Sequence[JudgedCase] = (), padded: Sequence[J
     return measures.measure("made", Judgement(first, tuple(again), longer, ()))
 
 
-def test_the_suspect_is_who_the_lowest_verdict_blames_else_who_played_it() -> None:
+def test_the_suspect_is_the_agent_that_the_lowest_verdict_blames_else_the_agent_of_that_turn() -> None:
     faulty = case("abc", 1)
     assert measures.found_agent(judged(faulty, [8, 2, 5])) == 1.0
     assert measures.found_agent(judged(faulty, [8, 5, 2])) == 0.0
@@ -125,7 +125,7 @@ def test_the_margin_is_between_the_fault_and_the_rest_of_its_episode() -> None:
     assert row(judged(case("abc", 1), [8, None, 6])).margin.n == 0
 
 
-def test_false_blame_is_counted_on_sound_episodes_alone() -> None:
+def test_false_blame_is_counted_on_sound_episodes_only() -> None:
     found = row(
         judged(case("ab", task="t1"), [8, 9]),
         judged(case("ab", task="t2"), [8, 4]),
@@ -135,7 +135,7 @@ def test_false_blame_is_counted_on_sound_episodes_alone() -> None:
     assert found.false_blame.value == pytest.approx(2 / 3)
 
 
-def test_masks_are_counted_by_cause_and_hide_nothing() -> None:
+def test_turns_without_a_verdict_are_counted_by_cause_and_stay_in_the_measures() -> None:
     found = row(judged(case("ab", 0), [None, 9]), judged(case("ab"), [9, None]))
     assert found.masked.value == 0.5
     assert found.causes == {"CoachError": 2}
@@ -156,7 +156,7 @@ def test_retest_and_biases_by_hand() -> None:
     assert found.length_bias.value == pytest.approx((2 + 1 + 5 + 4) / 4)
 
 
-def test_a_planted_preference_for_regression_is_measured_and_quality_is_not_taken_for_one() -> None:
+def test_a_planted_preference_for_regression_is_measured_apart_from_quality() -> None:
     sound = [case for case in corpus.read("public") if case.label is None]
     for planted in (0.0, 1.5):
         judgements = []
@@ -169,11 +169,11 @@ def test_a_planted_preference_for_regression_is_measured_and_quality_is_not_take
         assert found.kind_bias.low <= planted <= found.kind_bias.high
 
 
-def test_chance_is_what_blind_scores_reach() -> None:
+def test_chance_is_what_random_scores_reach() -> None:
     assert measures.chance([case("aab", 0), case("aab", 2), case("ab")]) == (0.5, pytest.approx(1 / 3))
 
 
-def test_a_second_asking_takes_nothing_from_a_cache() -> None:
+def test_a_retest_uses_no_cache() -> None:
     node = {"name": "x", "coaches": [{"name": "llm", "cache": True}], "coach": {"cache": True, "n": 1}}
     fresh = {"name": "x", "coaches": [{"name": "llm", "cache": False}], "coach": {"cache": False, "n": 1}}
     assert judging.uncached(node) == fresh
@@ -191,7 +191,7 @@ def test_settings_follow_the_name_of_their_coach() -> None:
 
 @pytest.fixture
 def oracle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of a coach that is one file of the user's own."""
+    """The name of a coach in a module of the user."""
     (tmp_path / "owncoach").mkdir()
     (tmp_path / "owncoach" / "oracle.py").write_text(ORACLE)
     monkeypatch.syspath_prepend(tmp_path)
@@ -199,7 +199,7 @@ def oracle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "owncoach.oracle"
 
 
-def test_one_run_ranks_the_controls_and_a_coach_of_the_users_own(
+def test_one_run_ranks_the_controls_and_a_coach_of_the_user(
     oracle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = ["rules", "outcome", "random", "length", "hindsight", oracle]
@@ -228,7 +228,7 @@ def test_one_run_ranks_the_controls_and_a_coach_of_the_users_own(
     assert "http" not in page
 
 
-def test_a_coach_that_attacks_sway_and_one_that_is_silent_show_it(oracle: str, tmp_path: Path) -> None:
+def test_a_coach_that_attacks_sway_or_that_gives_no_verdict_shows_it(oracle: str, tmp_path: Path) -> None:
     out = tmp_path / "board"
     words = [f"coach={oracle}", f"{oracle}.flattered=true", f"{oracle}.mute=true"]
     options = ["--out", str(out), "--limit", "14", "--attacked", "6", "--no-retest"]
@@ -248,12 +248,12 @@ def test_limit_takes_many_kinds_of_fault_and_their_sound_twins() -> None:
     assert {case.twin for case in faulty} == {case.episode.id for case in cases if case.label is None}
 
 
-def test_what_the_user_can_mend_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_user_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert __main__.main(["coach=nobody"]) == 2
     assert capsys.readouterr().err.startswith("error: there is no coach called 'nobody'")
 
 
-def test_names_that_are_not_ours_are_escaped() -> None:
+def test_names_from_outside_are_escaped() -> None:
     found = row(judged(case("ab", 0), [1, 9]))
     shown = report.html(
         report.Report({"part": "<b>"}, 0.5, 0.5, {}, [replace(found, coach="<script>alert(1)</script>")])
@@ -285,22 +285,22 @@ def test_a_browser_shows_every_row_within_its_width(tmp_path: Path) -> None:
 
 
 class Tags(html.parser.HTMLParser):
-    """Whether every element that is opened is closed in its order."""
+    """Checks that every opened element is closed, in order."""
 
     def __init__(self) -> None:
         super().__init__()
         self.open: list[str] = []
-        self.torn = False
+        self.unbalanced = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag != "meta":
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        self.torn |= not self.open or self.open.pop() != tag
+        self.unbalanced |= not self.open or self.open.pop() != tag
 
 
 def closed(page: str) -> bool:
     tags = Tags()
     tags.feed(page)
-    return not tags.torn and not tags.open
+    return not tags.unbalanced and not tags.open

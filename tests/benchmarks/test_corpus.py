@@ -1,4 +1,4 @@
-"""The corpus: its labels are true of what is recorded, and what is recorded happens again."""
+"""The corpus: its labels are true of the records, and a replay gives the same episodes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_every_label_names_the_first_turn_that_differs_and_every_fault_makes_a_d
     assert list(replay.inconsistencies(EVERY)) == []
 
 
-def test_a_label_that_is_not_true_is_found() -> None:
+def test_a_false_label_is_reported() -> None:
     case = case_of("rows_misaligned", "data_engineer")
     assert case.label is not None
     twin = next(other for other in EVERY if other.episode.id == case.twin)
@@ -48,8 +48,8 @@ def test_a_label_that_is_not_true_is_found() -> None:
     assert len(complaints(replace(case, twin="nobody"))) == 1
     assert len(complaints(replace(case, label=None, twin=None))) == (not case.episode.outcome.success)  # type: ignore[union-attr]
     harmless = replace(twin.episode.outcome, metrics={"fair": good - replay.MARGIN / 2})  # type: ignore[type-var]
-    [said] = complaints(replace(case, episode=replace(case.episode, outcome=harmless)))
-    assert "makes no difference" in said
+    [complaint] = complaints(replace(case, episode=replace(case.episode, outcome=harmless)))
+    assert "makes no difference" in complaint
 
 
 def test_the_corpus_is_large_and_spread_over_kinds_agents_tasks_and_styles() -> None:
@@ -68,36 +68,36 @@ def test_the_corpus_is_large_and_spread_over_kinds_agents_tasks_and_styles() -> 
     assert sum(sizes) <= 4 << 20
 
 
-def test_most_faults_in_tables_are_not_seen_in_the_files() -> None:
+def test_most_faults_in_tables_pass_the_checks_of_files() -> None:
     tables = [case for case in FAULTY if case.env == "dsbench"]
-    seen = [
+    visible = [
         case for case in tables if any(c.code != "ok" for t in case.episode.turns if t.last for c in t.checks)
     ]
-    assert len(seen) <= len(tables) / 2
+    assert len(visible) <= len(tables) / 2
 
 
-def test_a_harmless_error_is_in_some_episodes_and_is_nobodys_fault() -> None:
-    slips = [
+def test_some_episodes_contain_a_harmless_error_that_is_not_a_fault() -> None:
+    errors = [
         (case, turn)
         for case in EVERY
         for turn in case.episode.turns
         if case.style == "repairer" and turn.attempt == 0 and turn.result is not None
     ]
-    assert len(slips) > 20
-    for case, turn in slips:
+    assert len(errors) > 20
+    for case, turn in errors:
         assert turn.result is not None
         assert turn.result.status == "error"
         assert case.label is None or case.label.turn != turn.index
 
 
-def test_the_corpus_holds_no_times() -> None:
+def test_the_corpus_contains_no_times() -> None:
     for split in SPLITS:
         for line in (FOLDER / f"{split}.jsonl").read_text(encoding="utf-8").splitlines():
             assert "wall_s" not in line
             assert "verdict" not in json.loads(line)["turns"][0]
 
 
-def test_the_team_played_every_turn_but_the_faulty_ones() -> None:
+def test_every_turn_but_the_faulty_ones_is_the_teams_own() -> None:
     team = conf.build("benchmarks", {"name": "benchmarks.corpus.team"})
     for case in EVERY[::3]:
         turns = case.episode.turns
@@ -115,7 +115,7 @@ def test_a_stage_begun_in_one_style_goes_on_in_another() -> None:
     assert begun > 40
 
 
-def test_the_team_acts_on_what_it_is_handed() -> None:
+def test_the_team_reacts_to_its_input() -> None:
     turns = case_of("wrong_constant", "problem_solver").episode.turns
     system, task = turns[1].observation
     changed = Message("user", task.content.replace("Compute: ", "Compute: 1 + "))
@@ -125,41 +125,41 @@ def test_the_team_acts_on_what_it_is_handed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "complaint"),
     [
-        ({"fault": {"kind": "k", "agent": "modeler", "turn": 0}}, "turn 0 is none of modeler"),
+        ({"fault": {"kind": "k", "agent": "modeler", "turn": 0}}, "turn 0 is not a turn of modeler"),
         ({"outcome": None}, "no outcome"),
-        ({"twin": ...}, "no case"),
+        ({"twin": ...}, "not a case"),
     ],
 )
-def test_a_line_that_is_no_case_is_refused(change: dict[str, object], said: str, tmp_path: Path) -> None:
+def test_a_line_that_is_not_a_case_is_refused(
+    change: dict[str, object], complaint: str, tmp_path: Path
+) -> None:
     row = json.loads((FOLDER / "public.jsonl").read_text(encoding="utf-8").splitlines()[0]) | change
     path = tmp_path / "cases.jsonl"
     path.write_text(json.dumps({key: value for key, value in row.items() if value is not ...}), "utf-8")
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=complaint):
         read_file(path)
     with pytest.raises(ConfigError, match="public and heldout"):
         read("train")
 
 
-def test_recorded_episodes_happen_again_in_a_real_sandbox(capsys: pytest.CaptureFixture[str]) -> None:
+def test_recorded_episodes_replay_in_a_real_sandbox(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "--some", "8", "sandbox=local"]) == 0
     assert "8 of" in capsys.readouterr().out
 
 
-def test_an_episode_that_happens_otherwise_is_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_replay_that_differs_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for split in SPLITS:
         lines = (FOLDER / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()
         row = json.loads(next(line for line in lines if '"env": "mathchat"' in line))
         row["outcome"]["failure_code"] = "wrong"
         (tmp_path / f"{split}.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
     assert main(["verify", "--folder", str(tmp_path), "sandbox=local"]) == 1
-    assert "it ended with ok, and wrong is recorded" in capsys.readouterr().out
+    assert "it ended with ok, but wrong is recorded" in capsys.readouterr().out
 
 
-def test_what_is_committed_is_what_a_build_writes() -> None:
+def test_the_committed_corpus_is_what_a_build_writes() -> None:
     lines = (FOLDER / "public.jsonl").read_text(encoding="utf-8").splitlines()
     rows = {made["id"]: made for made in map(json.loads, lines)}
     backend = conf.build("sandbox", conf.load("sandbox", "local"))

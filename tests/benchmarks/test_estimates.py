@@ -11,11 +11,6 @@ from benchmarks.common import estimates
 from learners.run.metrics import wilson
 
 
-def test_wilsons_interval_is_that_of_the_library_for_whole_successes() -> None:
-    for successes, trials in ((0, 5), (3, 7), (20, 20), (50, 173)):
-        assert estimates.wilson(successes, trials) == pytest.approx(wilson(successes, trials), abs=1e-12)
-
-
 def test_the_interval_of_a_mean_is_that_of_whole_tasks_drawn_again() -> None:
     rng = np.random.default_rng(0)
     groups = {f"t{i}": rng.normal(rng.normal(), 0.1, size=1 + i % 3).tolist() for i in range(12)}
@@ -80,3 +75,10 @@ def test_what_is_always_right_in_its_chances_has_no_calibration_error() -> None:
     scores, sound = np.repeat([2.0, 8.0], 10), np.tile([1.0] * 2 + [0.0] * 8, 2)
     sound[10:] = 1.0 - sound[10:]
     assert estimates.calibration_error(scores, sound) == pytest.approx(0.0)
+
+
+def test_students_interval_by_hand() -> None:
+    low, high = estimates.student([1.0, 2.0, 4.0])
+    mean, error = 7 / 3, np.std([1.0, 2.0, 4.0], ddof=1) / 3**0.5
+    assert (low, high) == pytest.approx((mean - 4.302653 * error, mean + 4.302653 * error))
+    assert estimates.student([1.0]) == (float("-inf"), float("inf"))

@@ -1,4 +1,4 @@
-"""Evaluations: what is read from a run folder, how two are compared, and the command from end to end."""
+"""Evaluations: reading run folders, comparing two, and the command from end to end."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ from tests.learners.run.test_trainer import IdleGenerator, settings, trained
 
 
 class Blames:
-    """The changer where ``b.txt`` is missing, the maker for nothing in task 4; no word on the teller."""
+    """Blames the changer if ``b.txt`` is missing, and the maker of task 4 without reason; fails on the
+    teller."""
 
     def judge(self, history: Sequence[Turn]) -> Verdict:
         turn = history[-1]
         if turn.agent == "teller":
-            raise CoachError("no word")
+            raise CoachError("no verdict")
         if turn.agent == "maker":
             return Verdict(
                 8.0, "a matter of taste", "maker" if turn.task_id == "heldout-4" else None, cost=0.5
@@ -39,7 +40,7 @@ class Blames:
 
 
 class Served:
-    """Writes what its agent should, but a changer not for tasks in ``fails``; every turn costs 0.25 USD."""
+    """Acts correctly, except that the changer fails on tasks in ``fails``; every turn costs 0.25 USD."""
 
     def __init__(self, agent: str, fails: Sequence[str], counts: bool = True) -> None:
         self.name, self.fails, self.counts = agent, fails, counts
@@ -71,14 +72,14 @@ def played(
     return folder
 
 
-def printed(*made: Any) -> str:
+def printed(*shown: Any) -> str:
     console = Console(width=120, file=StringIO())
-    for table in made:
+    for table in shown:
         console.print(table)
     return cast(StringIO, console.file).getvalue()
 
 
-def test_an_evaluation_is_read_from_its_folder_alone(tmp_path: Path) -> None:
+def test_an_evaluation_is_read_from_its_folder(tmp_path: Path) -> None:
     found = reading.read(played(tmp_path / "run", fails="5"))
     assert (found.label, found.step, found.metrics["success"]) == ("large", 0, 0.5)
     assert found.failures == {"missing": 2}
@@ -86,7 +87,7 @@ def test_an_evaluation_is_read_from_its_folder_alone(tmp_path: Path) -> None:
     turns = {"maker": 2 * 4, "changer": 2 * 4, "teller": 4}
     effort = found.effort
     assert effort.by_agent == {agent: 7 * count for agent, count in turns.items()} != {}
-    assert (effort.tokens, effort.prompt_tokens, effort.untold) == (7 * 20, 100 * 20, 0)
+    assert (effort.tokens, effort.prompt_tokens, effort.uncounted_turns) == (7 * 20, 100 * 20, 0)
     assert (effort.cost, effort.coach_cost) == (0.25 * 20, 0.5 * 16)
     assert sorted((one.task, one.success, one.fair) for one in found.episodes) == [
         ("heldout-4", True, 1.0),
@@ -96,7 +97,7 @@ def test_an_evaluation_is_read_from_its_folder_alone(tmp_path: Path) -> None:
     ]
 
 
-def test_the_tables_say_who_is_blamed_and_what_it_cost(tmp_path: Path) -> None:
+def test_the_tables_show_blamed_agents_and_costs(tmp_path: Path) -> None:
     found = reading.read(played(tmp_path / "run", fails="5"))
     text = printed(tables.outcomes([found]), tables.diagnosis([found]))
     lines = {
@@ -112,9 +113,9 @@ def test_the_tables_say_who_is_blamed_and_what_it_cost(tmp_path: Path) -> None:
     assert "turns without a count" not in lines
 
 
-def test_what_a_server_did_not_count_is_said_and_added_to_nothing(tmp_path: Path) -> None:
+def test_turns_without_token_counts_are_reported_and_add_to_no_sum(tmp_path: Path) -> None:
     found = reading.read(played(tmp_path / "run", fails="", counts=False))
-    assert (found.effort.tokens, found.effort.untold) == (0, 20)
+    assert (found.effort.tokens, found.effort.uncounted_turns) == (0, 20)
     assert "turns without a count" in printed(tables.diagnosis([found]))
 
 
@@ -122,11 +123,11 @@ def test_evaluations_are_compared_task_by_task(tmp_path: Path) -> None:
     one = reading.read(played(tmp_path / "one", fails="45", model="small"))
     two = reading.read(played(tmp_path / "two", fails="5"))
     found = reading.difference(one, two)
-    assert (found.label, found.less, found.tasks) == ("large", "small", 2)
+    assert (found.label, found.baseline, found.tasks) == ("large", "small", 2)
     assert found.success.value == 0.5
     wanted = estimates.mean([("4", 1.0), ("5", 0.0)])
     assert (found.fair.low, found.fair.high) == (wanted.low, wanted.high)
-    assert "large less small" in printed(tables.comparison([found]))
+    assert "large minus small" in printed(tables.comparison([found]))
     config = OmegaConf.load(tmp_path / "two" / "config.yaml")
     assert [one.label for one in reading.distinct([two, two, one])] == ["large two", "large two", "small"]
     assert config.generator.endpoint.model == "large"
@@ -139,18 +140,20 @@ def test_folders_are_shown_side_by_side_and_written(
         str(played(tmp_path / "one", fails="45", model="small")),
         str(played(tmp_path / "two", fails="")),
     ]
-    __main__.main([*folders, "--out", f"{tmp_path}/found/both.json"])
+    __main__.main([*folders, "--out", f"{tmp_path}/out/both.json"])
     shown = capsys.readouterr().out
     assert "small" in shown
     assert "+1.000 [+1.00, +1.00]" in shown
-    report = json.loads((tmp_path / "found" / "both.json").read_text())
+    report = json.loads((tmp_path / "out" / "both.json").read_text())
     assert [one["label"] for one in report["evaluations"]] == ["small", "large"]
     assert report["differences"][0]["success"]["value"] == 1.0
 
 
-def test_what_cannot_be_shown_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_evaluation_that_cannot_be_shown_is_a_one_line_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for words, complaint in (
-        ([str(tmp_path)], "holds no evaluation"),
+        ([str(tmp_path)], "has no evaluation"),
         ([f"run={tmp_path}"], "is not a run folder"),
         (["coach=oracle"], "oracle"),
         (["generator=api", "generator.endpoint.base_url=nowhere"], "must be an http or https address"),

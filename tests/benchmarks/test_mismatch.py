@@ -1,4 +1,4 @@
-"""The self-test at learning rate 0: what grows is found, what wavers is not, and a real run is flat."""
+"""The self-test at learning rate 0: growth is detected, noise is not, and a real run is flat."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STEPS = 8
 
 
 def run(folder: Path, series: Mapping[str, Sequence[float]], lr: float = 0.0) -> Path:
-    """A run folder with made-up metrics: name -> a value for each step."""
+    """Makes a run folder with the given metrics: name -> a value for each step."""
     folder.mkdir()
     (folder / "config.yaml").write_text(f"model:\n  optimizer:\n    lr: {lr}\n", encoding="utf-8")
     length = max(map(len, series.values()))
@@ -42,7 +42,7 @@ def verdicts(folder: Path) -> dict[str, str]:
     return {f"{one['metric']}/{one['policy']}": one["verdict"] for one in report["policies"]}
 
 
-def test_a_mismatch_that_wavers_is_flat(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_noisy_mismatch_is_flat(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     series = {
         "mismatch_kl/solver": noise(2e-3),
         "mismatch_kl/verifier": noise(1e-9, 1),
@@ -55,7 +55,7 @@ def test_a_mismatch_that_wavers_is_flat(tmp_path: Path, capsys: pytest.CaptureFi
     assert "nan" not in capsys.readouterr().out
 
 
-def test_a_mismatch_that_grows_fails_and_says_whose(
+def test_a_mismatch_that_grows_fails_and_names_the_policy(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     growing = [value + 5e-4 * step for step, value in enumerate(noise(2e-3))]
@@ -66,14 +66,14 @@ def test_a_mismatch_that_grows_fails_and_says_whose(
     assert mismatch.main([str(folder), "--growth", "0.01"]) == 0
 
 
-def test_a_reference_that_is_left_behind_fails_though_its_estimate_is_negative(tmp_path: Path) -> None:
+def test_a_growing_distance_from_the_reference_fails_though_its_estimate_is_negative(tmp_path: Path) -> None:
     falling = [-6e-4 * step for step in range(STEPS)]
     folder = run(tmp_path / "run", {"mismatch_kl/solver": noise(1e-4), "reference_kl/solver": falling})
     assert mismatch.main([str(folder)]) == 1
     assert verdicts(folder)["reference_kl/solver"] == "grows"
 
 
-def test_a_jump_at_the_first_hand_over_exceeds_the_bound(tmp_path: Path) -> None:
+def test_a_jump_at_the_first_weight_sync_exceeds_the_bound(tmp_path: Path) -> None:
     folder = run(tmp_path / "run", {"mismatch_kl/solver": [1e-3, *[0.4] * (STEPS - 1)]})
     assert mismatch.main([str(folder)]) == 1
     assert verdicts(folder) == {"mismatch_kl/solver": "exceeds"}
@@ -98,19 +98,21 @@ def test_the_slope_and_its_interval_are_those_of_least_squares() -> None:
     ("series", "lr", "complaint"),
     [
         ({"mismatch_kl/solver": [1e-3] * 8}, 1e-6, "learning rate of 1e-06"),
-        ({"entropy/solver": [1.0] * 8}, 0.0, "tells no mismatch"),
+        ({"entropy/solver": [1.0] * 8}, 0.0, "without metrics of the mismatch"),
         ({"mismatch_kl/solver": [1e-3] * 2}, 0.0, "known at 2 steps; a slope needs 3"),
         ({"mismatch_kl/solver": [1e-3, float("nan"), 1e-3]}, 0.0, "is not finite"),
     ],
 )
-def test_what_says_nothing_is_refused(
+def test_runs_that_show_no_mismatch_are_refused(
     tmp_path: Path, series: dict[str, list[float]], lr: float, complaint: str
 ) -> None:
     with pytest.raises(ConfigError, match=complaint):
         mismatch.judge_run(run(tmp_path / "run", series, lr), bound=1.0, growth=1.0)
 
 
-def test_a_folder_that_is_no_run_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_is_not_a_run_is_a_one_line_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
         mismatch.main([str(tmp_path)])
     assert ended.value.code == 2

@@ -1,4 +1,4 @@
-"""The comparison of sandboxes: what it writes, and its arithmetic. Never how fast anything is."""
+"""The comparison of sandboxes: its report and its arithmetic, not its speeds."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from typing import Any
 import pytest
 
 from benchmarks.common.machine import docker_version
-from benchmarks.common.spread import Ratio, Spread, ratio
+from benchmarks.common.spread import Ratio, Spread, ratio, rotations
+from benchmarks.common.targets import Target
 from benchmarks.sandbox import __main__
 from benchmarks.sandbox.lanes import MethodError, Ran
-from benchmarks.sandbox.measures import QUICK, Lanes, check, turns
+from benchmarks.sandbox.measures import QUICK, Lanes, check
 from benchmarks.sandbox.methods import Method, Opened, available
-from benchmarks.sandbox.report import Row, Target, targets
+from benchmarks.sandbox.report import Row, targets
 from benchmarks.sandbox.workloads import PRINT, WORKLOADS
 
 
 class Scripted:
-    """A lane that prints always the same."""
+    """A lane that always prints the same."""
 
     def __init__(self, stdout: str = "1\n") -> None:
         self.stdout, self.closed = stdout, False
@@ -34,7 +35,7 @@ class Scripted:
 
 
 def quick(folder: Path, *methods: str) -> dict[str, Any]:
-    """What a quick run of the methods writes."""
+    """The report of a quick run of the methods."""
     out = folder / "new" / "sandbox.json"
     assert __main__.main(["--quick", "--rounds", "3", "--out", str(out), "--methods", *methods]) == 0
     report: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
@@ -101,14 +102,14 @@ def test_a_method_that_cannot_start_is_left_out_with_its_reason(
     assert not out.exists()
 
 
-def test_a_wrong_answer_is_no_measurement() -> None:
+def test_unexpected_output_is_an_error() -> None:
     assert check(Scripted(), PRINT) == 0.25
     with pytest.raises(MethodError, match="print printed '2"):
         check(Scripted("2\n"), PRINT)
 
 
 @pytest.mark.parametrize("name", ["fork server", "subprocess"])
-def test_a_program_that_fails_is_no_measurement(name: str) -> None:
+def test_a_program_that_fails_is_an_error(name: str) -> None:
     lane = available(sys.executable)[name]().open().lane
     try:
         assert lane.run("print(6 * 7)").stdout == "42\n"
@@ -118,13 +119,11 @@ def test_a_program_that_fails_is_no_measurement(name: str) -> None:
         lane.close()
 
 
-def test_methods_take_turns_and_none_is_always_first() -> None:
-    methods = [Method(name, "peer", "", lambda: Opened(Scripted(), None)) for name in "abc"]
-    orders = ["".join(method.name for method in order) for order in turns(methods, 4)]
-    assert orders == ["abc", "bca", "cab", "abc"]
+def test_methods_alternate_and_none_is_always_first() -> None:
+    assert ["".join(order) for order in rotations("abc", 4)] == ["abc", "bca", "cab", "abc"]
 
 
-def test_lanes_that_opened_are_closed_when_one_does_not_open() -> None:
+def test_open_lanes_are_closed_when_another_fails_to_open() -> None:
     lane = Scripted()
 
     def fail() -> Opened:
@@ -136,7 +135,7 @@ def test_lanes_that_opened_are_closed_when_one_does_not_open() -> None:
     assert lane.closed
 
 
-def test_a_ratio_is_of_the_medians_and_spreads_as_the_rounds_do() -> None:
+def test_a_ratio_has_the_quartiles_of_the_rounds() -> None:
     ours, theirs = [[1.0, 3.0], [4.0], [6.0]], [[10.0], [10.0], [20.0, 40.0]]
     found = ratio(ours, theirs)
     assert found.median == statistics.median([1, 3, 4, 6]) / statistics.median([10, 10, 20, 40])
@@ -145,14 +144,16 @@ def test_a_ratio_is_of_the_medians_and_spreads_as_the_rounds_do() -> None:
         ratio(ours, theirs[:2])
 
 
-def test_a_target_is_met_missed_or_unknown_and_says_by_how_much() -> None:
+def test_a_target_says_whether_it_is_met_and_by_how_much() -> None:
     assert Target("a", 1.8, 1.5).line() == "MISSED by 20 %: a <= 1.5: 1.8"
     assert Target("a", 1.5, 1.5).met
     assert Target("a", 0.75, 1.5).line() == "PASS with 50 % to spare: a <= 1.5: 0.75"
     assert Target("a", None, 1.5).line() == "UNKNOWN a <= 1.5: not measured"
+    assert Target("a", 1.2, 1.5, at_least=True).line() == "MISSED by 20 %: a >= 1.5: 1.2"
+    assert Target("a", 3.0, 1.5, at_least=True).met
 
 
-def test_every_backend_of_ours_is_held_to_the_targets_and_no_peer_is() -> None:
+def test_the_targets_are_for_our_backends_and_not_for_peers() -> None:
     spread = Spread.of([1.0])
 
     def row(name: str, kind: Any) -> Row:

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 import conf
-from benchmarks.coaches.judging import spread
+from benchmarks.coaches.judging import sample_kinds
 from benchmarks.corpus import cases as corpus
 from benchmarks.corpus.cases import Case
 from coaches.attacks import ATTACKS, Attack
@@ -32,7 +32,7 @@ Reader = Callable[[str], str]
 
 def faulty(number: int) -> list[Case]:
     cases = [case for case in corpus.read("public") if case.label is not None]
-    return spread(cases, number)
+    return sample_kinds(cases, number)
 
 
 def history(case: Case) -> Sequence[Turn]:

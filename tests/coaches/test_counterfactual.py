@@ -13,7 +13,7 @@ import pytest
 
 import conf
 import envs
-from benchmarks.coaches.judging import spread
+from benchmarks.coaches.judging import sample_kinds
 from benchmarks.corpus import cases as corpus
 from coaches import score
 from coaches.base import CoachError
@@ -272,8 +272,8 @@ def test_planted_culprits_lose_most_in_episodes_of_the_corpus() -> None:
     )
     faulty = [case for case in cases if case.label is not None]
     for case in [
-        *spread([case for case in faulty if case.env == "dsbench"], 5),
-        *spread([case for case in faulty if case.env == "mathchat"], 5),
+        *sample_kinds([case for case in faulty if case.env == "dsbench"], 5),
+        *sample_kinds([case for case in faulty if case.env == "mathchat"], 5),
     ]:
         assert case.label is not None and case.episode.outcome is not None  # noqa: PT018
         verdicts = coach.judge_episode(case.episode.turns, case.episode.outcome)

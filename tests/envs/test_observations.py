@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from envs.observations import truncate_middle, summarize, escape_headings
+from envs.observations import escape_headings, summarize, truncate_middle
 from envs.pipeline import PipelineEnv
 from envs.types import Role, Turn
 from sandbox.artifacts import ArtifactCheck, ArtifactSpec

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from envs.parsing import replace_unencodable, extract_program, strip_thinking
+from envs.parsing import extract_program, replace_unencodable, strip_thinking
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def test_every_agent_samples_from_a_real_server_and_its_tokens_are_counted(
     assert found.metrics["lost"] == 0.0
     assert found.metrics["episodes"] == 2.0
     assert set(found.effort.by_agent) == {"problem_solver", "code_executor", "verifier"}
-    assert found.effort.untold == 0
+    assert found.effort.uncounted_turns == 0
     assert 0 < found.effort.tokens <= 48 * 8
     assert found.effort.prompt_tokens > found.effort.tokens
     assert all(f"score/{agent}" in found.metrics for agent in found.effort.by_agent)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
+from scipy.stats import binomtest
 
 from envs.types import Episode, Outcome, Role, Turn
 from learners.run.metrics import delivered, summarise, wilson
@@ -31,6 +32,12 @@ def test_wilsons_interval_is_the_closed_form() -> None:
     low, high = wilson(k, n)
     assert low == pytest.approx((centre - half) / (1 + z * z / n))
     assert high == pytest.approx((centre + half) / (1 + z * z / n))
+
+
+def test_wilsons_interval_is_that_of_the_library_for_whole_successes() -> None:
+    for successes, trials in ((0, 5), (3, 7), (20, 20), (50, 173)):
+        library = binomtest(successes, trials).proportion_ci(method="wilson")
+        assert wilson(successes, trials) == pytest.approx((library.low, library.high), abs=1e-12)
 
 
 def test_a_stage_is_delivered_when_its_products_are_in_order_and_its_last_code_ran() -> None:

@@ -1,0 +1,45 @@
+"""What every benchmark command does alike: parse its options, print to a console and write a JSON report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+
+def make_parser(command: str, description: str | None) -> argparse.ArgumentParser:
+    """A parser for ``python -m benchmarks.<command>`` that prints ``description`` as it is written."""
+    return argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{command}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def make_console(width: int = 120) -> Console:
+    """A console as wide as the terminal, or ``width`` characters wide where output goes elsewhere."""
+    return Console(width=None if sys.stdout.isatty() else width)
+
+
+def write_json(path: Path, report: Any) -> None:
+    """Writes ``report``, creating missing folders. Floats that are not finite become ``null``, as in JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(_finite(report), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def print_path(console: Console, path: Path) -> None:
+    """Prints where a result was written, on one line."""
+    console.print(f"written: {path}", soft_wrap=True, highlight=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
