@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from conf.errors import ConfigError as ConfigError
+from conf.extras import EXTRAS, MissingExtraError
 from conf.typed import typed as typed
 
 ROOT = Path(__file__).parent
@@ -181,5 +182,8 @@ def _import(path: str) -> ModuleType:
         return importlib.import_module(path)
     except ModuleNotFoundError as error:
         if error.name is None or not (path == error.name or path.startswith(error.name + ".")):
-            raise  # the plug-in is there; something that it needs is not
+            package = (error.name or "").partition(".")[0]
+            if package in EXTRAS:
+                raise MissingExtraError(path, package) from None
+            raise  # the plug-in exists; something else that it needs does not
         raise ConfigError(f"there is no module {path!r} to plug in") from None

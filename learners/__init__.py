@@ -1,1 +1,5 @@
 """Trajectories -> weights."""
+
+from conf.extras import require
+
+require("learners", "torch", "transformers", "peft")

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import conf
+from conf.extras import MissingExtraError
 from sandbox.base import GUARANTEES, Backend, Sandbox, SandboxError, SandboxSpec
 from sandbox.local import MODES
 
@@ -50,7 +51,7 @@ def _choose(config: Auto.Config) -> Backend:
         name, _, mode = candidate.rstrip(")").partition(" (")
         try:
             backend = _build(config, name, **({"mode": mode} if mode else {}))
-        except SandboxError as error:
+        except (SandboxError, MissingExtraError) as error:
             reasons.append(f"{candidate}: {error}")
             continue
         if lacking := set(config.requires) - backend.guarantees:

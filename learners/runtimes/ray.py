@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from conf import ConfigError
+from conf.extras import require
 from learners.base import In, LostError, Out
 from learners.config import RunConfig
 from learners.rollout.threads import run_pool, run_waves
@@ -196,10 +197,9 @@ class Ray:
 
 
 def _ray() -> Any:
-    try:
-        import ray
-    except ImportError as error:
-        raise ConfigError("runtime=ray needs the extra 'ray': pip install 'coachgym[ray]'") from error
+    require("runtime=ray", "ray")
+    import ray
+
     return ray
 
 

