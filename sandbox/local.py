@@ -31,6 +31,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -98,10 +99,10 @@ class Local:
         self.name = f"local-{self.mode}"
         self.guarantees = _HELD[self.mode]
         self.known_gaps = _gaps(self.mode)
-        self.versions = {"python": platform.python_version(), **libraries.installed()}
+        self.versions: Mapping[str, str] = {"python": platform.python_version(), **libraries.installed()}
 
     def open(self, spec: SandboxSpec) -> Sandbox:
-        self.versions.update(libraries.installed(spec.libraries))
+        self.versions = {**self.versions, **libraries.installed(spec.libraries)}
         return self._launcher.open(spec.preload, spec.limits or self.limits)
 
     def close(self) -> None:

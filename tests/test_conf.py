@@ -201,14 +201,18 @@ def test_a_coach_can_be_wrapped_by_every_coach_that_wraps(name: str, tmp_path: P
     node = conf.load("coach", name)
     if "map" in node:
         node.map = str(path)
-    wrappers = [
+    wrappers: list[dict[str, object]] = [
         {"name": "balanced", "coach": node},
         {"name": "calibrated", "coach": node, "map": str(path)},
         {"name": "hindsight", "coach": node},
         {"name": "ensemble", "coaches": [node, {"name": "balanced", "coach": node}]},
     ]
     for inner in wrappers:
-        for outer in ({"name": "balanced", "coach": inner}, {"name": "ensemble", "coaches": [inner, inner]}):
+        outers: list[dict[str, object]] = [
+            {"name": "balanced", "coach": inner},
+            {"name": "ensemble", "coaches": [inner, inner]},
+        ]
+        for outer in outers:
             built = conf.build("coaches", conf.filled("coach", outer))
             assert judges_turns(built) == judges_turns(conf.build("coaches", conf.filled("coach", inner)))
 

@@ -170,7 +170,7 @@ def test_a_planted_preference_for_regression_is_measured_apart_from_quality() ->
 
 
 def test_chance_is_what_random_scores_reach() -> None:
-    assert measures.chance([case("aab", 0), case("aab", 2), case("ab")]) == (0.5, pytest.approx(1 / 3))
+    assert measures.chance([case("aab", 0), case("aab", 2), case("ab")]) == pytest.approx((0.5, 1 / 3))
 
 
 def test_a_retest_uses_no_cache() -> None:

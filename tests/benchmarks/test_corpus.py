@@ -47,7 +47,7 @@ def test_a_false_label_is_reported() -> None:
     assert len(complaints(replace(case, label=replace(case.label, turn=case.label.turn + 1)))) == 1
     assert len(complaints(replace(case, twin="nobody"))) == 1
     assert len(complaints(replace(case, label=None, twin=None))) == (not case.episode.outcome.success)  # type: ignore[union-attr]
-    harmless = replace(twin.episode.outcome, metrics={"fair": good - replay.MARGIN / 2})  # type: ignore[type-var]
+    harmless = replace(twin.episode.outcome, metrics={"fair": good - build.MARGIN / 2})  # type: ignore[type-var]
     [complaint] = complaints(replace(case, episode=replace(case.episode, outcome=harmless)))
     assert "makes no difference" in complaint
 

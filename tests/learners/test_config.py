@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import subprocess
 import sys
@@ -38,7 +39,8 @@ SETTINGS = dict(settings())
 
 
 def changed(values: dict[str, Any]) -> DictConfig:
-    config = OmegaConf.create(OmegaConf.to_container(composed()))
+    config = copy.deepcopy(composed())
+    OmegaConf.set_struct(config, False)
     for key, value in values.items():
         OmegaConf.update(config, key, value, merge=False, force_add=True)
     return config
@@ -64,9 +66,9 @@ def test_every_setting_of_the_yaml_has_a_type_and_the_other_way_round() -> None:
 
     def leaves(node: DictConfig, prefix: str = "") -> Iterator[str]:
         for key, value in node.items():
-            yield f"{prefix}{key}"
+            yield f"{prefix}{key!s}"
             if isinstance(value, DictConfig):
-                yield from leaves(value, f"{prefix}{key}.")
+                yield from leaves(value, f"{prefix}{key!s}.")
 
     assert set(leaves(own)) == set(SETTINGS)
 

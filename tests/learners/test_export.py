@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import conf
 import envs
 from learners import export
+from learners.config import RunConfig
 from learners.run.build import load_weights
 from learners.run.run import train
 from tests.learners.doubles import loaded_model
@@ -65,12 +66,12 @@ def trained(base: Path, way: str) -> dict[str, torch.Tensor]:
     run = train(made)
     found = {}
     for number, (name, own) in enumerate(
-        load_weights(made, envs.make("mathchat").scenario, reference=False).items()
+        load_weights(RunConfig.read(made), envs.make("mathchat").scenario, reference=False).items()
     ):
         with torch.no_grad(), own.active() as loaded:
             torch.manual_seed(number)
             for parameter in own.parameters():
-                parameter += 0.1 * torch.randn_like(parameter)
+                parameter.add_(0.1 * torch.randn_like(parameter))
             found[name] = loaded.model(IDS).logits
         torch.save({"weights": own.state()}, checkpoint(run) / f"{name}.pt")
     assert len(found) == 3

@@ -88,10 +88,10 @@ def slow_advantages(name: str, c: Any, rows: list[Transition]) -> list[list[floa
 def slow_importance(c: Any, prox: Rows, old: Rows, k: int, at: int) -> float:
     weight = math.exp(prox[k][at] - old[k][at])
     if c.importance_weighting == "sequence":
-        return min(math.exp(sum(prox[k]) - sum(old[k])), c.importance_cap)
+        return min(math.exp(sum(prox[k]) - sum(old[k])), float(c.importance_cap))
     if c.importance_weighting == "icepop":
         return weight if c.icepop_low <= weight <= c.icepop_high else 0.0
-    return min(weight, c.importance_cap) if c.importance_weighting == "token" else 1.0
+    return min(weight, float(c.importance_cap)) if c.importance_weighting == "token" else 1.0
 
 
 def ppo(ratio: float, advantage: float, low: float, high: float) -> float:

@@ -139,14 +139,14 @@ def test_the_key_is_sent_and_reaches_no_error_no_log_no_verdict_and_no_cache(
     ]
     with e.serving(*leaks) as server:
         coach = e.coach(server, cache=tmp_path, key_env=e.KEY_ENV)
-        errors = []
+        caught_errors = []
         for number in range(2):
             with pytest.raises(errors.RequestError) as caught:
                 coach.judge(numbered(number))
-            errors.append(caught.value)
+            caught_errors.append(caught.value)
         verdict = coach.judge(numbered(2))
     assert server.authorizations == [f"Bearer {e.KEY}"] * 3
-    told = [str(error) + repr(error.__cause__) for error in errors] + [verdict.rationale, caplog.text]
+    told = [str(error) + repr(error.__cause__) for error in caught_errors] + [verdict.rationale, caplog.text]
     told += [path.read_text() for path in tmp_path.rglob("*.json")]
     assert len(told) == 5
     assert all("[key]" in text for text in told)

@@ -17,7 +17,7 @@ def pipeline() -> list[Transition]:
     """Two tasks, three episodes of each. All solvers of a task read the same prompt. What an executor reads
     depends on its solver, and two solvers of the first task wrote the same; its second turn and the verifier
     read what nobody else does."""
-    found = []
+    found: list[Transition] = []
     for task in range(2):
         for e in range(3):
             seen = 100 * task + min(e, 1) if task == 0 else 100 * task + e

@@ -8,6 +8,7 @@ import gc
 import importlib.util
 import os
 import random
+import tempfile
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,7 +74,7 @@ class Rig:
         numbers = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for parameter in self.weights[name].parameters():
-                parameter += 0.05 * torch.randn(parameter.shape, generator=numbers)
+                parameter.add_(0.05 * torch.randn(parameter.shape, generator=numbers))
         self.version += 1
         self.subject.sync(name, self.version)
         return self.version
@@ -84,7 +85,7 @@ class Rig:
 def test_it_leaves_nothing_behind_in_process_memory_or_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scratch.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(scratch, "SHARED_MEMORY", tmp_path / "none")
     policies = weights("adapter", ("first",))
     loaded = policies["first"].loaded
@@ -237,7 +238,7 @@ def test_a_head_tied_to_a_changed_embedding_is_the_new_one_or_stops_the_run(
 ) -> None:
     loaded = rig.weights["third"].loaded
     assert loaded.model.config.tie_word_embeddings
-    embedding = loaded.model.get_input_embeddings().weight  # type: ignore[operator]
+    embedding: Any = loaded.model.get_input_embeddings().weight
     with torch.no_grad():
         embedding += size * torch.randn(embedding.shape, generator=torch.Generator().manual_seed(6))
     with monkeypatch.context() as broken:
@@ -313,6 +314,6 @@ def test_a_version_outside_of_the_range_is_named_with_the_range(version: str) ->
 )
 def test_settings_that_cannot_be_are_one_clear_line(settings: dict[str, Any], complaint: str) -> None:
     node = conf.load("generator", "vllm")
-    values = {key: node[key] for key in node if key != "name"} | settings
+    values = {str(key): node[key] for key in node if key != "name"} | settings
     with pytest.raises(ConfigError, match=complaint):
         Vllm.Config(**values)

@@ -55,7 +55,7 @@ class Copies:
             source.save(Path(folder))
             model = AutoModelForCausalLM.from_pretrained(folder)
             tokenizer = AutoTokenizer.from_pretrained(folder)
-        copy = LoadedModel(model.eval(), tokenizer, source.config)
+        copy = LoadedModel(model.train(False), tokenizer, source.config)
         probe = [completion(9, seed=1)]
         [wanted], [found] = source.logprobs(probe), completion_logprobs(copy.model, probe, copy.config)
         if max(abs(a - b) for a, b in zip(wanted, found, strict=True)) > 1e-5:

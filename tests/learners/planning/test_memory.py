@@ -44,7 +44,7 @@ SETTINGS = [("float32", True), ("bfloat16", True), ("float32", False)]
 
 
 def small(kind: str, dtype: str, *, adapter: bool) -> PreTrainedModel:
-    model: PreTrainedModel = AutoModelForCausalLM.from_config(copy.deepcopy(CONFIGS[kind]))
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(copy.deepcopy(CONFIGS[kind]))  # type: ignore[no-untyped-call]
     model.to(getattr(torch, dtype)).set_attn_implementation("sdpa")
     if adapter:
         with warnings.catch_warnings():
@@ -80,10 +80,11 @@ def saved(model: PreTrainedModel, compute: Callable[[], object], counts: Callabl
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_a_layer_keeps_what_autograd_keeps(kind: str, dtype: str, autocast: bool, adapter: bool) -> None:
     model = small(kind, dtype, adapter=adapter)
-    layer: Any = model.base_model.layers[1]
+    base: Any = model.base_model
+    layer = base.layers[1]
     hidden = torch.randn(1, LENGTH, 64, dtype=model.dtype, requires_grad=True)
     position = torch.arange(LENGTH)[None]
-    rope = model.base_model.rotary_emb(hidden, position)
+    rope = base.rotary_emb(hidden, position)
     mask = attention_mask(torch.ones(1, LENGTH, dtype=torch.long))
 
     def compute() -> object:

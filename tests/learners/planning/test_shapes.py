@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -62,7 +63,8 @@ def test_a_token_takes_as_much_of_the_cache_as_a_real_one_has() -> None:
     model = loaded_model(0, "qwen3").model
     cache = DynamicCache()
     model(input_ids=torch.ones(1, 7, dtype=torch.long), past_key_values=cache, use_cache=True)
-    held = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
+    layers: list[Any] = cache.layers
+    held = sum(layer.keys.nbytes + layer.values.nbytes for layer in layers)
     assert read_shapes(model.config).cache(4) * 7 == held > 0
 
 

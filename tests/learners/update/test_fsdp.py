@@ -149,7 +149,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    mp.spawn(_two, args=(port, str(folder)), nprocs=2, join=True)  # type: ignore[no-untyped-call]
+    mp.spawn(_two, args=(port, str(folder)), nprocs=2, join=True)  # type: ignore[attr-defined, no-untyped-call]
     found: dict[str, Any] = torch.load(folder / "two-0.pt", weights_only=True)
     return found | {"folder": folder, "other": torch.load(folder / "two-1.pt", weights_only=True)}
 
