@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest  # type: ignore[import-untyped]
 
 from envs.types import Episode, Outcome, Role, Turn
 from learners.run.metrics import delivered, summarise, wilson
