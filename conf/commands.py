@@ -1,0 +1,198 @@
+"""Command lines: every command takes settings in Hydra's override grammar, and prints a user error as one line.
+
+The only module that imports Hydra. Commands import it when they run: it takes a fifth of a second.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from conf import ROOT, ConfigError
+
+REQUIRED = "???"
+"""In place of a part's name: the command line must name one."""
+PRIMARY = "settings"
+"""Name of a primary configuration that a command composes with instead of ``config.yaml``."""
+INVALID = (HydraException, OmegaConfBaseException, ValueError, TypeError)
+"""What Hydra raises while it composes: the last two for values that no part can have, such as coach=null."""
+NOISE = ("full_key", "object_type", "reference_type", "See https://", "Set the environment variable HYDRA_FULL_ERROR")
+"""How the lines begin that say nothing to the user in a message of Hydra or OmegaConf."""
+
+
+def add_overrides(parser: ArgumentParser, help: str) -> None:
+    """Adds the arguments that ``compose`` and its like take: settings, and ``--config-dir``."""
+    parser.add_argument("overrides", nargs="*", metavar="setting=value", help=help)
+    parser.add_argument("--config-dir", type=Path, help="folder of further YAMLs, <group>/<name>.yaml")
+
+
+def is_override(word: str) -> bool:
+    """Whether a word of the command line is a setting, and not a path."""
+    return "=" in word or word.startswith("~")
+
+
+def parse(words: Sequence[str]) -> list[Override]:
+    """Returns ``words`` parsed by Hydra's override grammar.
+
+    Raises:
+        ConfigError: a word is not an override.
+    """
+    with _config_errors():
+        parsed: list[Override] = OverridesParser.create().parse_overrides(list(words))
+    return parsed
+
+
+def compose(overrides: Sequence[str], *, config_dir: Path | None = None) -> DictConfig:
+    """Returns the configuration of a run, as ``python -m learners.train`` gets it.
+
+    Raises:
+        ConfigError: an override is malformed, or names what does not exist.
+    """
+    return _compose("config", overrides, config_dir)
+
+
+def compose_parts(
+    overrides: Sequence[str], parts: Mapping[str, str | None], *, config_dir: Path | None = None
+) -> DictConfig:
+    """Returns the nodes of single parts, for commands that need no whole run.
+
+    ``parts``: group -> what is taken if the command line names none: a name, ``REQUIRED``, or None for no part.
+    A part outside the project may also be named by its module, ``coach=my.module coach.setting=3``, and then needs
+    no YAML.
+
+    Raises:
+        ConfigError: an override is malformed or names what does not exist, or a required part is missing.
+    """
+    modules = {
+        one.key_or_group: value
+        for one in parse(overrides)
+        if one.key_or_group in parts and isinstance(value := one.value(), str) and "." in value
+    }
+    words = [_of_module(word, one, modules) for word, one in zip(overrides, parse(overrides), strict=True)]
+    defaults = [{group: None if group in modules else name} for group, name in parts.items()]
+    return _compose_onto({}, defaults, words, config_dir)
+
+
+def compose_onto(
+    base: DictConfig, overrides: Sequence[str], *, config_dir: Path | None = None
+) -> DictConfig:
+    """Returns ``base``, a composed configuration, changed by ``overrides``; a part that is named is replaced.
+
+    Raises:
+        ConfigError: an override is malformed, or names what does not exist.
+    """
+    folders = [ROOT, *([config_dir] if config_dir else [])]
+    named = {one.key_or_group for one in parse(overrides) if one.key_or_group in base}
+    groups = [str(key) for key in base if key in named and any((folder / str(key)).is_dir() for folder in folders)]
+    kept = {str(key): value for key, value in base.items() if key not in groups}
+    return _compose_onto(kept, [{group: REQUIRED} for group in groups], overrides, config_dir)
+
+
+def main(command: Callable[[DictConfig], object], errors: Callable[[], AbstractContextManager[None]]) -> None:
+    """Runs ``command`` on the configuration of the command line, with Hydra's own options (``--help``, ``--cfg``,
+    ``--multirun``, ``--config-dir``).
+
+    ``errors``: a context that turns user errors into an exit code, such as ``one_line_errors``.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print over several lines
+    composed = False
+
+    @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="config")
+    def run(config: DictConfig) -> None:
+        nonlocal composed
+        composed = True
+        with errors():  # here too: Hydra prints a line of its own about an error that leaves this function
+            command(config)
+
+    with errors():
+        try:
+            run()
+        except INVALID as error:
+            if composed:
+                raise
+            raise ConfigError(_one_line(error)) from None
+
+
+@contextmanager
+def one_line_errors(*expected: type[Exception]) -> Iterator[None]:
+    """Ends the process with one line on stderr and exit code 2 on a ``ConfigError`` or an ``expected`` error.
+
+    With ``COACHGYM_TRACEBACK=1`` in the environment the error is raised instead.
+    """
+    try:
+        yield
+    except (ConfigError, HydraException, OmegaConfBaseException, *expected) as error:
+        end(error)
+
+
+def end(error: BaseException, *, before: str = "error", after: str = "", code: int = 2) -> None:
+    """Prints ``error`` as one line and exits with ``code``; see ``one_line_errors``."""
+    if os.environ.get("COACHGYM_TRACEBACK") == "1":
+        raise error
+    print(f"{before}: {_one_line(error)}{after}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _of_module(word: str, override: Override, modules: Mapping[str, str]) -> str:
+    """An override of a part that has no YAML: there is nothing yet that it could change, so that it adds."""
+    group, _, rest = override.key_or_group.partition(".")
+    if group not in modules or override.is_delete():
+        return word
+    return f"++{word.lstrip('+')}" if rest else f"++{group}.name={modules[group]}"
+
+
+def _compose_onto(
+    base: Mapping[str, Any], defaults: Sequence[Any], overrides: Sequence[str], config_dir: Path | None
+) -> DictConfig:
+    """Composes with a primary configuration of our own making instead of ``config.yaml``."""
+    primary = {"defaults": ["_self_", *defaults], **base}
+    ConfigStore.instance().store(name=PRIMARY, node=OmegaConf.create(primary))
+    return _compose(PRIMARY, overrides, config_dir)
+
+
+def _compose(name: str, overrides: Sequence[str], config_dir: Path | None) -> DictConfig:
+    words = list(overrides)
+    if config_dir is not None:
+        if not config_dir.is_dir():
+            raise ConfigError(f"--config-dir {config_dir} is not a folder")
+        words.append(f"hydra.searchpath=[{_quoted(f'file://{config_dir.resolve()}')}]")
+    with _config_errors(), hydra.initialize_config_module("conf", version_base="1.3"):
+        return hydra.compose(name, words)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", r"\'") + "'"
+
+
+@contextmanager
+def _config_errors() -> Iterator[None]:
+    """Raises what Hydra raises for a malformed configuration as ``ConfigError``."""
+    try:
+        yield
+    except INVALID as error:
+        raise ConfigError(_one_line(error)) from None
+
+
+def _one_line(error: BaseException) -> str:
+    """The message of ``error`` on one line, without Hydra's search path and OmegaConf's internals."""
+    text = str(error).split("Config search path:")[0]
+    if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
+        text = f"{text}\n{error.__cause__}"
+    text = re.sub(r":\s*\n\t", ": ", text).replace("\n\t", ", ")  # lists of what there is
+    lines = [line.strip() for line in text.splitlines()]
+    kept = dict.fromkeys(line for line in lines if line and not line.startswith(NOISE))
+    return "; ".join(kept) or type(error).__name__
