@@ -36,8 +36,8 @@ from rich.table import Table
 from benchmarks.common import estimates
 from benchmarks.common.command import make_console, make_parser, write_json
 from benchmarks.common.tables import make_table
-from conf import ConfigError
-from learners.train import compose, one_line_errors
+from conf import ConfigError, commands
+from learners.train import run_errors
 
 METRICS = ("mismatch_kl", "approx_kl", "reference_kl")
 MIN_STEPS = 3
@@ -128,19 +128,19 @@ def tabulate(judged: Sequence[Judged]) -> Table:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Errors are reported as by the learner."""
     parser = make_parser("mismatch", __doc__)
-    parser.add_argument("words", nargs="*", help="settings of the learner, or one run folder to read")
+    commands.add_overrides(parser, "settings of the learner, or one run folder to read")
     parser.add_argument(
         "--bound", type=float, default=0.01, help="largest value allowed at any step, in nats per token"
     )
     parser.add_argument(
         "--growth", type=float, default=0.001, help="largest rise allowed over the run, in nats per token"
     )
-    given = parser.parse_args(arguments)
-    folders = [Path(word) for word in given.words if "=" not in word]
-    with one_line_errors():
-        if folders and len(given.words) > 1:
+    given = parser.parse_intermixed_args(arguments)
+    folders = [Path(word) for word in given.overrides if not commands.is_override(word)]
+    with run_errors():
+        if folders and len(given.overrides) > 1:
             raise ConfigError("give either settings or one run folder")
-        folder = folders[0] if folders else _run(given.words)
+        folder = folders[0] if folders else _run(given.overrides, given.config_dir)
         judged = judge_run(folder, bound=given.bound, growth=given.growth)
         policies = [asdict(one) for one in judged]
         report = {"bound": given.bound, "growth": given.growth, "policies": policies}
@@ -149,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if all(one.verdict == "flat" for one in judged) else 1
 
 
-def _run(settings: Sequence[str]) -> Path:
+def _run(settings: Sequence[str], config_dir: Path | None) -> Path:
     """Trains with ``settings`` at learning rate 0 and returns the run folder.
 
     Raises:
@@ -158,7 +158,7 @@ def _run(settings: Sequence[str]) -> Path:
     from learners.run.run import train
 
     has_steps = any(word.startswith("steps=") for word in settings)
-    config = compose([*settings, *([] if has_steps else ["steps=8"])])
+    config = commands.compose([*settings, *([] if has_steps else ["steps=8"])], config_dir=config_dir)
     if config.steps < MIN_STEPS:
         raise ConfigError(f"steps={config.steps} are too few: a slope needs {MIN_STEPS}")
     config.model.optimizer.lr = 0.0

@@ -26,17 +26,19 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
-import yaml
 from rich.console import Console
 from rich.table import Table
 
+import conf
 from benchmarks.common.command import make_console, make_parser, print_path, write_json
 from benchmarks.common.machine import Machine, machine
 from benchmarks.common.tables import make_table
 from benchmarks.sandbox.lanes import MethodError
 from benchmarks.sandbox.methods import backend
+from conf import commands
 from sandbox.base import Backend, SandboxError, SandboxSpec
 from sandbox.guest.processes import descendants, proportional, resident
 
@@ -199,22 +201,25 @@ def tabulate(run: Soak) -> Table:
     return table
 
 
+def _changed(node: Any) -> tuple[str, dict[str, Any]]:
+    """Returns the sandbox's name, and those of its settings that differ from its YAML."""
+    values, shipped = conf.to_dict(node), conf.load("sandbox", node.name)
+    return node.name, {key: value for key, value in values.items() if value != shipped.get(key, ...)}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     parser = make_parser("soak", __doc__)
-    parser.add_argument("settings", nargs="*", help="sandbox=docker or local, and sandbox.<setting>=<value>")
+    commands.add_overrides(parser, "sandbox=docker or local, and sandbox.<setting>=<value>")
     parser.add_argument("--episodes", type=int, default=2000)
     parser.add_argument("--in-flight", type=int, default=8)
     parser.add_argument("--out", type=Path, help="default: benchmarks/results/soak-<sandbox>.json")
-    given = parser.parse_args(arguments)
+    given = parser.parse_intermixed_args(arguments)
     if given.episodes < 2 * given.in_flight:
         parser.error("--episodes must be at least twice --in-flight")
-    pairs = [setting.partition("=") for setting in given.settings]
-    if wrong := [key for key, _, value in pairs if not value or key.split(".")[0] != "sandbox"]:
-        parser.error(f"not a setting of the sandbox: {', '.join(wrong)}")
-    values = {key: yaml.safe_load(value) for key, _, value in pairs}
-    name = str(values.pop("sandbox", "local"))
-    settings = {key.removeprefix("sandbox."): value for key, value in values.items()}
+    with commands.one_line_errors():
+        chosen = commands.compose_parts(given.overrides, {"sandbox": "local"}, config_dir=given.config_dir)
+        name, settings = _changed(chosen.sandbox)
     console = make_console()
     try:
         run = soak(name, settings, given.episodes, given.in_flight, console)

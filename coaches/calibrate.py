@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -162,33 +161,39 @@ def _isotonic(scores: Array, outcomes: Array) -> tuple[Array, Array]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line. What the user can mend ends as one line on stderr and exit code 2."""
+    """The command line. User errors print one line to stderr and exit with code 2."""
+    from conf import commands
+
     parser = argparse.ArgumentParser(
         prog="python -m coaches.calibrate",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("episodes", type=Path, nargs="+", help="of runs, or scored by coaches.score")
+    commands.add_overrides(
+        parser,
+        "files of episodes, of runs or scored by coaches.score; env=<name>: roles of lines that have none",
+    )
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--env", help="whose roles lines have that name none")
-    options = parser.parse_args(arguments)
-    try:
-        found = fit(*_read(options))
+    options = parser.parse_intermixed_args(arguments)
+    settings = [word for word in options.overrides if commands.is_override(word)]
+    files = [Path(word) for word in options.overrides if not commands.is_override(word)]
+    with commands.one_line_errors(OSError):
+        config = commands.compose_parts(settings, {"env": None}, config_dir=options.config_dir)
+        found = fit(*_read(files, config))
         found.write(options.out)
-    except (ConfigError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
     print(
         f"{options.out}: {len(found.scores)} points from {found.turns} turns of {found.tasks} tasks, "
         f"coach {found.source}; ECE {found.ece_before:.3f} before, {found.ece_after:.3f} after"
     )
 
 
-def _read(options: argparse.Namespace) -> Any:
+def _read(files: Sequence[Path], config: Any) -> Any:
     import conf
 
-    roles = conf.build("envs", conf.load("env", options.env)).roles if options.env else None
-    recorded = [one for path in options.episodes for _, one in episodes.read(path, roles=roles)]
+    if not files:
+        raise ConfigError("name at least one file of episodes")
+    roles = conf.build("envs", config.env).roles if "env" in config else None
+    recorded = [one for path in files for _, one in episodes.read(path, roles=roles)]
     return pairs(recorded)
 
 

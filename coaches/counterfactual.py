@@ -214,7 +214,7 @@ def _references(config: Counterfactual.Config) -> dict[str, list[tuple[Turn, ...
 def _build(group: str, package: str, node: Any) -> Any:
     if not isinstance(node, dict) or "name" not in node:
         raise ConfigError(f"coach counterfactual: {node!r} is no node such as {{name: …}}")
-    return conf.build(package, conf.filled(group, node))
+    return conf.build(package, conf.fill_defaults(group, node))
 
 
 def _check(config: Counterfactual.Config) -> None:

@@ -31,7 +31,7 @@ def build(node: Mapping[str, Any]) -> AnyCoach:
     """
     if not isinstance(node, Mapping) or "name" not in node:
         raise conf.ConfigError(f"a coach within a coach is a node such as {{name: rules}}, not {node!r}")
-    return cast(AnyCoach, conf.build("coaches", conf.filled("coach", node)))
+    return cast(AnyCoach, conf.build("coaches", conf.fill_defaults("coach", node)))
 
 
 def judge_all(coach: AnyCoach, turns: Sequence[Turn], outcome: Outcome) -> list[Verdict | None]:

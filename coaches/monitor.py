@@ -1,7 +1,7 @@
 """Watches what a coach's scores go by, in every run: see ``coaches.bias.effects`` for how effects are told.
 
     python -m coaches.monitor runs/x              # an old run folder
-    python -m coaches.monitor episodes.jsonl --env dsbench --json
+    python -m coaches.monitor episodes.jsonl env=dsbench --json
 
 Three questions, each with an interval or a test. *Bias*: do task kinds, roles or lengths score differently at
 equal outcome and equal evidence? The gap between regression and classification is the failure that MAPPA's
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from math import fsum, inf
 from pathlib import Path
@@ -28,6 +27,7 @@ from coaches.bias.effects import CONFIDENCE, FACTORS, Effect, Fit, Ledger, Sampl
 from coaches.bias.trends import Alarm, alarm, drift
 from coaches.judging.learning import JudgedEpisode
 from conf import ConfigError
+from envs.types import Role
 
 log = logging.getLogger(__name__)
 
@@ -193,18 +193,16 @@ def show(summary: Mapping[str, Any], console: Console) -> None:
         console.print(f"alarm: {Alarm(**row)}", soft_wrap=True, highlight=False)
 
 
-def watch(path: Path, env: str | None = None) -> Monitor:
+def watch(path: Path, roles: Sequence[Role] | None = None) -> Monitor:
     """The monitor of an old run: a run folder, or its ``episodes.jsonl``.
 
     Raises:
         ConfigError: there are no episodes there, or none that a coach judged.
     """
-    import conf
     from coaches import episodes
 
     if path.is_dir():
         path = path / "episodes.jsonl"
-    roles = conf.build("envs", conf.load("env", env)).roles if env else None
     groups: dict[tuple[str, int], list[Any]] = {}
     for _, one in episodes.read(path, roles=roles):
         groups.setdefault((one.phase, one.step), []).append(one)
@@ -220,22 +218,24 @@ def watch(path: Path, env: str | None = None) -> Monitor:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line. What the user can mend ends as one line on stderr and exit code 2."""
+    """The command line. User errors print one line to stderr and exit with code 2."""
+    import conf
+    from conf import commands
+
     parser = argparse.ArgumentParser(
         prog="python -m coaches.monitor",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run", type=Path, help="a run folder, or a file of episodes")
-    parser.add_argument("--env", help="whose roles lines have that name none")
+    commands.add_overrides(parser, "env=<name>: roles of lines that have none")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     logging.basicConfig(level=logging.ERROR)  # alarms are printed at the end
-    try:
-        summary = watch(options.run, options.env).summary()
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    with commands.one_line_errors():
+        config = commands.compose_parts(options.overrides, {"env": None}, config_dir=options.config_dir)
+        roles = conf.build("envs", config.env).roles if "env" in config else None
+        summary = watch(options.run, roles).summary()
     if options.json:
         print(json.dumps(summary, indent=2))
     else:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -110,29 +109,27 @@ def mean_of(groups: Sequence[Sequence[float]]) -> tuple[float, float, float]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line. What the user can mend ends as one line on stderr and exit code 2."""
+    """The command line. User errors print one line to stderr and exit with code 2."""
+    from conf import commands
+
     parser = argparse.ArgumentParser(
         prog="python -m coaches.score",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("episodes", type=Path)
-    parser.add_argument("settings", nargs="+", help="coach=<name> coach.<key>=<value> env=<name>")
+    commands.add_overrides(parser, "coach=<name> coach.<key>=<value> env=<name>")
     parser.add_argument("--out", type=Path, help="default: <episodes>.scored.jsonl beside it")
-    parser.add_argument("--threads", type=int, default=8, help="episodes at once")
-    options = parser.parse_args(arguments)
-    try:
-        _run(options)
-    except (ConfigError, BudgetError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    parser.add_argument("--threads", type=int, default=8, help="episodes scored at once")
+    options = parser.parse_intermixed_args(arguments)
+    with commands.one_line_errors(BudgetError):
+        parts = {"coach": commands.REQUIRED, "env": None}
+        _run(options, commands.compose_parts(options.overrides, parts, config_dir=options.config_dir))
 
 
-def _run(options: argparse.Namespace) -> None:
-    node = conf.choose("coach", [word for word in options.settings if not word.startswith("env")])
-    of_env = [word for word in options.settings if word.startswith("env")]
-    roles = conf.build("envs", conf.choose("env", of_env)).roles if of_env else None
-    coach = build(node)
+def _run(options: argparse.Namespace, config: Any) -> None:
+    roles = conf.build("envs", config.env).roles if "env" in config else None
+    coach = build(config.coach)
     pairs = list(episodes.read(options.episodes, roles=roles))
     if not pairs:
         raise ConfigError(f"{options.episodes} holds no episodes")
@@ -149,7 +146,9 @@ def _run(options: argparse.Namespace) -> None:
             scored.append(one)
             file.write(json.dumps(_with_verdicts(row, one), ensure_ascii=False) + "\n")
     console = Console()
-    console.print(tabulate(scored, f"{node.name} on {len(scored)} episodes of {options.episodes.name}"))
+    console.print(
+        tabulate(scored, f"{config.coach.name} on {len(scored)} episodes of {options.episodes.name}")
+    )
     masked = Counter(cause for one in scored for cause in one.causes)
     if masked:
         console.print("without a verdict: " + ", ".join(f"{count} {name}" for name, count in masked.items()))

@@ -30,7 +30,13 @@ PRIMARY = "settings"
 """Name of a primary configuration that a command composes with instead of ``config.yaml``."""
 INVALID = (HydraException, OmegaConfBaseException, ValueError, TypeError)
 """What Hydra raises while it composes: the last two for values that no part can have, such as coach=null."""
-NOISE = ("full_key", "object_type", "reference_type", "See https://", "Set the environment variable HYDRA_FULL_ERROR")
+NOISE = (
+    "full_key",
+    "object_type",
+    "reference_type",
+    "See https://",
+    "Set the environment variable HYDRA_FULL_ERROR",
+)
 """How the lines begin that say nothing to the user in a message of Hydra or OmegaConf."""
 
 
@@ -51,9 +57,16 @@ def parse(words: Sequence[str]) -> list[Override]:
     Raises:
         ConfigError: a word is not an override.
     """
-    with _config_errors():
+    with _config_errors(words):
         parsed: list[Override] = OverridesParser.create().parse_overrides(list(words))
     return parsed
+
+
+def choices(override: Override) -> list[str]:
+    """Returns the names of ``coach=a,b``, or of ``coach=a``."""
+    if override.is_sweep_override():
+        return [str(choice) for choice in override.sweep_string_iterator()]
+    return [str(override.value())]
 
 
 def compose(overrides: Sequence[str], *, config_dir: Path | None = None) -> DictConfig:
@@ -84,12 +97,14 @@ def compose_parts(
     }
     words = [_of_module(word, one, modules) for word, one in zip(overrides, parse(overrides), strict=True)]
     defaults = [{group: None if group in modules else name} for group, name in parts.items()]
-    return _compose_onto({}, defaults, words, config_dir)
+    composed = _compose_onto({}, defaults, words, config_dir)
+    for group in parts:
+        if parts[group] is not None and group not in composed:
+            raise ConfigError(f"no {group} is chosen: set {group}=<name>")
+    return composed
 
 
-def compose_onto(
-    base: DictConfig, overrides: Sequence[str], *, config_dir: Path | None = None
-) -> DictConfig:
+def compose_onto(base: DictConfig, overrides: Sequence[str], *, config_dir: Path | None = None) -> DictConfig:
     """Returns ``base``, a composed configuration, changed by ``overrides``; a part that is named is replaced.
 
     Raises:
@@ -97,7 +112,9 @@ def compose_onto(
     """
     folders = [ROOT, *([config_dir] if config_dir else [])]
     named = {one.key_or_group for one in parse(overrides) if one.key_or_group in base}
-    groups = [str(key) for key in base if key in named and any((folder / str(key)).is_dir() for folder in folders)]
+    groups = [
+        str(key) for key in base if key in named and any((folder / str(key)).is_dir() for folder in folders)
+    ]
     kept = {str(key): value for key, value in base.items() if key not in groups}
     return _compose_onto(kept, [{group: REQUIRED} for group in groups], overrides, config_dir)
 
@@ -124,7 +141,7 @@ def main(command: Callable[[DictConfig], object], errors: Callable[[], AbstractC
         except INVALID as error:
             if composed:
                 raise
-            raise ConfigError(_one_line(error)) from None
+            raise ConfigError(_mistake(error, sys.argv[1:])) from None
 
 
 @contextmanager
@@ -133,9 +150,10 @@ def one_line_errors(*expected: type[Exception]) -> Iterator[None]:
 
     With ``COACHGYM_TRACEBACK=1`` in the environment the error is raised instead.
     """
+    handled: tuple[type[Exception], ...] = (ConfigError, HydraException, OmegaConfBaseException, *expected)
     try:
         yield
-    except (ConfigError, HydraException, OmegaConfBaseException, *expected) as error:
+    except handled as error:
         end(error)
 
 
@@ -170,7 +188,7 @@ def _compose(name: str, overrides: Sequence[str], config_dir: Path | None) -> Di
         if not config_dir.is_dir():
             raise ConfigError(f"--config-dir {config_dir} is not a folder")
         words.append(f"hydra.searchpath=[{_quoted(f'file://{config_dir.resolve()}')}]")
-    with _config_errors(), hydra.initialize_config_module("conf", version_base="1.3"):
+    with _config_errors(overrides), hydra.initialize_config_module("conf", version_base="1.3"):
         return hydra.compose(name, words)
 
 
@@ -179,12 +197,17 @@ def _quoted(text: str) -> str:
 
 
 @contextmanager
-def _config_errors() -> Iterator[None]:
-    """Raises what Hydra raises for a malformed configuration as ``ConfigError``."""
+def _config_errors(words: Sequence[str]) -> Iterator[None]:
+    """Raises what Hydra raises for malformed overrides as ``ConfigError``."""
     try:
         yield
     except INVALID as error:
-        raise ConfigError(_one_line(error)) from None
+        raise ConfigError(_mistake(error, words)) from None
+
+
+def _mistake(error: Exception, words: Sequence[str]) -> str:
+    known = isinstance(error, HydraException | OmegaConfBaseException)
+    return _one_line(error) if known else f"invalid settings {' '.join(words)}: {_one_line(error)}"
 
 
 def _one_line(error: BaseException) -> str:

@@ -145,14 +145,14 @@ class RunConfig(RunSettings):
         """
         values: Any = OmegaConf.to_container(config, resolve=True)
         nodes: dict[str, Any] = {group: _part(group, values.pop(group, None)) for group in PARTS}
-        nodes["coach"] = conf.filled("coach", nodes["coach"])
+        nodes["coach"] = conf.fill_defaults("coach", nodes["coach"])
         settings = conf.typed(RunSettings, values)
         own = {field.name: getattr(settings, field.name) for field in fields(settings)}
         return cls(**own, **nodes)
 
     def container(self) -> dict[str, Any]:
         """Returns the whole configuration as dicts, lists and scalars, parts first, as in ``config.yaml``."""
-        parts = {group: conf.plain(getattr(self, group)) for group in PARTS}
+        parts = {group: conf.to_dict(getattr(self, group)) for group in PARTS}
         own = {field.name: getattr(self, field.name) for field in fields(RunSettings)}
         nested = {
             key: asdict(value) if hasattr(value, "__post_init__") else value for key, value in own.items()

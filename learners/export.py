@@ -10,14 +10,13 @@ Weights are those of the newest checkpoint. With ``weights=adapter`` each is mer
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 import conf
-from conf import ConfigError
+from conf import ConfigError, commands
 from learners.config import RunConfig
 from learners.run import checkpoint
 from learners.run.build import load_weights
@@ -44,8 +43,8 @@ def export(run: Path, out: Path, *, adapters: bool = False) -> list[Path]:
     return [out / name for name in weights]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line. What the user can mend ends as one line on stderr and exit code 2."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line. User errors print one line to stderr and exit with code 2."""
     parser = argparse.ArgumentParser(
         prog="python -m learners.export",
         description=__doc__,
@@ -55,14 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("out", type=Path, help="folder to write to; new, or empty")
     parser.add_argument("--adapters", action="store_true", help="adapters alone, not merged")
     options = parser.parse_args(arguments)
-    try:
+    with commands.one_line_errors():
         for path in export(options.run, options.out, adapters=options.adapters):
             print(f"written: {path}")
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 import conf
 from coaches.base import judges_turns
-from conf import ConfigError
+from conf import ConfigError, commands
 from learners.planning import facts
 
 GROUPS = {
@@ -40,13 +39,12 @@ def files(*groups: str) -> list[tuple[str, str]]:
 
 def composed(*overrides: str) -> DictConfig:
     """What the command line would get."""
-    with initialize_config_dir(str(conf.ROOT), version_base="1.3"):
-        return compose("config", list(overrides))
+    return commands.compose(overrides)
 
 
 def typed(group: str, node: DictConfig) -> Any:
     """The plug-in's ``Config`` made of ``node``, as ``conf.build`` makes it."""
-    cls = conf.plugin(GROUPS[group], node.name)
+    cls = conf.plugin_class(GROUPS[group], node.name)
     values = {key: node[key] for key in node if key != "name"}
     return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(cls.Config), values))
 
@@ -85,7 +83,7 @@ def test_a_shipped_part_composes_names_one_plug_in_and_fits_its_types(group: str
 
 @pytest.mark.parametrize(("group", "name"), files(*GROUPS))
 def test_a_value_has_its_one_place_in_the_yaml_and_no_default_in_python(group: str, name: str) -> None:
-    cls = conf.plugin(GROUPS[group], conf.load(group, name).name)
+    cls = conf.plugin_class(GROUPS[group], conf.load(group, name).name)
     defaults = [
         f"{owner.__qualname__}.{field.name}"
         for owner in config_classes(cls.Config)
@@ -158,8 +156,8 @@ def test_an_algorithm_from_outside_inherits_the_shared_settings_too(tmp_path: Pa
     (tmp_path / "algorithm" / "mine.yaml").write_text("name: annex.mine\ndefaults: [base]\ngamma: 0.5\n")
     (tmp_path / "algorithm" / "dapo.yaml").write_text("defaults: [grpo]\nclip_high: 0.28\n")
     elsewhere = f"hydra.searchpath=[file://{tmp_path}]"
-    shared = conf.plain(composed("algorithm=cispo").algorithm)
-    mine = conf.plain(composed(elsewhere, "algorithm=mine").algorithm)
+    shared = conf.to_dict(composed("algorithm=cispo").algorithm)
+    mine = conf.to_dict(composed(elsewhere, "algorithm=mine").algorithm)
     assert mine == {key: shared[key] for key in mine} | {"name": "annex.mine", "gamma": 0.5}
     assert composed(elsewhere, "algorithm=dapo").algorithm == conf.load("algorithm", "grpo", clip_high=0.28)
 
@@ -177,18 +175,18 @@ def test_an_override_of_a_setting_that_does_not_exist_names_those_that_do() -> N
 
 def test_a_node_in_a_node_is_filled_from_its_own_yaml_at_any_depth() -> None:
     inner = {"name": "ensemble", "coaches": [{"name": "rules", "ran": 3.0}, {"name": "hindsight"}]}
-    found = conf.filled("coach", {"name": "balanced", "confidence": 0.9, "coach": inner})
+    found = conf.fill_defaults("coach", {"name": "balanced", "confidence": 0.9, "coach": inner})
     assert (found.confidence, found.factors) == (0.9, ["kind", "role", "length"])
     assert (found.coach.combine, found.coach.coaches[0].ran) == ("median", 3.0)
     assert found.coach.coaches[0].partial.nan == conf.load("coach", "rules").partial.nan
     assert found.coach.coaches[1].coach.delivered == conf.load("coach", "rules").delivered
-    assert conf.filled("coach", found) == found
+    assert conf.fill_defaults("coach", found) == found
     with pytest.raises(ConfigError, match="no coach called 'ruels'"):
-        conf.filled("coach", {"name": "balanced", "coach": {"name": "ruels"}})
+        conf.fill_defaults("coach", {"name": "balanced", "coach": {"name": "ruels"}})
 
 
 def test_filling_changes_some_values_of_a_mapping_and_leaves_the_others() -> None:
-    found = conf.filled("coach", {"name": "rules", "partial": {"nan": 0.9}})
+    found = conf.fill_defaults("coach", {"name": "rules", "partial": {"nan": 0.9}})
     assert (found.partial.nan, found.partial.rows) == (0.9, conf.load("coach", "rules").partial.rows)
 
 
@@ -213,32 +211,21 @@ def test_a_coach_can_be_wrapped_by_every_coach_that_wraps(name: str, tmp_path: P
             {"name": "ensemble", "coaches": [inner, inner]},
         ]
         for outer in outers:
-            built = conf.build("coaches", conf.filled("coach", outer))
-            assert judges_turns(built) == judges_turns(conf.build("coaches", conf.filled("coach", inner)))
+            built = conf.build("coaches", conf.fill_defaults("coach", outer))
+            assert judges_turns(built) == judges_turns(
+                conf.build("coaches", conf.fill_defaults("coach", inner))
+            )
 
 
 def test_the_command_line_chooses_the_coach_within_a_coach() -> None:
     named = composed("coach=balanced", "coach.coach.name=outcome", "coach.half_life=5")
-    assert conf.filled("coach", named.coach).coach == {"name": "outcome"}
+    assert conf.fill_defaults("coach", named.coach).coach == {"name": "outcome"}
     added = composed("coach=balanced", "coach.coach.name=rules", "+coach.coach.ran=3")
-    assert conf.filled("coach", added.coach).coach.ran == 3
+    assert conf.fill_defaults("coach", added.coach).coach.ran == 3
     grafted = composed("coach=balanced", "+coach@coach.coach=hindsight", "coach.coach.revise=path")
     assert (grafted.coach.coach.name, grafted.coach.coach.revise) == ("hindsight", "path")
     listed = composed("coach=ensemble", "coach.coaches=[{name: rules}, {name: balanced, half_life: 3}]")
-    assert conf.filled("coach", listed.coach).coaches[1].coach.name == "rules"
-
-
-def test_words_choose_a_part_as_the_command_line_does() -> None:
-    found = conf.choose("coach", ["coach.coach.ran=3", "coach=balanced", "coach.factors=[kind]"])
-    assert (found.name, found.coach.name, found.coach.ran, found.factors) == (
-        "balanced",
-        "rules",
-        3,
-        ["kind"],
-    )
-    for words in (["coach.ran=3"], ["env=dsbench"], ["coach"], []):
-        with pytest.raises(ConfigError):
-            conf.choose("coach", words)
+    assert conf.fill_defaults("coach", listed.coach).coaches[1].coach.name == "rules"
 
 
 PART = """
@@ -293,15 +280,15 @@ def test_a_module_must_hold_exactly_one_plug_in(outside: Path) -> None:
     (outside / "outer_three" / "two.py").write_text(PART.format(name="A") + PART.format(name="B"))
     (outside / "outer_three" / "none.py").write_text("from coaches.rules import Rules\n")
     with pytest.raises(ConfigError, match=r"exactly one .* it has A, B"):
-        conf.plugin("coaches", "outer_three.two")
+        conf.plugin_class("coaches", "outer_three.two")
     with pytest.raises(ConfigError, match=r"exactly one .* it has none"):
-        conf.plugin("coaches", "outer_three.none")
+        conf.plugin_class("coaches", "outer_three.none")
 
 
 def test_a_missing_module_is_the_user_s_mistake_and_a_missing_dependency_of_it_is_not(outside: Path) -> None:
     (outside / "outer_four").mkdir()
     (outside / "outer_four" / "needy.py").write_text("import a_library_nobody_has\n")
     with pytest.raises(ConfigError, match=r"no module 'coaches\.nobody'"):
-        conf.plugin("coaches", "nobody")
+        conf.plugin_class("coaches", "nobody")
     with pytest.raises(ModuleNotFoundError, match="a_library_nobody_has"):
-        conf.plugin("coaches", "outer_four.needy")
+        conf.plugin_class("coaches", "outer_four.needy")

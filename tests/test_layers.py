@@ -26,7 +26,7 @@ ONLY_IN = {
     "vllm": ("learners/generators/vllm/__init__.py",),
     "ray": ("learners/runtimes/ray.py",),
     "wandb": ("learners/run/report.py",),
-    "hydra": ("learners/train.py",),
+    "hydra": ("conf/commands.py",),
     "docker": ("sandbox/host/daemon.py", "sandbox/image.py"),
     "openai": ("coaches/client/openai_client.py", "learners/generators/api.py"),
     "omegaconf": ("conf/", "learners/", "envs/dsbench/spec.py", "envs/dsbench/build_tables.py"),

@@ -28,31 +28,37 @@ from benchmarks.corpus import cases as corpus
 from benchmarks.corpus.cases import Case
 from coaches.base import BudgetError
 from coaches.inner import build
-from conf import ConfigError
+from conf import ConfigError, commands
 
 _WIDTH = 150
 """Width of the tables where output does not go to a terminal."""
 
 
-def nodes(words: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+def nodes(words: Sequence[str], *, config_dir: Path | None = None) -> dict[str, Mapping[str, Any]]:
     """Name -> configuration node of every coach in ``coach=a,b``, with its settings ``a.key=value``.
 
     Raises:
-        ConfigError: no coach is named, one is named twice, or a setting belongs to none of them.
+        ConfigError: no coach is named, one is named twice, or an override is invalid or belongs to none of them.
     """
-    named = [word.removeprefix("coach=").split(",") for word in words if word.startswith("coach=")]
-    names = [name for each in named for name in each if name]
+    parsed = commands.parse(words)
+    names = [name for one in parsed if one.key_or_group == "coach" for name in commands.choices(one)]
     if not names or len(set(names)) < len(names):
         raise ConfigError("name each coach once: coach=rules,outcome")
-    settings: dict[str, list[str]] = {name: [] for name in names}
-    for word in words:
-        if word.startswith("coach="):
+    settings: dict[str, list[str]] = {name: [f"coach={name}"] for name in names}
+    for word, override in zip(words, parsed, strict=True):
+        key = override.key_or_group
+        if key == "coach":
             continue
-        owner = max((name for name in names if word.startswith(f"{name}.")), key=len, default=None)
+        owner = max((name for name in names if key.startswith(f"{name}.")), key=len, default=None)
         if owner is None:
-            raise ConfigError(f"{word!r} is no setting of {', '.join(names)}: write <coach>.<key>=<value>")
-        settings[owner].append(f"coach{word.removeprefix(owner)}")
-    return {name: conf.plain(conf.choose("coach", [f"coach={name}", *own])) for name, own in settings.items()}
+            raise ConfigError(f"{word!r} is not a setting of {', '.join(names)}: write <coach>.<key>=<value>")
+        settings[owner].append(word.replace(owner, "coach", 1))
+    parts = {"coach": commands.REQUIRED}
+    composed = {
+        name: commands.compose_parts(own, parts, config_dir=config_dir).coach
+        for name, own in settings.items()
+    }
+    return {name: conf.to_dict(conf.fill_defaults("coach", node)) for name, node in composed.items()}
 
 
 def chosen(cases: Sequence[Case], limit: int | None) -> list[Case]:
@@ -94,7 +100,7 @@ def run(
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. User errors print one line to stderr and exit with code 2."""
     parser = make_parser("coaches", __doc__)
-    parser.add_argument("settings", nargs="+", help="coach=<name>,<name> and <name>.<key>=<value>")
+    commands.add_overrides(parser, "coach=<name>,<name> and <name>.<key>=<value>")
     parser.add_argument("--part", default="public", help="public, heldout, or a file with episodes")
     parser.add_argument(
         "--limit", type=int, help="number of faulty episodes, besides their sound twins; default: all"
@@ -106,8 +112,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=8, help="episodes judged at once")
     parser.add_argument("--out", type=Path, default=Path("coach-benchmark"), help="folder to write to")
     options = parser.parse_intermixed_args(arguments)
-    try:
-        coaches = nodes(options.settings)
+    with commands.one_line_errors(BudgetError):
+        coaches = nodes(options.overrides, config_dir=options.config_dir)
         cases = chosen(_cases(options.part), options.limit)
         result = run(
             coaches,
@@ -117,9 +123,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             attacked=options.attacked,
             threads=options.threads,
         )
-    except (ConfigError, BudgetError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     console = make_console(_WIDTH)
     for table in report.tables(result):
         console.print(table)

@@ -10,21 +10,24 @@ import conf
 from benchmarks.common.command import make_parser
 from benchmarks.corpus import build, replay
 from benchmarks.corpus.cases import FOLDER
+from conf import commands
 from sandbox.base import SandboxError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns 0 on success, 1 if a replay differs from the record, 2 if the command could not run."""
+    """Returns 0 on success and 1 if a replay differs from the record. User errors print one line and exit with 2."""
     parser = make_parser("corpus", build.__doc__)
     parser.add_argument("command", choices=("build", "verify"))
     parser.add_argument("--folder", type=Path, default=FOLDER, help="folder of the corpus")
     parser.add_argument(
         "--some", type=int, help="verify only this many episodes, evenly spread over the corpus"
     )
-    parser.add_argument("words", nargs="*", metavar="sandbox=…", help="settings of the sandbox")
+    commands.add_overrides(parser, "settings of the sandbox: sandbox=<name> sandbox.<key>=<value>")
     options = parser.parse_intermixed_args(arguments)
-    try:
-        backend = conf.build("sandbox", conf.choose("sandbox", options.words or ["sandbox=auto"]))
+    with commands.one_line_errors(SandboxError):
+        parts = {"sandbox": "auto"}
+        chosen = commands.compose_parts(options.overrides, parts, config_dir=options.config_dir)
+        backend = conf.build("sandbox", chosen.sandbox)
         try:
             if options.command == "build":
                 build.build(backend, options.folder, print)
@@ -32,9 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return replay.verify(backend, options.folder, print, some=options.some)
         finally:
             backend.close()
-    except (conf.ConfigError, SandboxError) as error:
-        print(error, file=sys.stderr)
-        return 2
 
 
 if __name__ == "__main__":

@@ -19,10 +19,11 @@ from pathlib import Path
 
 from benchmarks.common.command import make_console, make_parser, print_path, write_json
 from benchmarks.evaluate import reading, tables
-from learners.train import compose, one_line_errors
+from conf import ConfigError, commands
+from learners.train import run_errors
 
 
-def evaluate(settings: Sequence[str]) -> list[Path]:
+def evaluate(settings: Sequence[str], *, config_dir: Path | None = None) -> list[Path]:
     """Plays the evaluation that ``settings`` describe, or one for each run in ``run=a,b``; returns run
     folders.
 
@@ -36,20 +37,27 @@ def evaluate(settings: Sequence[str]) -> list[Path]:
     words = [word for word in settings if not word.startswith("run=")]
     if any(word.startswith("coach=") for word in words):
         words.append("evaluation.coached=true")
-    configs = [evaluation_of(Path(run), words) for run in runs] if runs else [evaluation_only(compose(words))]
+    if runs:
+        configs = [evaluation_of(Path(run), words, config_dir=config_dir) for run in runs]
+    else:
+        configs = [evaluation_only(commands.compose(words, config_dir=config_dir))]
     return [train(config) for config in configs]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line. Errors are reported as by the learner."""
     parser = make_parser("evaluate", __doc__)
-    parser.add_argument("words", nargs="+", help="settings, run=<folder>, and run folders to show")
+    commands.add_overrides(parser, "settings of the learner, run=<folder>, and run folders to show")
     parser.add_argument("--out", type=Path, help="default: evaluation.json in the last folder")
-    given = parser.parse_args(arguments)
-    settings = [word for word in given.words if "=" in word]
-    with one_line_errors():
-        shown = [Path(word) for word in given.words if "=" not in word]
-        played = evaluate(settings) if settings else []
+    given = parser.parse_intermixed_args(arguments)
+    settings = [word for word in given.overrides if commands.is_override(word)]
+    shown = [Path(word) for word in given.overrides if not commands.is_override(word)]
+    with run_errors():
+        if not settings and not shown:
+            raise ConfigError(
+                "name what to play, such as env=mathchat or run=<folder>, or run folders to show"
+            )
+        played = evaluate(settings, config_dir=given.config_dir) if settings else []
         evaluations = reading.distinct([reading.read(folder) for folder in [*shown, *played]])
         differences = [reading.difference(evaluations[0], other) for other in evaluations[1:]]
         path = given.out or Path(evaluations[-1].folder) / "evaluation.json"

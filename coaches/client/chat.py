@@ -34,7 +34,7 @@ def build(node: Mapping[str, Any] | None) -> ChatModel:
     """
     if not isinstance(node, Mapping) or "name" not in node:
         raise conf.ConfigError(f"a chat model is a node such as {{name: llm}}, not {node!r}")
-    found = conf.build("coaches", conf.filled("coach", node))
+    found = conf.build("coaches", conf.fill_defaults("coach", node))
     if not hasattr(found, "ask"):
         raise conf.ConfigError(f"{node['name']} is no chat model: it has no ask")
     return cast(ChatModel, found)

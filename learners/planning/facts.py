@@ -210,8 +210,8 @@ def read_job(config: RunConfig, assume: Assume) -> Job:
 
 def _layout(config: RunConfig) -> Layout:
     policies = 1 if config.policies == "shared" else len(config.env.get("max_turns", [1]))
-    shared = conf.plugin("learners.weights", config.weights.name).shares_base
-    in_place = bool(conf.plugin("learners.generators", config.generator.name).lockstep)
+    shared = conf.plugin_class("learners.weights", config.weights.name).shares_base
+    in_place = bool(conf.plugin_class("learners.generators", config.generator.name).lockstep)
     if config.runtime.name == "local":
         engines = 0 if in_place else 1
         return Layout(1, policies, 1, engines, 1.0, True, 1, True)
@@ -225,7 +225,7 @@ def _layout(config: RunConfig) -> Layout:
 
 
 def _adapters(config: RunConfig, shapes: Shapes) -> Adapters | None:
-    if not conf.plugin("learners.weights", config.weights.name).shares_base:
+    if not conf.plugin_class("learners.weights", config.weights.name).shares_base:
         return None
     return Adapters(shapes.adapter(config.weights.rank, list(config.weights.targets)), config.weights.rank)
 

@@ -91,7 +91,7 @@ def assemble(config: RunConfig, runtime: Runtime) -> Parts:
 
 def can_train(config: RunConfig) -> bool:
     """Whether the generator samples from weights of ours (see ``Generator``)."""
-    return bool(getattr(conf.plugin("learners.generators", config.generator.name), "trains", True))
+    return bool(getattr(conf.plugin_class("learners.generators", config.generator.name), "trains", True))
 
 
 def _check_generator(config: RunConfig) -> None:
@@ -108,7 +108,7 @@ def _check_generator(config: RunConfig) -> None:
             )
         if config.evaluation.run is not None:
             raise ConfigError(f"evaluation.run has weights of its own, which {chosen} cannot take")
-    if config.rollout.staleness and conf.plugin("learners.generators", config.generator.name).lockstep:
+    if config.rollout.staleness and conf.plugin_class("learners.generators", config.generator.name).lockstep:
         raise ConfigError(
             f"rollout.staleness=1 plays while weights change, so the generator needs its own copy of them; "
             f"{chosen} has none"

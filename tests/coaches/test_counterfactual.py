@@ -256,7 +256,7 @@ def test_settings_that_cannot_be_are_one_clear_line() -> None:
 
 
 def test_nodes_in_the_coach_are_filled_from_their_own_groups() -> None:
-    node = conf.choose("coach", ["coach=counterfactual", "coach.sandbox={name: local}"])
+    node = conf.fill_defaults("coach", {"name": "counterfactual", "sandbox": {"name": "local"}})
     assert node.sandbox.name == "local"
     assert "limits" in node.sandbox
     assert node.env[0].name == "dsbench"

@@ -144,7 +144,7 @@ def test_members_that_learn_do_so_from_their_own_verdicts() -> None:
     row = learning.learn(coach, episodes)
     assert row["ensemble/1/absent"] == sum(len(one.turns) for one in episodes)
     assert row["0/balanced/removed"] == 0.0
-    alone = conf.build("coaches", conf.filled("coach", balanced))
+    alone = conf.build("coaches", conf.fill_defaults("coach", balanced))
     learning.learn(alone, [one.part(0) for one in episodes])
     assert learning.state(coach)["0"] == learning.state(alone)
     again = ensemble(balanced, node(mute=True), min_votes=1)

@@ -40,7 +40,7 @@ RULES = conf.build("coaches", conf.load("coach", "rules"))
 
 
 def hindsight(model: Any = None, **settings: Any) -> Hindsight:
-    found = conf.build("coaches", conf.filled("coach", {"name": "hindsight", **settings}), model=model)
+    found = conf.build("coaches", conf.fill_defaults("coach", {"name": "hindsight", **settings}), model=model)
     assert isinstance(found, Hindsight)
     return found
 

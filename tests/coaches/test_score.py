@@ -97,13 +97,13 @@ def test_turns_without_a_verdict_are_null_and_counted_by_cause(
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["coach=ruels"], "there is no coach called 'ruels'"),
-        (["coach.ran=3"], "no coach is named"),
-        (["rules"], "is no setting"),
+        (["coach=ruels"], "Could not find 'coach/ruels'"),
+        (["coach.ran=3"], "You must specify 'coach'"),
+        (["rules"], "Error parsing override 'rules'"),
         (["coach=rules", "coach.rum=3"], "rum"),
         (["coach=hindsight"], "episode 1 has no outcome"),
         (["coach=rules", "--out", "{path}"], "is the file that is read"),
-        (["coach=rules", "env=dsbenhc"], "there is no env called"),
+        (["coach=rules", "env=dsbenhc"], "Could not find 'env/dsbenhc'"),
     ],
 )
 def test_what_the_user_can_mend_is_one_line(

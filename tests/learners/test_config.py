@@ -12,19 +12,17 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
-from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 
 import conf
-from conf import ConfigError
+from conf import ConfigError, commands
 from learners.config import PARTS, RunConfig, RunSettings
 
 
 @lru_cache
 def composed() -> DictConfig:
     """The configuration of a run without any override."""
-    with initialize_config_module("conf", version_base="1.3"):
-        return compose("config")
+    return commands.compose([])
 
 
 def settings(cls: type = RunSettings, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -81,7 +81,7 @@ def trained(base: Path, way: str) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("way", ["full", "adapter"])
 def test_every_policy_becomes_a_folder_that_loads_elsewhere(tmp_path: Path, base: Path, way: str) -> None:
     wanted = trained(base, way)
-    assert export.main([str(tmp_path / "run"), str(tmp_path / "out")]) == 0
+    export.main([str(tmp_path / "run"), str(tmp_path / "out")])
     for name, logits in wanted.items():
         model = AutoModelForCausalLM.from_pretrained(tmp_path / "out" / name)
         with torch.no_grad():
@@ -92,7 +92,7 @@ def test_every_policy_becomes_a_folder_that_loads_elsewhere(tmp_path: Path, base
 
 def test_adapters_alone_load_on_their_base(tmp_path: Path, base: Path) -> None:
     wanted = trained(base, "adapter")
-    assert export.main([str(tmp_path / "run"), str(tmp_path / "out"), "--adapters"]) == 0
+    export.main([str(tmp_path / "run"), str(tmp_path / "out"), "--adapters"])
     for name, logits in wanted.items():
         model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), tmp_path / "out" / name)
         with torch.no_grad():
@@ -102,13 +102,16 @@ def test_adapters_alone_load_on_their_base(tmp_path: Path, base: Path) -> None:
 def test_what_cannot_be_exported_is_one_clear_line(
     tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert export.main([str(tmp_path), str(tmp_path / "out")]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        export.main([str(tmp_path), str(tmp_path / "out")])
     assert "is not a run folder" in capsys.readouterr().err
     run = train(config(base, "full"))
-    assert export.main([str(run), str(tmp_path / "out")]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        export.main([str(run), str(tmp_path / "out")])
     assert "has no checkpoint yet" in capsys.readouterr().err
     checkpoint(run)
     (tmp_path / "busy").mkdir()
     (tmp_path / "busy" / "file").touch()
-    assert export.main([str(run), str(tmp_path / "busy")]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        export.main([str(run), str(tmp_path / "busy")])
     assert "is not an empty folder" in capsys.readouterr().err

@@ -77,7 +77,7 @@ def test_an_engine_without_room_for_one_sequence_does_not_fit(capsys: pytest.Cap
     ("words", "complaint"),
     [
         ([], "nothing to plan"),
-        ([f"experiment={ONE_GPU}", "hardware.memory_gib=much"], "hardware: .*memory_gib"),
+        ([f"experiment={ONE_GPU}", "hardware.memory_gib=much"], "hardware.memory_gib must be a number"),
         ([f"experiment={ONE_GPU}", "weights.targets=[query]"], "names no layer"),
         ([f"experiment={ONE_GPU}", "~assume.episodes.dsbench"], r"assume\.episodes\.dsbench"),
         ([f"experiment={PAPERS[0]}", "runtime.learner_gpus=0", "runtime.engine_gpus=0"], "nothing to plan"),

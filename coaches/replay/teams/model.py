@@ -35,7 +35,7 @@ class ModelTeam:
 
     def __init__(self, config: Config) -> None:
         """Raises ``ConfigError`` for settings that cannot be, or a key that is not there."""
-        base = conf.plain(conf.load("coach", "llm").endpoint) | {"structured": "off"}
+        base = conf.to_dict(conf.load("coach", "llm").endpoint) | {"structured": "off"}
         if unknown := sorted(config.endpoint.keys() - base.keys()):
             raise ConfigError(f"team: an endpoint has no setting {', '.join(unknown)}")
         prices = Prices(config.prompt_price, config.completion_price)

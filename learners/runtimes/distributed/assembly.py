@@ -89,7 +89,7 @@ def assemble(config: RunConfig, runtime: Runtime, cluster: Cluster) -> tuple[Par
 
 
 def _groups(config: RunConfig, names: list[str]) -> list[list[str]]:
-    shared = conf.plugin("learners.weights", config.weights.name).shares_base
+    shared = conf.plugin_class("learners.weights", config.weights.name).shares_base
     return [names] if shared else [[name] for name in names]
 
 
@@ -113,7 +113,7 @@ def _places(config: RunConfig, groups: int) -> Places:
 
 
 def _in_place(config: RunConfig) -> bool:
-    return bool(conf.plugin("learners.generators", config.generator.name).lockstep)
+    return bool(conf.plugin_class("learners.generators", config.generator.name).lockstep)
 
 
 def _cast(config: RunConfig, cluster: Cluster, groups: Sequence[Sequence[str]], places: Places) -> Cast:

@@ -55,7 +55,7 @@ class Rank:
         self._learners = {
             name: build_learner(config, own, self._ranks) for name, own in self._weights.items()
         }
-        if conf.plugin("learners.generators", config.generator.name).lockstep:
+        if conf.plugin_class("learners.generators", config.generator.name).lockstep:
             self._generator = conf.build("learners.generators", config.generator, policies=self._weights)
         return {name: (own.adapter, own.loaded.config) for name, own in self._weights.items()}
 

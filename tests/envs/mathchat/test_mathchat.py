@@ -24,7 +24,7 @@ def play(env: PipelineEnv, *actions: str) -> PipelineEnv:
 
 
 def test_the_module_plugs_in_by_its_name() -> None:
-    assert conf.plugin("envs", "mathchat") is MathChat
+    assert conf.plugin_class("envs", "mathchat") is MathChat
 
 
 def test_bundled_problems_are_split_within_every_family() -> None:

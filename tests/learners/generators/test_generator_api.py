@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 import conf
 from coaches.base import BudgetError
 from conf import ConfigError
+from conf.commands import compose
 from envs.types import Message
 from learners.base import EpisodeError, TrainingError
 from learners.config import RunConfig
@@ -22,7 +23,6 @@ from learners.generators.api import Api
 from learners.run.build import build
 from learners.run.run import train
 from learners.runtimes.distributed import assembly
-from learners.train import compose
 from learners.update.policy import ServedPolicy
 from tests.coaches import endpoints as e
 from tests.fakes import FakeScenario, program

@@ -33,7 +33,7 @@ def test_a_model_that_is_not_what_the_settings_say_is_one_clear_line(tmp_path: P
     saved = loaded_model(3, "qwen3")
     saved.model.save_pretrained(tmp_path)
     saved.tokenizer.save_pretrained(tmp_path)
-    settings = conf.plain(conf.load("model", "qwen3-4b", path=str(tmp_path)))
+    settings = conf.to_dict(conf.load("model", "qwen3-4b", path=str(tmp_path)))
     settings |= {"max_prompt_tokens": 100, "max_new_tokens": 20}
     facts = {"model_type": "qwen3", "num_hidden_layers": 2, "hidden_size": 32}
     kind = conf.build("learners.models", settings | {"architecture": facts})

@@ -75,7 +75,7 @@ def test_a_model_of_another_build_is_one_clear_line() -> None:
 
 def test_settings_that_describe_no_model_are_one_clear_line() -> None:
     for facts in ({"hidden_size": 8}, {"model_type": "qwen99"}):
-        settings = conf.plain(conf.load("model", "qwen3-4b")) | {"architecture": facts}
+        settings = conf.to_dict(conf.load("model", "qwen3-4b")) | {"architecture": facts}
         kind = conf.build("learners.models", settings)
         with pytest.raises(ConfigError, match=r"model\.architecture") as caught:
             kind.architecture()

@@ -16,7 +16,7 @@ from envs.types import Turn
 from learners.base import TrainingError
 from learners.run import checkpoint
 from learners.run.folder import open_folder
-from learners.train import one_line_errors
+from learners.train import run_errors
 from tests.coaches import endpoints
 from tests.learners.run.test_trainer import settings, trained
 
@@ -141,8 +141,8 @@ def test_more_money_may_be_given_to_a_run_that_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_spent_budget_is_one_line_and_an_exit_code_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught, one_line_errors():
+    with pytest.raises(SystemExit) as caught, run_errors():
         raise BudgetError("the coach's budget of 2 USD is used up")
     assert caught.value.code == 3
     printed = capsys.readouterr().err
-    assert printed == "stopped: the coach's budget of 2 USD is used up; resume=true goes on from here\n"
+    assert printed == "stopped: the coach's budget of 2 USD is used up; resume=true continues from here\n"

@@ -1,0 +1,131 @@
+"""All commands take the same settings, in Hydra's grammar, and a mistake in them is one line and exit code 2."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import conf
+from conf import ConfigError, commands
+
+PARTS = {"coach": commands.REQUIRED, "env": None}
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    """A folder of YAMLs outside the project, with characters that need quoting in its name."""
+    path = tmp_path / "my conf's (new)"
+    (path / "coach").mkdir(parents=True)
+    (path / "coach" / "mine.yaml").write_text("name: my.module\nideal: 300\n")
+    return path
+
+
+def test_parts_are_chosen_and_changed_as_on_the_command_line_of_a_run() -> None:
+    words = ["coach.ran=3", "coach=rules", "~coach.partial", "+coach.words=[a, 'b c']", "env=mathchat"]
+    config = commands.compose_parts(words, PARTS)
+    assert (config.coach.name, config.coach.ran, config.coach.words) == ("rules", 3, ["a", "b c"])
+    assert "partial" not in config.coach
+    assert config.coach.delivered == conf.load("coach", "rules").delivered
+    assert config.env == conf.load("env", "mathchat")
+
+
+def test_a_part_that_is_optional_is_absent_and_one_with_a_default_is_there() -> None:
+    assert "env" not in commands.compose_parts(["coach=rules"], PARTS)
+    assert commands.compose_parts([], {"sandbox": "auto"}).sandbox.name == "auto"
+
+
+def test_a_part_is_named_by_its_module_or_by_a_yaml_elsewhere(outside: Path) -> None:
+    named = commands.compose_parts(["coach.ideal=3", "coach=my.module", "+coach.more={a: 1}"], PARTS)
+    assert named.coach == {"name": "my.module", "ideal": 3, "more": {"a": 1}}
+    found = commands.compose_parts(["coach=mine", "coach.ideal=4"], PARTS, config_dir=outside)
+    assert found.coach == {"name": "my.module", "ideal": 4}
+    assert commands.compose(["coach=mine", "seed=3"], config_dir=outside).coach.ideal == 300
+
+
+def test_a_composed_configuration_is_changed_and_a_part_that_is_named_is_replaced(outside: Path) -> None:
+    base = commands.compose(["coach=llm", "seed=3"])
+    found = commands.compose_onto(base, ["coach=rules", "coach.ran=3", "evaluation.tasks=null"])
+    assert found.coach == conf.load("coach", "rules", ran=3)
+    assert (found.seed, found.evaluation.tasks) == (3, None)
+    assert commands.compose_onto(base, ["coach.max_cost=2"]).coach == conf.load("coach", "llm", max_cost=2)
+    assert commands.compose_onto(base, ["coach=mine"], config_dir=outside).coach.ideal == 300
+    assert commands.compose_onto(base, []) == base
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ([], "You must specify 'coach'"),
+        (["coach=ruels"], "Could not find 'coach/ruels'; Available options in 'coach': balanced, "),
+        (["coach"], "Error parsing override 'coach'"),
+        (["coach='rules"], "coach='rules"),
+        (["coach=null"], "invalid settings coach=null: "),
+        (["coach=[1]"], "invalid settings coach=[1]: "),
+        (["~coach"], "no coach is chosen: set coach=<name>"),
+        (["coach=rules,llm"], "Ambiguous value for argument 'coach=rules,llm'"),
+        (["coach=rules", "coach.tusks=3"], "Could not override 'coach.tusks'"),
+        (["coach=rules", "~coach.tusks"], "Could not delete from config. 'coach.tusks' does not exist"),
+        (["coach=rules", "seed=3"], "Could not override 'seed'"),
+        (["coach=rules", "env=mathcaht"], "Could not find 'env/mathcaht'"),
+    ],
+)
+def test_a_mistake_is_one_line(words: list[str], complaint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        commands.compose_parts(words, PARTS)
+    assert complaint in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "search path" not in str(caught.value)
+
+
+def test_a_folder_of_yamls_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--config-dir .*nowhere is not a folder"):
+        commands.compose(["seed=3"], config_dir=tmp_path / "nowhere")
+
+
+COMMANDS = {
+    "coaches.score": ["episodes.jsonl"],
+    "coaches.calibrate": ["episodes.jsonl", "--out", "map.json"],
+    "coaches.monitor": ["episodes.jsonl"],
+    "benchmarks.coaches.__main__": ["coach=rules"],
+    "benchmarks.corpus.__main__": ["verify"],
+    "benchmarks.evaluate.__main__": ["env=mathchat"],
+    "benchmarks.mismatch": ["env=mathchat"],
+    "benchmarks.soak": ["sandbox=local"],
+}
+"""Every command that takes settings, with arguments that it cannot do without; ``tests/learners`` has the others."""
+
+
+@pytest.mark.parametrize(
+    "words", [["tusks.walrus=3"], ["env='open"], ["~"], ["--config-dir", "nowhere"], ["=3"]]
+)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_mistake_on_any_command_line_is_one_line_and_exit_code_2(
+    command: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "episodes.jsonl").write_text(json.dumps({"turns": [{"agent": "a", "action": "b"}]}) + "\n")
+    if command == "coaches.score":
+        words = ["coach=rules", *words]
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(command).main([*COMMANDS[command], *words])
+    error = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["episodes.jsonl"]
+
+
+def test_a_mistake_is_raised_where_a_traceback_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environ, "COACHGYM_TRACEBACK", "1")
+    with pytest.raises(ConfigError, match="such"), commands.one_line_errors():
+        raise ConfigError("no\nsuch")
+
+
+def test_other_errors_are_never_hidden() -> None:
+    with pytest.raises(ZeroDivisionError), commands.one_line_errors():
+        raise ZeroDivisionError
