@@ -1,42 +1,32 @@
-"""The learner's protocols: an algorithm never sees an environment, a device or the trainer."""
+"""The learner's protocols. They know the records of ``learners.types`` and no implementation.
+
+An algorithm never sees an environment, a device or the trainer.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
-from learners.types import Batch, Completion, Request, Transition
+from envs.types import Message
+from learners.types import (
+    Assignment,
+    Batch,
+    Completion,
+    GenerationRequest,
+    Isolation,
+    LoadedModel,
+    Metrics,
+    ModelConfig,
+    Rollout,
+    Transition,
+)
 
 if TYPE_CHECKING:
     import torch
-
-    from envs.types import Message
-    from learners.config import RunConfig
-    from learners.rollout.episode import Assignment, Rollout
-    from learners.rollout.player import Isolation
-    from learners.run.build import Parts
-
-Metrics = dict[str, float]
-In = TypeVar("In")
-Out = TypeVar("Out")
-
-
-class TrainingError(Exception):
-    """The run cannot go on: one clear line says why."""
-
-
-class LostError(TrainingError):
-    """A process that the run needs has died or not answered in time; the newest checkpoint is whole."""
-
-    def __init__(self, message: str, process: str = "") -> None:
-        """``process``: the name of the one that was lost."""
-        super().__init__(message)
-        self.process = process
-
-
-class EpisodeError(Exception):
-    """An episode could not be played to its end, through no fault of its agents: counted, never scored."""
+    from torch.nn import Parameter
 
 
 class Algorithm(Protocol):
@@ -46,7 +36,7 @@ class Algorithm(Protocol):
     """Whether transitions must carry ``ref_logprobs``."""
 
     def advantages(self, transitions: Sequence[Transition]) -> list[list[float] | None]:
-        """Per-token advantages of every transition of a step, all agents' together and in order.
+        """Returns the per-token advantages of every transition of a step, those of all agents, in order.
 
         Called once on the whole batch, before it is split among agents or workers, so that every statistic is
         global. None: the row is not trained on.
@@ -54,74 +44,189 @@ class Algorithm(Protocol):
         ...
 
     def weights(self, transitions: Sequence[Transition]) -> list[float]:
-        """Each row's weight per token, for the rows of ONE agent's optimiser step that are trained on.
+        """Returns each row's weight per token, for the trained rows of ONE agent's optimiser step.
 
-        The loss of the step is ``sum over rows, tokens of weight * token loss``.
+        The loss of the step is ``sum over rows and tokens of weight * token loss``.
         """
         ...
 
     def loss(self, logprobs: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, Metrics]:
-        """The scalar loss of a (micro-)batch from new logprobs [N], and metrics as sums over it."""
+        """Returns the scalar loss of a (micro-)batch from new logprobs [N], and metrics as sums over it."""
+        ...
+
+
+class ModelKind(Protocol):
+    """The class that a module of ``learners.models`` exports: ``Kind(config).load(env_name, seed)``."""
+
+    def load(self, env_name: str, seed: int) -> LoadedModel:
+        """Returns weights and tokenizer: equal for equal arguments, and every call an independent copy.
+
+        ``env_name`` and ``seed`` matter to kinds that make their own weights.
+
+        Raises:
+            ConfigError: the model is not available; the message is one clear line.
+        """
+        ...
+
+
+class Source(Protocol):
+    """What a generator that keeps its own copy may ask of a policy's weights, which may be in another process.
+
+    Every process among which they are sharded (``Weights.shard``) must make each of these calls.
+    """
+
+    name: str
+    """Of the policy."""
+    adapter: bool
+    """Whether the weights are an adapter on a base that others share, not a whole model."""
+
+    @property
+    def config(self) -> ModelConfig:
+        """The model's settings: precision, lengths, chat template."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Writes the trained weights, for ``transformers`` (an adapter: ``peft``) to load; and the tokenizer."""
+        ...
+
+    def save_base(self, folder: Path) -> None:
+        """Writes the model that an adapter belongs to, as it was before training; a whole model as ``save`` does.
+
+        Also writes the tokenizer and the generation config.
+        """
+        ...
+
+    def logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
+        """Returns the logprobs of the sampled tokens under the current weights, one tuple per completion."""
+        ...
+
+
+class Weights(Source, Protocol):
+    """One policy's trainable weights in a loaded model, and their initial values: the reference of KL terms."""
+
+    loaded: LoadedModel
+
+    def active(self) -> AbstractContextManager[LoadedModel]:
+        """The model, computing with these weights; no other thread has it meanwhile. May be nested."""
+        ...
+
+    def reference(self) -> AbstractContextManager[LoadedModel]:
+        """The model as it was before training, frozen.
+
+        Raises:
+            ValueError: no reference was kept.
+        """
+        ...
+
+    def score(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """``learners.update.logprobs.batch_logprobs`` under these weights; call it within ``active``."""
+        ...
+
+    def parameters(self) -> list[Parameter]:
+        """Returns what an optimiser may change."""
+        ...
+
+    def shard(self) -> bool:
+        """Keeps only this process's share of the weights; to be called before an optimiser is made.
+
+        Returns:
+            False where every process keeps whole weights: gradients must then be summed over all processes.
+        """
+        ...
+
+    def state(self) -> Mapping[str, Any]:
+        """Returns the weights and a checksum of their initial values; live tensors."""
+        ...
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Restores the weights to what they were when ``state`` was taken.
+
+        Raises:
+            ConfigError: ``state`` was trained from initial weights other than these.
+        """
+        ...
+
+    def save_merged(self, folder: Path) -> None:
+        """Writes a model that needs no other: an adapter is merged into its base."""
+        ...
+
+
+class WeightsKind(Protocol):
+    """The class that a module of ``learners.weights`` exports: ``Kind(config).load(...)``."""
+
+    shares_base: bool
+    """Whether all policies share one base model, and hence the processes that train it."""
+
+    def load(
+        self, kind: ModelKind, names: Sequence[str], env_name: str, seed: int, *, reference: bool
+    ) -> Mapping[str, Weights]:
+        """Returns the initial weights of the policies in ``names``. ``reference``: keep a frozen copy.
+
+        Raises:
+            ConfigError: the model is not available, or does not suit the settings.
+        """
         ...
 
 
 class Generator(Protocol):
-    """Samples from the current weights of every policy; built with ``policies``, by name.
+    """Samples from the current weights of every policy.
 
-    A class whose samples cannot be trained on says so with ``trains = False``. It is built with the names of
-    policies alone, and no weights are loaded.
+    The class that a module of ``learners.generators`` exports: ``Kind(config, policies=…)``. ``policies`` maps
+    names to ``Source``s, or to ``Weights`` if ``lockstep``; without ``trains`` it holds names alone.
     """
 
+    trains: bool
+    """Whether its completions can be trained on. Without it, no weights are loaded at all."""
     lockstep: bool
-    """Whether requests meet in ``learners.rollout.lockstep``: batches then never depend on timing, and a slot is free
-    again only when a whole wave of episodes has ended."""
+    """Whether requests are batched by ``learners.rollout.lockstep``: batches then never depend on timing, but a
+    slot is free again only when a whole wave of episodes has ended."""
 
     def generate(
         self, policy: str, messages: Sequence[Message], *, seed: int, order: int, temperature: float = 1.0
     ) -> Completion:
-        """One completion, blocking. Requests of concurrent episodes are batched.
+        """Returns one completion; blocking. Requests of concurrent episodes are batched.
 
-        ``seed`` alone decides the random stream; ``order`` (the episode's number) the place in the batch.
+        ``seed`` alone decides the random stream; ``order`` (the number of the episode) the position in the batch.
 
         Raises:
-            EpisodeError: there is no completion to be had.
+            EpisodeError: no completion could be obtained.
         """
         ...
 
     def sync(self, policy: str, version: int) -> None:
-        """The policy's weights changed and are now ``version``: all later samples come from them.
+        """Takes over the policy's weights, now at ``version``: all later samples come from them.
 
         Raises:
-            TrainingError: what is sampled from is not what was trained.
+            TrainingError: the weights sampled from are not the trained ones.
         """
         ...
 
     def sleep(self) -> None:
-        """Leaves the accelerator's memory to the updates that follow, as far as it can."""
+        """Frees accelerator memory for the updates that follow, as far as possible."""
         ...
 
     def wake(self) -> None:
-        """Makes ready to sample again; ``sync`` follows for every policy whose weights changed."""
+        """Prepares to sample again; ``sync`` follows for every policy whose weights changed."""
         ...
 
     def close(self) -> None:
-        """Ends every process and frees all memory; nothing is sampled any more."""
+        """Ends every process and frees all memory; nothing can be sampled any more."""
         ...
 
 
 class BatchGenerator(Generator, Protocol):
-    """One whose requests meet in ``learners.rollout.lockstep``: it samples from the very weights that are trained."""
+    """A lockstep generator: it samples from the trained weights in place, in the process that trains them."""
 
-    def batch(self, policy: str, requests: Sequence[Request]) -> list[Completion]:
-        """One completion for each request, in order, as one batch."""
+    def batch(self, policy: str, requests: Sequence[GenerationRequest]) -> list[Completion]:
+        """Returns one completion per request, in order, sampled as one batch."""
         ...
 
 
 class Learner(Protocol):
-    """A policy's weights and how they learn, wherever they live."""
+    """A policy's weights and their training, in whatever process they live."""
 
     def version(self) -> int:
-        """How many updates have changed the weights."""
+        """Returns how many updates have changed the weights."""
         ...
 
     def update(
@@ -130,117 +235,37 @@ class Learner(Protocol):
         advantages: Sequence[list[float] | None],
         algorithm: Algorithm,
     ) -> Metrics:
-        """One batch of this policy's rows -> new weights."""
+        """Trains on one batch of this policy's rows."""
         ...
 
     def reference_logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
-        """Logprobs of the sampled tokens under the frozen reference (KL), natural log."""
+        """Returns the logprobs of the sampled tokens under the frozen reference (for KL terms), natural log."""
         ...
 
     def save(self, path: Path) -> None:
-        """Writes all that a resumed run needs to the file ``path``: weights, optimiser, counters."""
+        """Writes everything that a resumed run needs to the file ``path``: weights, optimiser, counters."""
         ...
 
     def restore(self, path: Path) -> None:
-        """Makes everything as it was when ``path`` was written."""
+        """Restores everything to what it was when ``path`` was written."""
         ...
 
 
-class Actor(Protocol):
-    """What plays an agent's part."""
-
-    def act(
-        self, messages: Sequence[Message], *, seed: int, order: int, temperature: float = 1.0
-    ) -> Completion:
-        """See ``Generator.generate``."""
-        ...
-
-
-class Policy(Actor, Protocol):
-    """Weights, and how they act and learn: one agent's, or all agents' together."""
-
-    name: str
-
-    def update(
-        self,
-        transitions: Sequence[Transition],
-        advantages: Sequence[list[float] | None],
-        algorithm: Algorithm,
-    ) -> Metrics:
-        """As ``Learner.update``; the generator has the new weights after ``publish``."""
-        ...
-
-    def publish(self) -> None:
-        """Gives the generator the weights, if they are newer than those it has."""
-        ...
-
-    def reference_logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
-        """As ``Learner.reference_logprobs``."""
-        ...
-
-    def save(self, path: Path) -> None:
-        """As ``Learner.save``."""
-        ...
-
-    def restore(self, path: Path) -> None:
-        """As ``Learner.restore``; the generator has those weights then."""
-        ...
-
-
-class Player(Protocol):
+class RolloutWorker(Protocol):
     """Plays episodes, many at once."""
 
     def play(self, assignment: Assignment, *, coached: bool) -> Rollout:
         """Plays one episode to its end; blocking.
 
         Raises:
-            SandboxError, EpisodeError: there is no outcome to count.
+            SandboxError, EpisodeError: the episode has no outcome to count.
         """
         ...
 
     def isolation(self) -> Isolation:
-        """What the programs of these episodes run in."""
+        """Describes the sandboxes in which the programs of these episodes run."""
         ...
 
     def close(self) -> None:
         """Ends every sandbox."""
-        ...
-
-
-class Runtime(Protocol):
-    """Where objects live and who runs what at once."""
-
-    restarts: int
-    """How often a run that raised ``LostError`` is built anew, to go on from its newest checkpoint."""
-
-    def assemble(self, config: RunConfig) -> Parts:
-        """Everything that ``config`` names; cheap parts first: a mistake shows before a model loads.
-
-        Raises:
-            ConfigError: a part cannot be had, or its settings are wrong.
-        """
-        ...
-
-    def map(
-        self, fn: Callable[[In], Out], items: Iterable[In], *, limit: int, waves: bool
-    ) -> list[Out | Exception]:
-        """Runs ``fn`` on every item, at most ``limit`` at once; results in the order of the items.
-
-        ``waves``: the next ``limit`` items begin together, as players of one ``learners.rollout.lockstep`` session,
-        when the last ones have all ended; otherwise each begins as soon as there is room.
-
-        An ``Exception`` stands where ``fn`` raised it.
-        """
-        ...
-
-    def each(self, fn: Callable[[In], Out], items: Iterable[In]) -> list[Out]:
-        """Runs ``fn`` on every item, at once where what they work on lives in different places.
-
-        Raises:
-            Exception: the first that ``fn`` raised.
-        """
-        ...
-
-    def close(self) -> None:
-        """Ends every process that this runtime has started."""
         ...

@@ -19,8 +19,8 @@ import conf
 from conf import ConfigError, commands
 from learners.config import RunConfig
 from learners.run import checkpoint
-from learners.run.build import load_weights
 from learners.run.folder import read_config
+from learners.runtimes.parts import load_weights
 
 
 def export(run: Path, out: Path, *, adapters: bool = False) -> list[Path]:
@@ -39,7 +39,7 @@ def export(run: Path, out: Path, *, adapters: bool = False) -> list[Path]:
     weights = load_weights(config, conf.build("envs", config.env), reference=algorithm.needs_reference)
     for name, own in weights.items():
         own.restore(torch.load(newest.path / f"{name}.pt", weights_only=True)["weights"])
-        (own.save if adapters else own.save_whole)(out / name)
+        (own.save if adapters else own.save_merged)(out / name)
     return [out / name for name in weights]
 
 

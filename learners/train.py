@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from coaches.base import BudgetError
 from conf import commands
-from learners.base import TrainingError
+from learners.errors import TrainingError
 from sandbox.base import SandboxError
 
 Command = Callable[[DictConfig], object]

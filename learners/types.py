@@ -1,21 +1,104 @@
-"""The learner's records. Standard library and torch types only where a tensor is meant."""
+"""The learner's records. torch and transformers are imported for annotations only."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 from coaches.base import Verdict
-from envs.types import Message, Turn
+from conf import ConfigError
+from envs.types import Episode, Message, Task, Turn
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Metrics = dict[str, float]
+DTYPES = ("float32", "bfloat16")
+SCHEDULES = ("constant", "cosine")
+
+
+@dataclass
+class Optimizer:
+    """AdamW settings, and how many steps a batch of rows is trained for."""
+
+    lr: float
+    betas: list[float]
+    weight_decay: float
+    max_grad_norm: float
+    warmup_steps: int
+    """Optimiser steps over which the rate rises linearly from 0 to ``lr``."""
+    schedule: str
+    """``constant``, or ``cosine`` down to a tenth of ``lr`` at the end of the run."""
+    minibatches: int
+    """Optimiser steps that one batch of rows is split into."""
+    epochs: int
+    """How often each row is trained on."""
+
+    def __post_init__(self) -> None:
+        if self.schedule not in SCHEDULES:
+            raise ConfigError(
+                f"optimizer.schedule must be one of {', '.join(SCHEDULES)}, not {self.schedule!r}"
+            )
+        if len(self.betas) != 2:
+            raise ConfigError(f"optimizer.betas must be two numbers, not {self.betas}")
+        if self.minibatches < 1 or self.epochs < 1:
+            raise ConfigError("optimizer.minibatches and optimizer.epochs must be at least 1")
+
+
+@dataclass
+class ModelConfig:
+    """Settings common to every kind of model; the ``Config`` of a kind inherits them and adds its own."""
+
+    dtype: str
+    """Of the weights: ``float32`` or ``bfloat16``."""
+    autocast: bool
+    """Compute in bfloat16 whatever the dtype of the weights, in generation and in updates alike."""
+    head_float32: bool
+    """Compute logits in float32, under autocast too."""
+    gradient_checkpointing: bool
+    device: str
+    """``auto`` (a GPU when there is one), or a torch device such as ``cpu`` or ``cuda:1``."""
+    max_prompt_tokens: int
+    """A longer prompt loses its middle (``learners.generators.chat``) and is counted."""
+    max_new_tokens: int
+    """A completion that reaches this length is truncated there: its ``finish_reason`` is ``length``."""
+    update_tokens: int
+    """Tokens, padding included, in one micro-batch of an update; a longer row is a micro-batch of its own."""
+    chat: dict[str, Any]
+    """Extra arguments of the chat template, e.g. ``enable_thinking: false``."""
+    optimizer: Optimizer
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise ConfigError(f"model.dtype must be one of {', '.join(DTYPES)}, not {self.dtype!r}")
+        if min(self.max_prompt_tokens, self.max_new_tokens, self.update_tokens) < 1:
+            raise ConfigError("model.max_prompt_tokens, max_new_tokens and update_tokens must be at least 1")
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """One agent's weights, ready to act and to learn: in eval mode, on its device, attention ``sdpa``."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    """Has a chat template and an end-of-turn token (``eos_token``)."""
+    config: ModelConfig
+
+    @property
+    def chat(self) -> Mapping[str, Any]:
+        """Extra arguments of the chat template."""
+        return self.config.chat
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
 
 
 @dataclass(frozen=True)
 class Bill:
-    """What a server says of a completion that it sampled."""
+    """Token counts and price of a completion, as the server that sampled it reports them."""
 
     prompt_tokens: int | None
     tokens: int | None
@@ -25,33 +108,33 @@ class Bill:
 
 @dataclass(frozen=True)
 class Completion:
-    """What a policy sampled, token in and token out: these ids and logprobs are the ones trained on."""
+    """What a policy sampled, token in and token out: training uses these very ids and logprobs."""
 
     text: str
     prompt_ids: tuple[int, ...]
     token_ids: tuple[int, ...]
-    """The sampled ids, the end-of-turn token included when it was sampled."""
+    """The sampled ids, including the end-of-turn token when it was sampled."""
     logprobs: tuple[float, ...]
     """log π(token) at temperature 1, natural log, one per token of ``token_ids``."""
     weight_version: int
     finish_reason: Literal["stop", "length"]
     bill: Bill | None = None
-    """From a server that tells no ids: the three tuples above are empty then, and nothing can be trained."""
+    """Set by a server that reports no ids: the three tuples above are then empty, and nothing can be trained."""
 
     @property
     def prompt_tokens(self) -> int | None:
-        """How long the prompt was; None where a server did not say."""
+        """Length of the prompt; None where a server did not report it."""
         return self.bill.prompt_tokens if self.bill else len(self.prompt_ids)
 
     @property
     def tokens(self) -> int | None:
-        """How many were sampled; None where a server did not say."""
+        """Number of sampled tokens; None where a server did not report it."""
         return self.bill.tokens if self.bill else len(self.token_ids)
 
 
 @dataclass(frozen=True)
-class Request:
-    """What one completion is sampled for, and how: see ``learners.base.Generator.generate``."""
+class GenerationRequest:
+    """The prompt of one completion and how to sample it: see ``learners.base.Generator.generate``."""
 
     messages: Sequence[Message]
     seed: int
@@ -59,47 +142,136 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Assignment:
+    """One episode to play."""
+
+    id: str
+    task: Task
+    seed: int
+    order: int
+    """Its number among the episodes played together: its position in every batch."""
+    temperature: float
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One played episode: its turns, and per turn what was sampled and what the coach said of it."""
+
+    episode: Episode
+    completions: tuple[Completion, ...]
+    verdicts: tuple[Verdict | None, ...]
+    """None where the coach reached no verdict, and throughout when the episode was not coached."""
+    coach_errors: Mapping[str, int] = field(default_factory=dict)
+    """Number of turns without a verdict, by cause."""
+
+    def transitions(self) -> list[Transition]:
+        """Returns the training rows, in the order of play."""
+        return [
+            Transition(
+                episode=self.episode.id,
+                turn=turn,
+                completion=completion,
+                verdict=verdict,
+                reward=None if verdict is None else verdict.score,
+            )
+            for turn, completion, verdict in zip(
+                self.episode.turns, self.completions, self.verdicts, strict=True
+            )
+        ]
+
+
+@dataclass(frozen=True)
+class Isolation:
+    """What programs run in, for the records of a run."""
+
+    backend: str
+    guarantees: tuple[str, ...]
+    libraries: Mapping[str, str]
+    warning: str
+    """Names the guarantees that the sandbox cannot give, in one line for a person; empty if it gives all."""
+
+
+@dataclass(frozen=True)
 class Transition:
-    """One action of one agent as a training row."""
+    """One action of one agent as a training row.
+
+    A program that the coach scored 7.5, sampled as three tokens after a prompt of two::
+
+        Transition(
+            episode="train-0-4",
+            turn=turn,                                    # envs.types.Turn: what was seen, said and run
+            completion=Completion(
+                text="x = 1",
+                prompt_ids=(11, 12),
+                token_ids=(21, 22, 2),                    # 2 ends the turn
+                logprobs=(-0.7, -0.1, -0.2),
+                weight_version=4,
+                finish_reason="stop",
+            ),
+            verdict=Verdict(7.5, "correct"),
+            reward=7.5,
+        )
+
+    ``Algorithm.advantages`` turns the rewards of all transitions of a step into one number per sampled token,
+    here say ``[0.9, 0.9, 0.9]``.
+    """
 
     episode: str
     turn: Turn
     completion: Completion
     verdict: Verdict | None
     reward: float | None
-    """What the action earned; None where the coach had no verdict: masked and counted, never guessed."""
+    """The action's score; None where the coach reached no verdict: masked and counted, never guessed."""
     ref_logprobs: tuple[float, ...] | None = None
-    """Under the agent's frozen reference, one per sampled token; None where the algorithm asks for none."""
+    """Logprobs under the agent's frozen reference, one per sampled token; None where the algorithm needs none."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Packed training rows of one agent. B bins, T tokens a bin, N = trained tokens.
+    """Packed training rows of one agent. B bins, T tokens a bin, N trained tokens.
 
-    Several rows share a bin; ``segment`` keeps their attention apart and ``position`` starts anew in each.
+    Several rows share a bin; ``segment`` keeps their attention apart and ``position`` restarts in each.
+
+    Three rows, written ``prompt | completion``::
+
+        row 0:  11 12 | 21 22 2        row 1:  13 | 23 2        row 2:  14 | 2
+
+    A bin is as long as the longest row, 5. Row 0 fills the first; rows 1 and 2 fill the second (B=2, T=5)::
+
+        ids       11 12 21 22  2     segment   1 1 1 1 1     position   0 1 2 3 4
+                  13 23  2 14  2               1 1 1 2 2                0 1 2 0 1
+
+    Only the N=6 sampled tokens are trained. Token n, ``target[n]``, is predicted from the hidden state of the
+    token before it, which is number ``source[n]`` when the bins are laid end to end::
+
+        source     1  2  3  5  6  8
+        target    21 22  2 23  2  2
+        row        0  0  0  1  1  2
+
+    ``old_logprobs``, ``advantages``, ``weights`` and the like have the same order of N tokens.
     """
 
     ids: torch.Tensor
     """int64 [B, T]; padded with 0."""
     segment: torch.Tensor
-    """int64 [B, T]: number of the row in its bin from 1; 0 is padding."""
+    """int64 [B, T]: number of the row within its bin, from 1; 0 is padding."""
     position: torch.Tensor
     """int64 [B, T]: position within the row, from 0."""
     source: torch.Tensor
     """int64 [N]: index into the flattened [B*T] hidden states from which trained token n is predicted."""
     target: torch.Tensor
-    """int64 [N]: the sampled token's id."""
+    """int64 [N]: id of the sampled token."""
     row: torch.Tensor
-    """int64 [N]: which row of the optimiser step token n belongs to."""
+    """int64 [N]: number of the row within the optimiser step to which token n belongs."""
     old_logprobs: torch.Tensor
     """float32 [N]: at sampling time, as the inference engine computed them."""
     prox_logprobs: torch.Tensor | None
-    """float32 [N]: the trainer's own before the update (the proximal policy). None where the update has one
-    optimiser step: those that its forward pass computes, then, are just these."""
+    """float32 [N]: the trainer's own from before the update (the proximal policy). None where the update is a
+    single optimiser step: the logprobs of its forward pass are then the proximal ones."""
     ref_logprobs: torch.Tensor | None
     """float32 [N], or None."""
     advantages: torch.Tensor
     """float32 [N]."""
     weights: torch.Tensor
     """float32 [N]: a token's share of the loss, normalised over the *whole* optimiser step, all micro-batches
-    and workers, so that the step's loss is the plain sum of its micro-batches' losses."""
+    and workers, so that the step's loss is the plain sum of the losses of its micro-batches."""

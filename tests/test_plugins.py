@@ -115,8 +115,9 @@ from dataclasses import dataclass
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from learners.models.base import ModelConfig, finish
-from learners.tiny.tokenizer import make_tokenizer
+from learners.models.base import prepare_model
+from learners.types import ModelConfig
+from learners.models.tiny_policy.tokenizer import make_tokenizer
 
 
 class Letters:
@@ -135,7 +136,7 @@ class Letters:
             num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=512,
             pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id, bos_token_id=None,
         )
-        return finish(LlamaForCausalLM(shape), tokenizer, self.config)
+        return prepare_model(LlamaForCausalLM(shape), tokenizer, self.config)
 '''
 
 VALUES: dict[str, dict[str, Any]] = {

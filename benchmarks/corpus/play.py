@@ -12,9 +12,11 @@ from benchmarks.corpus.team import Team
 from envs.parsing import extract_program
 from envs.pipeline import PipelineEnv
 from envs.types import Message, Task
-from learners.rollout.episode import Assignment, Rollout, play
+from learners.generators.base import InferenceOnly
+from learners.policy import Policy
+from learners.rollout.episode import play
 from learners.run import records
-from learners.types import Completion
+from learners.types import Assignment, Completion, Rollout
 
 _LEFT_OUT = ("index", "attempt", "prompt_tokens", "tokens", "finish_reason", "weight_version", "verdict")
 """Keys of a run's turns that the corpus omits: implied by the position, specific to sampling, or verdicts."""
@@ -42,29 +44,19 @@ class Played:
         return self.rollout.episode.outcome.success
 
 
-class _Script:
-    """The team's policies. ``given`` maps turns to actions that replace the team's own."""
+class _Script(InferenceOnly):
+    """The team as a generator. ``given`` maps turns to actions that replace the team's own."""
 
     def __init__(self, seed: int, given: Mapping[int, str]) -> None:
         self._team, self._seed, self._given = Team(Team.Config()), seed, given
         self._turn = 0
 
-    def policy(self, agent: str) -> Any:
-        return _ScriptedPolicy(self, agent)
-
-    def act(self, agent: str, messages: Sequence[Message]) -> Completion:
+    def generate(
+        self, policy: str, messages: Sequence[Message], *, seed: int, order: int, temperature: float = 1.0
+    ) -> Completion:
         turn, self._turn = self._turn, self._turn + 1
-        text = self._given[turn] if turn in self._given else self._team.act(agent, messages, self._seed)
+        text = self._given[turn] if turn in self._given else self._team.act(policy, messages, self._seed)
         return Completion(text, (), (), (), 0, "stop")
-
-
-@dataclass(frozen=True)
-class _ScriptedPolicy:
-    script: _Script
-    agent: str
-
-    def act(self, messages: Sequence[Message], **_: Any) -> Completion:
-        return self.script.act(self.agent, messages)
 
 
 def perform(env: PipelineEnv, task: Task, seed: int, given: Mapping[int, str], name: str) -> Played:
@@ -74,7 +66,7 @@ def perform(env: PipelineEnv, task: Task, seed: int, given: Mapping[int, str], n
         SandboxError: the sandbox was lost.
     """
     script = _Script(seed, given)
-    policies = {agent: script.policy(agent) for agent in env.possible_agents}
+    policies = {agent: Policy(agent, script) for agent in env.possible_agents}
     rollout = play(env, policies, Assignment(name, task, seed, 0, 0.0))
     return Played(rollout, env.scenario.name, task, seed)
 

@@ -30,8 +30,10 @@ from benchmarks.rollout.latencies import Latencies, Medians
 from benchmarks.rollout.simulated import AGENTS, TURNS, Coach, Model, Relay, ReturnsRecorder, Tool
 from envs.pipeline import PipelineEnv
 from envs.types import Task
-from learners.rollout.episode import Assignment, Rollout, play
+from learners.policy import Policy
+from learners.rollout.episode import play
 from learners.runtimes.local import Local
+from learners.types import Assignment, Rollout
 
 MODES = ("nobody", "deferred", "in step", "one by one")
 
@@ -80,7 +82,8 @@ def run(mode: str, latencies: Latencies, in_flight: int) -> Played:
         Exception: the first exception that an episode raised.
     """
     number = len(latencies.model)
-    models = {agent: Model(agent, latencies) for agent in AGENTS}
+    model = Model(latencies)
+    models = {agent: Policy(agent, model) for agent in AGENTS}
     coach = Coach(latencies, one_by_one=mode == "one by one")
 
     def one(order: int) -> tuple[Rollout, dict[str, float]]:

@@ -13,6 +13,7 @@ from benchmarks.rollout.latencies import Latencies
 from coaches.base import Verdict
 from coaches.reward import CoachReward
 from envs.types import Message, Outcome, Role, Split, Task, Turn
+from learners.generators.base import InferenceOnly
 from learners.types import Completion
 from sandbox.artifacts import ArtifactCheck
 from sandbox.base import FileInfo, Result, Sandbox, SandboxSpec
@@ -44,19 +45,19 @@ class Relay:
         return Outcome(True, 1.0, {"fair": 1.0}, "ok")
 
 
-class Model:
-    """A policy (the part of ``learners.base.Policy`` that rollouts need) that sleeps and then returns a
-    program with its duration. It serves any number of requests at once."""
+class Model(InferenceOnly):
+    """A generator that sleeps and then returns a program with its duration. It serves any number of requests at
+    once."""
 
-    def __init__(self, agent: str, latencies: Latencies) -> None:
-        self.agent, self._latencies = agent, latencies
-        self._acted: Counter[int] = Counter()
+    def __init__(self, latencies: Latencies) -> None:
+        self._latencies = latencies
+        self._acted: Counter[tuple[str, int]] = Counter()
 
-    def act(
-        self, messages: Sequence[Message], *, seed: int, order: int, temperature: float = 1.0
+    def generate(
+        self, policy: str, messages: Sequence[Message], *, seed: int, order: int, temperature: float = 1.0
     ) -> Completion:
-        turn = AGENTS.index(self.agent) * ATTEMPTS + self._acted[order]
-        self._acted[order] += 1  # one thread plays one episode
+        turn = AGENTS.index(policy) * ATTEMPTS + self._acted[policy, order]
+        self._acted[policy, order] += 1  # one thread per episode
         time.sleep(self._latencies.model[order, turn])
         seconds = float(self._latencies.tool[order, turn])
         return Completion(f"```python\n{seconds!r}\n```", (), (), (), 0, "stop")

@@ -17,14 +17,15 @@ from transformers import (
 
 from benchmarks.update.workload import SHAPES, Job
 from conf import build, load
-from learners.models.base import LoadedModel, ModelConfig, finish
+from learners.models.base import prepare_model
+from learners.types import LoadedModel, ModelConfig
 
 
 def loaded(job: Job) -> LoadedModel:
     """The model in eval mode on its device; all other settings are those of ``conf/model/smollm2.yaml``."""
     config = _config(job)
     torch.manual_seed(job.seed)
-    return finish(_model(job), _tokenizer(), config)
+    return prepare_model(_model(job), _tokenizer(), config)
 
 
 def _config(job: Job) -> ModelConfig:

@@ -9,8 +9,7 @@ from benchmarks.update.workload import Job, Row, tokens
 from coaches.base import Verdict
 from conf import build, load
 from envs.types import Role, Turn
-from learners.models.base import LoadedModel
-from learners.types import Completion, Transition
+from learners.types import Completion, LoadedModel, Transition
 from learners.update.updater import Updater
 from learners.weights.full import FullWeights
 

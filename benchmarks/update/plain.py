@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.update.watch import Step, Watch
 from benchmarks.update.workload import Job, Row
-from learners.models.base import LoadedModel
+from learners.types import LoadedModel
 
 CLIP = 0.2
 

@@ -12,7 +12,7 @@ from transformers import TrainerCallback
 
 from benchmarks.update.watch import Step, Watch
 from benchmarks.update.workload import Job, Row
-from learners.models.base import LoadedModel
+from learners.types import LoadedModel
 
 
 class Trl:

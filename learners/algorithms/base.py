@@ -10,8 +10,7 @@ from learners.algorithms import losses
 from learners.algorithms.advantages import credited_returns, group_relative, spread_over_tokens
 from learners.algorithms.losses import Objective, Ratios
 from learners.algorithms.settings import GroupRelativeSettings, Settings
-from learners.base import Metrics
-from learners.types import Batch, Transition
+from learners.types import Batch, Metrics, Transition
 
 if TYPE_CHECKING:
     import torch

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 
 from learners.algorithms.groups import group_key
 from learners.algorithms.settings import Settings
-from learners.base import Metrics
-from learners.types import Batch, Transition
+from learners.types import Batch, Metrics, Transition
 
 if TYPE_CHECKING:
     import torch

@@ -1,4 +1,4 @@
-"""Samples from any OpenAI-compatible server: to evaluate and diagnose hosted models, never to train them."""
+"""Samples from any OpenAI-compatible server: to evaluate and diagnose hosted models, never to train."""
 
 from __future__ import annotations
 
@@ -15,37 +15,35 @@ from coaches.client.openai_client import Answer, Endpoint
 from coaches.client.wire import Reply
 from conf import ConfigError
 from envs.types import Message
-from learners.base import EpisodeError, TrainingError
+from learners.errors import EpisodeError, TrainingError
+from learners.generators.base import InferenceOnly
 from learners.types import Bill, Completion
 
 log = logging.getLogger(__name__)
 
 OWNER = "generator=api"
-SENT = ("temperature", "seed")
-HOPELESS = (401, 403, 404)
-"""Statuses that every later request would meet too: the key, or the model's name, is wrong."""
+SAMPLING = ("temperature", "seed")
+PERMANENT = (401, 403, 404)
+"""Statuses that every later request would get too: the key or the name of the model is wrong."""
 
 
-class Api:
-    """Text in and text out: a server's ids and logprobs, if it tells any, are not those of our templates.
+class Api(InferenceOnly):
+    """Text in and text out: token ids and logprobs of a server, if it reports any, do not match our templates.
 
-    So completions hold none, their ``weight_version`` is 0, and nothing can learn from them. Whatever the
-    model says is its action: a refusal, nothing at all, or what there was when it ran out of tokens. Thinking
-    that the server tells apart stands first in it, between ``<think>`` and ``</think>``, as it does where
-    this process samples. A request that is not answered, after all retries, loses its episode.
+    So completions have none, their ``weight_version`` is 0, and nothing can be trained on them. Whatever the
+    model writes is its action: a refusal, an empty text, or what it had written when it ran out of tokens.
+    Thinking that the server returns separately is put first, between ``<think>`` and ``</think>``, as models
+    that this process samples from write it. If a request fails after all retries, its episode is lost.
 
-    Every request has a seed of its own; whether the same one gives the same text is up to the server.
+    Every request has a seed of its own; whether the same seed gives the same text is up to the server.
     """
-
-    trains = False
-    lockstep = False
 
     @dataclass
     class Config:
         endpoint: ServerConfig
         models: dict[str, str]
-        """Policies that another model of the same server plays, say an adapter: ``{modeler: my-lora}``;
-        all others are played by ``endpoint.model``."""
+        """Policies that use another model of the same server, such as an adapter: ``{modeler: my-lora}``;
+        all others use ``endpoint.model``."""
         send: list[str]
         """Which of ``temperature`` and ``seed`` go into a request; some models refuse one."""
         prices: Prices
@@ -53,35 +51,37 @@ class Api:
         """US dollars that one process may spend; None: no limit."""
 
     def __init__(self, config: Config, *, policies: Collection[str]) -> None:
-        """Asks every model for one reply, so that what cannot work shows now.
+        """Asks every model for one reply, so that mistakes show before a run starts.
 
         Raises:
-            ConfigError: the server cannot be reached, or refuses; its own words say why.
+            ConfigError: the server cannot be reached, or refuses; its message says why.
         """
-        if unknown := [name for name in config.send if name not in SENT]:
-            raise ConfigError(f"{OWNER}: generator.send may hold {' and '.join(SENT)}, not {unknown[0]!r}")
-        if strangers := sorted(config.models.keys() - set(policies)):
-            raise ConfigError(f"{OWNER}: generator.models names no policy of the run: {strangers[0]}")
+        if unknown := [name for name in config.send if name not in SAMPLING]:
+            raise ConfigError(
+                f"{OWNER}: generator.send may contain {' and '.join(SAMPLING)}, not {unknown[0]!r}"
+            )
+        if unused := sorted(config.models.keys() - set(policies)):
+            raise ConfigError(f"{OWNER}: generator.models names no policy of the run: {unused[0]}")
         self.config = config
         endpoint = EndpointConfig(**asdict(config.endpoint), temperature=None, structured="off")
         self._endpoint = Endpoint(endpoint, Ledger(config.prices, config.max_cost, owner=OWNER), owner=OWNER)
         for model in dict.fromkeys(self._model(policy) for policy in policies):
-            self._greet(model)
+            self._try(model)
 
     def generate(
         self, policy: str, messages: Sequence[Message], *, seed: int, order: int, temperature: float = 1.0
     ) -> Completion:
-        """One completion, blocking; many threads may ask at once.
+        """Returns one completion; blocking. Many threads may call at once.
 
         Raises:
-            EpisodeError: there was none to be had; the episode is lost.
-            TrainingError: the server will answer no request any more, say because the key was withdrawn.
-            BudgetError: the request could pass ``max_cost``.
+            EpisodeError: there is no completion; the episode is lost.
+            TrainingError: no later request can succeed, for example because the key was revoked.
+            BudgetError: the request could exceed ``max_cost``.
         """
         try:
             answer = self._ask(self._model(policy), messages, seed, temperature)
         except RequestError as error:
-            if error.status in HOPELESS:
+            if error.status in PERMANENT:
                 raise TrainingError(f"{OWNER}: {error}") from None
             raise EpisodeError(str(error)) from None
         except CoachError as error:
@@ -96,18 +96,8 @@ class Api:
             bill=_bill(answer),
         )
 
-    def sync(self, policy: str, version: int) -> None:
-        """Raises ``TrainingError``: a server's weights are not ours to change."""
-        raise TrainingError(f"{OWNER} is for inference: it cannot take weights")
-
-    def sleep(self) -> None:
-        """Nothing of ours takes memory."""
-
-    def wake(self) -> None:
-        """Always ready."""
-
     def close(self) -> None:
-        """Ends the connections."""
+        """Closes the connections."""
         self._endpoint.close()
 
     def _model(self, policy: str) -> str:
@@ -116,12 +106,12 @@ class Api:
     def _ask(
         self, model: str, messages: Sequence[Message], seed: int, temperature: float, *, patient: bool = True
     ) -> Answer[Reply]:
-        """``seed`` is cut to 31 bits, which every server can take."""
+        """``seed`` is reduced to 31 bits, which every server accepts."""
         sampling: dict[str, Any] = {"temperature": temperature, "seed": seed % 2**31}
         fields = {"model": model} | {name: sampling[name] for name in self.config.send}
         return self._endpoint.complete(messages, fields, patient=patient)
 
-    def _greet(self, model: str) -> None:
+    def _try(self, model: str) -> None:
         where = self.config.endpoint.base_url
         log.info("asking %s for %s", where, model)
         try:
@@ -133,11 +123,11 @@ class Api:
 
 
 def _names_setting(error: CoachError) -> bool:
-    return isinstance(error, RequestError) and any(name in str(error) for name in SENT)
+    return isinstance(error, RequestError) and any(name in str(error) for name in SAMPLING)
 
 
 def _bill(answer: Answer[Reply]) -> Bill:
-    """No prompt has no tokens: where a count says so, the server has told none."""
+    """No prompt is empty: a count of 0 means that the server reports no counts."""
     usage = answer.usage
     if not usage.prompt_tokens:
         return Bill(None, None, answer.cost)

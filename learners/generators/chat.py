@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from envs.types import Message
-from learners.models.base import ModelConfig
-from learners.types import Completion
+from learners.types import Completion, ModelConfig
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedTokenizerBase
@@ -19,13 +18,13 @@ CUT_MARKER = "\n[... cut ...]\n"
 
 
 class ChatFormat:
-    """The chat template of a model, with what its settings ask of prompts; the weights need not be at hand.
+    """The chat template of a model and its limits for prompts; the weights are not needed.
 
     Args:
         tokenizer: of the model.
         config: its settings.
         stop: ids that end a turn.
-        name: for messages.
+        name: of the policy, for messages.
     """
 
     def __init__(
@@ -38,7 +37,7 @@ class ChatFormat:
         self._warned = False
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
-        """The template's ids.
+        """Returns the ids of the chat template.
 
         A prompt longer than ``max_prompt_tokens`` keeps its head and its tail around ``CUT_MARKER``: the
         system message and the task open it, the latest result ends it.
@@ -62,9 +61,9 @@ class ChatFormat:
     def completion(
         self, prompt: Sequence[int], token_ids: Sequence[int], logprobs: Sequence[float], version: int
     ) -> Completion:
-        """What was sampled, the stop token included: without one at its end, it was cut off."""
+        """Returns the completion for the sampled ids, stop token included; without one at the end it was truncated."""
         text = str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True))
-        # Templates of thinking models open the thought in the prompt; with the tag, readers can tell.
+        # Templates of thinking models open the thought in the prompt: without the tag it would look like an answer.
         opened = str(self.tokenizer.decode(list(prompt[-8:]))).rstrip().endswith("<think>")
         return Completion(
             text="<think>\n" + text if opened else text,
@@ -77,16 +76,16 @@ class ChatFormat:
 
 
 def stop_ids(tokenizer: PreTrainedTokenizerBase, generation: GenerationConfig | None) -> frozenset[int]:
-    """The ids that end a turn: the tokenizer's and those of the model's generation config."""
-    found: set[int] = {int(tokenizer.eos_token_id)}
+    """Returns the ids that end a turn: the tokenizer's and those of the model's generation config."""
+    ids: set[int] = {int(tokenizer.eos_token_id)}
     configured = generation.eos_token_id if generation else None
     if configured is not None:
-        found.update([configured] if isinstance(configured, int) else configured)
-    return frozenset(found)
+        ids.update([configured] if isinstance(configured, int) else configured)
+    return frozenset(ids)
 
 
 def cut_middle(ids: list[int], limit: int, marker: list[int]) -> list[int]:
-    """Exactly ``limit`` of ``ids``: head, ``marker``, tail. The marker is left out where there is no room."""
+    """Returns exactly ``limit`` ids: head, ``marker``, tail. Without the marker where it would not fit."""
     if len(marker) + 2 > limit:
         marker = []
     room = limit - len(marker)

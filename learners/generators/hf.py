@@ -1,7 +1,7 @@
-"""Samples with the very ``transformers`` model that is trained: one copy of the weights, nothing to sync.
+"""Samples with the ``transformers`` model that is trained: one copy of the weights, nothing to sync.
 
-The decode loop is ours because ``generate`` neither keeps per-row random streams nor drops finished rows, and
-took about 1.7 times as long on small models.
+The decode loop is our own because ``generate`` neither keeps per-row random streams nor drops finished rows,
+and took about 1.7 times as long on small models.
 """
 
 from __future__ import annotations
@@ -18,27 +18,26 @@ from transformers.cache_utils import DynamicLayer
 
 from conf import ConfigError
 from envs.types import Message
+from learners.base import Weights
 from learners.generators.chat import ChatFormat, stop_ids
-from learners.models.base import LoadedModel
 from learners.rollout import lockstep
-from learners.types import Completion, Request
+from learners.types import Completion, GenerationRequest, LoadedModel
 from learners.update.logprobs import compute_logits, head_dtype
-from learners.weights.base import Weights
 
 COMPACT_BELOW = 0.75
-"""Finished rows leave the batch once no more than this share of it still runs: dropping copies the cache."""
+"""Finished rows are dropped from the batch once at most this share of it still runs: dropping copies the cache."""
 
 
 @dataclass
 class Sampled:
-    """What one row of a batch has become so far."""
+    """What has been sampled of one row of a batch so far."""
 
     token_ids: list[int]
     logprobs: list[float]
     stopped: bool
 
     def add(self, token: int, logprob: float, stop: frozenset[int]) -> None:
-        """Appends a token; a row that has stopped stays as it is."""
+        """Appends a token, unless the row has stopped."""
         if not self.stopped:
             self.token_ids.append(token)
             self.logprobs.append(logprob)
@@ -46,49 +45,50 @@ class Sampled:
 
 
 class Hf:
-    """Batched generation; requests of concurrent episodes meet in ``learners.rollout.lockstep``.
+    """Batched generation; requests of concurrent episodes are batched by ``learners.rollout.lockstep``.
 
     A row's random stream is decided by its ``seed`` alone. Batch mates can change its logits in the last bits
     (padding, kernel shapes), which is why lockstep keeps batches the same from run to run.
 
-    The logprobs are those of the policy at temperature 1 (the trained one) whatever temperature was sampled
-    at; at 1, as in training, the two are the same. No top-k or top-p: they would bias the policy gradient.
+    The logprobs are those of the policy at temperature 1 (the trained one), whatever temperature was sampled
+    at; in training the two are the same. No top-k or top-p: they would bias the policy gradient.
     """
 
+    trains = True
     lockstep = True
 
     @dataclass
     class Config:
         max_batch: int
-        """Rows that decode at once; a larger batch is run in parts."""
+        """Rows decoded at once; a larger batch is split."""
 
     def __init__(self, config: Config, *, policies: Mapping[str, Weights]) -> None:
         if config.max_batch < 1:
             raise ConfigError(f"generator.max_batch must be at least 1, not {config.max_batch}")
         self.config = config
-        self._policies = {name: _Policy(weights) for name, weights in policies.items()}
+        self._policies = {name: _PolicyState(weights) for name, weights in policies.items()}
 
     def generate(
         self, policy: str, messages: Sequence[Message], *, seed: int, order: int, temperature: float = 1.0
     ) -> Completion:
-        """One completion, blocking. ``temperature`` 0 is greedy.
+        """Returns one completion; blocking. ``temperature`` 0 is greedy.
 
-        How a prompt is made, and cut: ``learners.generators.chat``.
+        For how the prompt is made and shortened see ``learners.generators.chat``.
         """
-        request = Request(messages, seed, temperature)
+        request = GenerationRequest(messages, seed, temperature)
         return lockstep.call(policy, (order, seed), request, partial(self.batch, policy))
 
-    def batch(self, policy: str, requests: Sequence[Request]) -> list[Completion]:
-        """One completion for each request, in order, as one batch."""
-        found: list[Completion] = []
+    def batch(self, policy: str, requests: Sequence[GenerationRequest]) -> list[Completion]:
+        """Returns one completion per request, in order, sampled as one batch."""
+        completions: list[Completion] = []
         owner = self._policies[policy]
         with owner.weights.active() as loaded:  # outside lockstep, callers may be threads too
             for start in range(0, len(requests), self.config.max_batch):
-                found += _batch(owner, loaded, requests[start : start + self.config.max_batch])
-        return found
+                completions += _batch(owner, loaded, requests[start : start + self.config.max_batch])
+        return completions
 
     def sync(self, policy: str, version: int) -> None:
-        """The very weights that are trained are sampled from: only their number is new."""
+        """Notes the version: the trained weights themselves are sampled from."""
         self._policies[policy].version = version
 
     def sleep(self) -> None:
@@ -101,8 +101,8 @@ class Hf:
         """Nothing runs between batches."""
 
 
-class _Policy:
-    """What the generator knows of one policy."""
+class _PolicyState:
+    """What the generator has of one policy."""
 
     def __init__(self, weights: Weights) -> None:
         self.weights = weights
@@ -112,7 +112,9 @@ class _Policy:
         self.version = 0
 
 
-def _batch(policy: _Policy, loaded: LoadedModel, requests: Sequence[Request]) -> list[Completion]:
+def _batch(
+    policy: _PolicyState, loaded: LoadedModel, requests: Sequence[GenerationRequest]
+) -> list[Completion]:
     limit = loaded.config.max_new_tokens
     prompts = [policy.chat.prompt(request.messages) for request in requests]
     rows = decode(
@@ -141,7 +143,7 @@ def decode(
 
     Args:
         prompts: B lists of ids, left-padded here.
-        draws: float64 [B, L] in [0, 1): the random number of every row and step; L is the longest completion.
+        draws: float64 [B, L] in [0, 1): a random number per row and step; L is the longest completion.
         temperatures: B numbers; 0 is greedy.
         stop: ids that end a row (and are part of it).
     """
@@ -152,8 +154,8 @@ def decode(
     position = (valid.long().cumsum(-1) - 1).clamp(min=0)
     uniform, temperature = torch.tensor(draws, device=device), torch.tensor(temperatures, device=device)
     rows = [Sampled([], [], stopped=False) for _ in prompts]
-    live = list(range(len(prompts)))  # which row each line of the batch is
-    # One autocast for the whole loop: it keeps the weights it has cast until it ends.
+    live = list(range(len(prompts)))  # row number of each line of the batch
+    # One autocast for the whole loop: it caches the cast weights until it ends.
     with torch.autocast(device.type, torch.bfloat16, enabled=loaded.config.autocast):
         forward = _Forward(loaded)
         logits = forward(ids, _prefill_mask(valid), position)
@@ -178,7 +180,7 @@ def decode(
 def sample(
     logits: torch.Tensor, uniform: torch.Tensor, temperature: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Inverse-CDF sampling in float64: the same draw and logits give the same token.
+    """Samples by inverse CDF in float64: the same draw and logits give the same token.
 
     Args:
         logits: [B, V].
@@ -197,14 +199,14 @@ def sample(
 
 
 def _left_valid(prompts: Sequence[list[int]]) -> torch.Tensor:
-    """bool [B, P]: False where a row is padding, which stands on the left."""
+    """bool [B, P]: False where a row is padding, which is on the left."""
     lengths = torch.tensor([len(prompt) for prompt in prompts])
     longest = int(lengths.max())
     return torch.arange(longest)[None, :] >= (longest - lengths)[:, None]
 
 
 def _prefill_mask(valid: torch.Tensor) -> torch.Tensor:
-    """bool [B, 1, P, P]: causal, real tokens only; padding sees itself, as an empty softmax is NaN."""
+    """bool [B, 1, P, P]: causal, real tokens only; padding attends to itself, because an empty softmax is NaN."""
     size = valid.shape[1]
     square = torch.ones(size, size, dtype=torch.bool, device=valid.device)
     return ((square.tril() & valid[:, None, :]) | torch.eye(size, dtype=torch.bool, device=valid.device))[
@@ -233,12 +235,12 @@ class _Forward:
         return compute_logits(hidden[:, -1].to(self._head.dtype), self._head)
 
     def keep(self, lines: torch.Tensor) -> None:
-        """Drops every line of the batch but these."""
+        """Keeps only these lines of the batch."""
         self._cache.batch_select_indices(lines)
 
 
 class _GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
-    """Keys and values [B, heads, n, d] as views of a buffer that grows by a quarter: no copy a token."""
+    """Keys and values [B, heads, n, d] as views of a buffer that grows by a quarter: no copy per token."""
 
     _buffers: tuple[torch.Tensor, torch.Tensor]
 

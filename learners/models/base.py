@@ -1,110 +1,15 @@
-"""What every kind of model shares: its settings, and what loading one gives."""
+"""What every kind of model shares: device, checks and preparation of a loaded model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from conf import ConfigError
+from learners.base import ModelKind
+from learners.types import LoadedModel, ModelConfig
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
-
-DTYPES = ("float32", "bfloat16")
-SCHEDULES = ("constant", "cosine")
-
-
-@dataclass
-class Optimizer:
-    """AdamW and how often it steps."""
-
-    lr: float
-    betas: list[float]
-    weight_decay: float
-    max_grad_norm: float
-    warmup_steps: int
-    """Optimiser steps over which the rate rises linearly from 0 to ``lr``."""
-    schedule: str
-    """``constant``, or ``cosine`` down to a tenth of ``lr`` at the end of the run."""
-    minibatches: int
-    """Optimiser steps that one batch of rows is split into."""
-    epochs: int
-    """How often each row is trained on."""
-
-    def __post_init__(self) -> None:
-        if self.schedule not in SCHEDULES:
-            raise ConfigError(
-                f"optimizer.schedule must be one of {', '.join(SCHEDULES)}, not {self.schedule!r}"
-            )
-        if len(self.betas) != 2:
-            raise ConfigError(f"optimizer.betas must be two numbers, not {self.betas}")
-        if self.minibatches < 1 or self.epochs < 1:
-            raise ConfigError("optimizer.minibatches and optimizer.epochs must be at least 1")
-
-
-@dataclass
-class ModelConfig:
-    """Settings that every kind has; a kind's own ``Config`` inherits from this one and adds its own."""
-
-    dtype: str
-    """Of the weights: ``float32`` or ``bfloat16``."""
-    autocast: bool
-    """Compute in bfloat16 whatever the weights are, in generation and in updates alike."""
-    head_float32: bool
-    """Compute logits in float32, under autocast too."""
-    gradient_checkpointing: bool
-    device: str
-    """``auto`` (a GPU when there is one), or a torch device such as ``cpu`` or ``cuda:1``."""
-    max_prompt_tokens: int
-    """A longer prompt loses its middle (the generator says how) and is counted."""
-    max_new_tokens: int
-    """A completion that reaches this is cut off there: its ``finish_reason`` is ``length``."""
-    update_tokens: int
-    """Tokens, padding included, that one micro-batch of an update holds; a longer row stands alone."""
-    chat: dict[str, Any]
-    """Extra arguments of the chat template, e.g. ``enable_thinking: false``."""
-    optimizer: Optimizer
-
-    def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise ConfigError(f"model.dtype must be one of {', '.join(DTYPES)}, not {self.dtype!r}")
-        if min(self.max_prompt_tokens, self.max_new_tokens, self.update_tokens) < 1:
-            raise ConfigError("model.max_prompt_tokens, max_new_tokens and update_tokens must be at least 1")
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """One agent's weights, ready to act and to learn: in eval mode, on its device, attention ``sdpa``."""
-
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
-    """Has a chat template and an end-of-turn token (``eos_token``)."""
-    config: ModelConfig
-
-    @property
-    def chat(self) -> Mapping[str, Any]:
-        """Extra arguments of the chat template."""
-        return self.config.chat
-
-    @property
-    def device(self) -> torch.device:
-        return self.model.device
-
-
-class ModelKind(Protocol):
-    """The class that a module of ``learners.models`` exports: ``Kind(config).load(env_name, seed)``."""
-
-    def load(self, env_name: str, seed: int) -> LoadedModel:
-        """Weights and tokenizer, the same for the same arguments; every call gives an independent copy.
-
-        ``env_name`` and ``seed`` matter to kinds that make their own weights.
-
-        Raises:
-            ConfigError: the model cannot be had, in one clear line.
-        """
-        ...
 
 
 class DescribedKind(ModelKind, Protocol):
@@ -128,7 +33,7 @@ def resolve_device(name: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def release() -> None:
+def empty_cache() -> None:
     """Gives freed GPU memory back: an engine on the same GPU could not have what torch keeps of it."""
     import torch
 
@@ -136,7 +41,9 @@ def release() -> None:
         torch.cuda.empty_cache()
 
 
-def finish(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: ModelConfig) -> LoadedModel:
+def prepare_model(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: ModelConfig
+) -> LoadedModel:
     """Moves a model to its device and dtype and checks that generator and updater can deal with it.
 
     Raises:

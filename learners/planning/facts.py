@@ -11,8 +11,9 @@ from omegaconf import DictConfig
 import conf
 from conf import ConfigError
 from learners.config import RunConfig
-from learners.models.base import ModelConfig
 from learners.planning.shapes import Shapes, read_shapes
+from learners.runtimes.parts import generator_class, weights_class
+from learners.types import ModelConfig
 
 GIB = 2**30
 BYTES = {"float32": 4, "bfloat16": 2}
@@ -210,8 +211,8 @@ def read_job(config: RunConfig, assume: Assume) -> Job:
 
 def _layout(config: RunConfig) -> Layout:
     policies = 1 if config.policies == "shared" else len(config.env.get("max_turns", [1]))
-    shared = conf.plugin_class("learners.weights", config.weights.name).shares_base
-    in_place = bool(conf.plugin_class("learners.generators", config.generator.name).lockstep)
+    shared = weights_class(config).shares_base
+    in_place = generator_class(config).lockstep
     if config.runtime.name == "local":
         engines = 0 if in_place else 1
         return Layout(1, policies, 1, engines, 1.0, True, 1, True)
@@ -220,12 +221,12 @@ def _layout(config: RunConfig) -> Layout:
     engines = 0 if in_place else runtime.engines
     together = runtime.ranks == engines and runtime.learner_gpus + runtime.engine_gpus <= 1
     gpus = runtime.ranks * runtime.learner_gpus + engines * runtime.engine_gpus
-    processes = 2 + runtime.players + groups * (runtime.ranks + engines)
+    processes = 2 + runtime.rollout_workers + groups * (runtime.ranks + engines)
     return Layout(groups, held, runtime.ranks, engines, gpus, together or in_place, processes, False)
 
 
 def _adapters(config: RunConfig, shapes: Shapes) -> Adapters | None:
-    if not conf.plugin_class("learners.weights", config.weights.name).shares_base:
+    if not weights_class(config).shares_base:
         return None
     return Adapters(shapes.adapter(config.weights.rank, list(config.weights.targets)), config.weights.rank)
 

@@ -3,57 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
-from coaches.base import Verdict
 from coaches.reward import CoachReward
 from envs.pipeline import PipelineEnv
-from envs.types import Episode, Message, Task
-from learners.base import Actor
+from envs.types import Episode, Message
+from learners.policy import Policy
 from learners.rollout.seeds import derive_seed
-from learners.types import Completion, Transition
+from learners.types import Assignment, Completion, Rollout
 
 
-@dataclass(frozen=True)
-class Assignment:
-    """One episode to play."""
-
-    id: str
-    task: Task
-    seed: int
-    order: int
-    """Its number among the episodes played together: its place in every batch."""
-    temperature: float
-
-
-@dataclass(frozen=True)
-class Rollout:
-    """One played episode: what happened, what was sampled, what the coach said; aligned by turn."""
-
-    episode: Episode
-    completions: tuple[Completion, ...]
-    verdicts: tuple[Verdict | None, ...]
-    """None where the coach had no verdict, and throughout when nobody coached."""
-    coach_errors: Mapping[str, int] = field(default_factory=dict)
-    """How many turns the coach had no verdict on, by cause."""
-
-    def transitions(self) -> list[Transition]:
-        """The training rows, in the order of play."""
-        return [
-            Transition(
-                episode=self.episode.id,
-                turn=turn,
-                completion=completion,
-                verdict=verdict,
-                reward=None if verdict is None else verdict.score,
-            )
-            for turn, completion, verdict in zip(
-                self.episode.turns, self.completions, self.verdicts, strict=True
-            )
-        ]
-
-
-def play(env: PipelineEnv | CoachReward, team: Mapping[str, Actor], assignment: Assignment) -> Rollout:
+def play(env: PipelineEnv | CoachReward, team: Mapping[str, Policy], assignment: Assignment) -> Rollout:
     """Plays one episode to its end and closes the environment.
 
     Raises:

@@ -1,9 +1,20 @@
-"""Batches whose make-up never depends on timing.
+"""Batches whose composition never depends on timing.
 
-Episodes are threads, each a *player* of one session. A request waits until every player still in the session
-has one pending or has left; then each policy's requests run as one batch, sorted by episode number. So the
-same episodes always make the same batches, however long sandboxes and coaches take, and a resumed run repeats
-an unbroken one bit for bit.
+Episodes are threads, and each is a *participant* of one session. The session works in rounds:
+
+1. A thread that wants a completion adds a request to the pending ones, and waits.
+2. The round is complete once every participant either has a request pending or has left (its episode ended).
+3. The thread that finds the round complete runs it: each policy's requests as one batch, sorted by episode
+   number; one policy after the other, sorted by name.
+4. Every waiting thread takes its own answer and plays on, until it needs its next completion.
+
+So the same episodes always form the same batches, however long sandboxes and coaches take, and a resumed run
+repeats an unbroken one bit for bit. The price: everybody waits for the slowest participant of each round.
+
+Example: episodes 0, 1 and 2 ask policy ``a``; episode 1 ends without a second request::
+
+    round 1   a: [0, 1, 2]
+    round 2   a: [0, 2]          # as soon as 1 has left and both others have asked, in whatever order
 """
 
 from __future__ import annotations
@@ -15,23 +26,23 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-Request = TypeVar("Request")
+from learners.errors import AbortedError
+
+Item = TypeVar("Item")
 Answer = TypeVar("Answer")
-Run = Callable[[Sequence[Request]], Sequence[Answer]]
+Run = Callable[[Sequence[Item]], Sequence[Answer]]
 
 _session: ContextVar[Lockstep | None] = ContextVar("lockstep", default=None)
 
 
-class AbortedError(Exception):
-    """The session was ended from outside while this player waited."""
-
-
 @dataclass(eq=False)
-class _Ticket(Generic[Request, Answer]):
+class _Ticket(Generic[Item, Answer]):
+    """One pending item, and later its answer."""
+
     key: str
-    place: tuple[int, int]
-    request: Request
-    run: Run[Request, Answer]
+    position: tuple[int, int]
+    item: Item
+    run: Run[Item, Answer]
     caller: Hashable = None
     done: bool = False
     answer: Answer | None = None
@@ -39,10 +50,10 @@ class _Ticket(Generic[Request, Answer]):
 
 
 class Session(Protocol):
-    """What episodes that start together take part in."""
+    """What episodes that start together participate in."""
 
-    def player(self) -> AbstractContextManager[None]:
-        """The calling thread plays until the block ends, however it ends."""
+    def participant(self) -> AbstractContextManager[None]:
+        """The calling thread participates until the block ends, however it ends."""
         ...
 
     def abort(self) -> None:
@@ -51,19 +62,19 @@ class Session(Protocol):
 
 
 class Lockstep:
-    """One session of ``players`` threads, all counted in before the first of them starts."""
+    """One session of ``participants`` threads, all of them counted before the first one starts."""
 
-    def __init__(self, players: int) -> None:
-        self._live = players
+    def __init__(self, participants: int) -> None:
+        self._active = participants
         self._pending: list[_Ticket[Any, Any]] = []
         self._running = False
         self._aborted = False
-        self._dropped: set[Hashable] = set()
+        self._cancelled: set[Hashable] = set()
         self._changed = threading.Condition()
 
     @contextmanager
-    def player(self) -> Iterator[None]:
-        """The calling thread plays until the block ends, however it ends."""
+    def participant(self) -> Iterator[None]:
+        """The calling thread participates until the block ends, however it ends."""
         token = _session.set(self)
         try:
             yield
@@ -72,41 +83,42 @@ class Lockstep:
             self.leave()
 
     def leave(self) -> None:
-        """One player will ask no more."""
+        """Removes one participant; the others no longer wait for it."""
         with self._changed:
-            self._live -= 1
+            self._active -= 1
             self._changed.notify_all()
 
     def call(
         self,
         key: str,
-        place: tuple[int, int],
-        request: Request,
-        run: Run[Request, Answer],
+        position: tuple[int, int],
+        item: Item,
+        run: Run[Item, Answer],
         caller: Hashable = None,
     ) -> Answer:
-        """Waits for its batch and gives this request's answer.
+        """Waits for the batch of ``item`` and returns its answer.
 
         Args:
-            key: who answers. Requests of one key in one round are one batch, run by the first one's ``run``.
-            place: position in that batch.
-            run: requests in order -> answers in order.
-            caller: who asks, for ``drop``.
+            key: who answers. The items of one key in one round are one batch, run by the first one's ``run``.
+            position: sort key within that batch.
+            item: what to answer.
+            run: items in order -> answers in order.
+            caller: who asks, for ``cancel``.
 
         Raises:
             Exception: whatever the batch raised, in every thread that waited on it.
-            AbortedError: the session was aborted, or ``caller`` was dropped.
+            AbortedError: the session was aborted, or ``caller`` was cancelled.
         """
-        ticket = _Ticket(key, place, request, run, caller)
+        ticket = _Ticket(key, position, item, run, caller)
         with self._changed:
             self._pending.append(ticket)
             self._changed.notify_all()
             while not ticket.done:
-                if self._aborted or caller in self._dropped:
+                if self._aborted or caller in self._cancelled:
                     self._pending = [one for one in self._pending if one is not ticket]
                     raise AbortedError("the session was aborted")
-                if not self._running and len(self._pending) == self._live:
-                    self._round()
+                if not self._running and len(self._pending) == self._active:
+                    self._run_round()
                 else:
                     self._changed.wait()
         if ticket.error is not None:
@@ -119,21 +131,26 @@ class Lockstep:
             self._aborted = True
             self._changed.notify_all()
 
-    def drop(self, caller: Hashable) -> None:
-        """Forgets what ``caller`` asked for and refuses what it may still ask: its players, who are counted
-        on, are to ask anew under another name."""
+    def cancel(self, caller: Hashable) -> None:
+        """Cancels the caller's pending requests and rejects later ones.
+
+        Its participants still count: their episodes are to be played again under another caller's name.
+        """
         with self._changed:
-            self._dropped.add(caller)
+            self._cancelled.add(caller)
             self._pending = [ticket for ticket in self._pending if ticket.caller != caller]
             self._changed.notify_all()
 
-    def _round(self) -> None:
-        """Runs all that is pending, in the thread that found it complete; the lock is let go meanwhile."""
+    def _run_round(self) -> None:
+        """Runs all pending tickets in the calling thread, which holds the lock; it is released meanwhile.
+
+        ``_running`` keeps a second thread from starting a round before this one's answers are out.
+        """
         tickets, self._pending, self._running = self._pending, [], True
         self._changed.release()
         try:
             for key in sorted({ticket.key for ticket in tickets}):
-                _answer(sorted((t for t in tickets if t.key == key), key=lambda t: t.place))
+                _answer(sorted((t for t in tickets if t.key == key), key=lambda t: t.position))
         finally:
             self._changed.acquire()
             self._running = False
@@ -142,20 +159,20 @@ class Lockstep:
             self._changed.notify_all()
 
 
-def call(key: str, place: tuple[int, int], request: Request, run: Run[Request, Answer]) -> Answer:
-    """``Lockstep.call`` in the calling thread's session; outside any session it just runs, at once."""
+def call(key: str, position: tuple[int, int], item: Item, run: Run[Item, Answer]) -> Answer:
+    """``Lockstep.call`` in the calling thread's session; outside of any session ``run`` is called at once."""
     session = _session.get()
     if session is None:
-        (answer,) = run([request])
+        (answer,) = run([item])
         return answer
-    return session.call(key, place, request, run)
+    return session.call(key, position, item, run)
 
 
 def _answer(batch: list[_Ticket[Any, Any]]) -> None:
     try:
-        answers = batch[0].run([ticket.request for ticket in batch])
+        answers = batch[0].run([ticket.item for ticket in batch])
         for ticket, answer in zip(batch, answers, strict=True):
             ticket.answer = answer
-    except BaseException as error:  # raised again in each waiting thread: nobody may wait for ever
+    except BaseException as error:  # raised again in each waiting thread, or they would wait forever
         for ticket in batch:
             ticket.error = error

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from learners.base import Policy
+from learners.policy import Policy
 from learners.run.folder import RunFolder
 
 

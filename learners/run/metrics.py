@@ -13,8 +13,7 @@ from typing import NamedTuple
 from scipy.stats import norm  # type: ignore[import-untyped]
 
 from envs.types import Episode, Turn
-from learners.base import Metrics
-from learners.types import Transition
+from learners.types import Metrics, Transition
 
 
 class Interval(NamedTuple):

@@ -7,8 +7,7 @@ from typing import Any
 
 from coaches.base import Verdict
 from envs.types import Turn
-from learners.rollout.episode import Rollout
-from learners.types import Completion
+from learners.types import Completion, Rollout
 from sandbox.base import FileInfo
 
 

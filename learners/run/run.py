@@ -12,13 +12,14 @@ from rich.console import Console
 
 from coaches import monitor
 from conf import ConfigError
-from learners.base import LostError
 from learners.config import RunConfig
-from learners.run.build import Parts, build, metadata
+from learners.errors import LostError
+from learners.run.build import build, metadata
 from learners.run.curves import plot
 from learners.run.folder import RunFolder, open_folder
 from learners.run.report import before_after, held_out, reporting, set_up_logging
 from learners.run.trainer import Trainer
+from learners.runtimes.base import Parts
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ def _train(parts: Parts, config: RunConfig, run: RunFolder, console: Console) ->
 
 def _print_warning(parts: Parts, console: Console) -> None:
     """Prints what the sandbox does not isolate: at the start, and again at the end, where it is still in view."""
-    if line := parts.player.isolation().warning:
+    if line := parts.rollout_worker.isolation().warning:
         console.print(line, highlight=False, soft_wrap=True)
 
 

@@ -17,16 +17,15 @@ from coaches.judging.learning import JudgedEpisode
 from coaches.monitor import Monitor
 from conf import ConfigError
 from envs.types import Task
-from learners.base import EpisodeError, Metrics, TrainingError
 from learners.config import EvaluationSettings, RolloutSettings, RunConfig
-from learners.rollout.episode import Assignment, Rollout
+from learners.errors import EpisodeError, TrainingError
 from learners.rollout.seeds import derive_seed
-from learners.rollout.tasks import draw
+from learners.rollout.tasks import sample_tasks
 from learners.run import checkpoint, metrics, records
-from learners.run.build import Parts
 from learners.run.folder import RunFolder
 from learners.run.report import Reporter
-from learners.types import Transition
+from learners.runtimes.base import Parts
+from learners.types import Assignment, Metrics, Rollout, Transition
 from sandbox.base import SandboxError
 
 log = logging.getLogger(__name__)
@@ -223,7 +222,7 @@ class Trainer:
         """Plays the episodes of a training step or an evaluation."""
         coached = phase == "train" or self.config.evaluation.coached
         return self.parts.runtime.map(
-            lambda assignment: self.parts.player.play(assignment, coached=coached),
+            lambda assignment: self.parts.rollout_worker.play(assignment, coached=coached),
             self._train_assignments(step) if phase == "train" else self._eval_assignments(step),
             limit=self.config.rollout.concurrency,
             # Lockstep generators batch whole waves, so that batches and samples do not depend on timing.
@@ -254,7 +253,7 @@ class Trainer:
 
     def _train_assignments(self, step: int) -> list[Assignment]:
         settings, seed = self.config.rollout, derive_seed(self.config.seed, "tasks")
-        tasks = draw(self.parts.scenario.tasks("train"), step=step, count=settings.tasks, seed=seed)
+        tasks = sample_tasks(self.parts.scenario.tasks("train"), step=step, count=settings.tasks, seed=seed)
         return self._assignments("train", step, tasks, settings)
 
     def _eval_assignments(self, step: int) -> list[Assignment]:
@@ -262,7 +261,7 @@ class Trainer:
         settings, seed = self.config.evaluation, derive_seed(self.config.seed, "heldout")
         tasks = list(self.parts.scenario.tasks("heldout"))
         if settings.tasks is not None and settings.tasks < len(tasks):
-            tasks = draw(tasks, step=0, count=settings.tasks, seed=seed)
+            tasks = sample_tasks(tasks, step=0, count=settings.tasks, seed=seed)
         return self._assignments("eval", step, tasks, settings)
 
     def _assignments(

@@ -1,4 +1,4 @@
-"""Everything in this process: objects are plain objects, episodes are threads."""
+"""Everything in this process: components are plain objects, episodes are threads."""
 
 from __future__ import annotations
 
@@ -7,48 +7,49 @@ from dataclasses import dataclass
 
 import torch
 
-from learners.base import In, Out
 from learners.config import RunConfig
 from learners.rollout.lockstep import Lockstep
 from learners.rollout.threads import run_pool, run_waves
-from learners.run.build import Parts, assemble
+from learners.runtimes.base import In, Out, Parts
+from learners.runtimes.parts import assemble
 
 
 class Local:
-    """Runs items in waves of threads, or in a pool of them.
+    """Runs items in waves of threads, or in a thread pool.
 
-    Waves are for generators whose batches must not depend on timing (``learners.rollout.lockstep``): a pool hands a
-    free slot to the next item as soon as one ends, so that timing decides which requests meet in a batch.
+    Waves are for generators whose batches must not depend on timing (``learners.rollout.lockstep``). A pool gives
+    a free slot to the next item as soon as one ends, so timing decides which requests are batched together.
     """
 
     @dataclass
     class Config:
         torch_threads: int | None
-        """Threads of one torch operation; None leaves torch's choice. One is best for models of a few million
+        """Threads of one torch operation; None: torch's default. One is fastest for models of a few million
         parameters. The number may change the last bits of results, so a resumed run must keep it."""
 
-    restarts = 0  # nothing can be lost but all
+    restarts = 0  # there is only this process to lose
 
     def __init__(self, config: Config) -> None:
         if config.torch_threads is not None:
             torch.set_num_threads(config.torch_threads)
 
     def assemble(self, config: RunConfig) -> Parts:
-        """Everything in this process; raises as ``learners.run.build.build``."""
+        """Builds everything in this process; raises as ``Runtime.assemble``."""
         return assemble(config, self)
 
     def map(
         self, fn: Callable[[In], Out], items: Iterable[In], *, limit: int, waves: bool
     ) -> list[Out | Exception]:
-        """Runs ``fn`` on every item, ``limit`` threads at once; results in the order of the items.
+        """Runs ``fn`` on every item, in ``limit`` threads at once; results in the order of the items.
 
-        An ``Exception`` stands where ``fn`` raised it. Anything graver, an interrupt say, is raised here.
+        An ``Exception`` takes the place of the result where ``fn`` raised it. Anything else that ``fn`` raises,
+        such as an interrupt, is raised here.
         """
         return run_waves(fn, items, limit, Lockstep) if waves else run_pool(fn, items, limit)
 
     def each(self, fn: Callable[[In], Out], items: Iterable[In]) -> list[Out]:
-        """One after the other: they would share the processors anyway."""
+        """Runs ``fn`` on one item after the other: in parallel they would share the processors anyway."""
         return [fn(item) for item in items]
 
     def close(self) -> None:
-        """There is no other process."""
+        """Does nothing: there is no other process."""

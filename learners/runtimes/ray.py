@@ -1,4 +1,16 @@
-"""Every part in a process of its own, on one machine or many: Ray starts them, and carries what they say."""
+"""Every part in a process of its own, on one machine or many: Ray starts the processes and carries the calls.
+
+How a call travels:
+
+1. ``Ray.spawn`` starts an actor (``_Host``) in a process of its own, which builds one object, say a ``Rank``.
+   The driver, and every process that it is sent to, has a ``_Handle`` of it.
+2. ``handle.start("update", …)`` sends the method's name and arguments, and returns a ``_Pending`` at once.
+3. In the actor's process, ``_Host.call`` calls the method in one of ``threads`` threads. What the method raises
+   comes back as a value (``_Failure``), together with its cause.
+4. ``pending.wait()`` returns the answer, raises the method's exception, or raises ``LostError`` when the process
+   died or the deadline passed. The callers decide what a loss means: a rollout worker is replaced
+   (``RolloutWorkerPool``), anything else ends this attempt of the run (``learners.run.run``).
+"""
 
 from __future__ import annotations
 
@@ -10,53 +22,53 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from conf import ConfigError
 from conf.extras import require
-from learners.base import In, LostError, Out
 from learners.config import RunConfig
+from learners.errors import LostError
 from learners.rollout.threads import run_pool, run_waves
-from learners.runtimes.distributed.base import Place
-from learners.runtimes.distributed.engines import session_of
+from learners.runtimes.base import In, Out, Parts
+from learners.runtimes.distributed.base import Handle, Placement
+from learners.runtimes.distributed.engines import barrier_session
 from learners.runtimes.distributed.placement import total
-
-if TYPE_CHECKING:
-    from learners.run.build import Parts
-    from learners.runtimes.distributed.assembly import Cast
 
 log = logging.getLogger(__name__)
 
 GRACE = 20.0
-"""Seconds in which the loss of a process may still show, once another has failed for want of it."""
+"""Seconds to wait, once a call has failed, for the loss of a process that may have caused the failure."""
 OPEN = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
-"""Environment variable that is read when Ray is imported. 0: a new cluster keeps to the loopback address."""
+"""Environment variable that Ray reads when it is imported. 0: a new cluster keeps to the loopback address."""
 STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
 
 
 class Ray:
-    """Runs learners, engines, players and the coach as Ray actors of the very classes of ``runtime=local``.
+    """Runs learners, engines, rollout workers and the coach as Ray actors of the same classes as ``runtime=local``.
 
-    Episodes in flight are threads of the driver, each of which waits for the process that plays it. Where a
-    machine or process is lost: a player is replaced and its episodes are played again; for any other the run
-    is built anew and goes on from its newest checkpoint. Every call has a deadline; who misses it is lost.
+    Episodes in flight are threads of the driver, each of which waits for the process that plays it. When a
+    machine or process is lost: a rollout worker is replaced and its episodes are played again; for any other
+    process the run is rebuilt and continues from its newest checkpoint. Every call has a deadline; a process
+    that misses it counts as lost.
 
-    On many machines ``run_dir`` has to be on a file system that all of them share.
+    On several machines ``run_dir`` has to be on a file system that all of them share.
     """
 
     @dataclass
     class Config:
         address: str | None
-        """Of a running cluster (``auto``: this machine's). None: one of its own for this run, on this machine
+        """Of a running cluster (``auto``: this machine's). None: a cluster for this run alone, on this machine
         and its loopback address."""
         torch_threads: int | None
         """Of a process that trains; see ``runtime=local``."""
-        players: int
+        rollout_workers: int
         """Processes that play episodes."""
-        player_cpus: float
+        rollout_worker_cpus: float
+        """Of each rollout worker."""
         ranks: int
         """Processes that share each policy's update."""
         learner_cpus: float
+        """Of each rank."""
         learner_gpus: float
         """Of each rank; a fraction shares a GPU."""
         engines: int
@@ -64,24 +76,24 @@ class Ray:
         engine_cpus: float
         engine_gpus: float
         strategy: str
-        """How Ray spreads ranks and engines over machines: ``PACK``, ``SPREAD``, or either strictly."""
-        start: float
-        """Seconds for the cluster to find room, and for a process to start."""
-        deadline: float
-        """Seconds for one call: a sample, a verdict, an update."""
-        episode: float
+        """How Ray distributes ranks and engines over machines: ``PACK``, ``SPREAD``, or either strictly."""
+        start_timeout: float
+        """Seconds for the cluster to find resources, and for a process to start."""
+        call_timeout: float
+        """Seconds for one call: a completion, a verdict, an update."""
+        episode_timeout: float
         """Seconds for one episode."""
-        replays: int
+        episode_retries: int
         """How often an episode whose process was lost is played again before it is dropped, and counted."""
         restarts: int
-        """How often the run is built anew."""
+        """How often the run is rebuilt."""
 
         def __post_init__(self) -> None:
             if self.strategy not in STRATEGIES:
                 known = ", ".join(STRATEGIES)
                 raise ConfigError(f"runtime.strategy must be one of {known}, not {self.strategy!r}")
-            if min(self.start, self.deadline, self.episode) <= 0:
-                raise ConfigError("runtime.start, deadline and episode must be above 0")
+            if min(self.start_timeout, self.call_timeout, self.episode_timeout) <= 0:
+                raise ConfigError("runtime.start_timeout, call_timeout and episode_timeout must be above 0")
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -92,14 +104,19 @@ class Ray:
         self._ray = _ray()
         self._handles: list[_Handle] = []
         self._group: Any = None
-        self._cast: Cast | None = None
+        self._barrier: Handle | None = None
 
     def assemble(self, config: RunConfig) -> Parts:
-        """All parts as actors. Raises as ``learners.run.build.build``; ``LostError`` where one cannot start."""
-        from learners.runtimes.distributed.assembly import assemble
+        """Builds all parts as actors.
+
+        Raises:
+            ConfigError: as ``Runtime.assemble``.
+            LostError: a process did not start.
+        """
+        from learners.runtimes.distributed.assembly import assemble  # torch: only the driver needs it
 
         try:
-            parts, self._cast = assemble(config, self, self)
+            parts, self._barrier = assemble(config, self, self)
         except BaseException:
             self.close()
             raise
@@ -108,26 +125,25 @@ class Ray:
     def map(
         self, fn: Callable[[In], Out], items: Iterable[In], *, limit: int, waves: bool
     ) -> list[Out | Exception]:
-        """See ``learners.base.Runtime``; ``fn`` runs in threads here, and waits for others."""
+        """See ``Runtime.map``; ``fn`` runs in threads of this process, and waits for other processes."""
         if not waves:
             return run_pool(fn, items, limit)
-        assert self._cast is not None
-        assert self._cast.meeting is not None
-        return run_waves(fn, items, limit, session_of(self._cast.meeting))
+        assert self._barrier is not None
+        return run_waves(fn, items, limit, barrier_session(self._barrier))
 
     def each(self, fn: Callable[[In], Out], items: Iterable[In]) -> list[Out]:
-        """All at once: each policy is trained by processes of its own, or waits for its turn in one."""
+        """Runs ``fn`` on all items at once: policies are trained by different processes, or queue in one."""
         with ThreadPoolExecutor() as pool:
             return list(pool.map(fn, items))
 
     def close(self) -> None:
-        """Ends every process, and leaves the cluster; one of its own ends with that."""
+        """Ends every process and leaves the cluster; a cluster of the run's own ends with that."""
         for handle in self._handles:
             handle.kill()
         self._handles.clear()
         if self._group is not None:
             self._ray.util.remove_placement_group(self._group)
-        self._group = self._cast = None
+        self._group = self._barrier = None
         if self._connected:
             self._ray.shutdown()
             self._connected = False
@@ -138,11 +154,11 @@ class Ray:
         self._group = self._ray.util.placement_group(
             [{"CPU": cpus, "GPU": gpus} for cpus, gpus in bundles], strategy=self.config.strategy
         )
-        if not self._group.wait(self.config.start):
+        if not self._group.wait(self.config.start_timeout):
             need, has = total(bundles), self._ray.cluster_resources()
             raise ConfigError(
-                f"the cluster has no room for {need.cpus:g} CPUs and {need.gpus:g} GPUs in {len(bundles)} "
-                f"places; it has {has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs"
+                f"the cluster cannot place {need.cpus:g} CPUs and {need.gpus:g} GPUs in {len(bundles)} "
+                f"bundles; it has {has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs"
             )
 
     def spawn(
@@ -150,25 +166,25 @@ class Ray:
         make: Callable[..., object],
         *args: Any,
         name: str,
-        place: Place,
+        placement: Placement,
         threads: int = 1,
         deadline: float | None = None,
     ) -> _Handle:
         """See ``Cluster.spawn``."""
         strategy: Any = "SPREAD"
-        if place.bundle is not None:
+        if placement.bundle is not None:
             assert self._group is not None
             schedule = self._ray.util.scheduling_strategies.PlacementGroupSchedulingStrategy
-            strategy = schedule(self._group, placement_group_bundle_index=place.bundle)
+            strategy = schedule(self._group, placement_group_bundle_index=placement.bundle)
         actor = self._ray.remote(_Host).options(
-            num_cpus=place.cpus,
-            num_gpus=place.gpus,
+            num_cpus=placement.cpus,
+            num_gpus=placement.gpus,
             max_concurrency=threads,
             scheduling_strategy=strategy,
         )
-        handle = _Handle(actor.remote(), name, deadline or self.config.deadline)
+        handle = _Handle(actor.remote(), name, deadline or self.config.call_timeout)
         self._handles.append(handle)
-        handle.make(make, args, self.config.start)
+        handle.make(make, args, self.config.start_timeout)
         return handle
 
     @staticmethod
@@ -177,17 +193,18 @@ class Ray:
         return gather(pending)
 
     def _connect(self, bundles: Sequence[tuple[float, float]]) -> None:
-        if self._ray.is_initialized():  # by the program that this run is part of: it stays as it is
+        if self._ray.is_initialized():  # by the program that this run is part of: use its cluster
             return
         settings: dict[str, Any] = {"address": self.config.address}
         if self.config.address is None:
             if OPEN not in os.environ:
                 raise ConfigError(
                     "Ray was imported before runtime=ray was built, and would listen on all of the machine's "
-                    f"addresses; set {OPEN}=0 in the environment (1, if that is meant)"
+                    f"addresses; set {OPEN}=0 in the environment (or 1 to allow it)"
                 )
-            # Processes that only wait take no processor: a cluster of our own counts what we ask for.
-            wanted = total(bundles).cpus + self.config.players * self.config.player_cpus
+            # Most of our processes only wait, so a cluster of our own may promise more CPUs than the machine has.
+            workers = self.config.rollout_workers * self.config.rollout_worker_cpus
+            wanted = total(bundles).cpus + workers
             settings = {"num_cpus": max(os.cpu_count() or 1, int(wanted) + 1), "include_dashboard": False}
         try:
             self._ray.init(logging_level=logging.WARNING, **settings)
@@ -205,14 +222,14 @@ def _ray() -> Any:
 
 @dataclass(frozen=True)
 class _Failure:
-    """What a method raised. Its cause is kept apart, as an exception that travels loses it."""
+    """What a method raised. Its cause is kept apart because pickling an exception drops it."""
 
     error: Exception
     cause: BaseException | None
 
 
 class _Host:
-    """The actor: holds one object, and calls its methods by name."""
+    """The actor: has one object, and calls its methods by name."""
 
     def __init__(self) -> None:
         self._object: object = None
@@ -248,7 +265,7 @@ class _Handle:
         self._deadline = deadline
 
     def make(self, make: Callable[..., object], args: Sequence[Any], deadline: float) -> None:
-        """Builds the object. Raises what ``make`` raised, or ``LostError``."""
+        """Builds the object in the actor. Raises what ``make`` raised, or ``LostError``."""
         self._pending(self._actor.make.remote(make, args), "start", deadline).wait()
 
     def start(self, method: str, *args: Any, **kwargs: Any) -> _Pending:
@@ -258,13 +275,13 @@ class _Handle:
         return self.start(method, *args, **kwargs).wait()
 
     def address(self) -> str:
-        found: str = self._pending(self._actor.address.remote(), "address", self._deadline).wait()
-        return found
+        address: str = self._pending(self._actor.address.remote(), "address", self._deadline).wait()
+        return address
 
     def pid(self) -> int:
-        """Of the process, on its machine."""
-        found: int = self._pending(self._actor.pid.remote(), "pid", self._deadline).wait()
-        return found
+        """Returns the id of the process, on its machine."""
+        pid: int = self._pending(self._actor.pid.remote(), "pid", self._deadline).wait()
+        return pid
 
     def kill(self) -> None:
         _ray().kill(self._actor)
@@ -281,7 +298,7 @@ class _Pending:
     process: str
     method: str
     end: float
-    """By the clock of ``time.monotonic``."""
+    """On the clock of ``time.monotonic``."""
     deadline: float
 
     def wait(self, timeout: float | None = None) -> Any:
@@ -293,7 +310,7 @@ class _Pending:
             raise LostError(
                 f"{self.process} has not answered {self.method!r} within {limit:g} s", self.process
             ) from None
-        except errors.RayTaskError as error:  # what it was sent or wanted to send cannot travel
+        except errors.RayTaskError as error:  # an argument or the answer cannot be pickled
             raise TypeError(f"{self.process}, {self.method!r}: {error.cause}") from error
         except errors.RayActorError as error:
             raise LostError(f"{self.process} died during {self.method!r}", self.process) from error
@@ -309,10 +326,12 @@ def gather(pending: Sequence[_Pending]) -> list[Any]:
     left, failures = {one.ref: one for one in pending}, list[Exception]()
     end = max((one.end for one in pending), default=0.0)
     while left:
+        # After a failure, wait a little longer: a process that died is the better explanation.
         until = min(end, time.monotonic() + GRACE) if failures else end
         ready, _ = _ray().wait(list(left), timeout=max(0.0, until - time.monotonic()))
         if not ready and failures:
             break
+        # Nothing ready and no failure: the deadline has passed, and waiting for any one raises LostError.
         for one in [left.pop(ref) for ref in ready] or [left.popitem()[1]]:
             try:
                 one.wait()

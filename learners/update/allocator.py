@@ -1,4 +1,4 @@
-"""Host memory of a process that trains on a CPU."""
+"""The memory allocator of a process that trains on a CPU."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import ctypes
 import os
 
 M_MMAP_THRESHOLD = -3
-"""Of mallopt(3)."""
+"""Parameter number of mallopt(3)."""
 HUGE = "THP_MEM_ALLOC_ENABLE"
-"""Environment variable, read when torch makes its first tensor: 1 puts large ones into huge pages."""
+"""Environment variable that torch reads when it makes its first tensor: 1 puts large tensors into huge pages."""
 
 
 def prepare(size: int = 2**20) -> bool:
-    """Makes this process hold and wait for as little as it can. To be called before it makes tensors.
+    """Reduces this process's peak memory and page faults. To be called before it makes tensors.
 
-    Freed blocks of at least ``size`` bytes go back to the system at once. Left alone, glibc soon takes blocks
-    of up to 32 MiB from its heap, which cannot shrink below the topmost block in use: activations that live
-    until the backward pass and gradients that live until the step lie scattered among short-lived ones, and a
-    CPU update holds twice the memory that its tensors need.
+    Freed blocks of at least ``size`` bytes are returned to the system at once. By default, glibc soon serves
+    blocks of up to 32 MiB from its heap, which cannot shrink below the topmost block in use: activations that
+    live until the backward pass and gradients that live until the step are scattered among short-lived blocks,
+    and a CPU update occupies twice the memory that its tensors need.
 
-    Huge pages make up for what that costs: a fresh block of small pages is a fault for every 4 KiB.
+    Huge pages compensate for the cost: a fresh block of small pages takes a page fault for every 4 KiB.
 
     Returns:
-        False where the C library is another, and nothing was changed.
+        False with a C library other than glibc; nothing is changed then.
     """
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt

@@ -1,8 +1,8 @@
-"""One policy's update on several processes: whole rows to each, weights spread over all (FSDP2).
+"""One policy's update on several processes: each computes whole rows, weights are sharded over all (FSDP2).
 
-Every process calls the same methods in the same order with the same rows. What an optimiser step computes
-does not depend on how many there are: advantages and token weights were normalised over the whole step, so
-the processes' losses and gradients *sum* to those of one.
+Every process calls the same methods in the same order with the same rows. The result of an optimiser step does
+not depend on the number of processes: advantages and token weights are normalised over the whole step, so the
+losses and gradients of the processes *sum* to those of a single one.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import PreTrainedModel
 
-from learners.models.base import ModelConfig
-from learners.types import Batch
+from learners.types import Batch, ModelConfig
 from learners.update.logprobs import batch_logprobs
 
 Value = TypeVar("Value")
@@ -26,36 +25,36 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Ranks:
-    """The processes of an update, as ``torch.distributed`` has them; alone by default."""
+    """This process's rank and the number of processes that share an update; by default a single one."""
 
     index: int = 0
     size: int = 1
 
     @classmethod
     def here(cls) -> Ranks:
-        """Those of the running job, which ``torchrun`` or the like has started."""
+        """Returns those of the running ``torch.distributed`` job, as ``torchrun`` starts one."""
         if not (dist.is_available() and dist.is_initialized()):
             return cls()
         return cls(dist.get_rank(), dist.get_world_size())
 
     def totals(self, values: Mapping[str, float]) -> dict[str, float]:
-        """The sum of each value over all processes; what one of them lacks counts as 0."""
+        """Returns the sum of each value over all processes; a key that a process lacks counts as 0."""
         return _sum(self.gathered(dict(values)))
 
-    def most(self, count: int) -> int:
-        """The largest count of any process."""
+    def max_over_ranks(self, count: int) -> int:
+        """Returns the largest count of any process."""
         return int(max(self.gathered(count)))
 
     def gathered(self, value: Value) -> list[Value]:
-        """Every process's value, in their order."""
+        """Returns the value of every process, in the order of ranks."""
         if self.size == 1:
             return [value]
-        found: list[Any] = [None] * self.size
-        dist.all_gather_object(found, value)
-        return found
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
 
     def sum_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
-        """Adds up, over all processes, the gradients of parameters that every one holds whole."""
+        """Sums the gradients over all processes, for parameters that are not sharded."""
         if self.size == 1:
             return
         for parameter in parameters:
@@ -65,7 +64,7 @@ class Ranks:
 
 
 class Scorer(torch.nn.Module):
-    """A model as updates use it: a packed batch -> log-probabilities. FSDP needs one module to call."""
+    """A packed batch -> log-probabilities, as one module: FSDP gathers weights when a module is called."""
 
     def __init__(self, model: PreTrainedModel, config: ModelConfig) -> None:
         super().__init__()
@@ -77,10 +76,10 @@ class Scorer(torch.nn.Module):
         return batch_logprobs(self.model, batch, self._config)
 
 
-def spread(scorer: Scorer) -> None:
-    """Leaves each process its share of every weight; a layer is whole only while it computes.
+def shard(scorer: Scorer) -> None:
+    """Shards every weight over all processes; a layer's weights are gathered only while it computes.
 
-    Gradients are summed, not averaged. Embedding, norm and head stay whole from forward to backward.
+    Gradients are summed, not averaged. Embedding, norm and head stay gathered from forward to backward.
     """
     blocks = set(scorer.model._no_split_modules or ())
     for module in scorer.model.modules():
@@ -89,31 +88,31 @@ def spread(scorer: Scorer) -> None:
     _sum_in(fully_shard(scorer))
 
 
-def gathered_no_more(scorer: Scorer) -> None:
-    """Lets go of the weights that a forward pass without a backward pass has left whole."""
+def reshard(scorer: Scorer) -> None:
+    """Reshards parameters after a forward-only pass."""
     for module in scorer.modules():
         if isinstance(module, FSDPModule):
             module.reshard()
 
 
-def whole(tree: Any) -> Any:
-    """``tree`` with every spread tensor in it put together, in host memory. All processes must call this."""
+def full_state(tree: Any) -> Any:
+    """Returns ``tree`` with every sharded tensor gathered into host memory. All processes must call this."""
     if isinstance(tree, DTensor):
         return tree.full_tensor().cpu()
     if isinstance(tree, Mapping):
-        return {key: whole(value) for key, value in tree.items()}
-    return [whole(value) for value in tree] if isinstance(tree, list) else tree
+        return {key: full_state(value) for key, value in tree.items()}
+    return [full_state(value) for value in tree] if isinstance(tree, list) else tree
 
 
-def like(value: torch.Tensor, model: torch.Tensor) -> torch.Tensor:
-    """``value``, spread as ``model`` is, if it is and both have one shape."""
-    if not isinstance(model, DTensor) or value.shape != model.shape:
+def distribute_like(value: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Returns ``value`` sharded as ``other``; unchanged if that is not sharded or has another shape."""
+    if not isinstance(other, DTensor) or value.shape != other.shape:
         return value
-    return distribute_tensor(value.to(model.device), model.device_mesh, model.placements)
+    return distribute_tensor(value.to(other.device), other.device_mesh, other.placements)
 
 
 def idle_batch(*, reference: bool) -> Batch:
-    """A batch of one token that weighs nothing: what a process computes that has no rows left."""
+    """Returns a batch of one token of weight 0, for a process that has no rows left."""
     one, zero = torch.ones(1, 2, dtype=torch.long), torch.zeros(1, dtype=torch.long)
     return Batch(
         ids=torch.zeros_like(one),
@@ -132,7 +131,7 @@ def idle_batch(*, reference: bool) -> Batch:
 
 def _sum_in(module: FSDPModule) -> None:
     module.set_gradient_divide_factor(1.0)
-    module.set_force_sum_reduction_for_comms(True)  # gloo knows no other than plain sums
+    module.set_force_sum_reduction_for_comms(True)  # gloo supports plain sums only
 
 
 def _sum(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:

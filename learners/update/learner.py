@@ -1,4 +1,4 @@
-"""One policy's training: its weights, their optimiser, and how often they have changed."""
+"""One policy's training: its weights, their optimiser, and the number of updates so far."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from pathlib import Path
 
 import torch
 
-from learners.base import Algorithm, Metrics
-from learners.models.base import release
-from learners.types import Completion, Transition
+from learners.base import Algorithm, Weights
+from learners.models.base import empty_cache
+from learners.types import Completion, Metrics, Transition
 from learners.update.logprobs import completion_logprobs
 from learners.update.updater import Updater
-from learners.weights.base import Weights
 
 
 class LocalLearner:
@@ -22,10 +21,10 @@ class LocalLearner:
         self.weights = weights
         self.updater = updater
         self._version = 0
-        release()
+        empty_cache()
 
     def version(self) -> int:
-        """How many updates have changed the weights."""
+        """Returns how many updates have changed the weights."""
         return self._version
 
     def update(
@@ -34,40 +33,41 @@ class LocalLearner:
         advantages: Sequence[list[float] | None],
         algorithm: Algorithm,
     ) -> Metrics:
-        """Trains on the rows that have advantages; without any, the weights stay and ``rows`` is 0.
+        """Trains on the rows that have advantages; without any, the weights do not change and ``rows`` is 0.
 
         Returns:
-            The updater's metrics, with ``rows`` trained on, ``truncated`` completions, ``prompts_at_limit``
-            (as long as the longest allowed: as good as always, their middle was cut) and ``staleness`` (how
-            many updates the weights were ahead of those that sampled; a mean over rows, 0 without any).
+            The metrics of ``Updater.update``, and of all rows: ``truncated``, the number of truncated completions;
+            ``prompts_at_limit``, the number of prompts of the maximum length (almost all of which lost their
+            middle); ``staleness``, the number of updates between the weights that sampled and those that are
+            trained (the mean over rows, 0 without any).
         """
         completions = [transition.completion for transition in transitions]
-        behind = [self._version - completion.weight_version for completion in completions]
+        lags = [self._version - completion.weight_version for completion in completions]
         metrics = self.updater.update(transitions, advantages, algorithm)
-        release()
+        empty_cache()
         if metrics["rows"]:
             self._version += 1
         limit = self.weights.loaded.config.max_prompt_tokens
-        metrics["staleness"] = sum(behind) / len(behind) if behind else 0.0
+        metrics["staleness"] = sum(lags) / len(lags) if lags else 0.0
         metrics["truncated"] = float(sum(c.finish_reason == "length" for c in completions))
         metrics["prompts_at_limit"] = float(sum(len(c.prompt_ids) >= limit for c in completions))
         return metrics
 
     def reference_logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
-        """Logprobs of the sampled tokens under the initial weights, natural log; one tuple a completion.
+        """Returns the logprobs of the sampled tokens under the initial weights, natural log; one tuple per completion.
 
         Raises:
-            ValueError: this policy keeps no reference.
+            ValueError: this policy has no reference.
         """
         with self.weights.reference() as loaded:
-            found = completion_logprobs(loaded.model, completions, loaded.config)
-        release()
-        return found
+            logprobs = completion_logprobs(loaded.model, completions, loaded.config)
+        empty_cache()
+        return logprobs
 
     def save(self, path: Path) -> None:
         """Writes weights, optimiser and counters to the file ``path``.
 
-        On several processes all must call this; the first one writes.
+        All processes that share the update must call this; the first one writes.
         """
         state = {
             "weights": self.weights.state(),
@@ -78,10 +78,10 @@ class LocalLearner:
             torch.save(state, path)
 
     def restore(self, path: Path) -> None:
-        """Makes everything as it was when ``path`` was written, exactly.
+        """Restores everything to exactly what it was when ``path`` was written.
 
         Raises:
-            ConfigError: it was trained against other initial weights than this policy's reference.
+            ConfigError: it was trained from other initial weights than this policy's reference.
         """
         state = torch.load(path, weights_only=True)
         self.weights.restore(state["weights"])

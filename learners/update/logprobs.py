@@ -1,4 +1,4 @@
-"""Log-probabilities of given tokens under a causal LM, without ever holding all logits of a long batch."""
+"""Log-probabilities of given tokens under a causal LM, without materialising all logits of a long batch."""
 
 from __future__ import annotations
 
@@ -8,26 +8,25 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from learners.models.base import ModelConfig
-from learners.types import Batch, Completion
+from learners.types import Batch, Completion, ModelConfig
 from learners.update.packing import Row, pack
 
 CHUNK = 512
-"""Tokens whose logits exist at once, twice at most: 512 x 151 936 float32 are 0.3 GB."""
+"""Tokens whose logits exist at once, in at most two buffers: 512 x 151 936 float32 are 0.3 GB."""
 
 
 def token_logprobs(
     hidden: torch.Tensor, weight: torch.Tensor, target: torch.Tensor, *, chunk: int = CHUNK
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-probability of each target, and entropy, from hidden states and output head.
+    """Returns the log-probability of each target, and entropies, from hidden states and output head.
 
-    Logits exist for ``chunk`` tokens at a time and are computed again in the backward pass.
+    Logits exist for ``chunk`` tokens at a time and are recomputed in the backward pass.
 
     Args:
-        hidden: [N, H]; its dtype is the one that logits are computed in.
-        weight: [V, H], the head's.
+        hidden: [N, H]; logits are computed in its dtype.
+        weight: [V, H], of the head.
         target: int64 [N].
-        chunk: see above.
+        chunk: tokens.
 
     Returns:
         [N] log-probabilities (with gradient) and [N] entropies (without), natural log, float32 (float64 for
@@ -40,7 +39,7 @@ def token_logprobs(
 class _Head(torch.autograd.Function):
     """d logprob / d logits = onehot(target) - softmax(logits), by chunk.
 
-    All chunks share two buffers: memory that is asked for anew each time costs more than the arithmetic.
+    All chunks share two buffers: allocating memory for each would cost more than the arithmetic.
     """
 
     @staticmethod
@@ -70,7 +69,7 @@ class _Head(torch.autograd.Function):
         hidden, weight, target, normalisers = ctx.saved_tensors
         cast, logits = weight.to(hidden.dtype), _buffer(hidden, weight, ctx.chunk)
         grad_hidden = torch.empty_like(hidden)
-        # In float32 at least: rounding the sum after every chunk to bfloat16 would bias it.
+        # At least float32: rounding the sum to bfloat16 after every chunk would bias it.
         grad_weight = torch.zeros_like(weight, dtype=logits.dtype) if ctx.needs_input_grad[1] else None
         for part in _chunks(len(hidden), ctx.chunk):
             table = compute_logits(hidden[part], cast, out=logits)
@@ -84,13 +83,13 @@ class _Head(torch.autograd.Function):
 
 
 def _buffer(hidden: torch.Tensor, weight: torch.Tensor, chunk: int) -> torch.Tensor:
-    """Room for the logits of a chunk, in at least float32."""
+    """A buffer for the logits of a chunk, in at least float32."""
     exact = torch.promote_types(hidden.dtype, torch.float32)
     return torch.empty(min(chunk, len(hidden)), len(weight), dtype=exact, device=hidden.device)
 
 
 def _add_product(total: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
-    """total += a @ b, where ``total`` may be more exact than the factors."""
+    """total += a @ b, where ``total`` may have a higher precision than the factors."""
     if total.dtype == a.dtype:
         total.addmm_(a, b)
     else:
@@ -104,29 +103,30 @@ def _chunks(count: int, size: int) -> list[slice]:
 def compute_logits(
     hidden: torch.Tensor, weight: torch.Tensor, *, out: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """[n, V] logits in at least float32, multiplied in the dtype of ``hidden`` [n, H], autocast or not.
+    """Returns [n, V] logits in at least float32, multiplied in the dtype of ``hidden`` [n, H] even under autocast.
 
-    They are the first n rows of ``out``, where it is given.
+    They are written to the first n rows of ``out``, if given.
     """
     exact = torch.promote_types(hidden.dtype, torch.float32)
     with torch.autocast(hidden.device.type, enabled=False):
         if out is None:
             return (hidden @ weight.to(hidden.dtype).T).to(exact)
-        found = out[: len(hidden)]
+        logits = out[: len(hidden)]
         if hidden.dtype == exact:
-            return torch.mm(hidden, weight.to(exact).T, out=found)
-        return found.copy_(hidden @ weight.to(hidden.dtype).T)
+            return torch.mm(hidden, weight.to(exact).T, out=logits)
+        return logits.copy_(hidden @ weight.to(hidden.dtype).T)
 
 
 def head_dtype(model: PreTrainedModel, config: ModelConfig) -> torch.dtype:
-    """What logits are multiplied in, for generation and updates alike."""
+    """Returns the dtype that logits are multiplied in, for generation and updates alike."""
     if config.head_float32:
         return torch.float32
     return torch.bfloat16 if config.autocast else model.dtype
 
 
 def attention_mask(segment: torch.Tensor) -> torch.Tensor:
-    """bool [B, 1, T, T]: causal within each row of a bin. Padding (segment 0) sees padding: never nothing."""
+    """Returns bool [B, 1, T, T]: causal within each row of a bin. Padding (segment 0) attends to padding, because a
+    softmax over nothing is NaN."""
     length = segment.shape[1]
     causal = torch.ones(length, length, dtype=torch.bool, device=segment.device).tril()
     return ((segment[:, :, None] == segment[:, None, :]) & causal)[:, None]
@@ -135,9 +135,9 @@ def attention_mask(segment: torch.Tensor) -> torch.Tensor:
 def batch_logprobs(
     model: PreTrainedModel, batch: Batch, config: ModelConfig
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """[N] log-probabilities and [N] entropies of a packed batch's trained tokens; ``batch`` on any device."""
+    """Returns [N] log-probabilities and [N] entropies of the trained tokens of a batch, on any device."""
     device = model.device
-    # Where no bin holds more than one row, padding at its end cannot be seen: no mask of T x T is needed.
+    # With one row per bin, causal attention never reaches the padding at its end: no mask of T x T is needed.
     packed = bool((batch.segment > 1).any())
     with torch.autocast(device.type, torch.bfloat16, enabled=config.autocast):
         hidden = model.base_model(
@@ -154,7 +154,7 @@ def batch_logprobs(
 def completion_logprobs(
     model: PreTrainedModel, completions: Sequence[Completion], config: ModelConfig
 ) -> list[tuple[float, ...]]:
-    """Log-probability of every sampled token, one tuple a completion, computed packed."""
+    """Returns the log-probability of every sampled token, one tuple per completion, computed on packed batches."""
     return score_completions(
         lambda batch: batch_logprobs(model, batch, config), completions, config.update_tokens
     )
@@ -166,8 +166,8 @@ def score_completions(
     completions: Sequence[Completion],
     update_tokens: int,
 ) -> list[tuple[float, ...]]:
-    """``completion_logprobs`` with whatever ``score`` says of a packed batch of ``update_tokens``."""
-    found: list[list[float]] = [[] for _ in completions]
+    """``completion_logprobs`` with ``score`` in place of a model; see ``batch_logprobs`` for what it returns."""
+    rows_logprobs: list[list[float]] = [[] for _ in completions]
     sampled = [i for i, completion in enumerate(completions) if completion.token_ids]
     rows = [Row(completions[i], [0.0] * len(completions[i].token_ids), 0.0) for i in sampled]
     for batch in pack(rows, update_tokens):
@@ -176,5 +176,5 @@ def score_completions(
         for number, value in zip(batch.row.tolist(), logprobs.tolist(), strict=True):
             values.setdefault(number, []).append(value)
         for number, row in values.items():
-            found[sampled[number]] = row
-    return [tuple(row) for row in found]
+            rows_logprobs[sampled[number]] = row
+    return [tuple(row) for row in rows_logprobs]

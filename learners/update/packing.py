@@ -17,12 +17,12 @@ class Row:
     completion: Completion
     advantages: Sequence[float]
     weight: float
-    """Of each of its tokens, normalised over the whole optimiser step."""
+    """Share of the loss of each of its tokens, normalised over the whole optimiser step."""
     ref_logprobs: Sequence[float] | None = None
     prox_logprobs: Sequence[float] | None = None
 
     def __len__(self) -> int:
-        """Tokens it takes in a bin, prompt and completion."""
+        """Tokens that it occupies in a bin: prompt and completion."""
         return len(self.completion.prompt_ids) + len(self.completion.token_ids)
 
 
@@ -32,31 +32,31 @@ def to_rows(
     weights: Sequence[float],
     proximal: Sequence[Sequence[float] | None] | None = None,
 ) -> list[Row]:
-    """One row a transition, in order; ``proximal``: each one's ``prox_logprobs``, where there are any.
+    """Returns one row per transition, in order; ``proximal``: the ``prox_logprobs`` of each, if any.
 
     Raises:
-        ValueError: they differ in length, or a row has not one advantage a token.
+        ValueError: the arguments differ in length, or a row does not have one advantage per token.
     """
     rows = []
-    known = [None] * len(transitions) if proximal is None else proximal
-    for transition, values, weight, prox in zip(transitions, advantages, weights, known, strict=True):
+    prox_logprobs = [None] * len(transitions) if proximal is None else proximal
+    for transition, values, weight, prox in zip(transitions, advantages, weights, prox_logprobs, strict=True):
         if len(values) != len(transition.completion.token_ids):
             raise ValueError(f"{len(values)} advantages for {len(transition.completion.token_ids)} tokens")
         rows.append(Row(transition.completion, values, weight, transition.ref_logprobs, prox))
     return rows
 
 
-def shard(rows: Sequence[Row], world_size: int) -> list[list[Row]]:
+def split_rows(rows: Sequence[Row], world_size: int) -> list[list[Row]]:
     """Splits an optimiser step among workers, about equally by tokens; a worker may get no row.
 
-    Advantages and weights were made on the whole step, so the workers' losses and gradients *sum* to those of
-    one worker: reduce by sum, not mean.
+    Advantages and weights were computed on the whole step, so the losses and gradients of the workers *sum* to
+    those of a single one: reduce by sum, not mean.
     """
-    return [[rows[i] for i in part] for part in shares(rows, world_size)]
+    return [[rows[i] for i in part] for part in split_indices(rows, world_size)]
 
 
-def shares(rows: Sequence[Row], world_size: int) -> list[list[int]]:
-    """The numbers of the rows that ``shard`` gives each worker."""
+def split_indices(rows: Sequence[Row], world_size: int) -> list[list[int]]:
+    """Returns the indices of the rows that ``split_rows`` gives each worker."""
     parts: list[list[int]] = [[] for _ in range(world_size)]
     loads = [0] * world_size
     for index in sorted(range(len(rows)), key=lambda i: len(rows[i]), reverse=True):
@@ -69,9 +69,11 @@ def shares(rows: Sequence[Row], world_size: int) -> list[list[int]]:
 def pack(rows: Sequence[Row], max_tokens: int) -> list[Batch]:
     """Packs rows into micro-batches of at most ``max_tokens`` tokens each, padding included.
 
-    First-fit decreasing into bins as long as the longest row (longer bins would only make attention dearer);
-    bins of like fill then share a micro-batch. A row is never split: one longer than ``max_tokens`` makes a
-    micro-batch of its own. ``Batch.row`` counts rows as in ``rows``.
+    First-fit decreasing into bins as long as the longest row (longer bins would only make attention more
+    expensive); bins that are about equally full then share a micro-batch. A row is never split: one longer than
+    ``max_tokens`` is a micro-batch of its own. ``Batch.row`` holds indices into ``rows``.
+
+    ``Batch`` has a worked example.
 
     Raises:
         ValueError: a row has no prompt or no sampled token.
@@ -90,7 +92,7 @@ def pack(rows: Sequence[Row], max_tokens: int) -> list[Batch]:
 
 
 def padding_share(batches: Sequence[Batch]) -> float:
-    """Share of all positions that are padding; 0 without batches."""
+    """Returns the share of all positions that are padding; 0 without batches."""
     total = sum(batch.segment.numel() for batch in batches)
     used = sum(int((batch.segment > 0).sum()) for batch in batches)
     return 1.0 - used / total if total else 0.0
@@ -98,16 +100,16 @@ def padding_share(batches: Sequence[Batch]) -> float:
 
 def _first_fit(rows: Sequence[Row], capacity: int) -> list[list[int]]:
     bins: list[list[int]] = []
-    rooms: list[int] = []
+    free: list[int] = []  # tokens that still fit into each bin
     for index in sorted(range(len(rows)), key=lambda i: -len(rows[i])):
         size = len(rows[index])
-        fit = next((b for b, room in enumerate(rooms) if room >= size), None)
+        fit = next((b for b, space in enumerate(free) if space >= size), None)
         if fit is None:
             bins.append([index])
-            rooms.append(capacity - size)
+            free.append(capacity - size)
         else:
             bins[fit].append(index)
-            rooms[fit] -= size
+            free[fit] -= size
     return bins
 
 
@@ -127,6 +129,8 @@ def _batch(rows: Sequence[Row], bins: Sequence[Sequence[int]]) -> Batch:
             ids[b, start:end] = torch.tensor(row.completion.prompt_ids + row.completion.token_ids)
             segment[b, start:end] = number
             position[b, start:end] = torch.arange(end - start)
+            # The hidden state at a position predicts the NEXT token: the first completion token is predicted from
+            # the last one of the prompt.
             first = b * longest + start + len(row.completion.prompt_ids) - 1
             source += range(first, first + len(row.completion.token_ids))
             order.append(index)
@@ -140,15 +144,15 @@ def _batch(rows: Sequence[Row], bins: Sequence[Sequence[int]]) -> Batch:
         target=torch.tensor([token for row in packed for token in row.completion.token_ids]),
         row=torch.tensor([index for index in order for _ in rows[index].completion.token_ids]),
         old_logprobs=_floats([value for row in packed for value in row.completion.logprobs]),
-        prox_logprobs=_known([row.prox_logprobs for row in packed]),
-        ref_logprobs=_known([row.ref_logprobs for row in packed]),
+        prox_logprobs=_all_or_none([row.prox_logprobs for row in packed]),
+        ref_logprobs=_all_or_none([row.ref_logprobs for row in packed]),
         advantages=_floats([value for row in packed for value in row.advantages]),
         weights=_floats([row.weight for row in packed for _ in row.completion.token_ids]),
     )
 
 
-def _known(rows: Sequence[Sequence[float] | None]) -> torch.Tensor | None:
-    """All rows' values in one tensor, or None where a row has none."""
+def _all_or_none(rows: Sequence[Sequence[float] | None]) -> torch.Tensor | None:
+    """The values of all rows in one tensor, or None if a row has none."""
     values: list[float] = []
     for row in rows:
         if row is None:

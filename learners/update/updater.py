@@ -1,4 +1,21 @@
-"""Rows -> new weights: forward, loss, backward, AdamW."""
+"""Rows -> new weights: forward, loss, backward, AdamW.
+
+What one ``Updater.update`` does, with ``epochs=1``, ``minibatches=2`` and two ranks:
+
+1. Drop the transitions without advantages (``rows_skipped``).
+2. As there is more than one optimiser step, compute the *proximal* log-probabilities of all sampled tokens under
+   the weights of before the first step. With a single step its own forward pass gives them.
+3. Split the rows at random into two minibatches. Each is one optimiser step:
+
+   a. The algorithm gives every row its weight per token, normalised over the step.
+   b. The rows are split between the ranks by tokens, and each rank packs its own into micro-batches.
+   c. For every micro-batch: forward, loss, backward. Gradients add up; no scaling by the number of micro-batches.
+      A rank with fewer of them computes idle ones, because FSDP ranks must run in step.
+   d. Sum metrics, and gradients that are not sharded, over ranks. Clip. Refuse a loss or gradient that is not finite.
+   e. AdamW step, with the learning rate of this step.
+
+4. Return the mean of each metric over optimiser steps.
+"""
 
 from __future__ import annotations
 
@@ -13,22 +30,17 @@ from typing import Any, NamedTuple
 import torch
 
 from learners.algorithms import losses
-from learners.base import Algorithm, Metrics, TrainingError
-from learners.models.base import LoadedModel, Optimizer
-from learners.types import Batch, Completion, Transition
-from learners.update.fsdp import Ranks, idle_batch, like, whole
-from learners.update.packing import Row, pack, padding_share, shard, shares, to_rows
-from learners.weights.base import Weights
+from learners.base import Algorithm, Weights
+from learners.errors import NonFiniteError
+from learners.types import Batch, Completion, LoadedModel, Metrics, Optimizer, Transition
+from learners.update.fsdp import Ranks, distribute_like, full_state, idle_batch
+from learners.update.packing import Row, pack, padding_share, split_indices, split_rows, to_rows
 
 ALONE = Ranks()
 
 
-class NonFiniteError(TrainingError):
-    """A loss or gradient is NaN or infinite; the weights are still those of before the step."""
-
-
-class _Used(NamedTuple):
-    """A row as it is trained on."""
+class _TrainedRow(NamedTuple):
+    """A transition that is trained on."""
 
     transition: Transition
     advantages: list[float]
@@ -37,13 +49,13 @@ class _Used(NamedTuple):
 
 
 class Updater:
-    """One agent's optimiser.
+    """One policy's optimiser.
 
-    An optimiser step is the plain sum of its micro-batches' losses, whose token weights were normalised over
-    the whole step; so how rows are packed, and among how many workers, does not change it.
+    The loss of an optimiser step is the plain sum of the losses of its micro-batches, whose token weights are
+    normalised over the whole step. So neither packing nor the number of ranks changes the result.
 
     Args:
-        weights: what is trained, in place.
+        weights: trained in place.
         steps: how often ``update`` will be called in the whole run; the cosine schedule ends there.
         seed: of the split into minibatches.
         ranks: the processes that share each step; all call every method with the same arguments.
@@ -52,10 +64,10 @@ class Updater:
     def __init__(self, weights: Weights, *, steps: int, seed: int, ranks: Ranks = ALONE) -> None:
         self.weights = weights
         self.ranks = ranks
-        self._spread = ranks.size > 1 and weights.spread()
+        self._sharded = ranks.size > 1 and weights.shard()
         self.loaded = weights.loaded
         self.config: Optimizer = weights.loaded.config.optimizer
-        self.done = 0
+        self.steps_done = 0
         self._total = steps * self.config.epochs * self.config.minibatches
         self._seed = seed
         self._parameters = weights.parameters()
@@ -77,108 +89,114 @@ class Updater:
         """Trains on the transitions that have advantages.
 
         Returns:
-            ``rows`` and ``tokens`` trained on, ``rows_out`` (without advantages), and, when any were,
+            ``rows`` and ``tokens`` trained on, ``rows_skipped`` (without advantages), and, if there are any rows,
             ``loss``, ``entropy``, ``grad_norm`` (before clipping), ``lr``, ``padding`` (share of positions),
             ``mismatch_kl`` and ``mismatch_k1`` (``learners.algorithms.losses.mismatch``) and the algorithm's own,
             each the mean over optimiser steps.
 
         Raises:
-            NonFiniteError: a loss or gradient was not finite.
+            NonFiniteError: a loss or gradient is not finite.
         """
-        used = [(t, a) for t, a in zip(transitions, advantages, strict=True) if a is not None]
+        kept = [(t, a) for t, a in zip(transitions, advantages, strict=True) if a is not None]
         counts = {
-            "rows": float(len(used)),
-            "rows_out": float(len(transitions) - len(used)),
-            "tokens": float(sum(len(a) for _, a in used)),
+            "rows": float(len(kept)),
+            "rows_skipped": float(len(transitions) - len(kept)),
+            "tokens": float(sum(len(a) for _, a in kept)),
         }
         sums: Counter[str] = Counter()
-        before = self.done
-        proximal: Sequence[tuple[float, ...] | None] = [None] * len(used)
-        if self.config.epochs * min(self.config.minibatches, len(used)) > 1:
-            proximal = self._proximal([t.completion for t, _ in used])
-        rows = [_Used(t, a, prox) for (t, a), prox in zip(used, proximal, strict=True)]
+        before = self.steps_done
+        proximal: Sequence[tuple[float, ...] | None] = [None] * len(kept)
+        if self.config.epochs * min(self.config.minibatches, len(kept)) > 1:
+            proximal = self._proximal_logprobs([t.completion for t, _ in kept])
+        rows = [_TrainedRow(t, a, prox) for (t, a), prox in zip(kept, proximal, strict=True)]
         for _ in range(self.config.epochs):
             for part in self._minibatches(len(rows)):
                 sums.update(self._step([rows[i] for i in part], algorithm))
-        return counts | {name: value / (self.done - before) for name, value in sums.items()}
+        return counts | {name: value / (self.steps_done - before) for name, value in sums.items()}
 
     def state(self) -> Mapping[str, Any]:
-        """Optimiser state and the count of steps done; live tensors."""
-        return {"optimizer": whole(self._optimizer.state_dict()), "done": self.done}
+        """Returns the optimiser's state and the number of steps done; live tensors."""
+        return {"optimizer": full_state(self._optimizer.state_dict()), "done": self.steps_done}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Makes everything as it was when ``state`` was taken."""
+        """Restores everything to what it was when ``state`` was taken."""
         saved = copy.deepcopy(state["optimizer"])
-        for place, moments in saved["state"].items():
-            parameter = self._parameters[place]
-            saved["state"][place] = {key: like(value, parameter) for key, value in moments.items()}
+        for index, moments in saved["state"].items():
+            parameter = self._parameters[index]
+            saved["state"][index] = {key: distribute_like(value, parameter) for key, value in moments.items()}
         self._optimizer.load_state_dict(saved)
-        self.done = state["done"]
+        self.steps_done = state["done"]
 
     def _minibatches(self, count: int) -> list[list[int]]:
-        """A split of ``range(count)`` into at most ``minibatches`` parts; random, but for one part."""
+        """Splits ``range(count)`` into at most ``minibatches`` parts; at random if there is more than one."""
         order = list(range(count))
         parts = min(self.config.minibatches, count)
         if parts > 1:
-            random.Random(f"{self._seed} {self.done}").shuffle(order)
+            random.Random(f"{self._seed} {self.steps_done}").shuffle(order)
         return [order[i::parts] for i in range(parts)]
 
-    def _proximal(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
-        """The sampled tokens' log-probabilities under the weights as they are, one tuple a completion. The
-        processes share the work, and each gets all of it."""
+    def _proximal_logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
+        """The log-probabilities of the sampled tokens under the current weights, one tuple per completion.
+
+        The ranks share the work, and each gets the whole result.
+        """
         rows = [Row(completion, [0.0] * len(completion.token_ids), 0.0) for completion in completions]
-        own = shares(rows, self.ranks.size)[self.ranks.index]
+        own = split_indices(rows, self.ranks.size)[self.ranks.index]
         batches = pack([rows[i] for i in own], self.loaded.config.update_tokens)
         with self.weights.active(), torch.no_grad():
-            level = self._level(batches, reference=False)
-            scored = [self.weights.score(_to(batch, self.loaded.device))[0].tolist() for batch in level]
-        found: dict[int, list[float]] = {}
-        for batch, values in zip(batches, scored, strict=False):  # idle batches stand behind
+            padded = self._with_idle(batches, reference=False)
+            scored = [self.weights.score(_to(batch, self.loaded.device))[0].tolist() for batch in padded]
+        # Sort the tokens of packed batches back into their rows.
+        own_logprobs: dict[int, list[float]] = {}
+        for batch, values in zip(batches, scored, strict=False):  # idle batches come last: ignored
             for number, value in zip(batch.row.tolist(), values, strict=True):
-                found.setdefault(own[number], []).append(value)
-        everyones = {i: tuple(row) for part in self.ranks.gathered(found) for i, row in part.items()}
-        return [everyones[i] for i in range(len(completions))]
+                own_logprobs.setdefault(own[number], []).append(value)
+        logprobs = {i: tuple(row) for part in self.ranks.gathered(own_logprobs) for i, row in part.items()}
+        return [logprobs[i] for i in range(len(completions))]
 
-    def _step(self, used: Sequence[_Used], algorithm: Algorithm) -> Metrics:
-        """One optimiser step on all the rows given."""
+    def _step(self, used: Sequence[_TrainedRow], algorithm: Algorithm) -> Metrics:
+        """One optimiser step on all the given rows: steps 3a to 3e of the module's docstring."""
         transitions, advantages, proximal = zip(*used, strict=True)
         rows = to_rows(transitions, advantages, algorithm.weights(transitions), proximal)
-        own = shard(rows, self.ranks.size)[self.ranks.index]
+        own = split_rows(rows, self.ranks.size)[self.ranks.index]
         batches = pack(own, self.loaded.config.update_tokens)
-        rate = learning_rate(self.config, self.done, self._total)
+        rate = learning_rate(self.config, self.steps_done, self._total)
         sums: Counter[str] = Counter()
         with self.weights.active(), _training(self.loaded):
             self._optimizer.zero_grad(set_to_none=True)
-            for batch in self._level(batches, reference=algorithm.needs_reference):
+            for batch in self._with_idle(batches, reference=algorithm.needs_reference):
                 sums.update(self._accumulate(batch, algorithm))
-            found = self.ranks.totals(sums)  # before any check: what one process raises, all must
-            if not self._spread:
+            metrics = self.ranks.totals(sums)  # before any check: if one rank raises, all must
+            if not self._sharded:  # FSDP has summed the gradients of sharded weights already
                 self.ranks.sum_gradients(self._parameters)
             norm = self._clip()
-            if not math.isfinite(found["loss"]):
-                raise NonFiniteError(f"the loss of optimiser step {self.done} is {found['loss']}")
-            if not math.isfinite(norm):
-                raise NonFiniteError(f"the gradient of optimiser step {self.done} has norm {norm}")
+            self._check_finite(metrics["loss"], norm)
             for group in self._optimizer.param_groups:
                 group["lr"] = rate
             self._optimizer.step()
             self._optimizer.zero_grad(set_to_none=True)
-        self.done += 1
+        self.steps_done += 1
         padding = self.ranks.totals({"padding": padding_share(batches) / self.ranks.size})
-        return found | padding | {"grad_norm": norm, "lr": rate}
+        return metrics | padding | {"grad_norm": norm, "lr": rate}
 
-    def _level(self, batches: list[Batch], *, reference: bool) -> list[Batch]:
-        """With idle ones behind them, as many as the process with the most has: all must compute in step."""
-        idle = self.ranks.most(len(batches)) - len(batches)
+    def _with_idle(self, batches: list[Batch], *, reference: bool) -> list[Batch]:
+        """Appends idle batches until every rank has as many as the one with the most."""
+        idle = self.ranks.max_over_ranks(len(batches)) - len(batches)
         return batches + idle * [idle_batch(reference=reference)]
 
+    def _check_finite(self, loss: float, norm: float) -> None:
+        if not math.isfinite(loss):
+            raise NonFiniteError(f"the loss of optimiser step {self.steps_done} is {loss}")
+        if not math.isfinite(norm):
+            raise NonFiniteError(f"the gradient of optimiser step {self.steps_done} has norm {norm}")
+
     def _clip(self) -> float:
-        """The norm of the whole gradient, before it is clipped."""
+        """Clips the gradient; returns its norm over all ranks before that."""
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, self.config.max_grad_norm)
-        return float(whole(norm))
+        return float(full_state(norm))
 
     def _accumulate(self, batch: Batch, algorithm: Algorithm) -> Metrics:
-        """Adds one micro-batch's gradient; its metrics, weighted so that micro-batches add up."""
+        """Adds one micro-batch's gradient; returns its metrics, weighted so that micro-batches add up."""
         batch = _to(batch, self.loaded.device)
         logprobs, entropy = self.weights.score(batch)
         loss, metrics = algorithm.loss(logprobs, batch)
@@ -188,7 +206,7 @@ class Updater:
 
 
 def learning_rate(config: Optimizer, done: int, total: int) -> float:
-    """The rate of optimiser step number ``done`` (from 0) of ``total``."""
+    """Returns the rate of optimiser step number ``done`` (from 0) of ``total``."""
     if done < config.warmup_steps:
         return config.lr * (done + 1) / config.warmup_steps
     if config.schedule == "constant":
@@ -199,10 +217,10 @@ def learning_rate(config: Optimizer, done: int, total: int) -> float:
 
 @contextmanager
 def _training(loaded: LoadedModel) -> Iterator[None]:
-    """Gradient checkpointing for the length of a block, where it is asked for.
+    """Enables gradient checkpointing for a block, if configured.
 
-    ``transformers`` does it in train mode alone. Otherwise the model stays in eval mode; either way without
-    dropout (``models.base.finish``), which would make the trained policy another than the one that acted.
+    ``transformers`` checkpoints in train mode only. Otherwise the model stays in eval mode; either way without
+    dropout (``models.base.prepare_model``), because the trained policy must be the one that acted.
     """
     if not loaded.config.gradient_checkpointing:
         yield

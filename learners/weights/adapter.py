@@ -1,4 +1,4 @@
-"""One frozen base for all, and one LoRA (arXiv 2106.09685) for each policy."""
+"""One frozen base for all policies, and one LoRA adapter (arXiv 2106.09685) each."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from safetensors.torch import save_file
 from torch.nn import Parameter
 
 from conf import ConfigError
-from learners.models.base import LoadedModel, ModelConfig, ModelKind, release
+from learners.base import ModelKind
+from learners.models.base import empty_cache
 from learners.rollout.seeds import derive_seed
-from learners.types import Batch, Completion
+from learners.types import Batch, Completion, LoadedModel, ModelConfig
 from learners.update.logprobs import batch_logprobs, completion_logprobs
 from learners.weights.base import check_origin, fingerprint
 
 
 class Adapter:
-    """Trains adapters only: three policies cost little more memory than one.
+    """Trains adapters only: three policies need little more memory than one.
 
-    The base with adapters off is every policy's KL reference, at no cost. A new adapter changes nothing: its
-    second factor is 0. There is no dropout, as the policy that learns must be the one that acted.
+    The base with adapters disabled is every policy's KL reference, at no cost. A new adapter changes nothing:
+    its second factor is 0. There is no dropout, because the policy that learns must be the one that acted.
     """
 
     shares_base = True
@@ -35,9 +36,9 @@ class Adapter:
     class Config:
         rank: int
         alpha: float
-        """The product of the factors is scaled by alpha / rank."""
+        """The product of the two factors is scaled by alpha / rank."""
         targets: list[str]
-        """Ends of the names of the layers that are adapted; ``[all-linear]``: all but the output head."""
+        """Name endings of the layers to adapt; ``[all-linear]``: all but the output head."""
 
         def __post_init__(self) -> None:
             if self.rank < 1 or self.alpha <= 0 or not self.targets:
@@ -51,22 +52,22 @@ class Adapter:
     def load(
         self, kind: ModelKind, names: Sequence[str], env_name: str, seed: int, *, reference: bool
     ) -> dict[str, AdapterWeights]:
-        """The adapters of the policies in ``names``, in one base; there is a reference, asked for or not.
+        """Loads one base with an adapter per policy in ``names``; there is a reference whether or not it is needed.
 
         Raises:
-            ConfigError: the model cannot be had, or has none of the targets.
+            ConfigError: the model is not available, or has none of the target layers.
         """
         loaded = kind.load(env_name, seed)
         origin = fingerprint(loaded.model)
         for name in names:
             _inject(loaded, name, self.config, derive_seed(seed, "adapter", name))
-        release()
+        empty_cache()
         lock = threading.RLock()
         return {name: AdapterWeights(name, loaded, origin=origin, lock=lock) for name in names}
 
 
 class AdapterWeights:
-    """See ``learners.weights.base.Weights``; ``lock`` is the base's: one adapter is active at a time."""
+    """See ``learners.base.Weights``; ``lock`` belongs to the base: one adapter is active at a time."""
 
     adapter = True
 
@@ -75,8 +76,10 @@ class AdapterWeights:
         self.loaded = loaded
         self._origin = origin
         self._lock = lock
-        mark = f".{name}."
-        self._named = {key: p for key, p in loaded.model.named_parameters() if mark in key and "lora_" in key}
+        infix = f".{name}."
+        self._named = {
+            key: p for key, p in loaded.model.named_parameters() if infix in key and "lora_" in key
+        }
 
     @property
     def config(self) -> ModelConfig:
@@ -110,7 +113,7 @@ class AdapterWeights:
         with self.active() as loaded:
             return completion_logprobs(loaded.model, completions, loaded.config)
 
-    def spread(self) -> bool:
+    def shard(self) -> bool:
         return False  # the base is frozen, and an adapter is small
 
     def parameters(self) -> list[Parameter]:
@@ -131,8 +134,8 @@ class AdapterWeights:
     def save(self, folder: Path) -> None:
         model: Any = self.loaded.model
         folder.mkdir(parents=True, exist_ok=True)
-        found = model.get_adapter_state_dict(self.name)
-        tensors = {f"base_model.model.{key}": value.contiguous().cpu() for key, value in found.items()}
+        state = model.get_adapter_state_dict(self.name)
+        tensors = {f"base_model.model.{key}": value.contiguous().cpu() for key, value in state.items()}
         save_file(tensors, folder / "adapter_model.safetensors")
         model.peft_config[self.name].save_pretrained(folder)
         self.loaded.tokenizer.save_pretrained(folder)
@@ -140,11 +143,11 @@ class AdapterWeights:
     def save_base(self, folder: Path) -> None:
         self._save_plain(self._base(), folder)
 
-    def save_whole(self, folder: Path) -> None:
+    def save_merged(self, folder: Path) -> None:
         self._save_plain(self._merged(), folder)
 
     def _save_plain(self, tensors: Mapping[str, torch.Tensor], folder: Path) -> None:
-        """Writes a model of the base's kind with these weights."""
+        """Writes a model with the architecture of the base and these weights."""
         model: Any = self.loaded.model
         with torch.device("meta"):
             plain = type(model)(model.config)
@@ -155,7 +158,7 @@ class AdapterWeights:
         self.loaded.tokenizer.save_pretrained(folder)
 
     def _base(self) -> dict[str, torch.Tensor]:
-        """The base's weights, by the names that they have without adapters."""
+        """The weights of the base, under their names without adapters."""
         return {
             key.replace(".base_layer.", "."): value
             for key, value in self.loaded.model.state_dict().items()
@@ -164,19 +167,19 @@ class AdapterWeights:
 
     @torch.no_grad()
     def _merged(self) -> dict[str, torch.Tensor]:
-        """The base's weights, those under an adapter with its product added, in the base's dtype."""
+        """The weights of the base with the adapter's product added, in the dtype of the base."""
         model = self.loaded.model
-        found = self._base()
+        weights = self._base()
         for path, layer in model.named_modules():
             if self.name in getattr(layer, "lora_A", ()):
-                weight = found[f"{path}.weight"]
+                weight = weights[f"{path}.weight"]
                 delta: torch.Tensor = layer.get_delta_weight(self.name)
-                found[f"{path}.weight"] = (weight.float() + delta).to(weight.dtype)
-        return found
+                weights[f"{path}.weight"] = (weight.float() + delta).to(weight.dtype)
+        return weights
 
 
 def _inject(loaded: LoadedModel, name: str, config: Adapter.Config, seed: int) -> None:
-    from peft import LoraConfig  # takes seconds, and full weights do without
+    from peft import LoraConfig  # takes seconds, and full weights do not need it
 
     targets: Any = "all-linear" if config.targets == ["all-linear"] else config.targets
     settings = LoraConfig(
@@ -188,12 +191,12 @@ def _inject(loaded: LoadedModel, name: str, config: Adapter.Config, seed: int) -
         base_model_name_or_path=loaded.model.config.name_or_path,
     )
     with torch.random.fork_rng(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that there are several adapters is the point
+        warnings.simplefilter("ignore", UserWarning)  # peft warns of several adapters; we want several
         torch.manual_seed(seed)
         try:
             loaded.model.add_adapter(settings, adapter_name=name)
         except ValueError as error:
             raise ConfigError(f"weights adapter: {str(error).splitlines()[0]}") from None
     for key, parameter in loaded.model.named_parameters():
-        if f".{name}." in key:  # steps would round away in bfloat16
+        if f".{name}." in key:  # in bfloat16, small steps would round to nothing
             parameter.data = parameter.data.float()

@@ -13,22 +13,23 @@ from typing import Any
 import torch
 from torch.nn import Parameter
 
-from learners.models.base import LoadedModel, ModelConfig, ModelKind, release
-from learners.types import Batch, Completion
+from learners.base import ModelKind
+from learners.models.base import empty_cache
+from learners.types import Batch, Completion, LoadedModel, ModelConfig
 from learners.update import fsdp
 from learners.update.logprobs import score_completions
 from learners.weights.base import check_origin, fingerprint
 
 
 class Full:
-    """Trains all weights. A policy holds them, gradients, two moments and, for a KL term, a frozen copy."""
+    """Trains all weights. Memory of a policy: weights, gradients, two moments and, for a KL term, a frozen copy."""
 
     shares_base = False
 
     @dataclass
     class Config:
         offload_reference: bool
-        """Keep the frozen copy in host memory, and bring it to the device only when it is asked."""
+        """Keep the frozen copy in host memory, and move it to the device only while it computes."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -36,20 +37,20 @@ class Full:
     def load(
         self, kind: ModelKind, names: Sequence[str], env_name: str, seed: int, *, reference: bool
     ) -> dict[str, FullWeights]:
-        """The weights of each policy in ``names``; what ``kind.load`` raises."""
+        """Loads the weights of each policy in ``names``; raises as ``kind.load``."""
         offload = self.config.offload_reference
-        found = {
+        weights = {
             name: FullWeights(name, kind.load(env_name, seed), reference=reference, offload=offload)
             for name in names
         }
-        release()
-        return found
+        empty_cache()
+        return weights
 
 
 class FullWeights:
-    """See ``learners.weights.base.Weights``.
+    """See ``learners.base.Weights``.
 
-    The reference is not part of ``state``: loading the model again makes it again.
+    The reference is not part of ``state``: loading the model again recreates it.
     """
 
     adapter = False
@@ -91,25 +92,25 @@ class FullWeights:
 
     def logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
         with self.active():
-            found = score_completions(self.score, completions, self.config.update_tokens)
-            fsdp.gathered_no_more(self._scorer)
-        return found
+            logprobs = score_completions(self.score, completions, self.config.update_tokens)
+            fsdp.reshard(self._scorer)
+        return logprobs
 
     def parameters(self) -> list[Parameter]:
         return [p for p in self.loaded.model.parameters() if p.requires_grad]
 
-    def spread(self) -> bool:
-        fsdp.spread(self._scorer)
+    def shard(self) -> bool:
+        fsdp.shard(self._scorer)
         return True
 
     def state(self) -> Mapping[str, Any]:
-        return {"model": fsdp.whole(self.loaded.model.state_dict()), "origin": self._origin}
+        return {"model": fsdp.full_state(self.loaded.model.state_dict()), "origin": self._origin}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         check_origin(self.name, state, self._origin)
         own = self.loaded.model.state_dict()
-        spread = {key: fsdp.like(value, own[key]) for key, value in state["model"].items()}
-        self.loaded.model.load_state_dict(spread)
+        values = {key: fsdp.distribute_like(value, own[key]) for key, value in state["model"].items()}
+        self.loaded.model.load_state_dict(values)
 
     def save(self, folder: Path) -> None:
         self.loaded.model.save_pretrained(folder, state_dict=dict(self.state()["model"]))
@@ -118,7 +119,7 @@ class FullWeights:
     def save_base(self, folder: Path) -> None:
         self.save(folder)
 
-    def save_whole(self, folder: Path) -> None:
+    def save_merged(self, folder: Path) -> None:
         self.save(folder)
 
 

@@ -19,8 +19,8 @@ from transformers import (
 
 from coaches.base import Verdict
 from envs.types import Message, Role, Turn
-from learners.models.base import LoadedModel, ModelConfig, Optimizer, finish
-from learners.types import Completion, Transition
+from learners.models.base import prepare_model
+from learners.types import Completion, LoadedModel, ModelConfig, Optimizer, Transition
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789 .\n[]"
 TEMPLATE = (
@@ -98,7 +98,7 @@ def loaded_model(seed: int = 0, kind: str = "llama", **changes: Any) -> LoadedMo
         model = LlamaForCausalLM(LlamaConfig(**sizes))  # type: ignore[no-untyped-call]
     else:
         model = Qwen3ForCausalLM(Qwen3Config(**sizes, head_dim=8))  # type: ignore[no-untyped-call]
-    return finish(model, tokens, model_config(**changes))
+    return prepare_model(model, tokens, model_config(**changes))
 
 
 def saved_model(folder: Path) -> list[str]:

@@ -17,8 +17,8 @@ import conf
 import envs
 from learners import export
 from learners.config import RunConfig
-from learners.run.build import load_weights
 from learners.run.run import train
+from learners.runtimes.parts import load_weights
 from tests.learners.doubles import loaded_model
 
 IDS = torch.arange(12)[None] % 40

@@ -1,6 +1,6 @@
-"""One thread that does all work with inference engines, and the callers that wait for it.
+"""One thread that runs all inference engines, and the callers that wait for it.
 
-Engines are not to be touched by several threads: vLLM's forward pass, for one, keeps its context in a global
+Engines must not be used from several threads: vLLM's forward pass, for example, keeps its context in a global
 variable, so that even two engines must take turns.
 """
 
@@ -16,7 +16,7 @@ from concurrent.futures import TimeoutError as WaitedTooLong
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from learners.base import TrainingError
+from learners.errors import TrainingError
 
 log = logging.getLogger(__name__)
 
@@ -27,14 +27,14 @@ CLOSING = 60.0
 
 
 class Engine(Protocol):
-    """What takes requests at any time and answers them bit by bit."""
+    """Accepts requests at any time, and answers them over many steps."""
 
     def add(self, key: str, request: Any) -> None:
-        """Takes a request; raises where it cannot be met."""
+        """Accepts a request; raises if the request is invalid."""
         ...
 
     def step(self) -> Mapping[str, Any]:
-        """Goes on with all that it has; the answers that are complete now, by key."""
+        """Advances all accepted requests; returns the answers that are now complete, by key."""
         ...
 
 
@@ -50,11 +50,11 @@ class _Work:
 
 
 class Driver:
-    """First come, first served; a command waits until all before it are answered, and later requests for it.
+    """First come, first served. A command waits until all requests before it are answered; later requests wait for it.
 
     Args:
-        name: of what is driven, for messages.
-        deadline: seconds that any caller waits before it gives up.
+        name: of the engines, for messages.
+        deadline: seconds after which a waiting caller gives up.
     """
 
     def __init__(self, name: str, deadline: float) -> None:
@@ -62,7 +62,7 @@ class Driver:
         self._deadline = deadline
         self._incoming: queue.SimpleQueue[_Work] = queue.SimpleQueue()
         self._waiting: deque[_Work] = deque()
-        self._flying: dict[str, tuple[Engine, Future[Any]]] = {}
+        self._running: dict[str, tuple[Engine, Future[Any]]] = {}
         self._count = 0
         self._lock = threading.Lock()
         self._closed = False
@@ -71,7 +71,7 @@ class Driver:
         self._thread.start()
 
     def ask(self, engine: Engine, request: Any) -> Any:
-        """The engine's answer, blocking; requests of several threads are under way together.
+        """Returns the engine's answer; blocking. Requests of several threads are processed together.
 
         Raises:
             TrainingError: the engine failed, is closed, or gave no answer in time.
@@ -79,23 +79,24 @@ class Driver:
         return self._wait(_Work(Future(), engine=engine, request=request))
 
     def call(self, command: Callable[[], Result]) -> Result:
-        """What ``command`` returns, run in the engines' thread while no request is under way.
+        """Runs ``command`` in the engines' thread while no request is under way; returns its result.
 
         Raises:
-            TrainingError: as for ``ask``; whatever else ``command`` raises.
+            TrainingError: as for ``ask``.
+            Exception: what ``command`` raised.
         """
         result: Result = self._wait(_Work(Future(), command=command))
         return result
 
     def close(self, last: Callable[[], None]) -> None:
-        """Tells whoever still waits, runs ``last`` in the engines' thread, ends it. May be called again."""
+        """Fails waiting callers, runs ``last`` in the engines' thread and ends it. May be called again."""
         with self._lock:
             if not self._closed:
                 self._closed = True
                 self._incoming.put(_Work(Future(), command=last, last=True))
         self._thread.join(min(self._deadline, CLOSING))
         if self._thread.is_alive():
-            log.warning("%s has not ended within %g s", self._name, CLOSING)
+            log.warning("%s did not end within %g s", self._name, CLOSING)
 
     def _wait(self, work: _Work) -> Any:
         with self._lock:
@@ -105,7 +106,7 @@ class Driver:
         try:
             return work.future.result(self._deadline)
         except WaitedTooLong:
-            if work.future.done():  # the work itself ran out of some time
+            if work.future.done():  # the work itself raised a timeout
                 raise
             raise TrainingError(f"{self._name} gave no answer within {self._deadline:g} s") from None
 
@@ -114,18 +115,18 @@ class Driver:
             self._admit()
             try:
                 self._step()
-            except BaseException as error:  # raised again in every waiting thread: nobody may wait for ever
+            except BaseException as error:  # raised again in every waiting thread, or they would wait forever
                 self._broken = error
                 self._fail(f"{self._name} failed: {error}")
         self._fail(f"{self._name} is closed")
         try:
             last()
-        except Exception as error:  # what went wrong before is better worth telling
+        except Exception as error:  # an earlier error matters more
             log.warning("%s did not end cleanly: %s", self._name, error)
 
     def _receive(self) -> Callable[[], Any] | None:
-        """Takes in what has come, waiting only if idle; at the end, what to end with."""
-        idle = not self._waiting and not self._flying
+        """Queues incoming work, waiting for some only if idle. Returns the last command once it has arrived."""
+        idle = not self._waiting and not self._running
         while True:
             try:
                 work = self._incoming.get(block=idle)
@@ -137,7 +138,7 @@ class Driver:
             idle = False
 
     def _admit(self) -> None:
-        while self._waiting and not (self._waiting[0].command and self._flying):
+        while self._waiting and not (self._waiting[0].command and self._running):
             work = self._waiting.popleft()
             try:
                 if self._broken is not None:
@@ -148,18 +149,18 @@ class Driver:
                     self._count += 1
                     key = str(self._count)
                     work.engine.add(key, work.request)
-                    self._flying[key] = (work.engine, work.future)
-            except BaseException as error:  # it is the caller's
+                    self._running[key] = (work.engine, work.future)
+            except BaseException as error:  # raised in the caller's thread
                 work.future.set_exception(error)
 
     def _step(self) -> None:
-        for engine in {id(engine): engine for engine, _ in self._flying.values()}.values():
+        for engine in {id(engine): engine for engine, _ in self._running.values()}.values():
             for key, answer in engine.step().items():
-                self._flying.pop(key)[1].set_result(answer)
+                self._running.pop(key)[1].set_result(answer)
 
     def _fail(self, why: str) -> None:
-        found = [future for _, future in self._flying.values()] + [work.future for work in self._waiting]
-        self._flying.clear()
+        futures = [future for _, future in self._running.values()] + [work.future for work in self._waiting]
+        self._running.clear()
         self._waiting.clear()
-        for future in found:
+        for future in futures:
             future.set_exception(TrainingError(why))

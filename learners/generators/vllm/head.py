@@ -1,4 +1,4 @@
-"""The output head of a model in vLLM, which a reload of the weights can leave behind."""
+"""Keeps the output head of a model in vLLM current when weights are reloaded."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ class HeadKeeper:
     """Mixed into vLLM's workers, which call its methods by name; they may be other processes.
 
     On CPUs vLLM multiplies with a packed copy of the output head. Where head and embedding are tied, a reload
-    renews the weights but not that copy, and the model keeps sampling through its old head.
+    updates the weights but not that copy, and the model keeps sampling through its old head.
     """
 
     model_runner: Any
 
     def repack_head(self) -> None:
-        """Packs the output head anew, where there is a packed copy."""
+        """Packs the output head again, where there is a packed copy."""
         head, _ = self._head()
         if hasattr(head, "cpu_linear"):
             head.quant_method.process_weights_after_loading(head)
 
     @torch.inference_mode()
     def head_is_current(self) -> bool:
-        """Whether a packed head is that of its weights, to the last bit; if tied, of the embedding.
+        """Returns whether a packed head equals its weights (if tied: the embedding) in 16 columns, bit for bit.
 
-        Products with unit vectors are single columns of it: there is no rounding.
+        Multiplying with unit vectors picks single columns, without rounding.
         """
         head, weight = self._head()
         if not hasattr(head, "cpu_linear"):

@@ -1,4 +1,4 @@
-"""What vLLM reads from its process, and what it would do to it."""
+"""Process-wide state: what vLLM reads from it, and what its start would change."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ SETTINGS = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine in this process: starts in seconds, ends with it
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_LOGGING_LEVEL": "ERROR",
-    "HF_HUB_OFFLINE": "1",  # it loads what was written here, and nothing else
+    "HF_HUB_OFFLINE": "1",  # it loads only the folders that we write
 }
-"""Environment variables that vLLM reads; those that are set already stay as they are."""
+"""Environment variables that vLLM reads; any that are already set keep their value."""
 
 
 @contextmanager
 def process_left_alone() -> Iterator[None]:
-    """Undoes what an engine's start does to the whole process: seeds, and a torch that keeps its threads."""
+    """Undoes what starting an engine does to the process: it seeds all generators and replaces a torch function."""
     numbers, arrays, threads = random.getstate(), np.random.get_state(), torch.set_num_threads
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)

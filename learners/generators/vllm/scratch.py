@@ -1,4 +1,4 @@
-"""Folders in which weights are handed over to an engine."""
+"""Folders through which weights are passed to an engine."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ SHARED_MEMORY = Path("/dev/shm")
 
 
 class Scratch:
-    """Folders in which weights are handed over; in shared memory where there is room for them."""
+    """Creates and removes the folders; in shared memory if they fit, else on disk."""
 
     def __init__(self) -> None:
         self._folders: set[Path] = set()
         self._largest = 0
 
     def new(self, label: str) -> Path:
+        """Returns an empty folder. The first is on disk, as its size is not known yet."""
         for folder in self._folders:
             self._largest = max(self._largest, sum(file.stat().st_size for file in folder.iterdir()))
         known = self._largest > 0 and SHARED_MEMORY.is_dir()
@@ -26,10 +27,12 @@ class Scratch:
         return folder
 
     def drop(self, folder: Path) -> None:
+        """Removes a folder."""
         self._largest = max(self._largest, sum(file.stat().st_size for file in folder.iterdir()))
         self._folders.discard(folder)
         shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
+        """Removes all folders."""
         for folder in list(self._folders):
             self.drop(folder)

@@ -1,4 +1,4 @@
-"""Fixed tokens that tell whether an engine samples from the weights that it should."""
+"""Checks on a fixed prompt, the probe, that an engine samples from the weights that it should."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from dataclasses import dataclass
 import numpy as np
 
 from envs.types import Message
-from learners.base import TrainingError
+from learners.errors import TrainingError
 from learners.generators.chat import ChatFormat
 from learners.types import Completion
 
 RANDOM = 48
-"""Tokens drawn over the whole vocabulary: they read many rows of the embedding."""
+"""Random tokens of the probe, from the whole vocabulary: they read many rows of the embedding."""
 SAMPLED = 8
-"""Tokens that the engine adds: generation need not run the same kernels as the prompt."""
+"""Tokens that the engine adds: generation may run other kernels than the prompt."""
 SEED = 20260111
 CHAT = (
     Message("system", "You are the modeler of a team."),
     Message("user", "Fit a model to the table and print its score."),
 )
 MOVED = 1e-3
-"""Nats, mean: when the trainer's values moved by more, the engine's cannot be bit for bit the same."""
+"""Mean nats: if the trainer's values moved by more, the engine's cannot have stayed the same bit for bit."""
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What an engine made of the probe."""
+    """An engine's output for the probe."""
 
     prompt: tuple[int, ...]
     sampled: tuple[int, ...]
@@ -37,68 +37,68 @@ class Trace:
 
     @property
     def completion(self) -> Completion:
-        """The probe as something whose every token but the first was sampled."""
+        """The probe as a completion of which every token but the first was sampled."""
         ids = self.prompt + self.sampled
         return Completion("", ids[:1], ids[1:], self.logprobs, 0, "length")
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A trace that agreed with the trainer, and what the trainer said then."""
+    """A trace, and the trainer's logprobs of the same tokens at that time."""
 
     trace: Trace
-    wanted: tuple[float, ...]
+    expected: tuple[float, ...]
 
     @property
     def gap(self) -> float:
-        """Mean distance of a token's log-probabilities, nats."""
-        return distance(self.trace.logprobs, self.wanted)
+        """Mean distance between engine and trainer, nats per token."""
+        return distance(self.trace.logprobs, self.expected)
 
 
 def tokens(chat: ChatFormat, vocabulary: int) -> tuple[int, ...]:
-    """The probe's prompt: random tokens, then a chat, no longer than prompts may be."""
+    """Returns the probe's prompt: random tokens, then a chat, truncated to ``max_prompt_tokens``."""
     drawn = np.random.default_rng(SEED).integers(0, vocabulary, RANDOM).tolist()
     return tuple((drawn + chat.prompt(CHAT))[: chat.config.max_prompt_tokens])
 
 
 def distance(one: Sequence[float], other: Sequence[float]) -> float:
-    """Mean absolute difference; infinite where one is no number."""
+    """Returns the mean absolute difference; infinite if any value is not finite."""
     if len(one) != len(other):
         raise ValueError(f"{len(one)} values against {len(other)}")
-    found = float(np.abs(np.subtract(one, other)).mean())
-    return found if math.isfinite(found) else math.inf
+    mean = float(np.abs(np.subtract(one, other)).mean())
+    return mean if math.isfinite(mean) else math.inf
 
 
 def check_updated(name: str, now: Checked, before: Checked | None, tolerance: float) -> None:
-    """The engine has what the trainer has.
+    """Checks that the engine has the trainer's weights.
 
-    Small steps hide in the rounding of bfloat16, so that old weights can be within the tolerance; an engine
-    that has not moved at all while the trainer has gives itself away.
+    Small steps are hidden by the rounding of bfloat16, so old weights can be within the tolerance. But an engine
+    whose values did not change at all, although the trainer's did, has the old weights.
 
     Raises:
-        TrainingError: it has not.
+        TrainingError: it has other weights.
     """
     if now.gap > tolerance:
         raise TrainingError(
-            f"what samples for {name} is not what was trained: {now.gap:.4g} nats a token apart, "
-            f"where {tolerance:g} is the tolerance (generator.tolerance)"
+            f"the weights that sample for {name} are not the trained ones: {now.gap:.4g} nats a token apart, "
+            f"above the tolerance of {tolerance:g} (generator.tolerance)"
         )
     if before is None:
         return
     count = len(now.trace.prompt) - 1
-    moved = distance(now.wanted[:count], before.wanted[:count])
+    moved = distance(now.expected[:count], before.expected[:count])
     if moved > MOVED and now.trace.logprobs[:count] == before.trace.logprobs[:count]:
         raise TrainingError(
-            f"what samples for {name} has not changed at all, though training moved it by {moved:.4g} nats "
-            "a token"
+            f"the weights that sample for {name} did not change at all, though training moved them by "
+            f"{moved:.4g} nats a token"
         )
 
 
 def check_unchanged(name: str, now: Trace, before: Trace, drift: float) -> None:
-    """The engine gives for unchanged weights what it gave before.
+    """Checks that unchanged weights give the same outputs as before.
 
     Raises:
-        TrainingError: it does not.
+        TrainingError: they do not.
     """
     same = now.sampled == before.sampled
     gap = distance(now.logprobs, before.logprobs) if same else math.inf

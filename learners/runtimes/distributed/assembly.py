@@ -1,13 +1,21 @@
-"""A run's parts, each in a process of its own: the same classes as in one process, and what reaches them.
+"""Assembles a run whose parts are each in a process of their own: the same classes as in one process.
 
-    driver       the trainer's loop, tasks, advantages, records
-    rank         trains a group of policies; ``runtime.ranks`` of them share each update
-    engine       samples from a copy of a group's weights; ``runtime.engines`` of them
-    meeting      for generators that sample from the trained weights in place: where requests become batches
-    player       plays episodes, in sandboxes of its own; ``runtime.players`` of them
-    coach        the one coach
+    driver           the trainer's loop, task sampling, advantages, records
+    rank             trains a group of policies; ``runtime.ranks`` of them share each update
+    engine           samples from a copy of a group's weights; ``runtime.engines`` of them per group
+    batch barrier    only for generators that sample from the trained weights in place: batches requests
+    rollout worker   plays episodes, in sandboxes of its own; ``runtime.rollout_workers`` of them
+    coach            the one coach
 
 With ``weights=adapter`` all policies are one group, as they share a base; with full weights each is its own.
+
+Who calls whom while episodes are played, with engines (left) and with a barrier (right)::
+
+    driver -> rollout worker -> engine             driver -> rollout worker -> batch barrier -> rank
+                     \\-> coach                                       \\-> coach
+
+While policies learn, the driver calls all ranks of a group at once (``update``), and these exchange gradients
+through torch.distributed. Then it calls ``sync`` on every engine, which asks the ranks for the new weights.
 """
 
 from __future__ import annotations
@@ -20,156 +28,173 @@ from typing import Any
 
 import conf
 from conf import ConfigError
-from learners.base import Generator, Runtime
+from learners.base import Generator
 from learners.config import RunConfig
-from learners.run.build import Parts, build_algorithm, build_owners, build_scenario, can_train, unique
-from learners.runtimes.distributed.base import Cluster, Handle, Place
-from learners.runtimes.distributed.engines import Meeting, MeetingGenerator, RemoteEngines
-from learners.runtimes.distributed.placement import Need, Places
-from learners.runtimes.distributed.players import (
-    CoachHost,
-    CoachTraits,
-    RemotePlayers,
-    make_player,
-    remote_coach,
+from learners.policy import Policy
+from learners.runtimes.base import Parts, Runtime
+from learners.runtimes.distributed.base import Cluster, Handle, Placement
+from learners.runtimes.distributed.coach import CoachHost, CoachTraits, remote_coach
+from learners.runtimes.distributed.engines import BarrierGenerator, BatchBarrier, RemoteEngines
+from learners.runtimes.distributed.placement import PlacementPlan, Resources
+from learners.runtimes.distributed.ranks import Rank, RankGroup, RemoteLearner, RemoteSource
+from learners.runtimes.distributed.rollout_workers import RolloutWorkerPool, make_rollout_worker
+from learners.runtimes.parts import (
+    build_algorithm,
+    build_scenario,
+    generator_class,
+    policy_names,
+    unique,
+    weights_class,
 )
-from learners.runtimes.distributed.ranks import Rank, Ranked, RemoteLearner, RemoteSource
-from learners.update.policy import LearningPolicy
 
-ANYWHERE = Place(None, 0.0, 0.0)
-MARGIN = 4
-"""Calls that a process takes beyond one for each episode under way."""
+ANYWHERE = Placement(None, 0.0, 0.0)
+SPARE_CALLS = 4
+"""Calls that a process accepts beyond one for each episode under way."""
 
 
 @dataclass(frozen=True)
-class Cast:
-    """The processes of a run that policies need."""
+class Processes:
+    """The processes that policies need."""
 
-    ranks: Mapping[str, Ranked]
+    ranks: Mapping[str, RankGroup]
     """By policy."""
-    meeting: Handle | None
+    barrier: Handle | None
     generator: Callable[[str], Generator]
-    """What the process of a name samples with."""
+    """The generator for a process, by the name of the process."""
 
 
-def assemble(config: RunConfig, runtime: Runtime, cluster: Cluster) -> tuple[Parts, Cast]:
-    """All parts of a run. Raises as ``learners.run.build.build``."""
-    if not can_train(config):
-        raise ConfigError(f"generator={config.generator.name} has no weights to spread: set runtime=local")
+def assemble(config: RunConfig, runtime: Runtime, cluster: Cluster) -> tuple[Parts, Handle | None]:
+    """Builds all parts of a run. Raises as ``Runtime.assemble``.
+
+    Returns:
+        The parts, and the batch barrier where there is one.
+    """
+    if not generator_class(config).trains:
+        raise ConfigError(
+            f"generator={config.generator.name} has no weights to distribute: set runtime=local"
+        )
+    # Cheap parts first: settings are checked, and resources are reserved, before any model is loaded.
     scenario, algorithm = build_scenario(config), build_algorithm(config)
-    owners = build_owners(config, scenario)
+    owners = policy_names(config, scenario)
     groups = _groups(config, unique(owners))
-    places = _places(config, len(groups))
-    cluster.reserve(places.bundles())
-    threads = config.rollout.concurrency + MARGIN
-    coach = cluster.spawn(CoachHost, config, name="coach", place=ANYWHERE, threads=4 * threads)
+    plan = _plan(config, len(groups))
+    cluster.reserve(plan.bundles())
+    threads = config.rollout.concurrency + SPARE_CALLS
+    coach = cluster.spawn(CoachHost, config, name="coach", placement=ANYWHERE, threads=4 * threads)
     traits: CoachTraits = coach.call("traits")
-    cast = _cast(config, cluster, groups, places)
+    # Ranks load the weights, engines copy them; rollout workers come last, as they need a generator.
+    processes = _start_processes(config, cluster, groups, plan)
 
     def spawn(name: str) -> Handle:
-        parts = (config, owners, coach, traits, cast.generator(name))
-        place = Place(None, config.runtime.player_cpus, 0.0)
         return cluster.spawn(
-            make_player, *parts, name=name, place=place, threads=threads, deadline=config.runtime.episode
+            make_rollout_worker,
+            *(config, owners, coach, traits, processes.generator(name)),
+            name=name,
+            placement=Placement(None, config.runtime.rollout_worker_cpus, 0.0),
+            threads=threads,
+            deadline=config.runtime.episode_timeout,
         )
 
-    def drop(name: str) -> None:
-        if cast.meeting is not None:
-            cast.meeting.call("drop", name)
+    def cancel(name: str) -> None:
+        if processes.barrier is not None:
+            processes.barrier.call("cancel", name)
 
-    player = RemotePlayers(spawn, config.runtime.players, replays=config.runtime.replays, drop=drop)
-    generator = cast.generator("driver")
+    workers = RolloutWorkerPool(
+        spawn,
+        config.runtime.rollout_workers,
+        episode_retries=config.runtime.episode_retries,
+        on_lost=cancel,
+    )
+    generator = processes.generator("driver")
     policies = {
-        name: LearningPolicy(name, RemoteLearner(name, ranks), generator)
-        for name, ranks in cast.ranks.items()
+        name: Policy(name, generator, RemoteLearner(name, ranks)) for name, ranks in processes.ranks.items()
     }
     team = {agent: policies[owner] for agent, owner in owners.items()}
     judge = remote_coach(coach, traits)
-    return Parts(scenario, player, judge, team, generator, algorithm, runtime), cast
+    return Parts(scenario, workers, judge, team, generator, algorithm, runtime), processes.barrier
 
 
 def _groups(config: RunConfig, names: list[str]) -> list[list[str]]:
-    shared = conf.plugin_class("learners.weights", config.weights.name).shares_base
-    return [names] if shared else [[name] for name in names]
+    """The policies that are trained by the same processes."""
+    return [names] if weights_class(config).shares_base else [[name] for name in names]
 
 
-def _places(config: RunConfig, groups: int) -> Places:
-    runtime = config.runtime
-    for key in ("players", "ranks", "engines"):
+def _plan(config: RunConfig, groups: int) -> PlacementPlan:
+    runtime, in_place = config.runtime, generator_class(config).lockstep
+    for key in ("rollout_workers", "ranks", "engines"):
         if runtime[key] < 1:
             raise ConfigError(f"runtime.{key} must be at least 1, not {runtime[key]}")
-    in_place = _in_place(config)
     if in_place and runtime.ranks > 1:
         raise ConfigError(
             f"generator={config.generator.name} samples from whole weights in place: it needs runtime.ranks=1"
         )
-    return Places(
+    return PlacementPlan(
         groups=groups,
         ranks=runtime.ranks,
         engines=0 if in_place else runtime.engines,
-        rank=Need(runtime.learner_cpus, runtime.learner_gpus),
-        engine=Need(runtime.engine_cpus, runtime.engine_gpus),
+        rank=Resources(runtime.learner_cpus, runtime.learner_gpus),
+        engine=Resources(runtime.engine_cpus, runtime.engine_gpus),
     )
 
 
-def _in_place(config: RunConfig) -> bool:
-    return bool(conf.plugin_class("learners.generators", config.generator.name).lockstep)
-
-
-def _cast(config: RunConfig, cluster: Cluster, groups: Sequence[Sequence[str]], places: Places) -> Cast:
-    ranks: dict[str, Ranked] = {}
+def _start_processes(
+    config: RunConfig, cluster: Cluster, groups: Sequence[Sequence[str]], plan: PlacementPlan
+) -> Processes:
+    ranks: dict[str, RankGroup] = {}
     engines: dict[str, list[Handle]] = {}
 
     def start(number: int) -> None:
-        group, sources = _ranks(config, cluster, groups[number], number, places)
+        group, sources = _start_ranks(config, cluster, groups[number], number, plan)
         ranks.update(dict.fromkeys(groups[number], group))
-        copies = [_engine(config, cluster, sources, number, index, places) for index in range(places.engines)]
+        copies = [
+            _start_engine(config, cluster, sources, number, index, plan) for index in range(plan.engines)
+        ]
         engines.update(dict.fromkeys(groups[number], copies))
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(start, range(len(groups))))
-    ranks = {name: ranks[name] for group in groups for name in group}
-    if places.engines:
-        return Cast(ranks, None, lambda _: RemoteEngines(engines, cluster.gather))
+    ranks = {name: ranks[name] for group in groups for name in group}  # in the order of play
+    if plan.engines:
+        return Processes(ranks, None, lambda _: RemoteEngines(engines, cluster.gather))
     first = {name: group.handles[0] for name, group in ranks.items()}
-    threads = 2 * (config.rollout.concurrency + MARGIN)
-    meeting = cluster.spawn(Meeting, first, name="meeting", place=ANYWHERE, threads=threads)
-    return Cast(ranks, meeting, lambda name: MeetingGenerator(meeting, first, name))
+    threads = 2 * (config.rollout.concurrency + SPARE_CALLS)
+    barrier = cluster.spawn(BatchBarrier, first, name="batch barrier", placement=ANYWHERE, threads=threads)
+    return Processes(ranks, barrier, lambda name: BarrierGenerator(barrier, first, name))
 
 
-def _ranks(
-    config: RunConfig, cluster: Cluster, names: Sequence[str], number: int, places: Places
-) -> tuple[Ranked, dict[str, RemoteSource]]:
-    """The processes that train a group, and its weights as its engines see them."""
+def _start_ranks(
+    config: RunConfig, cluster: Cluster, names: Sequence[str], number: int, plan: PlacementPlan
+) -> tuple[RankGroup, dict[str, RemoteSource]]:
+    """Starts the processes that train a group. Returns them, and the group's weights as engines see them."""
     handles = [
         cluster.spawn(
             Rank,
-            *(config, names, index, places.ranks),
+            *(config, names, index, plan.ranks),
             name=f"learner {number}.{index}",
-            place=places.of_rank(number, index),
+            placement=plan.of_rank(number, index),
         )
-        for index in range(places.ranks)
+        for index in range(plan.ranks)
     ]
-    ranked = Ranked(handles, cluster.gather)
-    facts: dict[str, tuple[bool, Any]] = ranked.all("load", handles[0].address())
+    group = RankGroup(handles, cluster.gather)
+    loaded: dict[str, tuple[bool, Any]] = group.call("load", handles[0].address())
     sources = {
-        name: RemoteSource(name, adapter, settings, ranked) for name, (adapter, settings) in facts.items()
+        name: RemoteSource(name, adapter, settings, group) for name, (adapter, settings) in loaded.items()
     }
-    return ranked, sources
+    return group, sources
 
 
-def _engine(
+def _start_engine(
     config: RunConfig,
     cluster: Cluster,
     sources: Mapping[str, RemoteSource],
     number: int,
     index: int,
-    places: Places,
+    plan: PlacementPlan,
 ) -> Handle:
     return cluster.spawn(
         partial(conf.build, policies=sources),
         *("learners.generators", config.generator),
         name=f"engine {number}.{index}",
-        place=places.of_engine(number, index),
-        threads=config.rollout.concurrency + MARGIN,
+        placement=plan.of_engine(number, index),
+        threads=config.rollout.concurrency + SPARE_CALLS,
     )

@@ -1,4 +1,4 @@
-"""What the parts of a run know of the processes that they live in: nothing but this."""
+"""What the parts of a distributed run know of the processes that they live in, and nothing more."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 CLOSING = 60.0
-"""Seconds that a process may take to close what it holds, before it is ended all the same."""
+"""Seconds that a process may take to close what it has open, before it is killed."""
 
 
 class Pending(Protocol):
     """A call under way in another process."""
 
     def wait(self, timeout: float | None = None) -> Any:
-        """What the method returned; ``timeout``: in seconds, where less than the call's deadline is wanted.
+        """Returns what the method returned.
+
+        ``timeout``: in seconds, to wait less than the deadline of the call.
 
         Raises:
-            LostError: the process died, or has not answered in time.
+            LostError: the process died, or did not answer in time.
             Exception: what the method raised.
         """
         ...
@@ -27,10 +29,10 @@ class Handle(Protocol):
     """An object in a process of its own. May be sent to other processes."""
 
     name: str
-    """For messages; no two processes of a run share one."""
+    """For messages; unique within a run."""
 
     def start(self, method: str, *args: Any, **kwargs: Any) -> Pending:
-        """Calls a method of the object, and does not wait."""
+        """Calls a method of the object without waiting for it."""
         ...
 
     def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
@@ -38,17 +40,17 @@ class Handle(Protocol):
         ...
 
     def address(self) -> str:
-        """``host:port`` of a free port on the machine that the process runs on."""
+        """Returns ``host:port`` of a free port on the process's machine."""
         ...
 
     def kill(self) -> None:
-        """Ends the process at once; what is under way in it is lost."""
+        """Ends the process at once; calls under way in it are lost."""
         ...
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a process goes: to a bundle that was reserved, or (None) wherever there is room."""
+class Placement:
+    """Where a process goes: to a bundle that was reserved, or (None) wherever resources are free."""
 
     bundle: int | None
     cpus: float
@@ -56,13 +58,13 @@ class Place:
 
 
 class Cluster(Protocol):
-    """Starts processes, and ends them."""
+    """Starts and ends processes."""
 
     def reserve(self, bundles: Sequence[tuple[float, float]]) -> None:
-        """Keeps (CPUs, GPUs) together on a machine for each bundle; once, before ``spawn`` names them.
+        """Reserves (CPUs, GPUs) on one machine per bundle; once, before ``spawn`` refers to the bundles.
 
         Raises:
-            ConfigError: the cluster has no room.
+            ConfigError: the cluster has too few resources.
         """
         ...
 
@@ -71,27 +73,28 @@ class Cluster(Protocol):
         make: Callable[..., object],
         *args: Any,
         name: str,
-        place: Place,
+        placement: Placement,
         threads: int = 1,
         deadline: float | None = None,
     ) -> Handle:
-        """``make(*args)`` in a process of its own.
+        """Runs ``make(*args)`` in a process of its own, which keeps the object.
 
         Args:
-            threads: calls that run at once; more wait.
-            deadline: seconds that a call may take; None: the runtime's.
+            threads: calls that run at once; further ones wait.
+            deadline: seconds that a call may take; None: the runtime's default.
 
         Raises:
-            LostError: the process could not be started in time.
+            LostError: the process did not start in time.
             Exception: what ``make`` raised.
         """
         ...
 
     def gather(self, pending: Sequence[Pending]) -> list[Any]:
-        """What all of them returned, in order; as soon as one process is lost, that is raised.
+        """Returns the results of all calls, in order.
 
         Raises:
-            LostError: before anything that others raised, who may only have missed the one that is lost.
+            LostError: as soon as one process is lost. It takes precedence over other exceptions, which may merely
+                be a consequence: whoever waits for the lost process fails too.
             Exception: what a method raised.
         """
         ...

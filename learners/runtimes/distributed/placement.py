@@ -5,46 +5,51 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from learners.runtimes.distributed.base import Place
+from learners.runtimes.distributed.base import Placement
 
 
 @dataclass(frozen=True)
-class Need:
-    """What one process takes."""
+class Resources:
+    """What processes need."""
 
     cpus: float
     gpus: float
 
 
 @dataclass(frozen=True)
-class Places:
-    """Where ranks and engines of every group go.
+class PlacementPlan:
+    """Where the ranks and engines of every group of policies go.
 
-    Rank i and engine i of a group are neighbours where there are as many of the one as of the other: they
-    share a GPU if their fractions allow it. Otherwise each is placed by itself.
+    Where a group has as many engines as ranks, rank i and engine i share a bundle: they are on one machine, and
+    share a GPU if their fractions allow it. Otherwise each process has a bundle of its own.
     """
 
     groups: int
     ranks: int
+    """Per group."""
     engines: int
-    """Of each group."""
-    rank: Need
-    engine: Need
+    """Per group."""
+    rank: Resources
+    """Of one rank."""
+    engine: Resources
+    """Of one engine."""
 
     def bundles(self) -> list[tuple[float, float]]:
-        """(CPUs, GPUs) of every place, in order."""
+        """Returns (CPUs, GPUs) of every bundle, in order."""
         rank, engine = (self.rank.cpus, self.rank.gpus), (self.engine.cpus, self.engine.gpus)
         if self._paired:
             both = (rank[0] + engine[0], rank[1] + engine[1])
             return [both] * (self.ranks * self.groups)
         return ([rank] * self.ranks + [engine] * self.engines) * self.groups
 
-    def of_rank(self, group: int, index: int) -> Place:
-        return Place(self._first(group) + index, self.rank.cpus, self.rank.gpus)
+    def of_rank(self, group: int, index: int) -> Placement:
+        """Returns where a rank of a group goes."""
+        return Placement(self._first(group) + index, self.rank.cpus, self.rank.gpus)
 
-    def of_engine(self, group: int, index: int) -> Place:
+    def of_engine(self, group: int, index: int) -> Placement:
+        """Returns where an engine of a group goes."""
         skipped = 0 if self._paired else self.ranks
-        return Place(self._first(group) + skipped + index, self.engine.cpus, self.engine.gpus)
+        return Placement(self._first(group) + skipped + index, self.engine.cpus, self.engine.gpus)
 
     @property
     def _paired(self) -> bool:
@@ -54,6 +59,6 @@ class Places:
         return group * (self.ranks if self._paired else self.ranks + self.engines)
 
 
-def total(bundles: Sequence[tuple[float, float]]) -> Need:
-    """What all places take together."""
-    return Need(sum(cpus for cpus, _ in bundles), sum(gpus for _, gpus in bundles))
+def total(bundles: Sequence[tuple[float, float]]) -> Resources:
+    """Returns what all bundles need together."""
+    return Resources(sum(cpus for cpus, _ in bundles), sum(gpus for _, gpus in bundles))

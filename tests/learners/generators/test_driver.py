@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from learners.base import TrainingError
+from learners.errors import TrainingError
 from learners.generators.vllm.driver import Driver
 from learners.runtimes.local import Local
 

@@ -17,13 +17,13 @@ from coaches.base import BudgetError
 from conf import ConfigError
 from conf.commands import compose
 from envs.types import Message
-from learners.base import EpisodeError, TrainingError
 from learners.config import RunConfig
+from learners.errors import EpisodeError, TrainingError
 from learners.generators.api import Api
+from learners.policy import Policy
 from learners.run.build import build
 from learners.run.run import train
 from learners.runtimes.distributed import assembly
-from learners.update.policy import ServedPolicy
 from tests.coaches import endpoints as e
 from tests.fakes import FakeScenario, program
 from tests.learners.run.test_trainer import settings, trained
@@ -191,7 +191,7 @@ def test_nobody_is_waited_for_at_the_start_and_a_missing_key_is_missed() -> None
         ConfigError, match="generator=api: its key is expected in the environment variable NO_KEY"
     ):
         api("http://127.0.0.1:9/v1", key_env="NO_KEY")
-    with pytest.raises(ConfigError, match="may hold temperature and seed, not 'top_p'"):
+    with pytest.raises(ConfigError, match="may contain temperature and seed, not 'top_p'"):
         api("http://127.0.0.1:9/v1", send=["top_p"])
     with pytest.raises(ConfigError, match="generator=api: max_cost needs prices"):
         api("http://127.0.0.1:9/v1", max_cost=1.0)
@@ -223,8 +223,8 @@ def test_it_takes_no_weights() -> None:
         made = api(server)
         with pytest.raises(TrainingError, match="inference"):
             made.sync("solver", 1)
-        with pytest.raises(TrainingError, match="no weights here"):
-            ServedPolicy("solver", made).save(Path("x"))
+        with pytest.raises(TrainingError, match="has no weights to train, save or load"):
+            Policy("solver", made).save(Path("x"))
 
 
 def actions(handler: e.Handler) -> None:
@@ -246,7 +246,7 @@ def test_an_episode_whose_server_fails_is_lost_and_counted_and_the_others_are_sc
     roles = [role.name for role in FakeScenario().roles]
     with e.serving(actions) as server:
         made = api(server, tuple(roles))
-        team = {role: ServedPolicy(role, made) for role in roles}
+        team = {role: Policy(role, made) for role in roles}
         config = settings(tmp_path / "run", steps=0, evaluation={"episodes": 2}, rollout={"concurrency": 4})
         [row], _, folder = trained(config, team=team, generator=made)
     assert (row["phase"], row["episodes"], row["lost"], row["success"]) == ("eval", 2, 2, 1.0)
@@ -305,7 +305,7 @@ def test_training_is_refused_before_anything_is_asked_or_loaded(tmp_path: Path) 
     ) as caught:
         build(RunConfig.read(nowhere))
     assert "\n" not in str(caught.value)
-    with pytest.raises(ConfigError, match="generator=api has no weights to spread: set runtime=local"):
+    with pytest.raises(ConfigError, match="generator=api has no weights to distribute: set runtime=local"):
         assembly.assemble(RunConfig.read(nowhere), *cast(Any, (None, None)))
     nowhere.steps, nowhere.evaluation.run = 0, str(tmp_path)
     with pytest.raises(ConfigError, match="weights of its own, which generator=api cannot take"):

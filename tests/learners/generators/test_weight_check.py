@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from learners.base import TrainingError
+from learners.errors import TrainingError
 from learners.generators.chat import ChatFormat, stop_ids
 from learners.generators.vllm import weight_check
 from learners.generators.vllm.weight_check import Checked, Trace
@@ -47,20 +47,22 @@ def test_a_trace_is_scored_from_its_second_token_on() -> None:
 
 def test_a_mean_gap_beyond_the_tolerance_stops_the_run_and_so_does_what_is_no_number() -> None:
     weight_check.check_updated("a", OLD, None, 0.02)
-    with pytest.raises(TrainingError, match=r"what samples for a is not what was trained: 0\.01 nats"):
+    with pytest.raises(
+        TrainingError, match=r"the weights that sample for a are not the trained ones: 0\.01 nats"
+    ):
         weight_check.check_updated("a", OLD, None, 0.005)
     with pytest.raises(TrainingError, match="inf nats"):
-        weight_check.check_updated("a", replace(OLD, wanted=(math.nan, 0, 0, 0)), None, 0.1)
+        weight_check.check_updated("a", replace(OLD, expected=(math.nan, 0, 0, 0)), None, 0.1)
     with pytest.raises(ValueError, match="4 values against 3"):
         weight_check.distance((1, 2, 3, 4), (1, 2, 3))
 
 
 def test_an_engine_that_has_not_moved_at_all_while_the_trainer_has_stops_the_run() -> None:
     moved = Checked(trace(-1.0, -2.0, -3.1, -4.1, sampled=(5, 5)), (-1.03, -2.03, -3.11, -4.11))
-    with pytest.raises(TrainingError, match=r"has not changed at all, though training moved it by 0\.02"):
+    with pytest.raises(TrainingError, match=r"did not change at all, though training moved them by 0\.02"):
         weight_check.check_updated("a", moved, OLD, 0.1)
     weight_check.check_updated("a", replace(moved, trace=trace(-1.0, -2.0001, -3.1, -4.1)), OLD, 0.1)
-    weight_check.check_updated("a", replace(moved, wanted=(-1.0105, -2.0105, -3, -4)), OLD, 0.1)
+    weight_check.check_updated("a", replace(moved, expected=(-1.0105, -2.0105, -3, -4)), OLD, 0.1)
 
 
 def test_unchanged_weights_give_the_same_tokens_and_logprobs() -> None:

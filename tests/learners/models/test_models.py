@@ -14,7 +14,8 @@ from conf import ConfigError
 from envs.types import Message
 from learners.generators.hf import Hf
 from learners.models import smollm2
-from learners.models.base import LoadedModel, finish
+from learners.models.base import prepare_model
+from learners.types import LoadedModel
 from learners.weights.full import FullWeights
 from tests.learners.doubles import loaded_model, model_config, tokenizer
 
@@ -130,16 +131,16 @@ def test_models_that_packed_updates_would_get_wrong_are_refused() -> None:
         sliding_window=8,
     )
     with pytest.raises(ConfigError, match="attention window 8"):
-        finish(MistralForCausalLM(narrow), tokens, model_config())  # type: ignore[no-untyped-call]
+        prepare_model(MistralForCausalLM(narrow), tokens, model_config())  # type: ignore[no-untyped-call]
     bare = tokenizer()
     bare.chat_template = None
     with pytest.raises(ConfigError, match="chat template"):
-        finish(loaded_model().model, bare, model_config())
+        prepare_model(loaded_model().model, bare, model_config())
 
 
 def test_dropout_is_off_whatever_the_mode() -> None:
     config = GPT2Config(n_embd=32, n_layer=1, n_head=2, vocab_size=50, n_positions=512, attn_pdrop=0.5)
-    found = finish(GPT2LMHeadModel(config), tokenizer(), model_config())  # type: ignore[no-untyped-call]
+    found = prepare_model(GPT2LMHeadModel(config), tokenizer(), model_config())  # type: ignore[no-untyped-call]
     found.model.train()
     ids = torch.arange(10)[None]
     assert torch.equal(found.model(ids).logits, found.model(ids).logits)

@@ -15,9 +15,9 @@ from conf import ConfigError
 from envs.mathchat.problems import generate
 from envs.parsing import extract_program
 from learners.models import tiny
-from learners.models.base import LoadedModel
 from learners.models.tiny_policy.demonstrations import Demonstration, collect
 from learners.models.tiny_policy.tokenizer import make_tokenizer
+from learners.types import LoadedModel
 
 SMALL: dict[str, dict[str, Any]] = {
     "size": {"vocab": 400, "hidden": 16, "intermediate": 16, "layers": 1, "heads": 2, "context": 1024},

@@ -12,17 +12,17 @@ import numpy as np
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from envs.types import Message
-from learners.base import TrainingError
+from learners.base import Source
+from learners.errors import TrainingError
 from learners.generators.chat import ChatFormat, stop_ids
 from learners.generators.hf import decode
-from learners.models.base import LoadedModel
-from learners.types import Completion
+from learners.types import Completion, LoadedModel
 from learners.update.logprobs import completion_logprobs
-from learners.weights.base import Source
 from tests.learners.doubles import completion
 
 
 class Copies:
+    trains = True
     lockstep = False
 
     @dataclass

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import torch
 
-from learners.base import Metrics
 from learners.reinforcepp import ReinforcePP
-from learners.types import Batch
+from learners.types import Batch, Metrics
 from tests.learners.parts.chorus import die_once
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from learners.models.base import LoadedModel, ModelConfig
+from learners.types import LoadedModel, ModelConfig
 from tests.learners.doubles import loaded_model
 
 

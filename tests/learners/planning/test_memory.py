@@ -14,12 +14,11 @@ from peft import LoraConfig
 from transformers import AutoModelForCausalLM, PreTrainedModel, Qwen2Config, Qwen3Config
 
 import conf
-from learners.models.base import LoadedModel
 from learners.planning import memory
 from learners.planning.facts import BYTES, GIB
 from learners.planning.memory import Device, Phase, kept_bytes, layer_bytes, mask_elements
 from learners.planning.shapes import meta_model, read_shapes
-from learners.types import Completion
+from learners.types import Completion, LoadedModel
 from learners.update.logprobs import attention_mask, batch_logprobs
 from learners.update.packing import Row, pack
 from learners.update.updater import _training

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import conf
+from learners.errors import AbortedError
 from learners.rollout import lockstep
 from learners.runtimes.local import Local
 
@@ -63,7 +64,7 @@ def test_a_failing_batch_raises_in_each_of_its_threads_and_the_others_go_on() ->
     assert [type(result).__name__ for result in results] == ["MemoryError", "int", "MemoryError", "int"]
 
 
-def test_a_player_that_dies_or_never_asks_does_not_hold_up_the_others() -> None:
+def test_a_participant_that_dies_or_never_asks_does_not_hold_up_the_others() -> None:
     def episode(number: int) -> int:
         if number == 1:
             raise KeyError(number)
@@ -139,7 +140,7 @@ def test_without_waves_an_interrupt_is_raised_and_nothing_more_begins() -> None:
     assert begun == [0, 1]
 
 
-def test_an_interrupt_is_raised_and_waiting_players_are_let_go(tmp_path: Path) -> None:
+def test_an_interrupt_is_raised_and_waiting_participants_are_released(tmp_path: Path) -> None:
     aborted = threading.Event()
 
     def work(number: int) -> None:
@@ -151,10 +152,10 @@ def test_an_interrupt_is_raised_and_waiting_players_are_let_go(tmp_path: Path) -
         runtime().map(work, range(3), limit=2, waves=True)
     assert not (tmp_path / "2").exists()
 
-    session = lockstep.Lockstep(players=2)
+    session = lockstep.Lockstep(participants=2)
 
     def wait() -> None:
-        with session.player(), pytest.raises(lockstep.AbortedError):
+        with session.participant(), pytest.raises(AbortedError):
             lockstep.call("a", (0, 0), 0, lambda requests: list(requests))
         aborted.set()
 

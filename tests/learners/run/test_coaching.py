@@ -13,7 +13,7 @@ import pytest
 from coaches.base import BudgetError, CoachError, Usage, Verdict
 from coaches.llm import LLM
 from envs.types import Turn
-from learners.base import TrainingError
+from learners.errors import TrainingError
 from learners.run import checkpoint
 from learners.run.folder import open_folder
 from learners.train import run_errors

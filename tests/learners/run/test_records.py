@@ -9,8 +9,8 @@ from pathlib import Path
 from coaches import episodes
 from coaches.base import Usage, Verdict
 from envs.types import Episode, Message, Outcome
-from learners.rollout.episode import Rollout
 from learners.run import records
+from learners.types import Rollout
 from tests.coaches.turns import ANALYST, ENGINEER, MODELER, TABLES, Story, ok, ran
 from tests.learners.doubles import completion
 

@@ -17,16 +17,17 @@ import conf
 from coaches.base import CoachError, Verdict
 from coaches.judging.learning import JudgedEpisode
 from envs.types import Message, Turn
-from learners.base import Algorithm, Metrics, TrainingError
+from learners.base import Algorithm
 from learners.config import PARTS, RunConfig
-from learners.rollout.player import LocalPlayer
+from learners.errors import TrainingError
 from learners.rollout.seeds import derive_seed
-from learners.run.build import Parts
+from learners.rollout.worker import LocalRolloutWorker
 from learners.run.folder import RunFolder, open_folder
 from learners.run.report import reporting
 from learners.run.trainer import Trainer
+from learners.runtimes.base import Parts
 from learners.runtimes.local import Local
-from learners.types import Completion, Transition
+from learners.types import Completion, Metrics, Transition
 from sandbox.base import SandboxError, SandboxSpec
 from tests.fakes import FakeBackend, FakeSandbox, FakeScenario, program
 
@@ -76,6 +77,7 @@ class ScriptedPolicy:
 class IdleGenerator:
     """Remembers when it slept; scripted policies ask it for nothing."""
 
+    trains = True
     lockstep = True
 
     def __init__(self) -> None:
@@ -167,8 +169,10 @@ def trained(config: RunConfig, **parts: Any) -> tuple[list[dict[str, Any]], Part
     }
     backend = parts.pop("backend", None) or FakeBackend()
     whole |= parts
-    player = LocalPlayer(scenario, backend, whole["coach"], whole["team"], deferred=config.rollout.deferred)
-    made = Parts(player=player, **whole)
+    worker = LocalRolloutWorker(
+        scenario, backend, whole["coach"], whole["team"], deferred=config.rollout.deferred
+    )
+    made = Parts(rollout_worker=worker, **whole)
     with open_folder(config) as folder, reporting(config, folder.path, Console(quiet=True)) as reporter:
         Trainer(made, config, folder, reporter).run()
         return list(folder.rows("metrics")), made, folder

@@ -13,14 +13,12 @@ from typing import Any
 import pytest
 
 from envs.types import Message, Task
-from learners.base import EpisodeError, LostError
-from learners.rollout.episode import Assignment
-from learners.rollout.lockstep import AbortedError
-from learners.runtimes.distributed.engines import Meeting, RemoteEngines
-from learners.runtimes.distributed.placement import Need, Places
-from learners.runtimes.distributed.players import RemotePlayers
-from learners.runtimes.distributed.ranks import Ranked
-from learners.types import Request
+from learners.errors import AbortedError, EpisodeError, LostError
+from learners.runtimes.distributed.engines import BatchBarrier, RemoteEngines
+from learners.runtimes.distributed.placement import PlacementPlan, Resources
+from learners.runtimes.distributed.ranks import RankGroup
+from learners.runtimes.distributed.rollout_workers import RolloutWorkerPool
+from learners.types import Assignment, GenerationRequest
 
 
 @dataclass
@@ -51,14 +49,14 @@ def assignment(order: int) -> Assignment:
     return Assignment(f"e{order}", Task("t", "", "k", None), 0, order, 1.0)
 
 
-class Troupe:
-    """Players of which those in ``mortal`` are lost with their first episode."""
+class Fleet:
+    """Rollout workers of which those in ``mortal`` are lost with their first episode."""
 
-    def __init__(self, *mortal: str, replays: int = 1, count: int = 2) -> None:
+    def __init__(self, *mortal: str, retries: int = 1, count: int = 2) -> None:
         self.mortal = set(mortal)
         self.handles: list[Here] = []
-        self.dropped: list[str] = []
-        self.players = RemotePlayers(self.spawn, count, replays=replays, drop=self.dropped.append)
+        self.lost: list[str] = []
+        self.pool = RolloutWorkerPool(self.spawn, count, episode_retries=retries, on_lost=self.lost.append)
 
     def spawn(self, name: str) -> Here:
         def answer(method: str, assignment: Assignment, *, coached: bool) -> str:
@@ -70,76 +68,76 @@ class Troupe:
         return self.handles[-1]
 
 
-def test_an_episode_goes_to_the_player_with_the_fewest() -> None:
+def test_an_episode_goes_to_the_worker_with_the_fewest() -> None:
     together = threading.Barrier(4)
-    troupe = Troupe()
-    for handle in troupe.handles:
+    fleet = Fleet()
+    for handle in fleet.handles:
         handle.answer = lambda *_, **__: together.wait(20)
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda n: troupe.players.play(assignment(n), coached=True), range(4)))
-    assert [len(handle.asked) for handle in troupe.handles] == [2, 2]
+        list(pool.map(lambda n: fleet.pool.play(assignment(n), coached=True), range(4)))
+    assert [len(handle.asked) for handle in fleet.handles] == [2, 2]
 
 
-def test_a_lost_player_is_replaced_once_and_its_episode_played_again() -> None:
-    troupe = Troupe("player 0")
-    assert str(troupe.players.play(assignment(0), coached=False)) == "e0 by player 1, False"
-    assert [handle.name for handle in troupe.players.handles] == ["player 1", "player 2"]
-    assert troupe.handles[0].killed
-    assert troupe.dropped == ["player 0"]
+def test_a_lost_worker_is_replaced_once_and_its_episode_played_again() -> None:
+    fleet = Fleet("rollout worker 0")
+    assert str(fleet.pool.play(assignment(0), coached=False)) == "e0 by rollout worker 1, False"
+    assert [handle.name for handle in fleet.pool.handles] == ["rollout worker 1", "rollout worker 2"]
+    assert fleet.handles[0].killed
+    assert fleet.lost == ["rollout worker 0"]
 
 
-def test_an_episode_that_loses_every_player_is_dropped() -> None:
-    troupe = Troupe("player 0", "player 1", replays=1)
-    with pytest.raises(EpisodeError, match="player 1 died"):
-        troupe.players.play(assignment(0), coached=True)
-    assert str(troupe.players.play(assignment(1), coached=True)).startswith("e1 by player ")
+def test_an_episode_that_loses_every_worker_is_dropped() -> None:
+    fleet = Fleet("rollout worker 0", "rollout worker 1", retries=1)
+    with pytest.raises(EpisodeError, match="rollout worker 1 died"):
+        fleet.pool.play(assignment(0), coached=True)
+    assert str(fleet.pool.play(assignment(1), coached=True)).startswith("e1 by rollout worker ")
 
 
-def test_the_loss_of_what_all_players_need_is_no_player_s() -> None:
-    troupe = Troupe()
-    for handle in troupe.handles:
+def test_the_loss_of_what_all_workers_need_is_no_worker_s() -> None:
+    fleet = Fleet()
+    for handle in fleet.handles:
 
         def answer(*_: Any, **__: Any) -> None:
             raise LostError("learner 0.0 died", "learner 0.0")
 
         handle.answer = answer
     with pytest.raises(LostError, match="learner"):
-        troupe.players.play(assignment(0), coached=True)
-    assert troupe.dropped == []
+        fleet.pool.play(assignment(0), coached=True)
+    assert fleet.lost == []
 
 
-def batch(method: str, policy: str, requests: Sequence[Request]) -> list[str]:
+def batch(method: str, policy: str, requests: Sequence[GenerationRequest]) -> list[str]:
     return [f"{policy}{request.seed} of {len(requests)}" for request in requests]
 
 
-def ask(meeting: Meeting, policy: str, order: int, caller: str = "p") -> Any:
-    return meeting.generate(policy, Request((Message("user", ""),), order, 1.0), order, caller)
+def ask(barrier: BatchBarrier, policy: str, order: int, caller: str = "p") -> Any:
+    return barrier.generate(policy, GenerationRequest((Message("user", ""),), order, 1.0), order, caller)
 
 
 def test_requests_of_all_processes_meet_in_one_batch_a_policy() -> None:
     ranks = {name: Here(name, batch) for name in "ab"}
-    meeting = Meeting(ranks)
-    meeting.begin(4)
+    barrier = BatchBarrier(ranks)
+    barrier.start_wave(4)
     with ThreadPoolExecutor(4) as pool:
-        answers = pool.map(lambda n: ask(meeting, "ab"[n % 2], n, f"p{n}"), range(3))
-        meeting.leave()
+        answers = pool.map(lambda n: ask(barrier, "ab"[n % 2], n, f"p{n}"), range(3))
+        barrier.leave()
         assert list(answers) == ["a0 of 2", "b1 of 1", "a2 of 2"]
     assert [len(rank.asked) for rank in ranks.values()] == [1, 1]
 
 
 def test_what_a_lost_process_asked_for_is_forgotten_and_its_episodes_ask_anew() -> None:
-    meeting = Meeting({"a": Here("a", batch)})
-    meeting.begin(2)
+    barrier = BatchBarrier({"a": Here("a", batch)})
+    barrier.start_wave(2)
     with ThreadPoolExecutor(3) as pool:
-        lost = pool.submit(ask, meeting, "a", 0, "lost")
-        while not meeting._session._pending:
+        lost = pool.submit(ask, barrier, "a", 0, "lost")
+        while not barrier._session._pending:
             pass
-        meeting.drop("lost")
+        barrier.cancel("lost")
         with pytest.raises(AbortedError):
             lost.result(20)
         with pytest.raises(AbortedError):
-            ask(meeting, "a", 0, "lost")
-        answers = [pool.submit(ask, meeting, "a", n, "new") for n in (0, 1)]
+            ask(barrier, "a", 0, "lost")
+        answers = [pool.submit(ask, barrier, "a", n, "new") for n in (0, 1)]
         assert [answer.result(20) for answer in answers] == ["a0 of 2", "a1 of 2"]
 
 
@@ -165,10 +163,10 @@ def test_an_episode_keeps_to_one_engine_and_weights_reach_every_copy() -> None:
 def test_ranks_and_engines_of_a_group_are_neighbours_where_they_are_as_many(
     ranks: int, engines: int, bundles: list[tuple[float, float]], rank: list[int], engine: list[int]
 ) -> None:
-    places = Places(2, ranks, engines, Need(1.0, 0.5), Need(2.0, 0.5))
-    assert places.bundles() == bundles
-    assert [places.of_rank(g, i).bundle for g in range(2) for i in range(ranks)] == rank
-    assert [places.of_engine(g, i).bundle for g in range(2) for i in range(engines)] == engine
+    plan = PlacementPlan(2, ranks, engines, Resources(1.0, 0.5), Resources(2.0, 0.5))
+    assert plan.bundles() == bundles
+    assert [plan.of_rank(g, i).bundle for g in range(2) for i in range(ranks)] == rank
+    assert [plan.of_engine(g, i).bundle for g in range(2) for i in range(engines)] == engine
 
 
 def test_all_ranks_of_a_group_are_asked_in_one_order_whoever_asks() -> None:
@@ -178,9 +176,11 @@ def test_all_ranks_of_a_group_are_asked_in_one_order_whoever_asks() -> None:
         time.sleep(0.002)  # so that another thread could come between two ranks
 
     ranks = [Here(f"rank {n}", slowly) for n in range(2)]
-    group = Ranked(ranks, lambda pending: [one.wait() for one in pending])
+    group = RankGroup(ranks, lambda pending: [one.wait() for one in pending])
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda n: group.all("update", f"policy {n}"), range(40)))
+        list(pool.map(lambda n: group.call("update", f"policy {n}"), range(40)))
     assert len(ranks[0].asked) == 40
     assert ranks[0].asked == ranks[1].asked
-    assert pickle.loads(pickle.dumps(Ranked((), list))).all is not None, "engines in other processes ask too"
+    assert pickle.loads(pickle.dumps(RankGroup((), list))).call is not None, (
+        "engines in other processes ask too"
+    )

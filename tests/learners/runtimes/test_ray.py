@@ -17,10 +17,10 @@ from omegaconf import DictConfig, OmegaConf
 import conf
 from coaches.base import CoachError, History
 from conf import ConfigError
-from learners.base import LostError
+from learners.errors import LostError
 from learners.run import checkpoint
 from learners.run.run import train
-from learners.runtimes.distributed.base import Place
+from learners.runtimes.distributed.base import Placement
 from learners.runtimes.ray import OPEN, Ray
 from tests.learners.parts.settings import PARTS, settings
 from tests.learners.parts.thing import Thing
@@ -40,7 +40,9 @@ COPIES = {"name": f"{PARTS}.copies"}
 
 
 def ray(**changes: Any) -> DictConfig:
-    return conf.load("runtime", "ray", **({"players": 2, "start": 120.0, "torch_threads": 1} | changes))
+    return conf.load(
+        "runtime", "ray", **({"rollout_workers": 2, "start_timeout": 120.0, "torch_threads": 1} | changes)
+    )
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:
@@ -66,7 +68,7 @@ def test_a_run_in_many_processes_is_the_run_in_one(tmp_path: Path) -> None:
     assert masked, "why a coach had no verdict is known also where it lives elsewhere"
 
 
-def test_the_episodes_of_a_killed_player_are_played_again_and_the_run_is_the_same(
+def test_the_episodes_of_a_killed_rollout_worker_are_played_again_and_the_run_is_the_same(
     tmp_path: Path, unbroken: list[dict[str, Any]]
 ) -> None:
     """Two ranks share each update, which leaves rounding errors; episodes come from an engine's copies."""
@@ -81,10 +83,12 @@ def test_the_episodes_of_a_killed_player_are_played_again_and_the_run_is_the_sam
             assert found[key] == pytest.approx(wanted[key], abs=1e-4), key
 
 
-def test_without_a_replay_the_episodes_of_a_killed_player_are_dropped_and_counted(tmp_path: Path) -> None:
+def test_without_a_retry_the_episodes_of_a_killed_rollout_worker_are_dropped_and_counted(
+    tmp_path: Path,
+) -> None:
     run, died = tmp_path / "run", tmp_path / "died"
     changes = {"env": {"dies": str(died)}, "evaluation": {"every": 0}}
-    train(settings(run, {"runtime": ray(replays=0)}, policies="shared", **changes))
+    train(settings(run, {"runtime": ray(episode_retries=0)}, policies="shared", **changes))
     steps = metrics(run)
     assert [row["step"] for row in steps] == [1, 2]
     assert 1 <= steps[0]["lost"] <= 2
@@ -121,17 +125,17 @@ def test_a_cluster_that_would_listen_on_all_addresses_is_not_started(monkeypatch
 
 @pytest.fixture(scope="module")
 def runtime() -> Iterator[Ray]:
-    built: Ray = conf.build("learners.runtimes", ray(deadline=2.0))
+    built: Ray = conf.build("learners.runtimes", ray(call_timeout=2.0))
     built.reserve([(1.0, 0.0), (1.0, 0.0)])
     yield built
     built.close()
 
 
-ANYWHERE = Place(None, 0.0, 0.0)
+ANYWHERE = Placement(None, 0.0, 0.0)
 
 
 def test_a_method_answers_and_raises_as_if_it_were_here(runtime: Ray) -> None:
-    handle = runtime.spawn(Thing, 3, name="thing", place=replace(ANYWHERE, bundle=1, cpus=1.0))
+    handle = runtime.spawn(Thing, 3, name="thing", placement=replace(ANYWHERE, bundle=1, cpus=1.0))
     assert handle.call("add", 4) == 7
     assert handle.call("answer_of", History((), "42")) == (0, "42")
     with pytest.raises(CoachError, match="no verdict") as caught:
@@ -144,23 +148,23 @@ def test_a_method_answers_and_raises_as_if_it_were_here(runtime: Ray) -> None:
 
 def test_what_cannot_be_built_says_why_in_its_own_words(runtime: Ray) -> None:
     with pytest.raises(ConfigError, match="too small"):
-        runtime.spawn(Thing, -1, name="thing", place=ANYWHERE)
+        runtime.spawn(Thing, -1, name="thing", placement=ANYWHERE)
 
 
 def test_who_dies_or_is_late_is_named_and_lost(runtime: Ray) -> None:
-    handle = runtime.spawn(Thing, 3, name="sleeper", place=ANYWHERE)
+    handle = runtime.spawn(Thing, 3, name="sleeper", placement=ANYWHERE)
     with pytest.raises(LostError, match=r"sleeper has not answered 'sleep' within 2 s") as late:
         handle.call("sleep", 60.0)
     assert late.value.process == "sleeper"
     handle.kill()
-    other = runtime.spawn(Thing, 3, name="mortal", place=ANYWHERE)
+    other = runtime.spawn(Thing, 3, name="mortal", placement=ANYWHERE)
     with pytest.raises(LostError, match="mortal died during 'die'") as died:
         other.call("die")
     assert died.value.process == "mortal"
 
 
 def test_among_many_the_loss_of_one_is_told_before_what_others_raise(runtime: Ray) -> None:
-    first, second = (runtime.spawn(Thing, n, name=f"thing {n}", place=ANYWHERE) for n in (1, 2))
+    first, second = (runtime.spawn(Thing, n, name=f"thing {n}", placement=ANYWHERE) for n in (1, 2))
     assert runtime.gather([first.start("add", 1), second.start("add", 1)]) == [2, 3]
     with pytest.raises(CoachError):
         runtime.gather([first.start("add", 1), second.start("raise_with_a_cause")])
@@ -170,10 +174,10 @@ def test_among_many_the_loss_of_one_is_told_before_what_others_raise(runtime: Ra
 
 
 def test_a_cluster_without_room_says_what_is_missing() -> None:
-    built: Ray = conf.build("learners.runtimes", ray(start=1.0))
+    built: Ray = conf.build("learners.runtimes", ray(start_timeout=1.0))
     try:
         with pytest.raises(
-            ConfigError, match=r"no room for 1 CPUs and 3 GPUs in 1 places; it has \d+ CPUs and 0 GPUs"
+            ConfigError, match=r"cannot place 1 CPUs and 3 GPUs in 1 bundles; it has \d+ CPUs and 0 GPUs"
         ):
             built.reserve([(1.0, 3.0)])
     finally:

@@ -16,13 +16,13 @@ from torch.distributed.tensor import DTensor
 from transformers import AutoModelForCausalLM
 
 import conf
-from learners.models.base import LoadedModel
+from learners.base import Weights
+from learners.errors import NonFiniteError
 from learners.reinforcepp import ReinforcePP
-from learners.types import Transition
+from learners.types import LoadedModel, Transition
 from learners.update.fsdp import Ranks
 from learners.update.logprobs import completion_logprobs
-from learners.update.updater import NonFiniteError, Updater
-from learners.weights.base import Weights
+from learners.update.updater import Updater
 from tests.learners.doubles import completion, loaded_model, optimizer, transition
 
 CASES: dict[str, dict[str, Any]] = {
@@ -128,7 +128,7 @@ def _two(index: int, port: int, folder: str) -> None:
         Updater(weights({"way": way}), steps=1, seed=0, ranks=ranks)._proximal(rows) for way, rows in BEFORE
     ]
     own = weights({})
-    own.spread()
+    own.shard()
     if index == 0:
         found["idle"] = ranks.totals({"a": 1.0})
     else:

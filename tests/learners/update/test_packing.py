@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from learners.update.packing import Row, pack, padding_share, shard, to_rows
+from learners.update.packing import Row, pack, padding_share, split_rows, to_rows
 from tests.learners.doubles import completion, transition
 
 
@@ -72,11 +72,11 @@ def test_reference_logprobs_travel_with_their_rows_or_not_at_all() -> None:
 
 def test_shards_hold_every_row_once_and_about_the_same_number_of_tokens() -> None:
     given = rows(50)
-    parts = shard(given, 3)
+    parts = split_rows(given, 3)
     assert sorted(map(id, given)) == sorted(id(row) for part in parts for row in part)
     loads = [sum(map(len, part)) for part in parts]
     assert max(loads) - min(loads) <= max(map(len, given))
-    assert [len(part) for part in shard(given[:1], 3)] == [1, 0, 0]
+    assert [len(part) for part in split_rows(given[:1], 3)] == [1, 0, 0]
 
 
 def test_rows_that_cannot_be_trained_on_are_errors() -> None:

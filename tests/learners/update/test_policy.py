@@ -11,20 +11,20 @@ import torch
 
 import conf
 from learners.generators.hf import Hf
-from learners.models.base import release
+from learners.models.base import empty_cache
+from learners.policy import Policy
 from learners.reinforcepp import ReinforcePP
 from learners.types import Transition
 from learners.update.learner import LocalLearner
-from learners.update.policy import LearningPolicy
 from learners.update.updater import Updater
 from learners.weights.full import FullWeights
 from tests.learners.doubles import loaded_model, messages, optimizer, transition
 
 
-def policy(seed: int = 0, reference: bool = False, **changes: Any) -> LearningPolicy:
+def policy(seed: int = 0, reference: bool = False, **changes: Any) -> Policy:
     weights = FullWeights("solver", loaded_model(seed, **changes), reference=reference)
     learner = LocalLearner(weights, Updater(weights, steps=5, seed=0))
-    return LearningPolicy("solver", learner, Hf(Hf.Config(max_batch=8), policies={"solver": weights}))
+    return Policy("solver", Hf(Hf.Config(max_batch=8), policies={"solver": weights}), learner)
 
 
 def algorithm(**changes: Any) -> ReinforcePP:
@@ -33,7 +33,7 @@ def algorithm(**changes: Any) -> ReinforcePP:
     return found
 
 
-def experience(subject: LearningPolicy, start: int = 0) -> list[Transition]:
+def experience(subject: Policy, start: int = 0) -> list[Transition]:
     return [
         transition(
             float(i % 10), episode=f"e{i}", sampled=subject.act(messages("x" * (i % 7)), seed=i, order=i)
@@ -42,7 +42,7 @@ def experience(subject: LearningPolicy, start: int = 0) -> list[Transition]:
     ]
 
 
-def learn(subject: LearningPolicy, start: int = 0) -> dict[str, float]:
+def learn(subject: Policy, start: int = 0) -> dict[str, float]:
     rows = experience(subject, start)
     metrics = subject.update(rows, algorithm().advantages(rows), algorithm())
     subject.publish()
@@ -133,7 +133,7 @@ def test_what_training_freed_is_given_back_before_anything_is_sampled(
     given: list[str] = []
     subject = policy(reference=True)
     rows = experience(subject)
-    monkeypatch.setattr("learners.update.learner.release", lambda: given.append("back"))
+    monkeypatch.setattr("learners.update.learner.empty_cache", lambda: given.append("back"))
     subject.reference_logprobs([row.completion for row in rows])
     assert given == ["back"]
     subject.update(rows, algorithm().advantages(rows), algorithm())
@@ -145,5 +145,5 @@ def test_freed_memory_of_a_gpu_is_given_back_where_there_is_one(monkeypatch: pyt
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append(True))
     for here in (False, True):
         monkeypatch.setattr(torch.cuda, "is_available", lambda here=here: here)
-        release()
+        empty_cache()
     assert calls == [True]

@@ -15,12 +15,12 @@ import torch.distributed as dist
 from torch.multiprocessing.spawn import start_processes
 
 from conf import build, load
-from learners.models.base import LoadedModel
+from learners.errors import NonFiniteError
 from learners.reinforcepp import ReinforcePP
-from learners.types import Batch, Completion, Transition
+from learners.types import Batch, Completion, LoadedModel, Transition
 from learners.update.logprobs import batch_logprobs, completion_logprobs
-from learners.update.packing import Row, pack, shard, to_rows
-from learners.update.updater import NonFiniteError, Updater, learning_rate
+from learners.update.packing import Row, pack, split_rows, to_rows
+from learners.update.updater import Updater, learning_rate
 from learners.weights.full import FullWeights
 from tests.learners.doubles import completion, loaded_model, optimizer, transition
 
@@ -80,7 +80,7 @@ def test_good_actions_become_likelier_and_bad_ones_less_likely() -> None:
     )
     assert gain > 0
     assert metrics["tokens"] == sum(len(t.completion.token_ids) for t in given)
-    assert (metrics["rows"], metrics["rows_out"]) == (12, 0)
+    assert (metrics["rows"], metrics["rows_skipped"]) == (12, 0)
     assert metrics["clip_fraction"] == 0
     assert metrics["mismatch_kl"] == pytest.approx(0, abs=1e-6)
     assert 0 < metrics["entropy"] < 4
@@ -101,7 +101,7 @@ def test_the_gradients_of_the_workers_add_up_to_that_of_one(world_size: int) -> 
     loaded = loaded_model()
     given = rows(loaded)
     whole = gradient(loaded, given, 100)
-    parts = [gradient(loaded, part, 100) for part in shard(given, world_size)]
+    parts = [gradient(loaded, part, 100) for part in split_rows(given, world_size)]
     for i, wanted in enumerate(whole):
         torch.testing.assert_close(sum(part[i] for part in parts), wanted, atol=1e-6, rtol=1e-4)
 
@@ -110,7 +110,7 @@ def _work(rank: int, port: int, path: str) -> None:
     dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     torch.set_num_threads(1)
     loaded = loaded_model()
-    found = gradient(loaded, shard(rows(loaded), 2)[rank], 100)
+    found = gradient(loaded, split_rows(rows(loaded), 2)[rank], 100)
     for part in found:
         dist.all_reduce(part)
     if rank == 0:
@@ -159,15 +159,19 @@ def test_rows_without_advantages_are_left_out_and_counted() -> None:
     updater_of(loaded).update(given, advantages, algorithm())
     metrics = updater_of(other).update(unknown, masked, algorithm())
     assert same(weights(loaded), weights(other))
-    assert (metrics["rows"], metrics["rows_out"]) == (12, 2)
+    assert (metrics["rows"], metrics["rows_skipped"]) == (12, 2)
 
 
 def test_nothing_to_train_on_changes_nothing() -> None:
     loaded = loaded_model()
     before, updater = weights(loaded), updater_of(loaded)
-    assert updater.update([transition(None)], [None], algorithm()) == {"rows": 0, "rows_out": 1, "tokens": 0}
+    assert updater.update([transition(None)], [None], algorithm()) == {
+        "rows": 0,
+        "rows_skipped": 1,
+        "tokens": 0,
+    }
     assert same(before, weights(loaded))
-    assert updater.done == 0
+    assert updater.steps_done == 0
 
 
 def test_minibatches_and_epochs_make_that_many_steps_and_visit_every_row() -> None:
@@ -183,7 +187,7 @@ def test_minibatches_and_epochs_make_that_many_steps_and_visit_every_row() -> No
     subject = Spy(algorithm().config)
     updater = updater_of(loaded)
     updater.update(given, subject.advantages(given), subject)
-    assert updater.done == 6
+    assert updater.steps_done == 6
     assert sorted(seen[:12]) == sorted(seen[12:]) == sorted(t.episode for t in given)
     assert seen[:12] != seen[12:]
 

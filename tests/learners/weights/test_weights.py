@@ -13,15 +13,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import conf
 from conf import ConfigError
+from learners.base import Weights
 from learners.generators.hf import Hf
-from learners.models.base import LoadedModel
+from learners.policy import Policy
 from learners.reinforcepp import ReinforcePP
-from learners.types import Completion, Transition
+from learners.types import Completion, LoadedModel, Transition
 from learners.update.learner import LocalLearner
 from learners.update.logprobs import completion_logprobs
-from learners.update.policy import LearningPolicy
 from learners.update.updater import Updater
-from learners.weights.base import Weights
 from tests.learners.doubles import loaded_model, messages, optimizer, transition
 
 NAMES = ("first", "second", "third")
@@ -46,10 +45,10 @@ def weights(way: str, *, seed: int = 0, reference: bool = True, **model: Any) ->
     return found
 
 
-def team(found: dict[str, Weights]) -> dict[str, LearningPolicy]:
+def team(found: dict[str, Weights]) -> dict[str, Policy]:
     generator = Hf(Hf.Config(max_batch=8), policies=found)
     return {
-        name: LearningPolicy(name, LocalLearner(own, Updater(own, steps=9, seed=0)), generator)
+        name: Policy(name, generator, LocalLearner(own, Updater(own, steps=9, seed=0)))
         for name, own in found.items()
     }
 
@@ -59,21 +58,21 @@ def algorithm() -> ReinforcePP:
     return built
 
 
-def experience(policy: LearningPolicy) -> list[Transition]:
+def experience(policy: Policy) -> list[Transition]:
     return [
         transition(float(i), episode=f"e{i}", sampled=policy.act(messages("x" * i), seed=i, order=i))
         for i in range(6)
     ]
 
 
-def learn(policy: LearningPolicy) -> dict[str, float]:
+def learn(policy: Policy) -> dict[str, float]:
     rows = experience(policy)
     metrics = policy.update(rows, algorithm().advantages(rows), algorithm())
     policy.publish()
     return metrics
 
 
-def says(policy: LearningPolicy) -> Completion:
+def says(policy: Policy) -> Completion:
     return policy.act(messages("abc"), seed=5, order=0)
 
 

@@ -3,40 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from coaches.base import Coach, HindsightCoach
+from coaches.base import AnyCoach
 from coaches.reward import CoachReward
 from envs.base import Scenario
 from envs.pipeline import PipelineEnv
-from learners.base import Actor
-from learners.rollout.episode import Assignment, Rollout, play
+from learners.policy import Policy
+from learners.rollout.episode import play
+from learners.types import Assignment, Isolation, Rollout
 from sandbox.base import Backend, warning
 
 
-@dataclass(frozen=True)
-class Isolation:
-    """What programs run in, for a run's records."""
-
-    backend: str
-    guarantees: tuple[str, ...]
-    libraries: Mapping[str, str]
-    warning: str
-    """What it does not hold, as a line for a person; empty where it holds everything."""
-
-
-class LocalPlayer:
-    """See ``learners.base.Player``. Every method may be called by many threads at once."""
+class LocalRolloutWorker:
+    """See ``learners.base.RolloutWorker``. Every method may be called by many threads at once."""
 
     def __init__(
         self,
         scenario: Scenario,
         backend: Backend,
-        coach: Coach | HindsightCoach,
-        team: Mapping[str, Actor],
+        coach: AnyCoach,
+        team: Mapping[str, Policy],
         *,
         deferred: bool,
     ) -> None:
+        """``team``: the policy of each agent. ``deferred``: see ``CoachReward``."""
         self._scenario = scenario
         self._backend = backend
         self._coach = coach
@@ -54,7 +44,7 @@ class LocalPlayer:
         return play(env, self._team, assignment)
 
     def isolation(self) -> Isolation:
-        """What the programs of these episodes run in."""
+        """Describes the sandboxes in which the programs of these episodes run."""
         backend = self._backend
         return Isolation(
             backend.name, tuple(sorted(backend.guarantees)), dict(backend.versions), warning(backend)

@@ -1,0 +1,74 @@
+"""A policy: what an agent acts and learns with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from envs.types import Message
+from learners.base import Algorithm, Generator, Learner
+from learners.errors import TrainingError
+from learners.types import Completion, Metrics, Transition
+
+
+class Policy:
+    """One agent's policy, or all agents' shared one: acts through a generator and learns through a learner.
+
+    Both may live in other processes, and the generator serves other policies too.
+    """
+
+    def __init__(self, name: str, generator: Generator, learner: Learner | None = None) -> None:
+        """``learner``: None where the policy only acts; every method but ``act`` then raises ``TrainingError``."""
+        self.name = name
+        self.generator = generator
+        self._learner = learner
+        self._published = 0
+
+    @property
+    def learner(self) -> Learner:
+        """The learner.
+
+        Raises:
+            TrainingError: this policy has none.
+        """
+        if self._learner is None:
+            raise TrainingError(
+                f"the policy {self.name} only acts here: it has no weights to train, save or load"
+            )
+        return self._learner
+
+    def act(
+        self, messages: Sequence[Message], *, seed: int, order: int, temperature: float = 1.0
+    ) -> Completion:
+        """See ``Generator.generate``."""
+        return self.generator.generate(self.name, messages, seed=seed, order=order, temperature=temperature)
+
+    def update(
+        self,
+        transitions: Sequence[Transition],
+        advantages: Sequence[list[float] | None],
+        algorithm: Algorithm,
+    ) -> Metrics:
+        """See ``Learner.update``; the generator has the new weights only after ``publish``."""
+        return self.learner.update(transitions, advantages, algorithm)
+
+    def publish(self) -> None:
+        """Gives the generator the weights if they are newer than those it has."""
+        version = self.learner.version()
+        if version != self._published:
+            self.generator.sync(self.name, version)
+            self._published = version
+
+    def reference_logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
+        """See ``Learner.reference_logprobs``."""
+        return self.learner.reference_logprobs(completions)
+
+    def save(self, path: Path) -> None:
+        """See ``Learner.save``."""
+        self.learner.save(path)
+
+    def restore(self, path: Path) -> None:
+        """See ``Learner.restore``; the generator then samples from the restored weights."""
+        self.learner.restore(path)
+        self._published = self.learner.version()
+        self.generator.sync(self.name, self._published)
