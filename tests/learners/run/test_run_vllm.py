@@ -69,7 +69,7 @@ def test_three_agents_of_a_real_run_sample_from_the_weights_that_they_have_learn
         checks.setdefault(policy, []).append(
             (
                 weight_check.distance(trace.logprobs, new),
-                weight_check.distance(trace.logprobs[:count], old.wanted[:count]),
+                weight_check.distance(trace.logprobs[:count], old.expected[:count]),
                 weight_check.distance(trace.logprobs[:count], old.trace.logprobs[:count]),
             )
         )
