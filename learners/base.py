@@ -27,6 +27,7 @@ from learners.types import (
 if TYPE_CHECKING:
     import torch
     from torch.nn import Parameter
+    from transformers import PreTrainedConfig
 
 
 class Algorithm(Protocol):
@@ -58,6 +59,9 @@ class Algorithm(Protocol):
 class ModelKind(Protocol):
     """The class that a module of ``learners.models`` exports: ``Kind(config).load(env_name, seed)``."""
 
+    @property
+    def config(self) -> ModelConfig: ...
+
     def load(self, env_name: str, seed: int) -> LoadedModel:
         """Returns weights and tokenizer: equal for equal arguments, and every call an independent copy.
 
@@ -65,6 +69,14 @@ class ModelKind(Protocol):
 
         Raises:
             ConfigError: the model is not available; the message is one clear line.
+        """
+        ...
+
+    def architecture(self) -> PreTrainedConfig:
+        """Returns the model's architecture for ``learners.plan``; reads no weights and builds no model.
+
+        Raises:
+            ConfigError: the architecture is not known.
         """
         ...
 

@@ -1,10 +1,11 @@
-"""A run's trained weights as plain Hugging Face folders, one a policy: they load elsewhere, without us.
+"""Writes a run's trained weights as plain Hugging Face folders, one for each policy, that load without this
+project.
 
     python -m learners.export runs/dsbench/<run> exported
     python -m learners.export runs/dsbench/<run> exported --adapters
 
-Weights are those of the newest checkpoint. With ``weights=adapter`` each is merged into the base, unless
-``--adapters`` asks for the adapters themselves, in the format of ``peft``.
+The weights are those of the newest checkpoint. With ``weights=adapter``, each adapter is merged into the
+base; ``--adapters`` writes the adapters themselves instead, in the format of ``peft``.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from learners.runtimes.parts import load_weights
 
 
 def export(run: Path, out: Path, *, adapters: bool = False) -> list[Path]:
-    """Writes ``<out>/<policy>`` for every policy of the run, and returns these folders.
+    """Writes ``<out>/<policy>`` for every policy of the run and returns these folders.
 
     Raises:
-        ConfigError: there is no run or no checkpoint, ``out`` holds something, or a part cannot be built.
+        ConfigError: there is no run or no checkpoint, ``out`` is not empty, or a part cannot be built.
     """
     config = RunConfig.read(read_config(run))
     newest = checkpoint.latest(run)
@@ -37,9 +38,9 @@ def export(run: Path, out: Path, *, adapters: bool = False) -> list[Path]:
         raise ConfigError(f"{out} is not an empty folder")
     algorithm = conf.build("learners", config.algorithm)
     weights = load_weights(config, conf.build("envs", config.env), reference=algorithm.needs_reference)
-    for name, own in weights.items():
-        own.restore(torch.load(newest.path / f"{name}.pt", weights_only=True)["weights"])
-        (own.save if adapters else own.save_merged)(out / name)
+    for name, policy_weights in weights.items():
+        policy_weights.restore(torch.load(newest.path / f"{name}.pt", weights_only=True)["weights"])
+        (policy_weights.save if adapters else policy_weights.save_merged)(out / name)
     return [out / name for name in weights]
 
 
@@ -51,8 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run", type=Path, help="a run folder")
-    parser.add_argument("out", type=Path, help="folder to write to; new, or empty")
-    parser.add_argument("--adapters", action="store_true", help="adapters alone, not merged")
+    parser.add_argument("out", type=Path, help="the folder to write to; new or empty")
+    parser.add_argument("--adapters", action="store_true", help="write adapters, not merged weights")
     options = parser.parse_args(arguments)
     with commands.one_line_errors():
         for path in export(options.run, options.out, adapters=options.adapters):

@@ -1,9 +1,9 @@
 """GSPO (arXiv 2507.18071) on coach scores of single actions.
 
 The ratio is the sequence's: s = exp(mean over its tokens of log pi - log pi_old), the geometric mean of the
-tokens' ratios. PPO's clip applies to s, so that an action is trained on or left out as a whole. The loss is the
-mean over sequences, with GRPO's group-relative A and no KL term. Ratios of whole sequences are close to 1: hence
-a clip of a few ten-thousandths, which still clips a large share, in the paper too.
+tokens' ratios. PPO's clip applies to s, so that an action is trained on or left out as a whole. The loss is
+the mean over sequences, with GRPO's group-relative A and no KL term. Ratios of whole sequences are close to
+1: hence a clip of a few ten-thousandths, which still clips a large share, in the paper too.
 
 Departures from the paper: see ``learners.algorithms.settings``.
 """
@@ -44,8 +44,7 @@ class Gspo(GroupRelative):
         return losses.aggregation(transitions, "sequence")
 
     def objective(self, logprobs: torch.Tensor, ratios: Ratios, batch: Batch) -> Objective:
-        """The clipped objective; ``clip_fraction`` is the share of sequences whose gradient the clip
-        removes."""
+        """The clipped objective; ``clip_fraction`` is the share of sequences without a gradient."""
         ratio = losses.row_means(ratios.log, batch.row).exp()
         return losses.clipped(ratio, batch.advantages, self.config.clip_low, self.config.clip_high)
 

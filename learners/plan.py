@@ -1,14 +1,14 @@
-"""Says what a run will take, before anything is loaded: memory of every GPU and host, disk, time, money.
+"""Estimates what a run needs before anything is loaded: memory of every GPU and host, disk, time, money.
 
     python -m learners.plan experiment=dsbench_4b_1xh100
     python -m learners.plan experiment=paper_dsbench_4b hardware=h200 rollout.concurrency=64
 
-Takes the settings of a run, and two groups beside them: ``hardware=h100|h200``, whose facts can be set
+Takes the settings of a run and two more groups: ``hardware=h100|h200``, whose values can be changed
 (``hardware.gpus=1``), and ``assume=usual``, guesses about what no configuration says (``assume.tool_s=5``,
 ``assume.episodes.dsbench.completion=2000``). Needs no GPU, no network and no weights.
 
-All numbers are estimates. The exit code is 0 if everything fits, 1 if something does not, 2 if a setting is
-wrong.
+All numbers are estimates. The exit code is 0 if everything fits, 1 if something does not fit, and 2 if a
+setting is wrong.
 """
 
 from __future__ import annotations
@@ -27,19 +27,20 @@ from learners.config import RunConfig
 from learners.train import main, with_default
 
 if TYPE_CHECKING:
-    from learners.planning.facts import Assume, Hardware, Job
+    from learners.planning.assumptions import Assume, Hardware
+    from learners.planning.job import Job
     from learners.planning.memory import Device, Items
-    from learners.planning.time import Times
+    from learners.planning.timing import Times
 
 GROUPS = {"hardware": "h100", "assume": "usual"}
-"""Groups that a run's configuration has not, and a plan's has: what is taken where none is named."""
+"""Groups that only the configuration of a plan has -> the default of each."""
 GIB = 2**30
-BESIDES = ("CUDA context", "margin", "engine", "engine, asleep")
-"""Rows of a table of memory that stand last: what a trainer has no say in."""
+LAST_ROWS = ("CUDA context", "margin", "engine", "engine, asleep")
+"""The last rows of a memory table: what does not depend on the trainer."""
 
 
 def arguments(words: list[str]) -> list[str]:
-    """``words`` of the command line as Hydra wants groups that the configuration does not have: with a +."""
+    """Returns the command line's ``words`` as Hydra requires them: new groups have a + before their name."""
     for group, name in GROUPS.items():
         words = [f"+{word}" if word.startswith(f"{group}=") else word for word in words]
         words = with_default(words, f"+{group}", name)
@@ -56,13 +57,14 @@ def run_config(config: DictConfig) -> RunConfig:
 
 
 def plan(config: DictConfig) -> None:
-    """Prints the estimate; exits with 1 where something does not fit.
+    """Prints the estimate; exits with 1 if something does not fit.
 
     Raises:
-        ConfigError: a setting is wrong, or of a kind that cannot be planned.
+        ConfigError: a setting is wrong, or the run cannot be planned.
     """
-    from learners.planning import memory, time
-    from learners.planning.facts import Assume, Hardware, read_job
+    from learners.planning import memory, timing
+    from learners.planning.assumptions import Assume, Hardware
+    from learners.planning.job import read_job
 
     hardware = conf.typed(Hardware, config.hardware, "hardware")
     assume = conf.typed(Assume, config.assume, "assume")
@@ -72,9 +74,9 @@ def plan(config: DictConfig) -> None:
     _heading(job, hardware, console)
     for device in devices:
         _memory(device, console)
-    fits = _room(job, hardware, assume, console) and memory.fitting(devices)
+    fits = _engine_cache(job, hardware, assume, console) and memory.all_fit(devices)
     console.print(f"disk: {_sizes(memory.disk(job))}")
-    _times(job, time.estimate(job, hardware, assume), console)
+    _times(job, timing.estimate(job, hardware, assume), console)
     _guesses(config, console)
     _verdict(job, hardware, devices, fits, console)
 
@@ -90,17 +92,17 @@ def _heading(job: Job, hardware: Hardware, console: Console) -> None:
 
 
 def _memory(device: Device, console: Console) -> None:
-    """What is held, in rows, at which time, in columns."""
+    """Prints what is in memory (rows) in which phase (columns)."""
     title = f"{device.name}{f', each of {device.count}' if device.count > 1 else ''}: GiB"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column(no_wrap=True)
     for phase in device.phases:
         table.add_column(phase.name, justify="right")
     names = dict.fromkeys(name for phase in device.phases for name in phase.items)
-    for name in sorted(names, key=lambda name: name in BESIDES):
+    for name in sorted(names, key=lambda name: name in LAST_ROWS):
         table.add_row(name, *(_gib(phase.items.get(name, 0.0)) for phase in device.phases))
     table.add_section()
-    table.add_row("together", *(_gib(phase.total) for phase in device.phases))
+    table.add_row("total", *(_gib(phase.total) for phase in device.phases))
     console.print(table)
     verdict = "fits" if device.fits else "does not fit"
     console.print(
@@ -110,17 +112,17 @@ def _memory(device: Device, console: Console) -> None:
     )
 
 
-def _room(job: Job, hardware: Hardware, assume: Assume, console: Console) -> bool:
-    """Says what an engine's share holds; whether one sequence of the greatest length is among it."""
+def _engine_cache(job: Job, hardware: Hardware, assume: Assume, console: Console) -> bool:
+    """Prints what is in an engine's share; returns whether its cache can hold the longest sequence."""
     from learners.planning import memory
 
     if not job.layout.engines:
         return True
-    room = memory.cache_room(job, hardware, assume)
-    fits = room.tokens >= job.row
+    capacity = memory.cache_capacity(job, hardware, assume)
+    fits = capacity.tokens >= job.row
     console.print(
-        f"an engine's share: {_sizes(memory.engine_items(job, hardware, assume))}; {room.tokens} tokens: "
-        f"{room.longest:.1f} sequences of {job.row} tokens, or {room.mean:.0f} of the mean length",
+        f"an engine's share: {_sizes(memory.engine_items(job, hardware, assume))}; {capacity.tokens} tokens: "
+        f"{capacity.longest:.1f} sequences of {job.row} tokens, or {capacity.mean:.0f} of the mean length",
         style="" if fits else "bold red",
     )
     return fits
@@ -132,7 +134,7 @@ def _times(job: Job, times: Times, console: Console) -> None:
     for name, seconds in times.step.items():
         table.add_row(name, f"{seconds:.0f}")
     console.print(table)
-    hours = times.whole(job) / 3600
+    hours = times.run_seconds(job) / 3600
     console.print(
         f"{job.steps} steps of {sum(times.step.values()) / 60:.1f} min and {job.evaluations} evaluations of "
         f"{times.evaluation / 60:.1f} min: about {hours:.1f} h. A step samples {times.tokens:.0f} tokens, "
@@ -147,8 +149,8 @@ def _times(job: Job, times: Times, console: Console) -> None:
 
 
 def _guesses(config: DictConfig, console: Console) -> None:
-    """All that was taken for granted, to be set on the command line."""
-    console.print("All of this is estimated, none of it measured; it rests on:")
+    """Prints all assumptions, in the form in which the command line sets them."""
+    console.print("All of this is estimated and nothing is measured. It is based on:")
     assumed = {**config.assume, "episodes": {config.env.name: config.assume.episodes[config.env.name]}}
     for group, node in {"hardware": config.hardware, "assume": assumed}.items():
         plain = OmegaConf.to_container(OmegaConf.create(node))

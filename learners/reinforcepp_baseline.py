@@ -52,8 +52,7 @@ class ReinforcePPBaseline(PolicyGradient):
         super().__init__(config, needs_reference=config.kl != "off")
 
     def advantages(self, transitions: Sequence[Transition]) -> list[list[float] | None]:
-        """Returns whitened per-token advantages of all agents' transitions, in order; None: not trained
-        on."""
+        """Returns whitened per-token advantages of all transitions, in order; None: not trained on."""
         config = self.config
         values = group_relative(
             transitions, credited_returns(transitions, config), config.group, deviation=False

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 import conf
 from coaches.base import judges_turns
 from conf import ConfigError, commands
-from learners.planning import facts
+from learners.planning import assumptions
 
 GROUPS = {
     "env": "envs",
@@ -29,7 +29,7 @@ GROUPS = {
 }
 """Folder of ``conf`` -> the package whose modules its files name."""
 RECORDS = {"hardware": "Hardware", "assume": "Assume"}
-"""Folder of ``conf`` -> the record in ``learners.planning.facts`` that its files fill."""
+"""Folder of ``conf`` -> the record in ``learners.planning.assumptions`` that its files fill."""
 
 
 def files(*groups: str) -> list[tuple[str, str]]:
@@ -67,7 +67,7 @@ def test_every_folder_of_conf_is_a_group_that_is_known() -> None:
 
 @pytest.mark.parametrize(("group", "name"), files(*RECORDS))
 def test_facts_for_plans_fit_their_types_and_are_no_part_of_a_run(group: str, name: str) -> None:
-    record = getattr(facts, RECORDS[group])
+    record = getattr(assumptions, RECORDS[group])
     assert isinstance(conf.typed(record, composed(f"+{group}={name}")[group], group), record)
     assert group not in composed()
 

@@ -128,15 +128,19 @@ class Letters:
     def __init__(self, config):
         self.config = config
 
-    def load(self, env_name, seed):
-        tokenizer = make_tokenizer(["say it"], 300)
-        torch.manual_seed(seed)
-        shape = LlamaConfig(
-            vocab_size=len(tokenizer), hidden_size=self.config.hidden, intermediate_size=self.config.hidden,
-            num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=512,
-            pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id, bos_token_id=None,
+        self.tokenizer = make_tokenizer(["say it"], 300)
+
+    def architecture(self):
+        return LlamaConfig(
+            vocab_size=len(self.tokenizer), hidden_size=self.config.hidden,
+            intermediate_size=self.config.hidden, num_hidden_layers=1, num_attention_heads=2,
+            max_position_embeddings=512, pad_token_id=self.tokenizer.pad_token_id,
+            eos_token_id=self.tokenizer.eos_token_id, bos_token_id=None,
         )
-        return prepare_model(LlamaForCausalLM(shape), tokenizer, self.config)
+
+    def load(self, env_name, seed):
+        torch.manual_seed(seed)
+        return prepare_model(LlamaForCausalLM(self.architecture()), self.tokenizer, self.config)
 '''
 
 VALUES: dict[str, dict[str, Any]] = {

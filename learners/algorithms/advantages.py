@@ -74,8 +74,7 @@ def group_relative(
 def leave_one_out(
     transitions: Sequence[Transition], values: Sequence[float | None], by: str
 ) -> list[float | None]:
-    """Values minus the mean of the *other* values of their group; None for a row without a group (see
-    ``groups``)."""
+    """Values minus the mean of the *other* values of their group; None without a group (see ``groups``)."""
     result: list[float | None] = [None] * len(values)
     for members in groups(transitions, values, by):
         total = fsum(members.values())

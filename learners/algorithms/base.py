@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class PolicyGradient(ABC):
     """An algorithm whose loss is minus an objective of single tokens, plus a KL term if it has one.
 
-    A subclass defines a nested ``Config`` that inherits from ``Settings``, ``advantages`` and ``objective``.
+    A subclass has a nested ``Config``, which inherits from ``Settings``, and defines ``advantages`` and
+    ``objective``.
     """
 
     config: Settings

@@ -1,5 +1,4 @@
-"""Which rows of a step are compared or averaged with one another. "Turn" and "prompt" mean here what they do
-in settings."""
+"""Which rows of a step are compared, or averaged, with one another."""
 
 from __future__ import annotations
 

@@ -110,16 +110,11 @@ def importance(
 def clipped(
     ratio: torch.Tensor, advantages: torch.Tensor, low: float, high: float, dual: float | None = None
 ) -> Objective:
-    """PPO's objective (arXiv 1707.06347); ``clip_fraction`` is the share of tokens whose gradient a clip
-    removes.
+    """PPO's clipped objective (arXiv 1707.06347) from ratios and advantages [N].
 
-    Args:
-        ratio: [N].
-        advantages: [N].
-        low: the ratio is clipped at 1 - low from below,
-        high: and at 1 + high from above.
-        dual: limits the loss of an action with a negative advantage to this multiple of it (arXiv
-        1912.09729).
+    The ratio is clipped to [1 - low, 1 + high]. ``dual`` limits the loss of an action with negative advantage
+    to this multiple of it (arXiv 1912.09729). ``clip_fraction`` is the share of tokens whose gradient a clip
+    removes.
     """
     unclipped = ratio * advantages
     objective = unclipped.minimum(ratio.clamp(1.0 - low, 1.0 + high) * advantages)

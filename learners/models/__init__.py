@@ -1,1 +1,1 @@
-"""Where an agent's weights and tokenizer come from: one module a kind, each with one class."""
+"""Where an agent's weights and tokenizer come from: each module has the class of one kind of model."""

@@ -1,31 +1,18 @@
-"""What every kind of model shares: device, checks and preparation of a loaded model."""
+"""What the kinds of models share: choosing the device, and checking and preparing a loaded model."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from conf import ConfigError
-from learners.base import ModelKind
 from learners.types import LoadedModel, ModelConfig
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
-
-
-class DescribedKind(ModelKind, Protocol):
-    """One that ``learners.plan`` can plan with."""
-
-    def architecture(self) -> PreTrainedConfig:
-        """What the model is built of: no weights are read, and no model is made.
-
-        Raises:
-            ConfigError: that is not known.
-        """
-        ...
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 def resolve_device(name: str) -> str:
-    """``auto`` -> ``cuda`` when torch sees a GPU, else ``cpu``; any other name as it is."""
+    """Returns ``cuda`` (if torch sees a GPU) or ``cpu`` for ``auto``, and any other name unchanged."""
     import torch
 
     if name != "auto":
@@ -44,37 +31,37 @@ def empty_cache() -> None:
 def prepare_model(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: ModelConfig
 ) -> LoadedModel:
-    """Moves a model to its device and dtype and checks that generator and updater can deal with it.
+    """Moves a model to its device and data type, and checks that generator and updater can handle it.
 
     Raises:
-        ConfigError: no chat template, too short a context or attention window, or an output head that is
-            more than a matrix, which updates would get wrong.
+        ConfigError: the tokenizer has no chat template, the context or attention window is too short, or the
+            output head is more than a matrix, which updates would compute wrongly.
     """
     import torch
 
     name = model.config.name_or_path or type(model).__name__
     context = getattr(model.config, "max_position_embeddings", None)
     head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
-    wanted = config.max_prompt_tokens + config.max_new_tokens
+    needed = config.max_prompt_tokens + config.max_new_tokens
     if tokenizer.chat_template is None or tokenizer.eos_token_id is None:
         raise ConfigError(f"model {name}: its tokenizer needs a chat template and an end-of-turn token")
-    if context is not None and wanted > context:
+    if context is not None and needed > context:
         raise ConfigError(
-            f"model {name}: max_prompt_tokens + max_new_tokens = {wanted} exceeds its context of {context}"
+            f"model {name}: max_prompt_tokens + max_new_tokens = {needed} exceeds its context of {context}"
         )
-    special = ("final_logit_softcapping", "logits_scaling", "logit_scale")
+    more_than_a_matrix = ("final_logit_softcapping", "logits_scaling", "logit_scale")
     if (
         not isinstance(head, torch.nn.Linear)
         or head.bias is not None
-        or any(getattr(model.config, key, None) not in (None, 1, 1.0) for key in special)
+        or any(getattr(model.config, key, None) not in (None, 1, 1.0) for key in more_than_a_matrix)
     ):
         raise ConfigError(f"model {name}: only a plain linear output head without bias can be trained")
     window = getattr(model.config, "sliding_window", None)
-    if window is not None and window < wanted:
+    if window is not None and window < needed:
         raise ConfigError(
-            f"model {name}: a prompt and completion of {wanted} tokens exceed its attention window {window}"
+            f"model {name}: a prompt and completion of {needed} tokens exceed its attention window {window}"
         )
-    for module in model.modules():  # the policy that learns must be the one that acted: no dropout
+    for module in model.modules():  # no dropout: the policy that learns must be the one that acted
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
         if hasattr(module, "attention_dropout"):

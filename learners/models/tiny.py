@@ -1,9 +1,9 @@
-"""A Llama of 0.8 million parameters, made here in about a minute: a bare machine has something to train.
+"""A Llama with 0.8 million parameters, trained in about a minute, so that any machine can train a team.
 
-It is a teaching policy and no language model. It has seen a few thousand sampled demonstrations of mixed
-quality for the roles of one environment, reads the ``## `` headings of a chat and nothing else, and knows no
-other words than those of its scripts. What it does not know is which habits fit which task: that is left to
-reinforcement.
+It is a teaching policy, not a language model. Its training data are a few thousand sampled demonstrations of
+mixed quality for the roles of one environment. It reads only the ``## `` headings of a chat, and writes only
+the words of its scripts. What it does not know is which choices fit which task: reinforcement learning has to
+find that out.
 """
 
 from __future__ import annotations
@@ -19,20 +19,21 @@ from importlib import metadata
 from pathlib import Path
 
 from filelock import FileLock
+from transformers import PreTrainedConfig
 from transformers.utils import logging as hf_logging
 
 from conf import ConfigError, cache_dir
 from learners.models.hub import from_pretrained
 from learners.models.tiny_policy import tokenizer, warmstart
 from learners.models.tiny_policy.demonstrations import Demonstration, collect
-from learners.models.tiny_policy.warmstart import Size, WarmStart, warm_start
+from learners.models.tiny_policy.warmstart import Size, WarmStart, llama_config, warm_start
 from learners.types import LoadedModel, ModelConfig
 
 _log = logging.getLogger(__name__)
 
 
 class Tiny:
-    """One base for each environment, the same for every agent and every ``seed``, as a published one is."""
+    """One base model per environment: like a published model, it is the same for every agent and ``seed``."""
 
     @dataclass
     class Config(ModelConfig):
@@ -43,46 +44,52 @@ class Tiny:
         self.config = config
 
     def load(self, env_name: str, seed: int) -> LoadedModel:
-        """The warm-started base, from the cache or made now; several processes may ask at once.
+        """Returns the warm-started base from the cache, or trains it. Several processes may call it at once.
 
         Raises:
-            ConfigError: there are no demonstrations for this environment, or the cache cannot be written.
+            ConfigError: there are no demonstrations for this environment, or the cache is not writable.
         """
         settings = self.config.warm_start
-        shown = collect(env_name, settings.demonstrations, settings.seed)
-        folder = cache_dir() / f"tiny-{env_name}-{_key(shown, self.config)}"
+        demonstrations = collect(env_name, settings.demonstrations, settings.seed)
+        folder = cache_dir() / f"tiny-{env_name}-{_key(demonstrations, self.config)}"
         if not folder.is_dir():
             try:
                 folder.parent.mkdir(parents=True, exist_ok=True)
-                with FileLock(folder.with_suffix(".lock")):  # the first one trains, the others wait
+                with FileLock(folder.with_suffix(".lock")):  # the first process trains, the others wait
                     if not folder.is_dir():
-                        self._make(shown, env_name, folder)
+                        self._make(demonstrations, env_name, folder)
             except OSError as error:
                 raise ConfigError(
                     f"the model cache cannot be written: {error} (set COACHGYM_CACHE)"
                 ) from error
         return from_pretrained(folder, self.config)
 
-    def _make(self, shown: Sequence[Demonstration], env_name: str, folder: Path) -> None:
-        """Trains into ``folder``, which appears whole or not at all."""
+    def architecture(self) -> PreTrainedConfig:
+        """Assumes the largest vocabulary that the settings allow; the real one depends on the environment."""
+        return llama_config(self.config.size, self.config.size.vocab)
+
+    def _make(self, demonstrations: Sequence[Demonstration], env_name: str, folder: Path) -> None:
+        """Trains into ``folder``, which is complete once it exists."""
         _log.info(
-            "making the tiny model for env=%s: once, about a minute; it is kept in %s", env_name, folder
+            "training the tiny model for env=%s, once, for about a minute; it is cached in %s",
+            env_name,
+            folder,
         )
-        model, made = warm_start(shown, self.config.size, self.config.warm_start)
+        model, made_tokenizer = warm_start(demonstrations, self.config.size, self.config.warm_start)
         hf_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
-            made.save_pretrained(draft)
+            made_tokenizer.save_pretrained(draft)
             model.save_pretrained(draft)
             draft.rename(folder)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 
 
-def _key(shown: Sequence[Demonstration], config: Tiny.Config) -> str:
-    """A hash of all that decides the weights: demonstrations, settings, code that trains, libraries."""
+def _key(demonstrations: Sequence[Demonstration], config: Tiny.Config) -> str:
+    """A hash of what determines the weights: demonstrations, settings, training code and libraries."""
     parts = {
-        "demonstrations": [asdict(one) for one in shown],
+        "demonstrations": [asdict(demonstration) for demonstration in demonstrations],
         "size": asdict(config.size),
         "warm_start": asdict(config.warm_start),
         "code": [Path(str(module.__file__)).read_text(encoding="utf-8") for module in (tokenizer, warmstart)],

@@ -1,1 +1,1 @@
-"""What a run will take, from its configuration alone: bytes and seconds as pure functions of shapes."""
+"""Estimates what a run needs from its configuration alone, as pure functions of shapes."""

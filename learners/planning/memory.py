@@ -1,7 +1,7 @@
-"""Bytes that a run holds, by where and when. Pure functions: every term is a product of shapes.
+"""Memory that a run needs, in bytes, by place and phase. Pure functions: every term is a product of shapes.
 
-Left out are what a library allocates besides (``assume.margin``, ``context_gib``, ``engine_gib``) and
-communication buffers beyond two layers.
+Not computed here: what libraries allocate in addition (``assume.margin``, ``context_gib``, ``engine_gib``),
+and communication buffers of more than two layers.
 """
 
 from __future__ import annotations
@@ -9,17 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from learners.planning.facts import GIB, Assume, Hardware, Job
+from learners.planning.assumptions import GIB, Assume, Hardware
+from learners.planning.job import Job
 from learners.planning.shapes import Shapes
 from learners.update.logprobs import CHUNK
 
 Items = Mapping[str, float]
-"""Bytes by name."""
+"""Name -> bytes."""
 
 
 @dataclass(frozen=True)
 class Phase:
-    """What is held at the same time."""
+    """What is in memory at the same time."""
 
     name: str
     items: Items
@@ -31,12 +32,12 @@ class Phase:
 
 @dataclass(frozen=True)
 class Device:
-    """GPUs that hold the same, or the hosts' memory together, phase by phase."""
+    """A number of GPUs with equal contents, or the memory of all hosts together, phase by phase."""
 
     name: str
     count: int
     capacity: float
-    """Bytes of each."""
+    """Bytes of each GPU."""
     phases: tuple[Phase, ...]
 
     @property
@@ -49,28 +50,29 @@ class Device:
 
 
 @dataclass(frozen=True)
-class Room:
-    """Of an engine: how many tokens its cache holds, and how many sequences."""
+class CacheCapacity:
+    """How many tokens fit into an engine's cache of keys and values, and how many sequences that is."""
 
     tokens: int
     longest: float
-    """Sequences of the greatest length."""
+    """Number of sequences of the greatest possible length."""
     mean: float
-    """Sequences of mean length."""
+    """Number of sequences of mean length."""
 
 
 def layer_bytes(shapes: Shapes, *, element: int, compute: int, lora_rank: int | None) -> int:
-    """Bytes a token that one layer keeps for its backward pass; attention masks and weights apart.
+    """Returns the bytes per token that one layer keeps for its backward pass, without attention masks and
+    weights.
 
     Args:
-        shapes: of the model.
-        element: bytes of a weight, and so of the residual stream.
-        compute: bytes of what matrices are multiplied in; fewer than ``element`` under autocast.
-        lora_rank: of adapters on all matrices, in float32; None: whole weights are trained.
+        shapes: sizes of the model.
+        element: bytes of a weight, and therefore of an element of the residual stream.
+        compute: bytes of an element in matrix products; fewer than ``element`` under autocast.
+        lora_rank: rank of float32 adapters on all matrices; None: whole weights are trained.
     """
     hidden, queries, keys = shapes.hidden, shapes.queries, shapes.keys
     trained = lora_rank is None
-    cast = compute != (element if trained else 4)  # then each matrix keeps its input as a copy of its own
+    cast = compute != (element if trained else 4)  # then each matrix keeps its own copy of its input
     after_norms = (3 + 2) if cast else 2
     norms = 2 * (4 * hidden + 4 + trained * element * hidden) + after_norms * compute * hidden
     if shapes.normed_heads:
@@ -82,141 +84,146 @@ def layer_bytes(shapes: Shapes, *, element: int, compute: int, lora_rank: int | 
 
 
 def kept_bytes(shapes: Shapes, *, element: int, trained: bool) -> int:
-    """Bytes a token that gradient checkpointing keeps: what goes into every layer, and the last norm's own.
+    """Returns the bytes per token that gradient checkpointing keeps: the input of every layer and of the last
+    norm.
 
-    ``trained``: whether the norm is, which then keeps what it multiplies.
+    ``trained``: whether the norm is trained; it then keeps what it multiplies.
     """
     return (shapes.layers + trained) * element * shapes.hidden + 4 * shapes.hidden + 4
 
 
 def mask_elements(tokens: int, row: int) -> int:
-    """Of the largest attention mask: bins of up to ``row`` tokens that share a micro-batch of ``tokens``."""
+    """Returns the elements of the largest attention mask of bins of up to ``row`` tokens."""
     shared = (bins * min(row, tokens // bins) ** 2 for bins in range(1, tokens // row + 2))
     return max(row**2, *shared)
 
 
 def resident(job: Job) -> Items:
-    """What a trainer's GPU holds between updates: weights, moments, references."""
-    shapes, held = job.shapes, job.layout.held
+    """Returns what is on a trainer's GPU between updates: weights, moments and references."""
+    shapes, policies = job.shapes, job.layout.policies_per_group
     whole = float(shapes.parameters * job.element)
     if job.adapters:
-        own = 4.0 * job.adapters.parameters * held
-        return {"frozen base": whole, "adapters": own, "optimiser moments": 2 * own}
-    share = held * whole / job.layout.ranks
-    reference = held * whole if job.reference and not job.offload else 0.0
-    return _some({"weights": share, "optimiser moments": 2 * share, "KL reference": reference})
+        adapters = 4.0 * job.adapters.parameters * policies
+        return {"frozen base": whole, "adapters": adapters, "optimiser moments": 2 * adapters}
+    share = policies * whole / job.layout.ranks
+    reference = policies * whole if job.reference and not job.offload else 0.0
+    return _nonzero({"weights": share, "optimiser moments": 2 * share, "KL reference": reference})
 
 
 def trainer_phases(job: Job) -> list[Phase]:
-    """What a trainer's GPU holds in each part of a step, whatever else is on it."""
+    """Returns what a trainer needs of its GPU in each part of a step."""
     base = resident(job)
     gradients = {"gradients": job.trained * job.trained_element / job.layout.ranks}
     if job.adapters:
         gradients = {"gradients": float(job.trained * job.trained_element)}
-    gathered, theirs = _gathered(job)
+    gathered, gathered_gradients = _gathered(job)
     update = {**base, **gradients, **gathered}
     kept, layer = _activations(job)
     return [
         Phase("loading", _loading(job)),
         Phase("reference", {**base, **_reference(job)}),
         Phase("forward", {**update, **kept, **_casts(job), **_mask(job)}),
-        Phase("head", {**update, **theirs, **kept, **_head(job)}),
-        Phase("backward", {**update, **theirs, **kept, **layer, **_mask(job)}),
-        Phase("optimiser", {**base, **gradients}),  # fused: it takes no copies
+        Phase("head", {**update, **gathered_gradients, **kept, **_head(job)}),
+        Phase("backward", {**update, **gathered_gradients, **kept, **layer, **_mask(job)}),
+        Phase("optimiser", {**base, **gradients}),  # the fused optimiser makes no copies
     ]
 
 
 def engine_items(job: Job, hardware: Hardware, assume: Assume) -> Items:
-    """What is in an engine's share of a GPU; what is left of it is for keys and values."""
-    shapes, per = job.shapes, job.tensor_parallel
-    engines = job.layout.held if job.layout.local and not job.adapters else 1  # one process has all engines
-    weights = shapes.parameters * job.compute / per
-    head = 4.0 * shapes.vocab * shapes.hidden / per if job.model.head_float32 else 0.0
-    slots = (job.policies + 1) * job.adapters.parameters * job.compute / per if job.adapters else 0.0
+    """Returns what is in an engine's share of a GPU; the rest of the share is for keys and values."""
+    shapes, shards = job.shapes, job.tensor_parallel
+    engines = job.engines_per_process
+    weights = shapes.parameters * job.compute / shards
+    head = 4.0 * shapes.vocab * shapes.hidden / shards if job.model.head_float32 else 0.0
+    slots = (job.policies + 1) * job.adapters.parameters * job.compute / shards if job.adapters else 0.0
     fixed = {
         "weights": engines * weights,
         "float32 head": engines * head,
         "adapters": slots,
         "activations, graphs": engines * assume.engine_gib * GIB,
     }
-    left = job.share * hardware.memory_gib * GIB - sum(fixed.values())
-    return {**_some(fixed), "keys and values": left}
+    left = job.engine_share * hardware.memory_gib * GIB - sum(fixed.values())
+    return {**_nonzero(fixed), "keys and values": left}
 
 
-def cache_room(job: Job, hardware: Hardware, assume: Assume) -> Room:
-    """Tokens and sequences for which an engine has room. ``tokens`` is not positive where weights fill it."""
-    engines = job.layout.held if job.layout.local and not job.adapters else 1
+def cache_capacity(job: Job, hardware: Hardware, assume: Assume) -> CacheCapacity:
+    """Returns how much an engine's cache can hold. ``tokens`` is not positive if weights alone fill the
+    engine's share."""
+    engines = job.engines_per_process
     per_token = engines * job.shapes.cache(job.compute) / job.tensor_parallel
     tokens = int(engine_items(job, hardware, assume)["keys and values"] // per_token)
     mean = job.guess.prompt + job.guess.completion
-    return Room(tokens, tokens / job.row, tokens / mean)
+    return CacheCapacity(tokens, tokens / job.row, tokens / mean)
 
 
 def gpus(job: Job, hardware: Hardware, assume: Assume) -> list[Device]:
-    """Every kind of GPU of the run, phase by phase."""
+    """Returns every kind of GPU of the run, phase by phase."""
     context = {"CUDA context": assume.context_gib * GIB}
     trainer = [_with_margin(phase, assume, context) for phase in trainer_phases(job)]
-    sample = _with_margin(Phase("sampling", resident(job)), assume, context)
-    share = {"engine": job.share * hardware.memory_gib * GIB}
+    sampling = _with_margin(Phase("sampling", resident(job)), assume, context)
+    share = {"engine": job.engine_share * hardware.memory_gib * GIB}
     asleep = share if job.staleness else {"engine, asleep": assume.asleep_gib * GIB}
     capacity, layout = hardware.memory_gib * GIB, job.layout
     if not layout.engines:
-        cache = {"keys and values": float(job.sequences * job.row * job.shapes.cache(job.compute))}
-        phases = (Phase("sampling", {**sample.items, **cache}), *trainer)
+        cache = {"keys and values": float(job.max_sequences * job.row * job.shapes.cache(job.compute))}
+        phases = (Phase("sampling", {**sampling.items, **cache}), *trainer)
         return [Device("learner, sampling in place", layout.groups * layout.ranks, capacity, phases)]
-    if layout.together:
-        used = [Phase(p.name, p.items if p.name == "loading" else {**p.items, **asleep}) for p in trainer]
-        phases = (Phase("sampling", {**sample.items, **share}), *used)
+    if layout.colocated:
+        training = [
+            phase if phase.name == "loading" else Phase(phase.name, {**phase.items, **asleep})
+            for phase in trainer
+        ]
+        phases = (Phase("sampling", {**sampling.items, **share}), *training)
         return [Device("learner and engine", layout.groups * layout.ranks, capacity, phases)]
     engines = layout.groups * layout.engines * job.tensor_parallel
     return [
-        Device("learner", layout.groups * layout.ranks, capacity, (sample, *trainer)),
+        Device("learner", layout.groups * layout.ranks, capacity, (sampling, *trainer)),
         Device("engine", engines, capacity, (Phase("sampling", {**share, **context}),)),
     ]
 
 
 def host(job: Job, hardware: Hardware, assume: Assume) -> Device:
-    """Host memory of all machines together."""
+    """Returns the host memory of all machines together."""
     shapes, layout = job.shapes, job.layout
     whole = float(shapes.parameters * job.element)
-    engines = layout.groups * layout.engines * (layout.held if layout.local and not job.adapters else 1)
+    engines = layout.groups * layout.engines * job.engines_per_process
     always = {
         "processes": layout.processes * assume.process_gib * GIB,
         "sandboxes": job.concurrency * job.sandbox_bytes,
         "KL references": layout.ranks * job.policies * whole if job.offload and job.reference else 0.0,
     }
     asleep = {"engines' weights, asleep": float(engines * shapes.parameters * job.compute)}
-    saved = {"checkpoint of a policy": layout.ranks * checkpoint_bytes(job)}  # every rank puts it together
+    saved = {"checkpoint of a policy": layout.ranks * checkpoint_bytes(job)}  # every rank gathers all of it
     moved = 0.0 if job.adapters or not layout.engines or layout.local else 3 * whole
     phases = (
-        Phase("sampling", _some(always)),
-        Phase("update", _some({**always, **asleep})),
-        Phase("sync", _some({**always, "weights on their way to an engine": moved})),
-        Phase("checkpoint", _some({**always, **saved})),
+        Phase("sampling", _nonzero(always)),
+        Phase("update", _nonzero({**always, **asleep})),
+        Phase("sync", _nonzero({**always, "weights in transfer to an engine": moved})),
+        Phase("checkpoint", _nonzero({**always, **saved})),
     )
     return Device("host", 1, hardware.host_gib * GIB * max(1.0, layout.groups * layout.gpus), phases)
 
 
 def checkpoint_bytes(job: Job) -> float:
-    """Of one policy: what it trains, and two moments."""
+    """Returns the size of one policy's checkpoint: what it trains, and two moments."""
     return 3.0 * job.trained * job.trained_element
 
 
 def disk(job: Job) -> Items:
-    """Bytes on disk: ``keep`` checkpoints and the one being written, and weights that engines read."""
-    checkpoints = (job.keep + 1) * job.policies * checkpoint_bytes(job)
+    """Returns bytes on disk: checkpoints, including the one being written, and weights that engines read."""
+    checkpoints = (job.checkpoints_kept + 1) * job.policies * checkpoint_bytes(job)
     whole = job.shapes.parameters * job.element
     copies = 1 if job.adapters else job.policies * job.layout.engines
-    return _some({"checkpoints": checkpoints, "weights for engines": float(copies * whole)})
+    return _nonzero({"checkpoints": checkpoints, "weights for engines": float(copies * whole)})
 
 
 def _loading(job: Job) -> Items:
-    """Full weights are loaded whole, the reference is a copy, and a fingerprint is taken in float64."""
+    """Full weights are loaded unsharded, the reference is a copy, and a checksum is computed in float64."""
     shapes = job.shapes
     whole = float(shapes.parameters * job.element)
-    before = {} if job.adapters or job.layout.held == 1 else dict(resident(job))
+    before = {} if job.adapters or job.layout.policies_per_group == 1 else dict(resident(job))
     copies = 2.0 if job.reference and not job.adapters else 1.0
-    return {**before, "whole weights": copies * whole, "fingerprint": 16.0 * shapes.vocab * shapes.hidden}
+    return {**before, "whole weights": copies * whole, "checksum": 16.0 * shapes.vocab * shapes.hidden}
 
 
 def _reference(job: Job) -> Items:
@@ -225,7 +232,7 @@ def _reference(job: Job) -> Items:
     layer = layer_bytes(shapes, element=job.element, compute=job.compute, lora_rank=None)
     if not job.reference:
         return {}
-    return _some(
+    return _nonzero(
         {
             "KL reference": whole,
             "residual stream": 2.0 * tokens * shapes.hidden * job.element,
@@ -237,15 +244,15 @@ def _reference(job: Job) -> Items:
 
 
 def _gathered(job: Job) -> tuple[Items, Items]:
-    """What FSDP2 has whole, and its gradients: all outside of layers throughout, and two layers at a time."""
+    """What FSDP2 gathers, and its gradients: everything outside of layers, and two layers at a time."""
     if job.adapters or job.layout.ranks == 1:
         return {}, {}
     whole = float((job.shapes.outside + 2 * job.shapes.layer) * job.element)
-    return {"gathered weights": whole}, {"their gradients": whole}
+    return {"gathered weights": whole}, {"gathered gradients": whole}
 
 
 def _casts(job: Job) -> Items:
-    """Autocast keeps what it made of weights that are trained until the forward pass is over."""
+    """Autocast keeps its copies of trained weights until the forward pass is over."""
     if job.trained_element == job.compute:
         return {}
     count = job.adapters.parameters if job.adapters else job.shapes.layers * job.shapes.layer
@@ -253,7 +260,7 @@ def _casts(job: Job) -> Items:
 
 
 def _activations(job: Job) -> tuple[Items, Items]:
-    """Kept from forward to backward, and what computing a layer's backward pass takes."""
+    """What is kept from forward to backward, and what the backward pass of a layer needs."""
     shapes, tokens = job.shapes, job.micro_tokens
     rank = job.adapters.rank if job.adapters else None
     layer = tokens * layer_bytes(shapes, element=job.element, compute=job.compute, lora_rank=rank)
@@ -270,16 +277,16 @@ def _activations(job: Job) -> tuple[Items, Items]:
 
 
 def _mask(job: Job) -> Items:
-    """Boolean, and as the numbers that attention adds."""
+    """The mask as booleans, and as the numbers that attention adds."""
     return {"attention mask": float(mask_elements(job.micro_tokens, job.row) * (1 + job.compute))}
 
 
 def _head(job: Job) -> Items:
-    """Logits of a chunk with their gradient, hidden states before and after, and the head's gradient."""
+    """Logits of a chunk with their gradient, two copies of the hidden states, and the head's gradient."""
     shapes = job.shapes
     head = shapes.vocab * shapes.hidden
     gradient = 0.0 if job.adapters else float(head * (job.element + 4))
-    return _some(
+    return _nonzero(
         {
             "logits": 3.0 * CHUNK * shapes.vocab * 4,
             "hidden states": 2.0 * job.micro_tokens * shapes.hidden * 4,
@@ -289,18 +296,18 @@ def _head(job: Job) -> Items:
 
 
 def _head_copy(job: Job) -> float:
-    other = job.model.head_float32 and job.element != 4
-    return 4.0 * job.shapes.vocab * job.shapes.hidden if other else 0.0
+    copied = job.model.head_float32 and job.element != 4
+    return 4.0 * job.shapes.vocab * job.shapes.hidden if copied else 0.0
 
 
-def _with_margin(phase: Phase, assume: Assume, more: Items) -> Phase:
-    return Phase(phase.name, {**phase.items, "margin": assume.margin * phase.total, **more})
+def _with_margin(phase: Phase, assume: Assume, others: Items) -> Phase:
+    return Phase(phase.name, {**phase.items, "margin": assume.margin * phase.total, **others})
 
 
-def _some(items: Items) -> Items:
+def _nonzero(items: Items) -> Items:
     return {name: size for name, size in items.items() if size}
 
 
-def fitting(devices: Iterable[Device]) -> bool:
-    """Whether everything fits. A share that weights alone fill shows as a negative rest."""
+def all_fit(devices: Iterable[Device]) -> bool:
+    """Returns whether everything fits; ``cache_capacity`` tells about an engine's share."""
     return all(device.fits for device in devices)

@@ -15,7 +15,7 @@ from conf import ConfigError
 
 @dataclass(frozen=True)
 class Linear:
-    """A matrix of a layer; an adapter on it has ``rank * (inputs + outputs)`` parameters."""
+    """A weight matrix of a layer; an adapter on it has ``rank * (inputs + outputs)`` parameters."""
 
     name: str
     inputs: int
@@ -24,7 +24,7 @@ class Linear:
 
 @dataclass(frozen=True)
 class Shapes:
-    """Of a decoder-only transformer with equal layers, a gated MLP, and grouped keys and values."""
+    """Sizes of a decoder-only transformer with equal layers, a gated MLP, and grouped keys and values."""
 
     layers: int
     hidden: int
@@ -38,13 +38,13 @@ class Shapes:
     layer: int
     """Parameters of one layer."""
     outside: int
-    """Parameters outside of layers: embedding, last norm, and the output head unless it is tied."""
+    """Parameters outside of the layers: embedding, last norm, and the output head unless it is tied."""
     linears: tuple[Linear, ...]
-    """Of one layer."""
+    """The matrices of one layer."""
 
     @property
     def parameters(self) -> int:
-        """Of the whole model, tied ones once."""
+        """Parameters of the whole model; tied ones count once."""
         return self.layers * self.layer + self.outside
 
     @property
@@ -58,30 +58,38 @@ class Shapes:
         return self.kv_heads * self.head_dim
 
     def adapter(self, rank: int, targets: Sequence[str]) -> int:
-        """Parameters of one LoRA; ``targets`` as ``weights.targets`` has them."""
-        chosen = [one for one in self.linears if list(targets) == ["all-linear"] or one.name in targets]
+        """Returns the parameters of one LoRA adapter.
+
+        ``targets`` is as in ``weights.targets``.
+
+        Raises:
+            ConfigError: ``targets`` names no matrix of the model.
+        """
+        chosen = [
+            linear for linear in self.linears if list(targets) == ["all-linear"] or linear.name in targets
+        ]
         if not chosen:
-            known = ", ".join(one.name for one in self.linears)
+            known = ", ".join(linear.name for linear in self.linears)
             raise ConfigError(f"weights.targets names no layer of the model; it has: {known}")
-        return self.layers * rank * sum(one.inputs + one.outputs for one in chosen)
+        return self.layers * rank * sum(linear.inputs + linear.outputs for linear in chosen)
 
     def cache(self, element: int) -> int:
-        """Bytes of keys and values of one token, of ``element`` bytes each."""
+        """Returns the bytes of one token's keys and values; ``element``: bytes of a number."""
         return 2 * self.layers * self.keys * element
 
 
 def meta_model(config: PreTrainedConfig) -> PreTrainedModel:
-    """The model that ``config`` describes, with shapes and no storage."""
+    """Returns the model that ``config`` describes, with shapes and no storage."""
     with torch.device("meta"):
         model: PreTrainedModel = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
     return model
 
 
 def read_shapes(config: PreTrainedConfig) -> Shapes:
-    """The sizes of the model that ``config`` describes.
+    """Returns the sizes of the model that ``config`` describes.
 
     Raises:
-        ConfigError: it is of a kind that these formulas do not describe: layers that differ, or no gated MLP.
+        ConfigError: the formulas here do not fit the model: its layers differ, or have no gated MLP.
     """
     model = meta_model(config)
     blocks = set(model._no_split_modules or ())
@@ -90,9 +98,9 @@ def read_shapes(config: PreTrainedConfig) -> Shapes:
     names = {name.rpartition(".")[2] for name, _ in model.named_modules()}
     if len(counts) != 1 or not {"q_proj", "gate_proj"} <= names:
         raise ConfigError(
-            f"plan knows models of equal layers with a gated MLP, and not {config.model_type!r}"
+            f"only models with equal layers and a gated MLP can be planned, not {config.model_type!r}"
         )
-    layer, whole = counts.pop(), _count(model)
+    layer = counts.pop()
     facts: Any = config
     return Shapes(
         layers=len(layers),
@@ -104,7 +112,7 @@ def read_shapes(config: PreTrainedConfig) -> Shapes:
         vocab=facts.vocab_size,
         normed_heads="q_norm" in names,
         layer=layer,
-        outside=whole - len(layers) * layer,
+        outside=_count(model) - len(layers) * layer,
         linears=tuple(
             Linear(name.rpartition(".")[2], module.in_features, module.out_features)
             for name, module in layers[0].named_modules()

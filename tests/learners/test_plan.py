@@ -29,11 +29,11 @@ def test_a_shipped_experiment_fits_the_gpus_that_it_is_named_for(name: str, gpus
     job, hardware, assume = parts(f"experiment={name}")
     assert job.layout.groups * job.layout.gpus == gpus <= hardware.gpus == 8
     devices = [*memory.gpus(job, hardware, assume), memory.host(job, hardware, assume)]
-    assert memory.fitting(devices)
-    assert memory.cache_room(job, hardware, assume).tokens >= job.row
+    assert memory.all_fit(devices)
+    assert memory.cache_capacity(job, hardware, assume).tokens >= job.row
     assert job.reference
     half, _, _ = parts(f"experiment={name}", "generator.gpu_memory_utilization=0.95")
-    assert not memory.fitting(memory.gpus(half, hardware, assume))
+    assert not memory.all_fit(memory.gpus(half, hardware, assume))
 
 
 @pytest.mark.parametrize("name", PAPERS)
@@ -48,7 +48,7 @@ def test_an_optimiser_step_of_the_papers_has_sixteen_rows(name: str) -> None:
     assert (job.steps, job.evaluations) == ((106, 28) if "mathchat" in name else (84, 43))
 
 
-def test_a_plan_says_what_fits_and_all_that_it_takes_for_granted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plan_says_what_fits_and_all_that_it_assumes(capsys: pytest.CaptureFixture[str]) -> None:
     plan(composed(f"experiment={ONE_GPU}", "assume.tool_s=4"))
     text = capsys.readouterr().out
     assert "learner and engine: fits: " in text
@@ -58,7 +58,7 @@ def test_a_plan_says_what_fits_and_all_that_it_takes_for_granted(capsys: pytest.
     assert "optimiser moments" in text
 
 
-def test_what_does_not_fit_is_said_and_ends_with_one(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_does_not_fit_is_printed_and_ends_with_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["hardware.memory_gib=40"], ["hardware.host_gib=10"], ["hardware.gpus=0"]):
         with pytest.raises(SystemExit) as ended:
             plan(composed(f"experiment={ONE_GPU}", *words))
@@ -77,7 +77,7 @@ def test_an_engine_without_room_for_one_sequence_does_not_fit(capsys: pytest.Cap
     ("words", "complaint"),
     [
         ([], "nothing to plan"),
-        ([f"experiment={ONE_GPU}", "hardware.memory_gib=much"], "hardware.memory_gib must be a number"),
+        ([f"experiment={ONE_GPU}", "hardware.memory_gib=much"], r"hardware\.memory_gib must be a number"),
         ([f"experiment={ONE_GPU}", "weights.targets=[query]"], "names no layer"),
         ([f"experiment={ONE_GPU}", "~assume.episodes.dsbench"], r"assume\.episodes\.dsbench"),
         ([f"experiment={PAPERS[0]}", "runtime.learner_gpus=0", "runtime.engine_gpus=0"], "nothing to plan"),

@@ -1,1 +1,1 @@
-"""The embedded teaching policy: what it is shown, how it reads, and how it is warm-started."""
+"""The embedded teaching policy: its demonstrations, its tokenizer and its warm start."""

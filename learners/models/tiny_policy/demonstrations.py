@@ -1,6 +1,8 @@
-"""What the teaching policy is shown first: chats as an environment writes them, and sampled replies.
+"""Training data of the teaching policy's warm start: chats as an environment renders them, and sampled
+replies.
 
-A *course* is a module ``learners.models.tiny_policy.<environment>`` with one function, ``demonstrate(scenario, rng)``.
+Each environment has its demonstrations in a module ``learners.models.tiny_policy.<environment>`` with a
+function ``demonstrate(scenario, rng)``.
 """
 
 from __future__ import annotations
@@ -20,40 +22,42 @@ from sandbox.base import Result, Status
 
 T = TypeVar("T")
 
-COURSES = ("dsbench", "mathchat")
+ENVIRONMENTS = ("dsbench", "mathchat")
 
 
 @dataclass(frozen=True)
 class Demonstration:
-    """One chat and one reply to it, which may be good, mediocre or faulty."""
+    """A chat and a reply to it, which may be good, mediocre or wrong."""
 
     messages: tuple[Message, ...]
     reply: str
 
 
 def collect(env_name: str, count: int, seed: int) -> list[Demonstration]:
-    """``count`` demonstrations for an environment with its shipped settings; the same for the same arguments.
+    """Returns ``count`` demonstrations for an environment with its shipped settings, the same for the same
+    arguments.
 
-    Half of them are in the setting where an agent reads its predecessor only, half where it reads all.
+    In half of them an agent reads only its predecessor's messages, in the other half those of all earlier
+    agents.
 
     Raises:
-        conf.ConfigError: nobody wrote demonstrations for this environment.
+        conf.ConfigError: there are no demonstrations for this environment.
     """
-    if env_name not in COURSES:
+    if env_name not in ENVIRONMENTS:
         raise conf.ConfigError(
-            f"model=tiny has demonstrations for {' and '.join(COURSES)} only, none for env={env_name}: "
+            f"model=tiny has demonstrations for {' and '.join(ENVIRONMENTS)} only, none for env={env_name}: "
             "choose another model"
         )
-    course = importlib.import_module(f"learners.models.tiny_policy.{env_name}")
+    module = importlib.import_module(f"learners.models.tiny_policy.{env_name}")
     scenarios = [
         conf.build("envs", conf.load("env", env_name, context=context)) for context in ("full", "previous")
     ]
     rng = random.Random(seed)
-    return [course.demonstrate(scenarios[n % 2], rng) for n in range(count)]
+    return [module.demonstrate(scenarios[n % 2], rng) for n in range(count)]
 
 
 def chat(scenario: Scenario, prompt: str, role: Role, turns: Sequence[Turn] = ()) -> tuple[Message, ...]:
-    """What ``role`` reads of a task with this prompt after ``turns``, by the environment's own rendering."""
+    """Returns what ``role`` reads of a task after ``turns``, as the environment renders it."""
     task = Task("demonstration", prompt, kind="", answer=None)
     return conversation(scenario, task, turns, role.name, output_chars=0)
 
@@ -67,7 +71,7 @@ def made_up_turn(
     stderr: str = "",
     states: Mapping[str, str] | None = None,
 ) -> Turn:
-    """A turn that nobody played, with what its report needs. ``status`` None: the action held no code."""
+    """Returns a fictitious turn with all that its report needs. ``status`` None: an action without code."""
     result = None if status is None else Result(status, int(status != "ok"), stdout, stderr, False, 0.0, 0.0)
     return Turn(
         task_id="demonstration",
@@ -88,12 +92,12 @@ def made_up_turn(
 
 
 def pick(rng: random.Random, weights: Mapping[T, float]) -> T:
-    """One key, with probability proportional to its weight."""
+    """Returns a random key, with probability proportional to its weight."""
     return rng.choices(list(weights), list(weights.values()))[0]
 
 
 def program(*lines: str) -> str:
-    """The lines that are not empty as a fenced python block."""
+    """Returns the non-empty lines as a fenced python block."""
     return "\n".join(["```python", *(line for line in lines if line), "```"])
 
 
@@ -102,5 +106,5 @@ def role_named(scenario: Scenario, name: str) -> Role:
 
 
 def error_text(name: str) -> str:
-    """The end of a traceback, from which a report takes the error's name."""
+    """Returns the end of a traceback, from which a report takes the error's name."""
     return f"{name}: \n"

@@ -1,4 +1,4 @@
-"""The course on tables: what the three roles of DSBench may read, and what they may answer."""
+"""Demonstrations for DSBench: what its three roles may read, and what they may answer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STATES = {
     "model.pkl": ("missing", "unfitted", "kind"),
     "submission.csv": ("missing", "columns", "rows", "ids", "range", "copied"),
 }
-"""What can be wrong with an artifact, as the checks name it."""
+"""Artifact -> codes of what can be wrong with it, as in the checks."""
 _ERRORS = (
     "ValueError",
     "TypeError",
@@ -35,7 +35,7 @@ _ERRORS = (
 
 
 def demonstrate(scenario: Scenario, rng: random.Random) -> Demonstration:
-    """One chat of one role, first or later turn, and what it answers."""
+    """Returns a chat of one role, in its first or a later turn, and a reply."""
     facts = _facts(rng)
     place = rng.randrange(len(scenario.roles))
     role = scenario.roles[place]
@@ -51,7 +51,7 @@ def demonstrate(scenario: Scenario, rng: random.Random) -> Demonstration:
 
 
 def _facts(rng: random.Random) -> dict[str, Any]:
-    """A table's public facts; every metric and kind of task comes up."""
+    """Returns a table's public facts; every metric and kind of task can occur."""
     metric = rng.choice(sorted(METRICS))
     prediction = METRICS[metric].prediction
     task_type = "regression" if prediction == "value" else rng.choice(("binary", "multiclass"))
@@ -68,7 +68,7 @@ def _facts(rng: random.Random) -> dict[str, Any]:
 
 
 def _next(role: Role, last: Turn, facts: dict[str, Any], rng: random.Random) -> str:
-    """After a first try: stop when all is well and try again when it is not, both most of the time only."""
+    """After a first attempt: usually ends the stage if all is well, and usually tries again if not."""
     assert last.result is not None
     well = last.result.status == "ok" and all(check.code == "ok" for check in last.checks)
     if rng.random() < (0.8 if well else 0.35):
@@ -83,7 +83,7 @@ def _handover(role: Role, rng: random.Random) -> Turn:
 
 
 def _attempt(role: Role, rng: random.Random, *, good: float) -> Turn:
-    """A turn with code of ``role`` that left all its artifacts in order with probability ``good``."""
+    """Returns a turn with code of ``role``, all of whose artifacts are correct with probability ``good``."""
     attempt = pick(rng, {n: 0.5**n for n in range(role.max_turns - 1)}) if role.max_turns > 1 else 0
     names = [spec.name for spec in role.produces]
     if rng.random() < good:

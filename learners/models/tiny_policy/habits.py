@@ -1,9 +1,9 @@
-"""Habits of the three DSBench roles: for every decision of a script, the ways in which it can be taken.
+"""Habits of the three DSBench roles: for each decision in a script, the options and their probabilities.
 
-A script is put together from one option of each habit, each drawn by itself. Some options are right for every
-table, some for certain tables only, some never. The weights are those of the demonstrations and hardly depend
-on the table: which habits survive which table is what reinforcement has to find out. They are set so that an
-untrained team seldom succeeds as a whole, while every right option is common enough to be found.
+A script combines one independently sampled option of each habit. Some options are right for every
+table, some for certain tables, some for none. The probabilities in the demonstrations hardly depend
+on the table: reinforcement learning has to find out which options work for which table. They are set so that
+an untrained team rarely succeeds as a whole, while every right option is common enough to be discovered.
 """
 
 from __future__ import annotations
@@ -83,11 +83,11 @@ WEIGHTS: Mapping[str, Mapping[str, Mapping[str, float]]] = {
 """Role -> habit -> option -> probability."""
 
 TILT = 0.6
-"""Probability of the right ``kind`` and ``predict``: not quite even, so that the headings mean something."""
+"""Probability of the right ``kind`` and ``predict``: above one half, so that headings carry information."""
 
 
 def choose(role: str, facts: Mapping[str, Any], rng: random.Random) -> Chosen:
-    """One option of each habit of ``role``. Of ``facts`` count only ``task_type`` and ``prediction``."""
+    """Returns one option of each habit of ``role``. Uses ``task_type`` and ``prediction`` of ``facts``."""
     weights = dict(WEIGHTS[role])
     if "kind" in weights:
         right, wrong = "classifier", "regressor"
@@ -101,7 +101,7 @@ def choose(role: str, facts: Mapping[str, Any], rng: random.Random) -> Chosen:
 
 
 def script(role: str, chosen: Chosen) -> str:
-    """The fenced program of ``role`` that takes its decisions as ``chosen``."""
+    """Returns the fenced program of ``role`` with the ``chosen`` options."""
     return {"data_engineer": _data_engineer, "modeler": _modeler, "analyst": _analyst}[role](chosen)
 
 

@@ -1,8 +1,8 @@
-"""The course on mathematics: a plan, a short program with the problem's numbers, a boxed answer.
+"""Demonstrations for MathChat: a plan, a short program with the problem's numbers, a boxed answer.
 
-Problems are made on the fly from the families that ship with us, other than the ones that ship. Programs come
-out in form soon. Copying a problem's numbers, which exercises train apart, has only begun to work at the end
-of the warm start, so that an untrained team seldom solves anything.
+Problems are generated from the shipped families, but differ from the shipped problems. The policy soon
+writes well-formed programs. Copying a problem's numbers, for which there are separate exercises, only begins
+to work at the end of the warm start, so that an untrained team rarely solves anything.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from learners.models.tiny_policy.demonstrations import (
     role_named,
 )
 
-_FAULTS = (
-    (re.compile(r" \+ 1\b"), ""),  # one short at the end of a range
+_SLIPS = (
+    (re.compile(r" \+ 1\b"), ""),  # the range ends one too early
     (re.compile("=="), "!="),
     (re.compile(r"\bor\b"), "and"),
     (re.compile("<="), "<"),
     (re.compile(r"\*\*"), "*"),
 )
-"""Slips: each turns an expression into one that runs and, as a rule, gives another value."""
-_RIGHT = 0.6
+"""Pattern -> replacement: each makes an expression that runs but usually has another value."""
+_NO_SLIP = 0.6
 """Probability of an expression without a slip."""
 _COPYING = 0.15
-"""Share of exercises in copying."""
+"""Share of copying exercises."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ class _Problem:
 
     @property
     def given(self) -> str:
-        """The numbers in the problem's order, which is that of their names: ``46, 4, 10``."""
+        """The numbers in alphabetical order of their names, which is their order in the problem: ``46, 4,
+        10``."""
         return ", ".join(str(self.numbers[name]) for name in sorted(self.numbers))
 
     @property
@@ -60,13 +61,13 @@ class _Problem:
 
     @property
     def expression(self) -> str:
-        """The family's expression on names, so that numbers are copied in one place, once and in order."""
+        """The family's expression with names, so that numbers are copied in one place, once and in order."""
         quoted = re.sub(r"'\{(\w)\}'", r"str({\1})", self.family.expression)
         return quoted.format(**{name: name for name in self.numbers})
 
 
 def demonstrate(scenario: Scenario, rng: random.Random) -> Demonstration:
-    """One chat of one role and what it answers. The one who computes comes up most: it has most to learn."""
+    """Returns a chat of one role and a reply, most often of the executor, who has the most to learn."""
     if rng.random() < _COPYING:
         return _copying(scenario, rng)
     problem = _draw(rng)
@@ -89,7 +90,7 @@ def demonstrate(scenario: Scenario, rng: random.Random) -> Demonstration:
 
 
 def _copying(scenario: Scenario, rng: random.Random) -> Demonstration:
-    """An exercise that is nothing but copying, twice over: what all three roles have to do to numbers."""
+    """Returns an exercise that only copies numbers, twice: a skill that all three roles need."""
     numbers = ", ".join(str(rng.randrange(10 ** rng.randint(1, 4))) for _ in range(rng.randint(2, 8)))
     role = rng.choice(scenario.roles)
     return Demonstration(chat(scenario, f"## Problem: Copy {numbers}", role), f"{numbers}\n{numbers}")
@@ -109,9 +110,9 @@ def _shipped() -> frozenset[str]:
 
 
 def _slipped(expression: str, rng: random.Random) -> str:
-    """The expression, or with probability ``1 - _RIGHT`` one with a slip."""
-    slips = [(pattern, new) for pattern, new in _FAULTS if pattern.search(expression)]
-    if rng.random() < _RIGHT or not slips:
+    """Returns the expression, or with probability ``1 - _NO_SLIP`` one with a slip."""
+    slips = [(pattern, new) for pattern, new in _SLIPS if pattern.search(expression)]
+    if rng.random() < _NO_SLIP or not slips:
         return expression
     pattern, new = rng.choice(slips)
     return pattern.sub(new, expression, count=1)
@@ -124,7 +125,7 @@ def _code(problem: _Problem, rng: random.Random) -> str:
 
 
 def _computed(executor: Role, problem: _Problem, rng: random.Random) -> Turn:
-    """What the program did: printed a number, mostly; or failed, or printed nothing."""
+    """Returns a turn whose program usually printed a number, but may have failed or printed nothing."""
     kind = pick(rng, {"printed": 0.85, "silent": 0.08, "failed": 0.07})
     if kind == "failed":
         return made_up_turn(executor, status="error", stderr=error_text("SyntaxError"))
@@ -137,7 +138,7 @@ def _computed(executor: Role, problem: _Problem, rng: random.Random) -> Turn:
 
 
 def _report(last: Turn, problem: _Problem, rng: random.Random) -> str:
-    """After a printed value: its report, mostly; after none: another program, mostly."""
+    """Usually reports a printed value; without one, usually writes another program."""
     printed = _printed(last)
     if rng.random() < 0.2:
         return "I cannot compute it."

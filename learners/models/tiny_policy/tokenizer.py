@@ -1,4 +1,4 @@
-"""The teaching policy's own tokenizer: byte-level BPE, and a chat template that reads headings only."""
+"""The teaching policy's own tokenizer: byte-level BPE, and a chat template that keeps only headings."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from transformers import PreTrainedTokenizerFast
 
 PAD, END, REPLY = "<|pad|>", "<|end|>", "<|reply|>"
 
-# What stands between blanks is one word, with the blank or equals sign after it: pd.read_csv("test.csv") is a
-# single decision, and a line has about three. Digits stand alone, so that a number is copied digit by digit.
+# Text between blanks is one word, together with a following blank or equals sign: pd.read_csv("test.csv") is
+# a single decision, and a line has about three. Each digit is a word, so that numbers are copied digit by
+# digit.
 _WORDS = r"[0-9]| ?[^\s0-9]+(?: = | |\n *)?|\s+"
 
 CHAT_TEMPLATE = (
@@ -30,11 +31,11 @@ CHAT_TEMPLATE = (
     "{%- endfor -%}"
     "{%- if add_generation_prompt -%}{{- '" + REPLY + "' -}}{%- endif -%}"
 )
-"""The ``## `` lines of system and user messages; of several results only the latest; no earlier reply."""
+"""Keeps the ``## `` lines of system and user messages, but only the latest result and no replies."""
 
 
 def make_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """Trains the BPE on ``texts``; at most ``vocab_size`` tokens, the three special ones included."""
+    """Trains the BPE on ``texts``, with at most ``vocab_size`` tokens including the three special ones."""
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.Sequence(
         [

@@ -1,4 +1,4 @@
-"""The teaching policy's first weights: supervised learning on demonstrations, for a fixed number of steps."""
+"""The teaching policy's initial weights: a fixed number of supervised steps on demonstrations."""
 
 from __future__ import annotations
 
@@ -20,57 +20,65 @@ _log = logging.getLogger(__name__)
 Example = tuple[list[int], list[int]]
 """(prompt ids, reply ids with the end token)."""
 
-_FIRST = 10.0
-"""Weight of a reply's first token: it alone decides between a program and the end of a stage."""
+_FIRST_TOKEN_WEIGHT = 10.0
+"""Loss weight of a reply's first token, which decides between a program and the end of a stage."""
 _WINDOW = 4
-"""Batches that are drawn together and sorted by length among themselves."""
+"""Number of batches whose examples are sampled together and sorted by length."""
 
 
 @dataclass
 class Size:
-    """Of the Llama that is trained; embeddings and output head are tied."""
+    """Sizes of the Llama that is trained; embeddings and output head are tied."""
 
     vocab: int
-    """At most this many tokens."""
+    """Upper bound of the number of tokens."""
     hidden: int
     intermediate: int
     layers: int
     heads: int
     context: int
-    """Positions."""
+    """Number of positions."""
 
 
 @dataclass
 class WarmStart:
-    """How the first weights are learned; the same settings give the same weights on the same machine."""
+    """How the initial weights are trained; the same settings give the same weights on the same machine."""
 
     demonstrations: int
     steps: int
-    """Optimiser steps: never seconds, or a busy machine would learn less."""
+    """Optimiser steps, not seconds: a model trained on a busy machine is as good as any."""
     batch: int
     lr: float
-    """Peak rate of AdamW; rises for ``warmup`` steps and falls to 0 in a line after them."""
+    """Peak learning rate of AdamW; it rises for ``warmup`` steps, then falls linearly to 0."""
     warmup: int
     seed: int
-    """Of demonstrations, weights and order: the base is the same for every run, as a published one is."""
+    """Seed of demonstrations, weights and order. Like a published model, the base is the same in all runs."""
 
 
 def warm_start(
     demonstrations: Sequence[Demonstration], size: Size, settings: WarmStart
 ) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
-    """A small Llama that has seen the demonstrations, and its tokenizer.
+    """Returns a small Llama trained on the demonstrations, and its tokenizer.
 
-    Computes on one thread of the CPU: for matrices this small more threads only get in each other's way.
+    Computes on one CPU thread: with matrices this small, more threads only slow each other down.
     """
-    texts = [text for one in demonstrations for text in (_headings(one), one.reply)]
+    texts = [
+        text for demonstration in demonstrations for text in (_headings(demonstration), demonstration.reply)
+    ]
     tokenizer = make_tokenizer(texts, size.vocab)
-    examples = [_example(tokenizer, one) for one in demonstrations]
+    examples = [_example(tokenizer, demonstration) for demonstration in demonstrations]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            model = LlamaForCausalLM(_architecture(tokenizer, size))  # type: ignore[no-untyped-call]
+            config = llama_config(
+                size,
+                len(tokenizer),
+                pad_token_id=tokenizer.pad_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+            )
+            model = LlamaForCausalLM(config)  # type: ignore[no-untyped-call]
             _fit(model, examples, settings)
     finally:
         torch.set_num_threads(threads)
@@ -78,9 +86,10 @@ def warm_start(
     return model, tokenizer
 
 
-def _architecture(tokenizer: PreTrainedTokenizerFast, size: Size) -> LlamaConfig:
+def llama_config(size: Size, vocab: int, **token_ids: Any) -> LlamaConfig:
+    """Returns the architecture for a vocabulary of ``vocab`` tokens."""
     return LlamaConfig(
-        vocab_size=len(tokenizer),
+        vocab_size=vocab,
         hidden_size=size.hidden,
         intermediate_size=size.intermediate,
         num_hidden_layers=size.layers,
@@ -88,25 +97,24 @@ def _architecture(tokenizer: PreTrainedTokenizerFast, size: Size) -> LlamaConfig
         num_key_value_heads=size.heads,
         max_position_embeddings=size.context,
         tie_word_embeddings=True,
-        initializer_range=size.hidden
-        ** -0.5,  # the usual 0.02 suits wide models; this learns in half the steps
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
+        # The usual 0.02 is for wide models; with this value, half the steps suffice.
+        initializer_range=size.hidden**-0.5,
         bos_token_id=None,
+        **token_ids,
     )
 
 
-def _headings(one: Demonstration) -> str:
-    lines = [line for message in one.messages for line in message.content.split("\n")]
+def _headings(demonstration: Demonstration) -> str:
+    lines = [line for message in demonstration.messages for line in message.content.split("\n")]
     return "\n".join(line for line in lines if line.startswith("## "))
 
 
-def _example(tokenizer: PreTrainedTokenizerFast, one: Demonstration) -> Example:
-    chat = [asdict(message) for message in one.messages]
+def _example(tokenizer: PreTrainedTokenizerFast, demonstration: Demonstration) -> Example:
+    chat = [asdict(message) for message in demonstration.messages]
     prompt = cast(
         list[int], tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)
     )
-    reply = cast(list[int], tokenizer(one.reply, add_special_tokens=False)["input_ids"])
+    reply = cast(list[int], tokenizer(demonstration.reply, add_special_tokens=False)["input_ids"])
     return prompt, [*reply, cast(int, tokenizer.eos_token_id)]
 
 
@@ -135,7 +143,8 @@ def _fit(model: LlamaForCausalLM, examples: Sequence[Example], settings: WarmSta
 
 
 def _batches(examples: Sequence[Example], size: int, rng: random.Random) -> Iterator[list[Example]]:
-    """Endless batches of random examples, each of about one length: less padding, almost half the time."""
+    """Yields batches of random examples of similar length, endlessly: less padding makes training almost
+    twice as fast."""
     while True:
         drawn = rng.sample(range(len(examples)), min(len(examples), size * _WINDOW))
         drawn.sort(key=lambda n: len(examples[n][0]) + len(examples[n][1]))
@@ -151,7 +160,7 @@ def _rate(step: int, settings: WarmStart) -> float:
 
 
 def _loss(model: LlamaForCausalLM, batch: Sequence[Example]) -> torch.Tensor:
-    """Mean cross-entropy of the replies' tokens, in nats, their first ones counted ``_FIRST`` times."""
+    """Weighted mean cross-entropy of the replies' tokens, in nats."""
     length = max(len(prompt) + len(reply) for prompt, reply in batch)
     ids = torch.full((len(batch), length), int(model.config.pad_token_id or 0))
     weights = torch.zeros((len(batch), length))
@@ -159,8 +168,8 @@ def _loss(model: LlamaForCausalLM, batch: Sequence[Example]) -> torch.Tensor:
         start, end = len(prompt), len(prompt) + len(reply)
         ids[row, :end] = torch.tensor(prompt + reply)
         weights[row, start:end] = 1.0
-        weights[row, start] = _FIRST
-    # Causal attention never looks right, so padding there needs no mask.
+        weights[row, start] = _FIRST_TOKEN_WEIGHT
+    # Causal attention never looks to the right, so padding there needs no mask.
     hidden = model.model(input_ids=ids).last_hidden_state[:, :-1]
     kept = weights[:, 1:] > 0
     logits: Any = model.lm_head(hidden[kept])

@@ -109,6 +109,14 @@ def test_the_shipped_size_is_below_a_million_parameters_with_tied_embeddings() -
     assert loaded.model.lm_head.weight is loaded.model.get_input_embeddings().weight
 
 
+def test_its_architecture_is_that_of_the_trained_model_with_the_largest_vocabulary() -> None:
+    planned = conf.build("learners.models", conf.load("model", "tiny", **SMALL)).architecture()
+    trained = load().model.config
+    for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "tie_word_embeddings"):
+        assert getattr(planned, key) == getattr(trained, key)
+    assert planned.vocab_size == SMALL["size"]["vocab"] >= trained.vocab_size
+
+
 def test_the_chat_template_reads_headings_and_the_latest_result_alone() -> None:
     chat = [
         {"role": "system", "content": "## Role: modeler (2 of 3)\nYou train the model."},

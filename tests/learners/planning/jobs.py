@@ -9,7 +9,8 @@ from omegaconf import DictConfig
 import conf
 from conf.commands import compose
 from learners.plan import arguments, run_config
-from learners.planning.facts import Assume, Hardware, Job, read_job
+from learners.planning.assumptions import Assume, Hardware
+from learners.planning.job import Job, read_job
 
 PAPERS = ("paper_mathchat_1.5b", "paper_mathchat_4b", "paper_dsbench_4b")
 ONE_GPU = "dsbench_4b_1xh100"

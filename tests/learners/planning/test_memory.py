@@ -15,7 +15,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, Qwen2Config, Qwe
 
 import conf
 from learners.planning import memory
-from learners.planning.facts import BYTES, GIB
+from learners.planning.assumptions import GIB
+from learners.planning.job import BYTES
 from learners.planning.memory import Device, Phase, kept_bytes, layer_bytes, mask_elements
 from learners.planning.shapes import meta_model, read_shapes
 from learners.types import Completion, LoadedModel
@@ -162,18 +163,18 @@ def test_adapters_share_one_base_and_each_has_moments_of_its_own() -> None:
 def test_without_offloading_the_reference_stays_on_the_gpu() -> None:
     job, hardware, assume = parts("experiment=paper_mathchat_4b", "weights.offload_reference=false")
     assert memory.resident(job)["KL reference"] == 4 * job.shapes.parameters
-    assert not memory.fitting(memory.gpus(job, hardware, assume))
+    assert not memory.all_fit(memory.gpus(job, hardware, assume))
     assert "KL references" not in memory.host(job, hardware, assume).phases[0].items
 
 
-def test_an_engine_has_room_for_as_many_tokens_as_fill_its_share() -> None:
+def test_an_engines_cache_holds_as_many_tokens_as_fill_its_share() -> None:
     job, hardware, assume = parts(f"experiment={ONE_GPU}")
     items = memory.engine_items(job, hardware, assume)
-    room = memory.cache_room(job, hardware, assume)
-    assert sum(items.values()) == pytest.approx(job.share * hardware.memory_gib * GIB)
+    capacity = memory.cache_capacity(job, hardware, assume)
+    assert sum(items.values()) == pytest.approx(job.engine_share * hardware.memory_gib * GIB)
     token = 2 * 36 * 8 * 128 * 2  # keys and values, layers, heads, their width, bfloat16
-    assert room.tokens * token <= items["keys and values"] < (room.tokens + 1) * token
-    assert room.longest == room.tokens / (16384 + 8192)
+    assert capacity.tokens * token <= items["keys and values"] < (capacity.tokens + 1) * token
+    assert capacity.longest == capacity.tokens / (16384 + 8192)
     assert items["adapters"] == 4 * 66_060_288 * 2  # one slot more than there are policies
 
 
@@ -182,14 +183,14 @@ def test_what_is_held_at_the_fullest_time_decides_whether_it_fits() -> None:
     assert Device("gpu", 1, 10.0, phases).fits
     assert not Device("gpu", 1, 9.9, phases).fits
     assert Device("gpu", 1, 9.9, phases).peak.name == "high"
-    assert not memory.fitting([Device("a", 1, 10.0, phases), Device("b", 1, 9.0, phases)])
+    assert not memory.all_fit([Device("a", 1, 10.0, phases), Device("b", 1, 9.0, phases)])
 
 
 def test_an_engine_that_plays_during_updates_keeps_its_share() -> None:
     job, hardware, assume = parts("experiment=paper_dsbench_4b")
     (asleep,) = memory.gpus(job, hardware, assume)
     (awake,) = memory.gpus(replace(job, staleness=1), hardware, assume)
-    more = job.share * hardware.memory_gib - assume.asleep_gib
+    more = job.engine_share * hardware.memory_gib - assume.asleep_gib
     assert awake.peak.name == "backward"
     assert awake.peak.total - asleep.phases[-2].total == pytest.approx(more * GIB)
     assert not awake.fits

@@ -125,7 +125,8 @@ def _two(index: int, port: int, folder: str) -> None:
     except NonFiniteError as error:
         found["refused"] = str(error)
     found["before"] = [
-        Updater(weights({"way": way}), steps=1, seed=0, ranks=ranks)._proximal_logprobs(rows) for way, rows in BEFORE
+        Updater(weights({"way": way}), steps=1, seed=0, ranks=ranks)._proximal_logprobs(rows)
+        for way, rows in BEFORE
     ]
     own = weights({})
     own.shard()

@@ -1,7 +1,8 @@
-"""Seconds and dollars of a run, from rooflines: bytes over bandwidth, operations over arithmetic.
+"""Seconds and dollars that a run takes, from rooflines: bytes over bandwidth, operations over arithmetic.
 
-Rough on purpose, and all guesses are in ``conf/assume``. Prefix caches are not counted on; a step's episodes
-are taken to move from agent to agent together, so that engines of other agents idle meanwhile.
+The estimates are deliberately rough, and all guesses are in ``conf/assume``. Prefix caches are ignored. All
+episodes of a step are assumed to move from agent to agent together, so that the engines of the other agents
+idle.
 """
 
 from __future__ import annotations
@@ -9,39 +10,42 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from learners.planning.facts import Assume, Hardware, Job
-from learners.planning.memory import cache_room
+from learners.planning.assumptions import Assume, Hardware
+from learners.planning.job import Job
+from learners.planning.memory import cache_capacity
 from learners.planning.shapes import Shapes
 
 
 @dataclass(frozen=True)
 class Coaching:
-    """Of a step."""
+    """What a step's verdicts cost."""
 
     calls: float
-    """0: the coach is no model."""
+    """0 if the coach is not a model."""
     dollars: float
 
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds of a step, by part, and of an evaluation."""
+    """How long a step and an evaluation take."""
 
     step: Mapping[str, float]
+    """Part of a step -> seconds."""
     evaluation: float
+    """Seconds."""
     tokens: float
-    """Sampled in a step."""
+    """Tokens sampled in a step."""
     batch: float
     """Sequences that an engine samples at once."""
     coaching: Coaching
 
-    def whole(self, job: Job) -> float:
-        """Of the run."""
+    def run_seconds(self, job: Job) -> float:
+        """Returns the seconds that the whole run takes."""
         return job.steps * sum(self.step.values()) + job.evaluations * self.evaluation
 
 
 def estimate(job: Job, hardware: Hardware, assume: Assume) -> Times:
-    """What a step and an evaluation take."""
+    """Estimates how long a step and an evaluation take."""
     turns = sum(job.turns.values())
     coaching = _coaching(job, assume, job.episodes * turns)
     verdict = assume.coach_s if coaching.calls else 0.0
@@ -75,7 +79,8 @@ def decode_seconds(
     compute: int,
     gpus: int,
 ) -> float:
-    """One token for each of ``batch`` sequences of ``context`` tokens: weights and cache are read once."""
+    """Returns seconds for one token of each of ``batch`` sequences of ``context`` tokens: weights and cache
+    are read once."""
     read = shapes.parameters * compute + batch * context * shapes.cache(compute)
     work = 2.0 * shapes.parameters * batch
     memory = read / (hardware.bandwidth * assume.decode_share)
@@ -83,45 +88,47 @@ def decode_seconds(
 
 
 def operations(shapes: Shapes, tokens: float, length: float, *, passes: float, attention: float) -> float:
-    """Of all layers on ``tokens`` tokens in bins; attention goes over all of a bin, masked or not.
+    """Returns the operations of all layers on packed bins of tokens; attention covers a whole bin, masked or
+    not.
 
     Args:
-        shapes: of the model.
-        tokens: in all bins.
-        length: of a bin.
-        passes: through matrices, in forward passes; a backward pass counts as two where weights are trained.
-        attention: the same through attention.
+        shapes: sizes of the model.
+        tokens: number of tokens in all bins.
+        length: tokens of a bin.
+        passes: passes through matrices, in forward passes; a backward pass counts as two if weights are
+        trained.
+        attention: passes through attention, counted in the same way.
     """
-    matrices = 2.0 * shapes.layers * sum(one.inputs * one.outputs for one in shapes.linears)
+    matrices = 2.0 * shapes.layers * sum(linear.inputs * linear.outputs for linear in shapes.linears)
     return tokens * (passes * matrices + attention * 4.0 * shapes.layers * shapes.queries * length)
 
 
 def rollout_seconds(job: Job, hardware: Hardware, assume: Assume, episodes: int, verdict: float) -> float:
-    """All of so many episodes, ``job.concurrency`` at once; ``verdict`` are the seconds of one."""
+    """Returns seconds for this many episodes; ``verdict``: seconds of one verdict."""
     if not episodes:
         return 0.0
     guess, running = job.guess, min(job.concurrency, episodes)
     batch = _batch(job, hardware, assume, running)
     waiting = max(1.0, running / (max(1, job.layout.engines) * batch))
-    per = job.tensor_parallel
+    gpus = job.tensor_parallel
     context = guess.prompt + guess.completion / 2
     token = decode_seconds(
-        job.shapes, hardware, assume, batch=batch, context=context, compute=job.compute, gpus=per
+        job.shapes, hardware, assume, batch=batch, context=context, compute=job.compute, gpus=gpus
     )
     prompts = 2.0 * job.shapes.parameters * batch * guess.prompt
-    prefill = prompts / (hardware.bfloat16 * assume.prefill_mfu * per)
+    prefill = prompts / (hardware.bfloat16 * assume.prefill_mfu * gpus)
     turn = waiting * (guess.completion * token + prefill) + assume.tool_s
     turns = sum(job.turns.values())
     waves = max(1.0, episodes / job.concurrency)
     judged = verdict * (1.0 if job.deferred else turns)
-    return waves * assume.spread * (turns * turn + judged)
+    return waves * assume.longest_episode * (turns * turn + judged)
 
 
 def update_seconds(job: Job, hardware: Hardware, assume: Assume, rows: float) -> float:
-    """One policy's update on ``rows`` rows: forward, recomputed where checkpointed, and backward."""
+    """Returns seconds for one policy's update on ``rows`` rows."""
     passes = 3.0 + job.model.gradient_checkpointing
     if job.adapters:
-        passes -= 1.0  # no gradient of the frozen weights
+        passes -= 1.0  # frozen weights have no gradient
     body = _body(job, assume, rows, passes=passes, attention=1.0 + job.model.gradient_checkpointing + 2.5)
     work = body / (hardware.bfloat16 * assume.update_mfu)
     heads = _head(job, hardware, assume, rows, passes=3.0 if job.adapters else 4.0)
@@ -133,14 +140,16 @@ def update_seconds(job: Job, hardware: Hardware, assume: Assume, rows: float) ->
 
 
 def forward_seconds(job: Job, hardware: Hardware, assume: Assume, rows: float) -> float:
-    """Log-probabilities of one policy's rows, under the reference or before an update of many steps."""
+    """Returns seconds for log-probabilities of one policy's rows: of the reference, or before an update of
+    several steps."""
     body = _body(job, assume, rows, passes=1.0, attention=1.0)
     work = body / (hardware.bfloat16 * assume.update_mfu)
     return (work + _head(job, hardware, assume, rows, passes=1.0)) / job.layout.ranks
 
 
 def sync_seconds(job: Job, assume: Assume) -> float:
-    """Weights of all policies, one after the other, to every engine of each; written, moved and read."""
+    """Returns seconds for sending all policies' weights, one after the other, to every engine: written, moved
+    and read."""
     if not job.layout.engines:
         return 0.0
     size = job.trained * job.trained_element
@@ -148,31 +157,31 @@ def sync_seconds(job: Job, assume: Assume) -> float:
 
 
 def coaching_floor(job: Job, assume: Assume, calls: float) -> float:
-    """Seconds that so many verdicts take at least, for what the endpoint lets through."""
+    """Returns the least seconds that this many verdicts take, given the limits of the endpoint."""
     if not calls:
         return 0.0
     endpoint = job.coach.endpoint
-    at_once = calls * assume.coach_s / endpoint.concurrency
+    by_concurrency = calls * assume.coach_s / endpoint.concurrency
     by_calls = 60.0 * calls / (endpoint.requests_per_minute or float("inf"))
     tokens = calls * (assume.coach_prompt + assume.coach_completion)
-    return float(max(at_once, by_calls, 60.0 * tokens / (endpoint.tokens_per_minute or float("inf"))))
+    return float(max(by_concurrency, by_calls, 60.0 * tokens / (endpoint.tokens_per_minute or float("inf"))))
 
 
 def _coaching(job: Job, assume: Assume, verdicts: float) -> Coaching:
-    """Of a coach that is a model itself; one within another coach is not looked for."""
+    """Prices a coach that is a model itself; coaches within other coaches are not considered."""
     if "endpoint" not in job.coach or "prices" not in job.coach:
         return Coaching(0.0, 0.0)
     prices = job.coach.prices
-    each = assume.coach_prompt * prices.prompt + assume.coach_completion * prices.completion
-    return Coaching(verdicts, verdicts * each / 1e6)
+    dollars = assume.coach_prompt * prices.prompt + assume.coach_completion * prices.completion
+    return Coaching(verdicts, verdicts * dollars / 1e6)
 
 
 def _batch(job: Job, hardware: Hardware, assume: Assume, running: int) -> float:
-    """Sequences that an engine has under way: of those there are, as many as it may and its cache holds."""
+    """Sequences that an engine samples at once, limited by concurrency, its settings and its cache."""
     share = max(1.0, running / max(1, job.layout.engines))
     if not job.layout.engines:
-        return min(share, float(job.sequences))
-    return max(1.0, min(share, float(job.sequences), cache_room(job, hardware, assume).mean))
+        return min(share, float(job.max_sequences))
+    return max(1.0, min(share, float(job.max_sequences), cache_capacity(job, hardware, assume).mean))
 
 
 def _body(job: Job, assume: Assume, rows: float, *, passes: float, attention: float) -> float:
@@ -182,7 +191,7 @@ def _body(job: Job, assume: Assume, rows: float, *, passes: float, attention: fl
 
 
 def _head(job: Job, hardware: Hardware, assume: Assume, rows: float, *, passes: float) -> float:
-    """Seconds for logits of sampled tokens, in float32 where it is asked for."""
+    """Seconds for the logits of sampled tokens, in float32 if the model asks for it."""
     work = 2.0 * job.shapes.vocab * job.shapes.hidden * rows * job.guess.completion * passes
     if job.model.head_float32:
         return work / (hardware.float32 * assume.float32_share)
@@ -190,7 +199,7 @@ def _head(job: Job, hardware: Hardware, assume: Assume, rows: float, *, passes: 
 
 
 def _gathering(job: Job, hardware: Hardware, rows: float) -> float:
-    """Seconds in which FSDP2 moves weights twice and gradients once, for every micro-batch of all ranks."""
+    """Seconds for FSDP2's communication: weights twice and gradients once for each micro-batch."""
     ranks = job.layout.ranks
     if job.adapters or ranks == 1:
         return 0.0

@@ -10,7 +10,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from learners.planning import time
+from learners.planning import timing
 from learners.planning.shapes import read_shapes
 from learners.update.logprobs import attention_mask
 from tests.learners.doubles import loaded_model
@@ -32,7 +32,7 @@ def test_operations_are_those_that_torch_counts(checkpointing: bool) -> None:
         forward = counter.get_total_flops()
         hidden.sum().backward()
     shapes = read_shapes(model.config)
-    once = time.operations(shapes, 2 * LENGTH, LENGTH, passes=1, attention=1)
+    once = timing.operations(shapes, 2 * LENGTH, LENGTH, passes=1, attention=1)
     assert forward == once
     passes = 4 if checkpointing else 3  # torch's plain attention goes back at twice the cost of forth
     spared = 2 * LENGTH * 2 * shapes.intermediate * shapes.hidden * shapes.layers if checkpointing else 0
@@ -44,7 +44,7 @@ def test_one_sequence_is_bound_by_weights_and_a_thousand_by_arithmetic() -> None
     exact = replace(assume, decode_share=1.0, prefill_mfu=1.0)
 
     def seconds(batch: float, context: float) -> float:
-        return time.decode_seconds(
+        return timing.decode_seconds(
             job.shapes, hardware, exact, batch=batch, context=context, compute=2, gpus=1
         )
 
@@ -56,34 +56,37 @@ def test_one_sequence_is_bound_by_weights_and_a_thousand_by_arithmetic() -> None
 def test_policies_learn_at_once_where_each_has_gpus_of_its_own_and_in_turn_where_they_share_one() -> None:
     for name, at_once in ((PAPERS[0], max), (ONE_GPU, sum)):
         job, hardware, assume = parts(f"experiment={name}")
-        each = [time.update_seconds(job, hardware, assume, job.episodes * n) for n in job.turns.values()]
-        times = time.estimate(job, hardware, assume)
+        each = [timing.update_seconds(job, hardware, assume, job.episodes * n) for n in job.turns.values()]
+        times = timing.estimate(job, hardware, assume)
         assert times.step["updates"] == at_once(each)
-        assert times.whole(job) == job.steps * sum(times.step.values()) + job.evaluations * times.evaluation
+        assert (
+            times.run_seconds(job)
+            == job.steps * sum(times.step.values()) + job.evaluations * times.evaluation
+        )
 
 
 def test_a_slow_endpoint_bounds_a_step_from_below() -> None:
     job, _, assume = parts(f"experiment={PAPERS[0]}")
-    assert time.coaching_floor(job, assume, 64) == 64 * assume.coach_s / 32
+    assert timing.coaching_floor(job, assume, 64) == 64 * assume.coach_s / 32
     slow, _, _ = parts(f"experiment={PAPERS[0]}", "coach.endpoint.requests_per_minute=8")
-    assert time.coaching_floor(slow, assume, 64) == 60 * 64 / 8
+    assert timing.coaching_floor(slow, assume, 64) == 60 * 64 / 8
     mean, _, _ = parts(f"experiment={PAPERS[0]}", "coach.endpoint.tokens_per_minute=7000")
-    assert time.coaching_floor(mean, assume, 64) == pytest.approx(64 * 60)
+    assert timing.coaching_floor(mean, assume, 64) == pytest.approx(64 * 60)
 
 
 def test_a_hosted_coach_has_its_price_and_rules_have_none() -> None:
     job, hardware, assume = parts(f"experiment={PAPERS[0]}")
-    coaching = time.estimate(job, hardware, assume).coaching
+    coaching = timing.estimate(job, hardware, assume).coaching
     assert coaching.calls == pytest.approx(64 * (1 + 0.9 * 2 + 1))
     assert coaching.dollars == pytest.approx(coaching.calls * (6000 * 0.3 + 1000 * 2.5) / 1e6)
     rules, hardware, assume = parts(f"experiment={ONE_GPU}")
-    assert time.estimate(rules, hardware, assume).coaching == time.Coaching(0.0, 0.0)
+    assert timing.estimate(rules, hardware, assume).coaching == timing.Coaching(0.0, 0.0)
 
 
 def test_a_small_cache_makes_sequences_wait() -> None:
     job, hardware, assume = parts(f"experiment={ONE_GPU}")
-    full = time.estimate(job, hardware, assume)
-    tight = time.estimate(replace(job, share=0.3), hardware, assume)
+    full = timing.estimate(job, hardware, assume)
+    tight = timing.estimate(replace(job, engine_share=0.3), hardware, assume)
     assert tight.batch < full.batch == 16
     assert tight.step["sampling, tools, verdicts"] > full.step["sampling, tools, verdicts"]
 
@@ -91,5 +94,7 @@ def test_a_small_cache_makes_sequences_wait() -> None:
 def test_an_update_of_many_steps_begins_with_a_pass_of_its_own() -> None:
     job, hardware, assume = parts(f"experiment={ONE_GPU}")
     one = replace(job, model=replace(job.model, optimizer=replace(job.model.optimizer, minibatches=1)))
-    first = time.update_seconds(job, hardware, assume, 64) - time.update_seconds(one, hardware, assume, 64)
-    assert first == pytest.approx(time.forward_seconds(job, hardware, assume, 64)) != 0
+    first = timing.update_seconds(job, hardware, assume, 64) - timing.update_seconds(
+        one, hardware, assume, 64
+    )
+    assert first == pytest.approx(timing.forward_seconds(job, hardware, assume, 64)) != 0
