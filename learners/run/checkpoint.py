@@ -1,4 +1,6 @@
-"""What a killed run goes on from. A checkpoint is a folder that is either whole or not there."""
+"""Checkpoints, from which a killed run resumes. A checkpoint is a folder that is either complete or absent: it is
+written under another name, synced to disk and renamed.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +18,15 @@ from learners.run.folder import RunFolder
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a run stands: ``step`` steps are done, and the jsonl files were this long."""
+    """The state of a run after ``step`` steps."""
 
     step: int
     sizes: Mapping[str, int]
+    """Length of each jsonl file, in bytes."""
     coach: Mapping[str, Any]
-    """What the coach has learned (``coaches.judging.learning``)."""
+    """The coach's learned state (``coaches.judging.learning``)."""
     monitor: Mapping[str, Any]
-    """What the bias monitor has seen."""
+    """The bias monitor's state."""
     path: Path
 
 
@@ -36,7 +39,7 @@ def save(
     monitor: Mapping[str, Any],
     keep: int,
 ) -> None:
-    """Writes ``checkpoints/step-<step>`` and removes all but the newest ``keep``."""
+    """Writes ``checkpoints/step-<step>`` and deletes all but the newest ``keep``."""
     root = folder.path / "checkpoints"
     final = root / f"step-{step:06d}"
     draft = root / f".{final.name}.tmp"
@@ -51,13 +54,13 @@ def save(
     shutil.rmtree(final, ignore_errors=True)
     draft.rename(final)
     _sync(root)
-    for old in _all(folder.path)[:-keep]:
+    for old in _paths(folder.path)[:-keep]:
         shutil.rmtree(old)
 
 
 def latest(run: Path) -> Checkpoint | None:
-    """The newest checkpoint in a run folder, or None if the run was killed before its first."""
-    paths = _all(run)
+    """Returns the newest checkpoint in a run folder; None if the run was killed before its first."""
+    paths = _paths(run)
     if not paths:
         return None
     state = json.loads((paths[-1] / "state.json").read_text(encoding="utf-8"))
@@ -65,17 +68,17 @@ def latest(run: Path) -> Checkpoint | None:
 
 
 def restore(checkpoint: Checkpoint, policies: Mapping[str, Policy]) -> None:
-    """Puts every policy back to where it was."""
+    """Restores every policy's weights, optimizer state and counters."""
     for agent, policy in policies.items():
         policy.restore(checkpoint.path / f"{agent}.pt")
 
 
-def _all(run: Path) -> list[Path]:
+def _paths(run: Path) -> list[Path]:
     return sorted((run / "checkpoints").glob("step-*"))
 
 
 def _sync(path: Path) -> None:
-    """Waits until ``path`` is on disk, so that the rename never outruns the data."""
+    """Waits until ``path`` is on disk, so that the rename cannot become durable before the data."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""An episode as one JSON line: what coaches, reports and exports read later."""
+"""An episode as one JSON line, which coaches, reports and exports read later."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sandbox.base import FileInfo
 
 
 def episode_row(phase: str, step: int, rollout: Rollout) -> dict[str, Any]:
-    """One row of ``episodes.jsonl``: turns with files, checks and verdicts, and the outcome.
+    """Returns a row of ``episodes.jsonl``: turns with files, checks and verdicts, and the outcome.
 
-    A turn's messages are kept whole for the first turn of each agent; later ones hold only what came on top
-    (``seen`` counts the messages already listed), since an agent's own messages only grow. The files before a
-    turn are listed where they are not those after the turn before. ``coaches.episodes`` reads all of it back.
+    An agent's observation only grows, so each turn lists only the messages that are new to its agent, and ``seen``
+    counts those listed before. ``files_before`` is listed only where it differs from the files after the previous
+    turn. ``coaches.episodes`` reads all of it back.
     """
     episode = rollout.episode
     seen: dict[str, int] = {}
