@@ -1,4 +1,4 @@
-"""What a coach is (MAPPA, arXiv 2601.23228: one score in [0, 10] for every action, in context)."""
+"""What a coach is: one score in [0, 10] for every action, in context (MAPPA, arXiv 2601.23228)."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ Unit = Literal["turns", "episodes"]
 
 
 class CoachError(Exception):
-    """No verdict could be had. The turn is masked out of training and counted; its score is never made up.
+    """There is no verdict. The turn is masked out of training and counted; a score is never made up.
 
-    A subclass names the cause: turns without a verdict are counted by it.
+    Each cause has its own subclass: turns without a verdict are counted by cause.
     """
 
 
 class BudgetError(Exception):
-    """The money for verdicts is spent. Not a ``CoachError``: the run ends here, with a checkpoint."""
+    """The budget for verdicts is spent. Not a ``CoachError``: the run ends here, with a checkpoint."""
 
 
 class History(tuple[Turn, ...]):
-    """Turns that come with the answer of their task, for coaches whose settings let them see it.
+    """Turns together with the answer of their task, for coaches that are configured to see it.
 
-    ``CoachReward`` hands one over wherever the environment knows its task. A slice of it is a plain tuple.
+    ``CoachReward`` passes one wherever the environment knows its task. A slice of it is a plain tuple.
     """
 
     answer: Any
@@ -38,47 +38,66 @@ class History(tuple[Turn, ...]):
         return history
 
     def __reduce__(self) -> tuple[type[History], tuple[tuple[Turn, ...], Any]]:
-        """The answer goes along where a coach lives in another process."""
+        """Pickles the answer as well, for a coach in another process."""
         return History, (tuple(self), self.answer)
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What it took to reach a verdict. ``Usage(5210, 96, calls=1, seconds=2.4)``"""
+    """What it took to reach a verdict.
+
+    >>> Usage(5210, 96, calls=1, seconds=2.4).cached
+    False
+    """
 
     prompt_tokens: int
     completion_tokens: int
     calls: int
-    """Requests, those that failed or gave no verdict included."""
+    """Requests, including those that failed or gave no verdict."""
     seconds: float
     cached: bool = False
-    """Taken from the cache: the other numbers are those of the time when it was reached, and nothing was paid
-    now."""
+    """The verdict came from the cache: the other numbers are those of the original request, and nothing was
+    paid this time."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A coach's word on one turn.
+    """A coach's judgement of one turn.
 
-    ``Verdict(3.0, "model.pkl was not saved", "modeler", source="rules")``
+    The modeler fitted a model but did not save it; the rules say so and blame the modeler itself:
+
+    >>> rules = Verdict(0.5, "turn 1 of 4: code ran; model.pkl missing", blame="modeler", source="rules")
+
+    A language model judges the same turn. Its verdict also says what it cost:
+
+    >>> usage = Usage(5210, 96, calls=1, seconds=2.4)
+    >>> model = Verdict(2.0, "model.pkl was not saved.", "modeler", cost=0.0009, source="llm", usage=usage)
+
+    An ensemble takes the mean of the two and keeps both as its parts:
+
+    >>> both = Verdict(1.25, "mean of 2", "modeler", 0.0009, "ensemble", usage, parts=(rules, model))
+    >>> [part.score for part in both.parts if part is not None]
+    [0.5, 2.0]
     """
 
     score: float
     """In [0, 10]."""
     rationale: str
     blame: str | None = None
-    """The agent at fault, where something failed."""
+    """The agent at fault; None where nothing failed."""
     cost: float = 0.0
-    """US dollars that reaching it costs, whether or not it was paid this time (``usage.cached``)."""
+    """US dollars that the verdict costs, whether or not they were paid this time (``usage.cached``)."""
     source: str = ""
+    """The coach that gave it, e.g. ``rules``."""
     usage: Usage | None = None
+    """None: no model was asked."""
     parts: tuple[Verdict | None, ...] = ()
-    """The verdicts that this one was made of, by a coach that wraps others: one for each of them, in order,
-    None where one had none. ``cost`` and ``usage`` are the whole's."""
+    """The verdicts of the inner coaches that this one was made from: one per inner coach, in order, None for one
+    without a verdict. ``cost`` and ``usage`` include theirs."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.score <= 10.0:
-            raise CoachError(f"a score must lie in [0, 10], not {self.score}")
+            raise CoachError(f"a score must be in [0, 10], not {self.score}")
 
 
 @runtime_checkable

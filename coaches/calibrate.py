@@ -1,12 +1,12 @@
-"""Fits a map from a coach's score to the outcome it foretells, for ``coach=calibrated``.
+"""Fits a map from a coach's score to the outcome that it predicts, for ``coach=calibrated``.
 
     python -m coaches.calibrate runs/x/episodes.jsonl --out map.json
 
-The map is the isotonic regression of the episode's outcome, in [0, 1], on the score of each of its turns: of
-all that never fall where the score rises, the one with the least squared error (Zadrozny and Elkan, KDD
-2002). The expected calibration error (ECE) is the mean distance, over ten bins of as many turns each, between
-what the scores say, over ten, and the mean outcome. After the map it is measured on tasks that it was not
-fitted on (five folds); on those it was fitted on it would be near 0 for any coach.
+The map is the isotonic regression of the episode's outcome, in [0, 1], on the score of each of its turns: the
+monotone map with the least squared error (Zadrozny and Elkan, KDD 2002). The expected calibration error (ECE)
+is the mean distance, over ten bins with the same number of turns, between the mean score divided by ten and
+the mean outcome. After calibration it is measured on held-out tasks (five folds); on the tasks of the fit it
+would be close to 0 for any coach.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from conf import ConfigError
 
 VERSION = 1
 FEWEST = 30
-"""Judged turns below which no map is fitted."""
+"""Judged turns needed to fit a map."""
 BINS = 10
 FOLDS = 5
 
@@ -36,46 +36,47 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ScoreMap:
-    """A fitted map; between its points it is linear, outside of them flat."""
+    """A fitted map: linear between its points, constant outside of them."""
 
     source: str
-    """Of the verdicts that it was fitted on: no other coach's scores mean the same."""
+    """The coach whose verdicts it was fitted on: it is valid for no other."""
     scores: tuple[float, ...]
-    """In [0, 10], rising."""
+    """In [0, 10], strictly increasing."""
     outcomes: tuple[float, ...]
-    """What each foretells, in [0, 1], never falling."""
+    """The outcome that each score predicts, in [0, 1], never decreasing."""
     turns: int
     tasks: int
     ece_before: float
     ece_after: float
-    """On tasks that the map was not fitted on."""
+    """On held-out tasks."""
 
     def outcome(self, score: float) -> float:
-        """What ``score`` foretells, in [0, 1]."""
+        """Returns the outcome that ``score`` predicts, in [0, 1]."""
         return float(np.interp(score, self.scores, self.outcomes))
 
     def write(self, path: Path) -> None:
+        """Writes the map as JSON."""
         path.write_text(json.dumps({"version": VERSION} | asdict(self), indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> ScoreMap:
-        """The map in ``path``. Raises ``ConfigError`` where there is none that is whole."""
+        """Returns the map in ``path``. Raises ``ConfigError`` if there is no valid one."""
         try:
             row = json.loads(path.read_text(encoding="utf-8"))
             if row.pop("version") != VERSION:
-                raise ConfigError(f"{path} is a map of another version: fit it again")
-            found = cls(**row | {"scores": tuple(row["scores"]), "outcomes": tuple(row["outcomes"])})
+                raise ConfigError(f"{path} is a map of another version; fit it again")
+            score_map = cls(**row | {"scores": tuple(row["scores"]), "outcomes": tuple(row["outcomes"])})
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ConfigError(f"{path} is no map that python -m coaches.calibrate wrote: {error}") from None
-        scores, outcomes = np.array(found.scores), np.array(found.outcomes)
-        whole = len(scores) == len(outcomes) > 0 and bool(np.all((outcomes >= 0.0) & (outcomes <= 1.0)))
-        if not whole or np.any(np.diff(scores) <= 0.0) or np.any(np.diff(outcomes) < 0.0):
-            raise ConfigError(f"{path} is no map that python -m coaches.calibrate wrote: it does not rise")
-        return found
+            raise ConfigError(f"{path} is not a map of python -m coaches.calibrate: {error}") from None
+        scores, outcomes = np.array(score_map.scores), np.array(score_map.outcomes)
+        valid = len(scores) == len(outcomes) > 0 and bool(np.all((outcomes >= 0.0) & (outcomes <= 1.0)))
+        if not valid or np.any(np.diff(scores) <= 0.0) or np.any(np.diff(outcomes) < 0.0):
+            raise ConfigError(f"{path} is not a map of python -m coaches.calibrate: it is not monotone")
+        return score_map
 
 
 class Pairs(NamedTuple):
-    """Judged turns: score, the episode's outcome, the task."""
+    """Judged turns as parallel arrays: score in [0, 10], outcome of the episode in [0, 1], task."""
 
     scores: Array
     outcomes: Array
@@ -83,35 +84,39 @@ class Pairs(NamedTuple):
 
 
 def pairs(recorded: Sequence[RecordedEpisode]) -> tuple[Pairs, str]:
-    """The judged turns of all episodes whose outcome is known, and the one source of their verdicts.
+    """Returns the judged turns of all episodes with an outcome, and the one source of their verdicts.
 
     Raises:
         ConfigError: there are too few, or verdicts of several coaches.
     """
-    found = [
+    rows = [
         (verdict.score, episode.outcome.score, episode.task_id, verdict.source)
         for episode in recorded
         if episode.outcome is not None
         for verdict in episode.verdicts
         if verdict is not None
     ]
-    sources = sorted({source for *_, source in found})
-    if len(found) < FEWEST:
-        raise ConfigError(f"{len(found)} judged turns with an outcome are too few: {FEWEST} at least")
+    sources = sorted({source for *_, source in rows})
+    if len(rows) < FEWEST:
+        raise ConfigError(
+            f"{len(rows)} judged turns with an outcome are too few: at least {FEWEST} are needed"
+        )
     if len(sources) > 1:
-        raise ConfigError(f"the verdicts are of several coaches: {', '.join(sources)}")
-    scores, outcomes, tasks, _ = zip(*found, strict=True)
+        raise ConfigError(f"the verdicts come from several coaches: {', '.join(sources)}")
+    scores, outcomes, tasks, _ = zip(*rows, strict=True)
     return Pairs(np.array(scores), np.array(outcomes), np.array(tasks)), sources[0]
 
 
 def fit(data: Pairs, source: str) -> ScoreMap:
-    """The map of ``data``, with its calibration errors.
+    """Returns the map fitted on ``data``, with its calibration errors.
 
     Raises:
-        ConfigError: all turns are of one task, so that nothing is left to measure the map on.
+        ConfigError: all turns belong to one task, so that no task can be held out.
     """
     if len(set(data.tasks)) < 2:
-        raise ConfigError("the judged turns are all of one task: a map needs others to be measured on")
+        raise ConfigError(
+            "all judged turns belong to one task: at least two are needed, to measure the map on a held-out task"
+        )
     scores, outcomes = _isotonic(data.scores, data.outcomes)
     return ScoreMap(
         source,
@@ -120,41 +125,42 @@ def fit(data: Pairs, source: str) -> ScoreMap:
         turns=len(data.scores),
         tasks=len(set(data.tasks)),
         ece_before=ece(data.scores / 10.0, data.outcomes),
-        ece_after=ece(_crossed(data), data.outcomes),
+        ece_after=ece(_cross_validated(data), data.outcomes),
     )
 
 
-def ece(foretold: Array, outcomes: Array, bins: int = BINS) -> float:
-    """Expected calibration error, over bins of as many samples each (fewer where scores are tied).
+def ece(predicted: Array, outcomes: Array, bins: int = BINS) -> float:
+    """Returns the expected calibration error, over ``bins`` bins of equal size (fewer if predictions are tied).
 
-    Samples with the same forecast are never parted: the order in which they stand must not matter.
+    Samples with the same prediction share a bin, so that the result does not depend on their order.
     """
-    order = np.argsort(foretold, kind="stable")
-    values, starts = np.unique(foretold[order], return_index=True)
-    bin_of_value = starts * bins // len(foretold)
-    bin_of = bin_of_value[np.searchsorted(values, foretold)]
+    order = np.argsort(predicted, kind="stable")
+    values, starts = np.unique(predicted[order], return_index=True)
+    bin_of_value = starts * bins // len(predicted)
+    bin_of = bin_of_value[np.searchsorted(values, predicted)]
     total = 0.0
     for number in np.unique(bin_of):
         inside = bin_of == number
-        total += float(inside.mean()) * abs(float(foretold[inside].mean() - outcomes[inside].mean()))
+        total += float(inside.mean()) * abs(float(predicted[inside].mean() - outcomes[inside].mean()))
     return total
 
 
-def _crossed(data: Pairs) -> Array:
-    """What maps fitted on other tasks foretell for each turn."""
+def _cross_validated(data: Pairs) -> Array:
+    """Returns, for each turn, the prediction of a map fitted on other tasks."""
     names = sorted(set(data.tasks))
     fold_of = {name: place % FOLDS for place, name in enumerate(names)}
     folds = np.array([fold_of[name] for name in data.tasks])
-    foretold = np.empty_like(data.scores)
+    predicted = np.empty_like(data.scores)
     for fold in np.unique(folds):
-        out = folds == fold
-        foretold[out] = np.interp(data.scores[out], *_isotonic(data.scores[~out], data.outcomes[~out]))
-    return foretold
+        held_out = folds == fold
+        points = _isotonic(data.scores[~held_out], data.outcomes[~held_out])
+        predicted[held_out] = np.interp(data.scores[held_out], *points)
+    return predicted
 
 
 def _isotonic(scores: Array, outcomes: Array) -> tuple[Array, Array]:
-    """The points of the isotonic regression."""
-    from sklearn.isotonic import IsotonicRegression  # type: ignore[import-untyped]  # a second to import
+    """Returns the points of the isotonic regression: (scores, outcomes)."""
+    from sklearn.isotonic import IsotonicRegression  # type: ignore[import-untyped]  # takes a second to import
 
     model = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(scores, outcomes)
     return np.asarray(model.X_thresholds_, np.float64), np.asarray(model.y_thresholds_, np.float64)

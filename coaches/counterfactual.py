@@ -1,5 +1,4 @@
-"""Measures what an action was worth: the episode is played again without it. The yardstick for coaches that
-guess."""
+"""Measures what an action was worth by replaying the episode without it: a reference for coaches that estimate it."""
 
 from __future__ import annotations
 
@@ -13,9 +12,9 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, cast
 
-import conf
 from coaches import episodes
 from coaches.base import CoachError, Verdict
+from coaches.judging.inner import build
 from coaches.replay.branches import Replay, Replayer, ReplayError
 from coaches.replay.team import Team
 from conf import ConfigError
@@ -28,40 +27,41 @@ _MODES = ("reference", "empty", "resample")
 
 
 class NoReferenceError(CoachError):
-    """There is no sound episode of the task to compare with."""
+    """There is no sound episode of the task to take replacements from."""
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What replacing one action did to the outcome's score, in [-1, 1]."""
+    """How replacing one action changed the outcome's score, in [-1, 1]."""
 
     loss: float
-    """Mean score with the replacement, less the score as it was: what the action cost."""
+    """Mean score with the replacement minus the score without it: what the action cost."""
     error: float
-    """Standard error of the mean; 0 for one replacement."""
+    """Standard error of the mean; 0 for a single replacement."""
     samples: int
 
 
 class Counterfactual:
-    """Replaces each action, plays the rest again, and compares how the two episodes end.
+    """Replaces each action, plays the rest of the episode, and compares the outcomes.
 
-    First the episode is played again as it was; one that then ends otherwise than its record gets no verdict
-    at all. Then, for each turn, the files before it are restored in a new sandbox, the action is replaced and
-    the rest is played (``coaches.replay.branches`` says by whom), everything under one seed. What is compared is
-    ``Outcome.score``, which is 0 for a failure: the fair score would let a failure pass for a mediocre model.
+    First the episode is replayed as it was; if the replay ends differently from the record, there is no
+    verdict at all. Then, for each turn, the files before it are restored in a new sandbox, the action is
+    replaced and the rest is played (``coaches.replay.branches`` says by whom), all with one seed. The score
+    compared is ``Outcome.score``, which is 0 for a failure: with the fair score a failure could equal a
+    mediocre model.
 
-    ``replace: reference``: by what the agent did at the same attempt in the sound episode of the task that
-    shares most actions with this one; where it is known to have read something else there, by what the team
-    does, if there is one: an agent that made the best of a broken handover should not be charged with it.
-    The verdict is 10 (1 - loss), and 10 where the reference does worse. A turn without counterpart and team
-    has no verdict.
+    ``replace: reference``: the replacement is what the agent did at the same attempt in the sound episode of
+    the task that shares most actions with this one. If the agent is known to have read something else there
+    and there is a team, the replacement is the team's action instead: an agent that made the best of a broken
+    handover should not be charged with it. The score is 10 (1 - loss), and 10 if the reference does worse.
+    A turn with neither counterpart nor team has no verdict.
 
-    ``replace: empty``: by an action without words, which ends the agent's part. ``resample``: by ``samples``
-    actions of the team, averaged. These two say what the action was worth beside what might as well have been
-    done: 5 (1 - loss), in [0, 10], 5 being no difference.
+    ``replace: empty``: the replacement is an empty action, which ends the agent's part. ``resample``: the
+    replacements are ``samples`` actions of the team, averaged. Both compare the action with an alternative: the
+    score is 5 (1 - loss), in [0, 10], where 5 means no difference.
 
-    The agent whose turn lost most is to blame, the first of equals, if that is more than ``tolerance``.
-    What is not covered: an action that does harm only together with another's is charged to both.
+    The agent of the turn with the largest loss (ties: the first) is blamed if that loss is more than
+    ``tolerance``. Limitation: an action that does harm only together with another one is charged to both.
     """
 
     @dataclass(frozen=True)
@@ -69,44 +69,44 @@ class Counterfactual:
         replace: str
         """``reference``, ``empty`` or ``resample``."""
         reference: str | None
-        """A file of recorded episodes (``coaches.episodes``) with sound ones of the same tasks: those that
-        succeeded, and whose line has no ``fault``."""
+        """A file of recorded episodes (``coaches.episodes``). Sound episodes are those that succeeded and whose
+        line names no planted fault (key ``fault``)."""
         samples: int
-        """Replacements of each action, with ``resample``."""
+        """Replacements per action, for ``resample``."""
         team: Any
-        """The node of a ``coaches.replay.team.Team`` that answers where what an agent reads has changed; null: the
+        """The node of a ``coaches.replay.team.Team`` that acts for an agent whose observation has changed; null:
         recorded actions are repeated."""
         env: list[Any]
-        """Nodes of the environments among whose tasks the episode's is looked for."""
+        """Nodes of the environments that may have the episode's task."""
         sandbox: Any
-        """The node of the backend that everything is played in."""
+        """The node of the sandbox backend for replays."""
         tolerance: float
-        """Difference in score that counts as none, in [0, 1)."""
+        """Largest difference in score that counts as none, in [0, 1)."""
         threads: int
-        """Branches of one episode that are played at once."""
+        """Branches of one episode that are played in parallel."""
         seed: int
 
     def __init__(self, config: Config) -> None:
-        """Raises ``ConfigError`` for settings that cannot be, and what building the parts raises."""
+        """Raises ``ConfigError`` for invalid settings, a team that cannot be built, or an unreadable reference."""
         _check(config)
         self.config = config
-        self._team = cast(Team | None, _build("coach", "coaches", config.team) if config.team else None)
+        self._team = cast(Team | None, build(config.team) if config.team else None)
         self._references = _references(config)
         self._lock = threading.Lock()
 
     def judge_episode(self, turns: Sequence[Turn], outcome: Outcome) -> list[Verdict | None]:
-        """One verdict a turn; None where the action could not be replaced.
+        """Returns one verdict per turn; None where the action could not be replaced.
 
         Raises:
-            ReplayError: the episode cannot be played again, or ends otherwise.
+            ReplayError: the episode cannot be replayed, or the replay ends differently.
             NoReferenceError: no sound episode of the task is known.
         """
         reference = self._reference(turns) if self.config.replace == "reference" else ()
         replayer = self._replayer(turns)
         episode = replayer.again(turns)
-        was, now = outcome.score, episode.outcome.score
-        if outcome.success != episode.outcome.success or abs(was - now) > self.config.tolerance:
-            raise ReplayError(f"the episode ended with {was:.4f}, and with {now:.4f} when played again")
+        recorded, replayed = outcome.score, episode.outcome.score
+        if outcome.success != episode.outcome.success or abs(recorded - replayed) > self.config.tolerance:
+            raise ReplayError(f"the episode scored {recorded:.4f}, but its replay scored {replayed:.4f}")
         with ThreadPoolExecutor(self.config.threads, "branch") as pool:
             effects = list(
                 pool.map(
@@ -125,7 +125,7 @@ class Counterfactual:
             return None
         scores = [
             episode.outcome.score
-            if action == turn.action  # under the same seed it ends as it did
+            if action == turn.action  # with the same seed the outcome is the same
             else replayer.branch(episode, turn.index, action).score
             for action in actions
         ]
@@ -140,13 +140,13 @@ class Counterfactual:
             seeds = range(self.config.seed, self.config.seed + self.config.samples)
             return [self._team.act(turn.agent, turn.observation, seed) for seed in seeds]
         same = [other for other in reference if (other.agent, other.attempt) == (turn.agent, turn.attempt)]
-        # Record beside record: what is read in a replay may differ in a last digit on another machine.
+        # Compare records with each other: on another machine, a replay's texts may differ in a last digit.
         if self._team is None or (same and same[0].observation in ((), recorded.observation)):
             return [other.action for other in same]
         return [self._team.act(turn.agent, turn.observation, self.config.seed)]
 
     def _reference(self, turns: Sequence[Turn]) -> Sequence[Turn]:
-        """The turns of the sound episode that shares most actions with this one, the first of equals."""
+        """Returns the turns of the sound episode that shares most actions with this one (ties: the first)."""
         own = {(turn.agent, turn.attempt, turn.action) for turn in turns}
         sound = self._references.get(turns[0].task_id, [])
         if not sound:
@@ -156,7 +156,7 @@ class Counterfactual:
         )
 
     def _replayer(self, turns: Sequence[Turn]) -> Replayer:
-        with self._lock:  # the first to ask loads the tasks and starts the sandboxes
+        with self._lock:  # the first call loads the tasks and starts the sandboxes
             tasks, backend = self._tasks, self._backend
         agents = list(dict.fromkeys(turn.agent for turn in turns))
         for scenario, task in tasks.get(turns[0].task_id, []):
@@ -166,17 +166,18 @@ class Counterfactual:
 
     @cached_property
     def _tasks(self) -> dict[str, list[tuple[Scenario, Task]]]:
-        found: dict[str, list[tuple[Scenario, Task]]] = {}
+        """Task id -> every environment that has such a task."""
+        by_id: dict[str, list[tuple[Scenario, Task]]] = {}
         for node in self.config.env:
-            scenario: Scenario = _build("env", "envs", node)
+            scenario: Scenario = build(node, "env")
             for split in _SPLITS:
                 for task in scenario.tasks(split):
-                    found.setdefault(task.id, []).append((scenario, task))
-        return found
+                    by_id.setdefault(task.id, []).append((scenario, task))
+        return by_id
 
     @cached_property
     def _backend(self) -> Backend:
-        return cast(Backend, _build("sandbox", "sandbox", self.config.sandbox))
+        return cast(Backend, build(self.config.sandbox, "sandbox"))
 
 
 def _verdicts(
@@ -196,35 +197,31 @@ def _verdicts(
 
 def _verdict(effect: Effect, culprit: str | None, replace: str) -> Verdict:
     score = 10.0 * (1.0 - max(0.0, effect.loss)) if replace == "reference" else 5.0 * (1.0 - effect.loss)
-    spread = f" (standard error {effect.error:.4f}, {effect.samples} samples)" if effect.samples > 1 else ""
-    reason = f"with {replace} action the outcome's score changes by {effect.loss:+.4f}{spread}"
+    error = f" (standard error {effect.error:.4f}, {effect.samples} samples)" if effect.samples > 1 else ""
+    reason = f"replacing the action ({replace}) changes the outcome's score by {effect.loss:+.4f}{error}"
     return Verdict(score, reason, culprit, source="counterfactual")
 
 
 def _references(config: Counterfactual.Config) -> dict[str, list[tuple[Turn, ...]]]:
-    """Task -> turns of its sound episodes."""
-    found: dict[str, list[tuple[Turn, ...]]] = {}
+    """Returns task -> the turns of each of its sound episodes."""
+    sound: dict[str, list[tuple[Turn, ...]]] = {}
     if config.reference is not None and config.replace == "reference":
         for row, one in episodes.read(Path(config.reference)):
             if one.outcome is not None and one.outcome.success and not row.get("fault"):
-                found.setdefault(one.task_id, []).append(one.turns)
-    return found
-
-
-def _build(group: str, package: str, node: Any) -> Any:
-    if not isinstance(node, dict) or "name" not in node:
-        raise ConfigError(f"coach counterfactual: {node!r} is no node such as {{name: …}}")
-    return conf.build(package, conf.fill_defaults(group, node))
+                sound.setdefault(one.task_id, []).append(one.turns)
+    return sound
 
 
 def _check(config: Counterfactual.Config) -> None:
     if config.replace not in _MODES:
         raise ConfigError(
-            f"coach counterfactual: replace is one of {', '.join(_MODES)}, not {config.replace}"
+            f"coach counterfactual: replace must be one of {', '.join(_MODES)}, not {config.replace}"
         )
     if config.replace == "reference" and config.reference is None:
-        raise ConfigError("coach counterfactual: name a file of sound episodes with coach.reference=<path>")
+        raise ConfigError(
+            "coach counterfactual: replace=reference needs a file of episodes: set coach.reference=<path>"
+        )
     if config.replace == "resample" and config.team is None:
-        raise ConfigError("coach counterfactual: replace=resample needs a team to draw actions from")
+        raise ConfigError("coach counterfactual: replace=resample needs a team that samples actions")
     if config.samples < 1 or config.threads < 1 or not 0.0 <= config.tolerance < 1.0:
-        raise ConfigError("coach counterfactual: samples and threads are at least 1, tolerance is in [0, 1)")
+        raise ConfigError("coach counterfactual: samples and threads must be at least 1, tolerance in [0, 1)")

@@ -1,4 +1,4 @@
-"""A control: the longer, the better, so that a benchmark of coaches can be seen to expose it."""
+"""A control: scores length alone, to check that a benchmark of coaches exposes such a bias."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class Length:
     @dataclass(frozen=True)
     class Config:
         scale: float
-        """Characters, more than 0: an action of that length scores 6.3."""
+        """Positive number of characters: an action of this length scores 6.3."""
 
     def __init__(self, config: Config) -> None:
         """Raises ``ConfigError`` for a scale that is not positive."""
         if not config.scale > 0:
-            raise ConfigError(f"coach length: scale must be more than 0, not {config.scale}")
+            raise ConfigError(f"coach length: scale must be positive, not {config.scale}")
         self._scale = config.scale
 
     def judge(self, history: Sequence[Turn]) -> Verdict:
-        """The verdict on the last turn. Never raises ``CoachError``."""
+        """Returns the verdict on the last turn. Never raises ``CoachError``."""
         length = len(history[-1].action)
         return Verdict(-10.0 * expm1(-length / self._scale), f"{length} characters", source="length")

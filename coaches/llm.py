@@ -11,43 +11,43 @@ from coaches.base import History, Verdict
 from coaches.client.budget import Ledger, Prices
 from coaches.client.cache import VerdictCache, digest
 from coaches.client.config import EndpointConfig
-from coaches.client.openai_client import Answer, Endpoint
+from coaches.client.openai_client import Endpoint, ParsedReply
 from coaches.prompting import delimiters, parse, prompt
 from coaches.prompting.prompt import Sizes
 from conf import ConfigError, cache_dir
 from envs.types import Turn
 
 T = TypeVar("T")
-ANSWER_SETTINGS = ("base_url", "model", "temperature", "max_tokens", "extra", "structured")
-"""Settings of the endpoint that an answer depends on: part of the cache's key."""
+REPLY_SETTINGS = ("base_url", "model", "temperature", "max_tokens", "extra", "structured")
+"""Settings of the endpoint that a reply depends on: part of the cache key."""
 
 
 class LLM:
-    """Shows a model the turn in its context, and reads one score, a rationale and a blame from its reply.
+    """Shows a model the turn in its context and reads a score, a rationale and a blame from its reply.
 
-    What the agents, their programs and the task wrote is sent as marked data (``coaches.prompting.delimiters``). A reply
-    that is no verdict, or none that comes in time, raises: there is no fallback score. Verdicts are cached by
-    content; the marks are no part of that. Safe for many threads, which share one event loop's requests.
+    Text of agents, of their programs and of the task is sent between delimiters (``coaches.prompting.delimiters``).
+    If no reply is a verdict, or none arrives in time, it raises: there is no fallback score. Verdicts are cached
+    by content; the delimiters are not part of the key. Thread-safe: all threads share one event loop.
     """
 
     @dataclass(frozen=True)
     class Config:
         prompt: str
-        """A file in ``coaches/prompting/prompts`` by name, a path of your own, or ``auto``: by the role that acted."""
+        """The name of a file in ``coaches/prompting/prompts``, a path, or ``auto``: by the role that acted."""
         sees_answer: bool
-        """Whether the model is shown the task's answer; only where answers are text."""
+        """Whether the model is shown the task's answer; only for environments whose answers are text."""
         sizes: Sizes
         endpoint: EndpointConfig
         prices: Prices
         max_cost: float | None
         """US dollars that one process may spend on verdicts; None: no limit."""
         cache: bool
-        """Whether verdicts are kept and taken again."""
+        """Whether verdicts are stored and reused."""
         cache_dir: str | None
-        """None: ``$COACHGYM_CACHE/verdicts``, else ``~/.cache/coachgym/verdicts``."""
+        """None: ``$COACHGYM_CACHE/verdicts``, or ``~/.cache/coachgym/verdicts``."""
 
     def __init__(self, config: Config) -> None:
-        """Raises ``ConfigError`` for settings that cannot be, a missing key, or an unwritable cache."""
+        """Raises ``ConfigError`` for invalid settings, a missing API key, or an unwritable cache."""
         self.config = config
         self.ledger = Ledger(config.prices, config.max_cost)
         self.endpoint = Endpoint(config.endpoint, self.ledger)
@@ -56,12 +56,12 @@ class LLM:
         self._cache = VerdictCache(folder if config.cache else None)
 
     def judge(self, history: Sequence[Turn]) -> Verdict:
-        """The model's verdict on the last turn of ``history``.
+        """Returns the model's verdict on the last turn of ``history``.
 
         Raises:
-            CoachError: one of ``coaches.client.errors``: no verdict could be had.
-            BudgetError: reaching it could cost more than is left of ``max_cost``.
-            ConfigError: ``sees_answer``, and the turns come without an answer, or with one that is no text.
+            CoachError: there is no verdict; one of ``coaches.client.errors``.
+            BudgetError: a request could cost more than is left of ``max_cost``.
+            ConfigError: ``sees_answer`` is set, and the turns come without an answer or with one that is not text.
         """
         rules = self._prompts.rules(history[-1].role.name)
         question = prompt.question(rules, history, self.config.sizes, self._answer(history))
@@ -70,32 +70,34 @@ class LLM:
 
     def ask(
         self, question: prompt.Question, schema: Mapping[str, Any], read: Callable[[str], T]
-    ) -> Answer[T]:
-        """Any other question, for a coach that has one (``coaches.client.chat``). Nothing of it is cached.
+    ) -> ParsedReply[T]:
+        """Asks another coach's question, as a ``coaches.prompting.chat.ChatModel``. Nothing is cached.
 
         Raises:
-            CoachError: one of ``coaches.client.errors``: there is no reply that ``read`` can read.
-            BudgetError: a request could pass ``max_cost``.
+            CoachError: there is no reply that ``read`` can use; one of ``coaches.client.errors``.
+            BudgetError: a request could exceed ``max_cost``.
         """
         whole = dict(schema)
         return self.endpoint.ask(question.messages(delimiters.new_nonce()), (whole, whole, None), read)
 
     def _ask(self, question: prompt.Question, agents: list[str]) -> Verdict:
         bounded = parse.schema(agents, bounded=True)
-        answer = self.endpoint.ask(
+        parsed = self.endpoint.ask(
             question.messages(delimiters.new_nonce()),
             (parse.schema(agents, bounded=False), bounded, None),
             lambda reply: parse.judgement(reply, agents),
         )
-        said = answer.value
-        return Verdict(said.score, said.rationale, said.blame, answer.cost, "llm", answer.usage)
+        judgement = parsed.value
+        return Verdict(
+            judgement.score, judgement.rationale, judgement.blame, parsed.cost, "llm", parsed.usage
+        )
 
     def _key(self, question: prompt.Question, agents: list[str]) -> str:
-        """All that the answer depends on but chance, and no marks, which are drawn anew for each call."""
+        """Returns the cache key: everything that the reply depends on, except the delimiters, which differ in every call."""
         settings = asdict(self.config.endpoint)
         return digest(
             {
-                "endpoint": {name: settings[name] for name in ANSWER_SETTINGS},
+                "endpoint": {name: settings[name] for name in REPLY_SETTINGS},
                 "messages": [asdict(message) for message in question.messages(delimiters.BLANK)],
                 "schema": parse.schema(agents, bounded=True),
             }
@@ -105,5 +107,7 @@ class LLM:
         if not self.config.sees_answer:
             return None
         if not isinstance(history, History):
-            raise ConfigError("coach llm: sees_answer, but these turns come without their task's answer")
+            raise ConfigError(
+                "coach llm: sees_answer is set, but these turns come without their task's answer"
+            )
         return prompt.answer_text(history.answer)

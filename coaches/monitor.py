@@ -1,12 +1,12 @@
-"""Watches what a coach's scores go by, in every run: see ``coaches.bias.effects`` for how effects are told.
+"""Monitors, in every run, what drives the coach's scores; ``coaches.bias.effects`` describes the statistics.
 
     python -m coaches.monitor runs/x              # an old run folder
     python -m coaches.monitor episodes.jsonl env=dsbench --json
 
-Three questions, each with an interval or a test. *Bias*: do task kinds, roles or lengths score differently at
-equal outcome and equal evidence? The gap between regression and classification is the failure that MAPPA's
-authors report of their own coach. *Drift*: do scores rise over steps at equal outcome and evidence? *Alarm*:
-has the coach's reward risen while the held-out outcome fell?
+It answers three questions, each with an interval or a test. *Bias*: do task kinds, roles or lengths score
+differently at equal outcome and equal evidence? MAPPA's authors report that their own coach preferred regression
+to classification. *Drift*: do scores rise over steps at equal outcome and evidence? *Alarm*: have the coach's
+scores risen while the held-out outcome fell?
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from coaches.bias import effects
-from coaches.bias.effects import CONFIDENCE, FACTORS, Effect, Fit, Ledger, Sample
+from coaches.bias.effects import CONFIDENCE, FACTORS, Effect, Fit, Moments, Sample
 from coaches.bias.trends import Alarm, alarm, drift
 from coaches.judging.learning import JudgedEpisode
 from conf import ConfigError
@@ -32,54 +32,57 @@ from envs.types import Role
 log = logging.getLogger(__name__)
 
 GAP = ("regression", "classification")
-"""The kinds whose gap is watched, the one that MAPPA's coach preferred first."""
+"""The kinds whose gap is monitored; the first is the one that MAPPA's coach preferred."""
 VIEWS = (*FACTORS, "turn", "success")
-"""By what mean scores are told; ``turn`` is the position in the episode."""
+"""What mean scores are grouped by; ``turn`` is the position in the episode."""
 
 
 class Monitor:
-    """Takes in a run step by step and evaluation by evaluation; small, and the same again after a restart."""
+    """Follows a run step by step and evaluation by evaluation. Its small state is part of a checkpoint."""
 
     def __init__(self) -> None:
         self.alarms: list[Alarm] = []
-        self._ledger = Ledger()
+        self._moments = Moments()
         self._sums: dict[str, list[float]] = {}
         self._steps: dict[int, dict[str, list[float]]] = {}
         self._evaluations: list[tuple[int, dict[str, float]]] = []
 
     def step(self, step: int, episodes: Sequence[JudgedEpisode]) -> dict[str, float]:
-        """Takes in a finished step. What to log: this step's mean score by view (``coach/kind/math``), and of
-        the run so far the effects (``bias/role/solver``), the gap with its interval, and the drift."""
+        """Adds a finished step and returns metrics to log.
+
+        They are this step's mean scores by view (``coach/kind/math``) and, for the run so far, the effects
+        (``bias/role/solver``), the gap between kinds with its interval, and the drift.
+        """
         views = means(episodes)
         for name, (count, total) in views.items():
-            known = self._sums.setdefault(name, [0.0, 0.0])
-            known[0], known[1] = known[0] + count, known[1] + total
-        found = effects.samples(episodes)
-        self._ledger.add(found)
-        self._steps[step] = by_stratum(found)
-        row = {f"coach/{name}": total / count for name, (count, total) in views.items()}
-        fit = Fit(self._ledger)
+            sums = self._sums.setdefault(name, [0.0, 0.0])
+            sums[0], sums[1] = sums[0] + count, sums[1] + total
+        samples = effects.samples(episodes)
+        self._moments.add(samples)
+        self._steps[step] = by_stratum(samples)
+        metrics = {f"coach/{name}": total / count for name, (count, total) in views.items()}
+        fit = Fit(self._moments)
         for factor in FACTORS:
             for level, effect in fit.effects(factor, confidence=CONFIDENCE).items():
-                row[f"bias/{factor}/{level}"] = effect.estimate
-        row |= _named("bias/gap", fit.gap("kind", *GAP, confidence=CONFIDENCE))
-        return row | _named("bias/drift", drift(self._steps))
+                metrics[f"bias/{factor}/{level}"] = effect.estimate
+        metrics |= _named("bias/gap", fit.gap("kind", *GAP, confidence=CONFIDENCE))
+        return metrics | _named("bias/drift", drift(self._steps))
 
     def evaluation(self, step: int, results: Iterable[tuple[str, float]]) -> dict[str, float]:
-        """Takes in held-out (task, outcome score) pairs; logs whether there is an ``alarm``, and warns."""
+        """Adds held-out (task, outcome score) pairs; returns whether there is an ``alarm``, and logs a warning if so."""
         scores: dict[str, list[float]] = {}
         for task, score in results:
             scores.setdefault(task, []).append(score)
         self._evaluations.append((step, {task: fsum(all) / len(all) for task, all in sorted(scores.items())}))
-        found = alarm(self._rewards(), self._evaluations)
-        if found is not None:
-            self.alarms.append(found)
-            log.warning("alarm: %s", found)
-        return {"alarm": float(found is not None)}
+        raised = alarm(self._rewards(), self._evaluations)
+        if raised is not None:
+            self.alarms.append(raised)
+            log.warning("alarm: %s", raised)
+        return {"alarm": float(raised is not None)}
 
     def summary(self) -> dict[str, Any]:
-        """The whole run so far, as JSON: what ``tabulate`` shows."""
-        fit = Fit(self._ledger)
+        """Returns the report on the run so far, as JSON: what ``tabulate`` shows."""
+        fit = Fit(self._moments)
         effects = {
             factor: {
                 name: effect._asdict() for name, effect in fit.effects(factor, confidence=CONFIDENCE).items()
@@ -98,9 +101,9 @@ class Monitor:
         }
 
     def state(self) -> dict[str, Any]:
-        """All that was taken in, as JSON."""
+        """Returns everything added so far, as JSON."""
         return {
-            "ledger": self._ledger.state(),
+            "moments": self._moments.state(),
             "sums": self._sums,
             "steps": [[step, cells] for step, cells in self._steps.items()],
             "evaluations": [[step, scores] for step, scores in self._evaluations],
@@ -108,23 +111,24 @@ class Monitor:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self._ledger = Ledger.read(state["ledger"])
+        """Restores what ``state`` returned."""
+        self._moments = Moments.read(state["moments"])
         self._sums = {name: list(sums) for name, sums in state["sums"].items()}
         self._steps = {step: dict(cells) for step, cells in state["steps"]}
         self._evaluations = [(step, dict(scores)) for step, scores in state["evaluations"]]
         self.alarms = [Alarm(**row) for row in state["alarms"]]
 
     def _rewards(self) -> dict[int, float]:
-        """Mean score of every step that had any."""
-        found = {}
+        """Returns step -> mean score, for every step with a verdict."""
+        means = {}
         for step, cells in self._steps.items():
             if count := fsum(n for n, _ in cells.values()):
-                found[step] = fsum(total for _, total in cells.values()) / count
-        return found
+                means[step] = fsum(total for _, total in cells.values()) / count
+        return means
 
 
 def means(episodes: Iterable[JudgedEpisode]) -> dict[str, tuple[float, float]]:
-    """``view/level`` -> judged turns and the sum of their scores."""
+    """Returns ``view/level`` -> (judged turns, sum of their scores)."""
     groups: dict[str, list[float]] = {}
     for episode in episodes:
         for turn, verdict in zip(episode.turns, episode.verdicts, strict=True):
@@ -136,7 +140,7 @@ def means(episodes: Iterable[JudgedEpisode]) -> dict[str, tuple[float, float]]:
 
 
 def by_stratum(samples: Iterable[Sample]) -> dict[str, list[float]]:
-    """Stratum -> samples and the sum of their scores."""
+    """Returns stratum -> [number of samples, sum of their scores]."""
     groups: dict[str, list[float]] = {}
     for sample in samples:
         groups.setdefault(sample.stratum, []).append(sample.score)
@@ -150,34 +154,35 @@ def _named(name: str, effect: Effect | None) -> dict[str, float]:
 
 
 def tabulate(summary: Mapping[str, Any]) -> Table:
-    """Mean scores, and what of them goes by kind, role and length at equal outcome and evidence."""
-    table = Table(title="What the coach's scores go by", title_justify="left")
+    """Returns a table of mean scores and of the effects of kind, role and length at equal outcome and evidence."""
+    table = Table(title="What drives the coach's scores", title_justify="left")
     for name in ("", "turns", "mean score", "at equal outcome", "95 %"):
         table.add_column(name, justify="left" if not name else "right")
     for view in VIEWS:
         rows = {name: row for name, row in summary["means"].items() if name.startswith(f"{view}/")}
         for name in sorted(rows, key=_order):
             effect = summary["effects"].get(view, {}).get(name.removeprefix(f"{view}/"))
-            told = ("–", "–") if effect is None else _told(effect)
+            cells = ("–", "–") if effect is None else _cells(effect)
             count, mean = f"{rows[name]['turns']:.0f}", f"{rows[name]['score']:.2f}"
-            table.add_row(name.replace("/", " "), count, mean, *told)
+            table.add_row(name.replace("/", " "), count, mean, *cells)
         table.add_section()
-    ends = {f"{GAP[0]} above {GAP[1]}": summary["gap"], "drift, a step": summary["drift"]}
+    ends = {f"{GAP[0]} above {GAP[1]}": summary["gap"], "drift per step": summary["drift"]}
     for label, effect in ends.items():
         if effect is not None:
-            table.add_row(label, "", "", *_told(effect))
+            table.add_row(label, "", "", *_cells(effect))
     return table
 
 
 def _order(name: str) -> tuple[float, str]:
-    """Lengths and turns by number, all else by name."""
+    """Sorts lengths and turns by number, everything else by name."""
     digits = name.split("/", 1)[1]
     if digits.startswith(">"):
         return inf, name
     return (float(digits.removeprefix("<=")), "") if digits.removeprefix("<=").isdigit() else (0.0, name)
 
 
-def _told(effect: Mapping[str, float]) -> tuple[str, str]:
+def _cells(effect: Mapping[str, float]) -> tuple[str, str]:
+    """Returns the estimate, starred if significant, and its interval."""
     places = 2 if abs(effect["estimate"]) >= 0.1 or effect["error"] >= 0.1 else 3
     mark = " *" if effect["low"] > 0.0 or effect["high"] < 0.0 else ""
     return (
@@ -187,17 +192,17 @@ def _told(effect: Mapping[str, float]) -> tuple[str, str]:
 
 
 def show(summary: Mapping[str, Any], console: Console) -> None:
-    """The table, and a line for every alarm."""
+    """Prints the table and one line per alarm."""
     console.print(tabulate(summary))
     for row in summary["alarms"]:
         console.print(f"alarm: {Alarm(**row)}", soft_wrap=True, highlight=False)
 
 
 def watch(path: Path, roles: Sequence[Role] | None = None) -> Monitor:
-    """The monitor of an old run: a run folder, or its ``episodes.jsonl``.
+    """Returns the monitor of a finished run, from its folder or its ``episodes.jsonl``.
 
     Raises:
-        ConfigError: there are no episodes there, or none that a coach judged.
+        ConfigError: there are no episodes, or none with a verdict.
     """
     from coaches import episodes
 

@@ -1,4 +1,4 @@
-"""A control: scores drawn at random, so that a benchmark of coaches has a floor to stand on."""
+"""A control: random scores, the lower bound in a benchmark of coaches."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from envs.types import Turn
 
 
 class Random:
-    """Scores every turn uniformly in [0, 10], whatever it is, and blames nobody.
+    """Scores every turn uniformly at random in [0, 10] and blames nobody.
 
-    The same turn asked about again gets another draw; what is drawn depends on the seed, the turn and how
-    often it was asked about. Threads that ask about the same turn at once may get each other's draws.
+    The score depends on the seed, the turn, and how many times that turn was judged before: judging it again
+    draws a new score. Threads that judge the same turn concurrently may get each other's draws.
     """
 
     @dataclass(frozen=True)
@@ -33,15 +33,15 @@ class Random:
             raise ConfigError(f"coach random: seed must be at least 0, not {config.seed}")
         self._seed = config.seed
         self._lock = threading.Lock()
-        self._asked: Counter[int] = Counter()
+        self._draws: Counter[int] = Counter()
 
     def judge(self, history: Sequence[Turn]) -> Verdict:
-        """The verdict on the last turn. Never raises ``CoachError``."""
+        """Returns the verdict on the last turn. Never raises ``CoachError``."""
         turn = history[-1]
-        words = "\0".join((turn.task_id, str(turn.index), turn.agent, turn.action))
-        key = int.from_bytes(hashlib.sha256(words.encode("utf-8", "surrogatepass")).digest()[:8], "big")
+        identity = "\0".join((turn.task_id, str(turn.index), turn.agent, turn.action))
+        key = int.from_bytes(hashlib.sha256(identity.encode("utf-8", "surrogatepass")).digest()[:8], "big")
         with self._lock:
-            time = self._asked[key]
-            self._asked[key] += 1
-        score = float(np.random.default_rng((self._seed, key, time)).uniform(0.0, 10.0))
+            draw = self._draws[key]
+            self._draws[key] += 1
+        score = float(np.random.default_rng((self._seed, key, draw)).uniform(0.0, 10.0))
         return Verdict(score, "drawn at random", source="random")

@@ -1,4 +1,4 @@
-"""A coach without a model: deterministic, offline, free. It scores what a turn did, never what it claims."""
+"""A coach without a model: deterministic, offline and free. It scores what a turn did, never what it claims."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from envs.types import Turn
 
 
 class Finding(NamedTuple):
-    """What the rules make of a turn, before caps and floors."""
+    """The score of a turn before caps and floors, and why."""
 
     score: float
     reason: str
     failed: bool
-    """Somebody is to blame for something."""
+    """Something is wrong, so an agent is to blame."""
 
 
 class Rules:
-    """Scores a turn from its result, the checks of its artifacts and the duties of its role.
+    """Scores a turn by its result, the checks of its artifacts and the duty of its role.
 
-    The duties follow from the role alone. One that produces artifacts has to leave them in order; one that
-    can run code and produces nothing has to print a result and report it; one whose instructions ask for a
-    ``\\boxed{}`` has to give one that agrees with the last printed value; any other has to give a plan.
+    The duty follows from the role alone. A role that produces artifacts must leave them valid. A role that can
+    run code and produces nothing must print a result and report it. A role whose instructions ask for
+    ``\\boxed{}`` must give an answer that agrees with the last printed value. Any other role must give a plan.
 
-    Scores are dense: while products are missing, each that a turn brings closer to order counts, so that a
-    learner has a slope to climb from the first day. Quality against hidden labels is not seen, so the scale
-    means the same for classification and regression. Blame goes to the first agent that handed over a broken
-    artifact, where the receiver found it broken and has not touched it; else to the agent itself.
+    Scores are dense: while products are missing or bad, every improvement counts, so that a learner has a
+    gradient from the first step. The rules do not see quality on hidden labels, so the scale means the same
+    for classification and regression. If required artifacts arrived broken and the agent has not changed them,
+    blame goes to the first agent whose duty they were; otherwise to the agent itself.
 
-    What no rule can tell: whether a printed value was worked out (``x = 42; print(x)`` prints one), whether a
-    plan that is on its task is any good, and whether a number in a report got there by chance.
+    What the rules cannot tell: whether a printed value was computed (``x = 42; print(x)`` prints one), whether
+    a plan that is about its task is any good, and whether a number in a report is there by chance.
     """
 
     @dataclass(frozen=True)
@@ -43,62 +43,62 @@ class Rules:
         """All scores are in [0, 10]."""
 
         delivered: float
-        """The duty done at the first attempt."""
+        """The duty was done at the first attempt."""
         repaired: float
-        """The duty done at a later attempt."""
+        """The duty was done at a later attempt."""
         closed: float
-        """The stage ended, with nothing to add, after the duty was done."""
+        """The agent ended its part after the duty was done."""
         needless: float
-        """More code after the duty was done, which broke nothing."""
+        """More code after the duty was done, without breaking anything."""
         ran: float
-        """A program ended without error and brought no product further."""
+        """A program ran without error and improved no product."""
         ran_best: float
-        """The limit of what one that did not bring all products in order can be worth."""
+        """Upper limit for a program that ran without error and left some products missing or bad."""
         failed: float
-        """A program failed and brought no product further."""
+        """A program failed and improved no product."""
         failed_best: float
-        """What one is worth that failed after all products were in order; less for fewer."""
+        """A program failed after it made all products valid; less for fewer products."""
         broke: float
-        """A product is in a worse state than before, or a required artifact was spoiled."""
+        """A product is worse than before, or a required artifact was spoiled."""
         gave_up: float
-        """The stage ended by an action without code, and the duty not done."""
+        """An action without code ended the agent's part before the duty was done."""
         blocked: float
-        """The least that a turn with code is worth whose required artifacts came broken."""
+        """Lower limit for a turn with code whose required artifacts arrived broken."""
         not_allowed: float
-        """The most that a turn is worth which has code although its role cannot run any."""
+        """Upper limit for a turn with code although its role cannot run code."""
         unsupported: float
-        """An answer or report that no printed value backs up."""
+        """An answer without any printed value to support it."""
         disagrees: float
-        """An answer that is not the last printed value, or a report without it."""
+        """An answer that differs from the last printed value, or a report without that value."""
         too_long: float
         """A plan of more than ``plan_chars`` characters."""
         plan_chars: int
         unfinished: float
-        """Factor on what a stage's last turn is worth when the duty is not done."""
+        """Factor on the score of an agent's last turn if the duty is not done."""
         partial: dict[str, float]
-        """What a product counts, from 0 to 1, by the code of its check; ``other`` for codes not named."""
+        """How much a product counts, from 0 to 1, by the code of its check; ``other`` for codes not listed."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
 
     def judge(self, history: Sequence[Turn]) -> Verdict:
-        """The verdict on the last turn; the same for the same history. Never raises ``CoachError``."""
+        """Returns the verdict on the last turn; the same for the same history. Never raises ``CoachError``."""
         turn = history[-1]
-        came, spoiled = checks.bad_inputs(history)
+        inherited, spoiled = checks.bad_inputs(history)
         score, reason, failed = self._duty(history)
         if turn.last and failed:
             score *= self.config.unfinished
-        if came and failed and turn.code is not None:
+        if inherited and failed and turn.code is not None:
             score = max(score, self.config.blocked)
         if spoiled:
             score, failed = min(score, self.config.broke), True
             reason += f"; spoiled {', '.join(spoiled)}"
         if checks.uncalled_code(turn):
             score, failed = min(score, self.config.not_allowed), True
-            reason += "; wrote code that its role cannot run"
-        if came:
-            reason += f"; {', '.join(came)} came broken"
-        blame = self._blame(history, came, spoiled) if failed else None
+            reason += "; wrote code, which its role cannot run"
+        if inherited:
+            reason += f"; {', '.join(inherited)} arrived broken"
+        blame = self._blame(history, inherited, spoiled) if failed else None
         place = f"turn {turn.attempt + 1} of {turn.role.max_turns}"
         return Verdict(score, f"{place}: {reason}", blame, source="rules")
 
@@ -115,9 +115,9 @@ class Rules:
     def _products(self, history: Sequence[Turn]) -> Finding:
         config, turn = self.config, history[-1]
         earlier = checks.own_turns(history)
-        before = self._order(checks.product_codes(earlier[-1])) if earlier else 0.0
+        before = self._validity(checks.product_codes(earlier[-1])) if earlier else 0.0
         codes = checks.product_codes(turn)
-        after = self._order(codes)
+        after = self._validity(codes)
         state = ", ".join(f"{name} {code}" for name, code in codes.items())
         reason = f"{_ran(turn)}; {state}"
         if after < before:
@@ -126,10 +126,10 @@ class Rules:
         if turn.code is None:
             if done:
                 return Finding(config.closed, reason, False)
-            return Finding(config.gave_up, f"{reason}; gave up", True)
+            return Finding(config.gave_up, f"{reason}; ended its part before they were done", True)
         fails = _fails(turn)
         if done and before == after and earlier:
-            return Finding(config.failed if fails else config.needless, f"{reason} already", fails)
+            return Finding(config.failed if fails else config.needless, f"{reason}, as before", fails)
         if done and not fails:
             return self._achieved(turn, reason)
         low, best = (config.failed, config.failed_best) if fails else (config.ran, config.ran_best)
@@ -146,50 +146,53 @@ class Rules:
         if value is None:
             return Finding(config.ran, f"{_ran(turn)} and printed nothing", True)
         if values:
-            return Finding(config.needless, f"{_ran(turn)} although a result was there", False)
+            return Finding(config.needless, f"{_ran(turn)} although a result was printed before", False)
         return self._achieved(turn, f"{_ran(turn)} and printed {_short(value)}")
 
     def _report(self, turn: Turn, value: str | None) -> Finding:
         if value is None:
-            return Finding(self.config.gave_up, "reports with no result printed", True)
+            return Finding(self.config.gave_up, "reports, but no result was printed", True)
         if checks.mentions(turn.action, value):
-            return Finding(self.config.closed, f"reports the printed {_short(value)}", False)
-        return Finding(self.config.disagrees, f"does not report the printed {_short(value)}", True)
+            return Finding(self.config.closed, f"reports the printed value {_short(value)}", False)
+        return Finding(self.config.disagrees, f"does not report the printed value {_short(value)}", True)
 
     def _answer(self, history: Sequence[Turn]) -> Finding:
         config, turn = self.config, history[-1]
-        said = boxed(strip_thinking(turn.action))
-        if said is None:
+        answer = boxed(strip_thinking(turn.action))
+        if answer is None:
             return Finding(config.gave_up, "gives no boxed answer", True)
         if (value := checks.last_printed(history[:-1])) is None:
-            return Finding(
-                config.unsupported, f"answers {_short(said)}, and no program printed a value", True
-            )
-        if checks.agrees(said, value[0]):
-            return self._achieved(turn, f"answers {_short(said)}, as was printed")
-        return Finding(config.disagrees, f"answers {_short(said)}, but {_short(value[0])} was printed", True)
+            reason = f"answers {_short(answer)}, but no program printed a value"
+            return Finding(config.unsupported, reason, True)
+        if checks.agrees(answer, value[0]):
+            return self._achieved(turn, f"answers {_short(answer)}, the printed value")
+        return Finding(
+            config.disagrees, f"answers {_short(answer)}, but {_short(value[0])} was printed", True
+        )
 
     def _plan(self, history: Sequence[Turn]) -> Finding:
         turn = history[-1]
         said = checks.substance(turn.action)
-        opening = all(earlier.result is None for earlier in history)  # what comes later may be on results
+        opening = all(earlier.result is None for earlier in history)  # later plans may be about results
         if not said or (opening and not checks.on_task(said, turn)):
-            return Finding(self.config.gave_up, "says nothing on the task", True)
+            return Finding(self.config.gave_up, "says nothing about the task", True)
         if len(said) > self.config.plan_chars:
-            return Finding(self.config.too_long, f"a plan of {len(said)} characters", True)
+            return Finding(
+                self.config.too_long, f"gives a plan that is too long: {len(said)} characters", True
+            )
         return self._achieved(turn, "gives a plan")
 
     def _achieved(self, turn: Turn, reason: str) -> Finding:
         return Finding(self.config.repaired if turn.attempt else self.config.delivered, reason, False)
 
-    def _order(self, codes: dict[str, str]) -> float:
-        """How far the products are in order, from 0 to 1: the mean over them."""
+    def _validity(self, codes: dict[str, str]) -> float:
+        """Returns how close the products are to valid, from 0 to 1: the mean over products."""
         partial = {"ok": 1.0, **self.config.partial}
         return sum(partial.get(code, partial["other"]) for code in codes.values()) / len(codes)
 
     @staticmethod
-    def _blame(history: Sequence[Turn], came: list[str], spoiled: list[str]) -> str:
-        upstream = None if spoiled else checks.culprit(history, came)
+    def _blame(history: Sequence[Turn], inherited: list[str], spoiled: list[str]) -> str:
+        upstream = None if spoiled else checks.responsible(history, inherited)
         return upstream or history[-1].agent
 
 
@@ -198,11 +201,11 @@ def _fails(turn: Turn) -> bool:
 
 
 def _ran(turn: Turn) -> str:
-    """What came of the turn's code, in a few words."""
+    """Returns how the turn's code ended, in a few words."""
     if turn.code is None:
         return "no code"
     if turn.result is None:
-        return "code did not run"
+        return "code was not run"
     if turn.result.status == "ok":
         return "code ran"
     last = [line.strip() for line in turn.result.stderr.splitlines() if line.strip()][-1:]

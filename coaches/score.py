@@ -4,11 +4,11 @@
     python -m coaches.score runs/x/episodes.jsonl coach=rules coach.ran=3 --out scored.jsonl
     python -m coaches.score old.jsonl coach=hindsight env=dsbench
 
-The episodes are those of a run folder or of any other system (``coaches.episodes`` says what a line must
-hold); ``env=`` lends the roles of one of our environments to lines that have none. Every line is written out
-as it came, each turn with the coach's ``verdict``, null where it had none. Then a table says for each agent
-how many turns were judged, their mean score with its 95 % interval over episodes, and how often it was
-blamed.
+The episodes come from a run folder or from any other system (``coaches.episodes`` describes the format);
+``env=`` supplies the roles of one of our environments to lines that have none. Every line is written out
+unchanged except that each turn gets the coach's ``verdict``, or null if there is none. A table then shows, for
+each agent, how many turns were judged, their mean score with its 95 % interval over episodes, and in how many
+episodes it was blamed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from math import nan, sqrt
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -29,16 +29,17 @@ from rich.table import Table
 from scipy import stats  # type: ignore[import-untyped]
 
 import conf
-from coaches import episodes, reward
-from coaches.base import AnyCoach, BudgetError, Coach, HindsightCoach, Verdict, judges_turns
+from coaches import episodes
+from coaches.base import AnyCoach, BudgetError, Verdict, judges_turns
 from coaches.episodes import RecordedEpisode
-from coaches.inner import build
+from coaches.judging.inner import build
+from coaches.judging.verdicts import judge_episode
 from conf import ConfigError
 
 
 @dataclass(frozen=True)
 class Scored:
-    """An episode with a coach's verdicts, and why there are none where there are none."""
+    """An episode with a coach's verdicts, and the causes where there are none."""
 
     episode: RecordedEpisode
     verdicts: tuple[Verdict | None, ...]
@@ -46,25 +47,21 @@ class Scored:
 
 
 def score(coach: AnyCoach, episode: RecordedEpisode) -> Scored:
-    """The coach's verdicts on a recorded episode.
+    """Returns the coach's verdicts on a recorded episode.
 
     Raises:
-        ConfigError: the coach needs to know how the episode ended, and the line does not say.
+        ConfigError: the coach judges whole episodes and this one has no outcome.
     """
-    turns = episode.turns
-    if judges_turns(coach):
-        judged = [reward.judge(cast(Coach, coach), turns[: place + 1]) for place in range(len(turns))]
-    elif episode.outcome is None:
-        raise ConfigError(f"episode {episode.id} has no outcome, and this coach judges from the end")
-    else:
-        judged = reward.judge_episode(cast(HindsightCoach, coach), turns, episode.outcome)
+    if episode.outcome is None and not judges_turns(coach):
+        raise ConfigError(f"episode {episode.id} has no outcome, and this coach judges whole episodes")
+    judged = judge_episode(coach, episode.turns, episode.outcome)
     return Scored(
         episode, tuple(verdict for verdict, _ in judged), tuple(cause for _, cause in judged if cause)
     )
 
 
 def tabulate(scored: Sequence[Scored], title: str) -> Table:
-    """A row an agent, in the order in which they play."""
+    """Returns a table with one row per agent, in order."""
     table = Table(title=title, title_justify="left")
     for name in ("agent", "turns", "judged", "mean score", "95 %", "blamed in", "cost, $"):
         table.add_column(name, justify="left" if name == "agent" else "right")
@@ -77,12 +74,12 @@ def tabulate(scored: Sequence[Scored], title: str) -> Table:
             [v for turn, v in zip(one.episode.turns, one.verdicts, strict=True) if turn.agent == agent]
             for one in scored
         ]
-        known = [[v.score for v in verdicts if v is not None] for verdicts in own]
-        mean, low, high = mean_of(known)
+        scores = [[v.score for v in verdicts if v is not None] for verdicts in own]
+        mean, low, high = mean_of(scores)
         table.add_row(
             agent,
             str(sum(map(len, own))),
-            str(sum(map(len, known))),
+            str(sum(map(len, scores))),
             f"{mean:.2f}",
             f"[{low:.2f}, {high:.2f}]",
             f"{blamed[agent]}/{len(scored)}",
@@ -92,9 +89,10 @@ def tabulate(scored: Sequence[Scored], title: str) -> Table:
 
 
 def mean_of(groups: Sequence[Sequence[float]]) -> tuple[float, float, float]:
-    """The mean of all values and its 95 % interval, where values of one group (an episode) hang together.
+    """Returns (mean, low, high): the mean of all values and its 95 % interval over groups (episodes).
 
-    The interval is Student's t over groups, for a ratio of sums; NaN where there are too few.
+    Values of one group are treated as dependent. The interval is Student's t for a ratio of sums over groups;
+    it is NaN for fewer than two groups.
     """
     sizes = np.array([len(group) for group in groups if group], np.float64)
     sums = np.array([sum(group) for group in groups if group], np.float64)

@@ -48,6 +48,7 @@ ONLY_IN = {
     "wandb": ("learners/run/report.py",),
     "hydra": ("conf/commands.py",),
     "docker": ("sandbox/host/daemon.py", "sandbox/image.py"),
+    "tenacity": ("coaches/client/",),
     "openai": ("coaches/client/openai_client.py", "learners/generators/api.py"),
     "omegaconf": ("conf/", "learners/", "envs/dsbench/spec.py", "envs/dsbench/build_tables.py"),
 }

@@ -27,7 +27,7 @@ from benchmarks.common.command import make_console, make_parser, print_path
 from benchmarks.corpus import cases as corpus
 from benchmarks.corpus.cases import Case
 from coaches.base import BudgetError
-from coaches.inner import build
+from coaches.judging.inner import build
 from conf import ConfigError, commands
 
 _WIDTH = 150

@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from benchmarks.corpus.cases import Case
-from coaches import reward
 from coaches.attacks import ATTACKS
-from coaches.base import AnyCoach, Coach, HindsightCoach, History, Verdict, judges_turns
-from coaches.inner import build, prefix
-from coaches.reward import Judged
+from coaches.base import AnyCoach, Coach, History, Verdict, judges_turns
+from coaches.judging.inner import build
+from coaches.judging.verdicts import Judged, judge_episode, judge_turn
 from envs.types import Turn
 
 _IDLE = (
@@ -96,10 +95,7 @@ def uncached(node: Any) -> Any:
 def ask(coach: AnyCoach, case: Case, turns: Sequence[Turn]) -> list[Judged]:
     """The coach's verdict on each of ``turns`` or why there is none, by turn or by episode as it judges."""
     history = turns if case.answer is None else History(turns, case.answer)
-    if judges_turns(coach):
-        return [reward.judge(cast(Coach, coach), prefix(history, place + 1)) for place in range(len(turns))]
-    assert case.episode.outcome is not None
-    return reward.judge_episode(cast(HindsightCoach, coach), history, case.episode.outcome)
+    return judge_episode(coach, history, case.episode.outcome)
 
 
 def _judged(coach: AnyCoach, case: Case) -> JudgedCase:
@@ -128,7 +124,7 @@ def _judge_changed(coach: AnyCoach, case: Case, turn: Turn, earlier: Sequence[Tu
     before = tuple(turns[: turn.index] if earlier is None else earlier)
     if judges_turns(coach):
         history = (*before, turn)
-        return reward.judge(
+        return judge_turn(
             cast(Coach, coach), history if case.answer is None else History(history, case.answer)
         )
     return ask(coach, case, (*before, turn, *turns[turn.index + 1 :]))[turn.index]

@@ -184,14 +184,14 @@ def _length_effects(sound: Sequence[JudgedCase], padded: Sequence[JudgedCase]) -
 
 
 def _kind_bias(sound: Sequence[JudgedCase]) -> Estimate:
-    ledger = effects.Ledger()
+    moments = effects.Moments()
     episodes = [
         JudgedEpisode(_task(one), one.case.episode.turns, one.verdicts, one.case.episode.outcome)
         for one in sound
         if one.case.episode.outcome is not None
     ]
-    ledger.add(effects.samples(episodes))
-    gap = effects.Fit(ledger).gap("kind", *GAP, confidence=effects.CONFIDENCE)
+    moments.add(effects.samples(episodes))
+    gap = effects.Fit(moments).gap("kind", *GAP, confidence=effects.CONFIDENCE)
     return NOTHING if gap is None else Estimate(gap.estimate, gap.low, gap.high, len(episodes))
 
 

@@ -1,4 +1,4 @@
-"""What changes over a run: drift of a coach's scores, and reward that rises while the outcome falls."""
+"""Trends over a run: drift of a coach's scores, and reward that rises while the outcome falls."""
 
 from __future__ import annotations
 
@@ -17,60 +17,64 @@ _FEWEST_TASKS = 3
 
 @dataclass(frozen=True)
 class Alarm:
-    """Reward rose while outcome fell."""
+    """The coach's scores rose while the held-out outcome fell."""
 
     since: int
     """The step of the earlier evaluation."""
     step: int
     reward: float
-    """Points a step, by which mean scores rose since then."""
+    """Points per step by which the mean score has risen since then."""
     outcome: float
     """Change of the mean held-out score since then, in [-1, 0)."""
 
     def __str__(self) -> str:
         return (
-            f"between steps {self.since} and {self.step} the coach's scores rose by {self.reward:.3f} a step "
-            f"while the held-out score fell by {-self.outcome:.3f}: the agents may be learning the coach"
+            f"between steps {self.since} and {self.step} the coach's scores rose by {self.reward:.3f} per step "
+            f"while the held-out score fell by {-self.outcome:.3f}: the agents may be exploiting the coach"
         )
 
 
 def alarm(
     rewards: Mapping[int, float], evaluations: Sequence[tuple[int, Mapping[str, float]]]
 ) -> Alarm | None:
-    """Whether reward has risen and outcome fallen since an earlier evaluation; of several, the surest.
+    """Returns an alarm if reward has risen and outcome fallen since an earlier evaluation; the most significant one.
 
-    Since some earlier evaluation the steps' mean scores have a rising trend (least squares, one-sided t test
-    of the slope), and the held-out scores of the same tasks have fallen (one-sided paired t test over tasks),
-    both at one level: 5 % over the number of earlier evaluations. Steps are taken as independent; where they
-    are not, the trend looks surer than it is.
+    Since some earlier evaluation the mean scores of the steps have a rising trend (least squares, one-sided t
+    test of the slope), and the held-out scores of the same tasks have fallen (one-sided paired t test over
+    tasks). Both are tested at the same level: 5 % divided by the number of earlier evaluations. Steps are
+    treated as independent; if they are not, the trend looks more significant than it is.
 
-    ``rewards``: mean score by step, where step n is the n-th and comes before the evaluation after step n.
-    ``evaluations``: (step, task -> mean outcome score), in order; the last one is the one that is looked at.
+    Args:
+        rewards: step -> mean score. Step n comes before the evaluation after step n.
+        evaluations: (step, task -> mean outcome score), in order; the last one is tested.
     """
     if len(evaluations) < 2:
         return None
     now, scores = evaluations[-1]
     level = (1.0 - CONFIDENCE) / (len(evaluations) - 1)
-    found: list[tuple[float, Alarm]] = []
+    candidates: list[tuple[float, Alarm]] = []
     for since, earlier in evaluations[:-1]:
         slope, rising = _trend({step: mean for step, mean in rewards.items() if since < step <= now})
         both = sorted(scores.keys() & earlier.keys())
         change, falling = _fall([scores[task] - earlier[task] for task in both])
-        found.append((max(rising, falling), Alarm(since, now, slope, change)))
-    doubt, surest = min(found, key=lambda one: one[0])
-    return surest if doubt < level else None
+        candidates.append((max(rising, falling), Alarm(since, now, slope, change)))
+    p_value, strongest = min(candidates, key=lambda one: one[0])
+    return strongest if p_value < level else None
 
 
 def drift(steps: Mapping[int, Mapping[str, Sequence[float]]]) -> Effect | None:
-    """Points a step by which scores change within strata; error by the jackknife over steps.
+    """Returns by how many points per step scores change within strata; jackknife errors over steps.
 
-    ``steps``: step -> stratum -> samples and the sum of their scores. Least squares with a fixed effect for
-    every stratum. None for fewer than three steps, or where no stratum is met in two.
+    Least squares with a fixed effect per stratum. None for fewer than three steps, or if no stratum occurs in
+    two of them.
+
+    Args:
+        steps: step -> stratum -> (number of samples, sum of their scores).
     """
     if len(steps) < _FEWEST_STEPS:
         return None
     estimate = _slope(steps)
-    left = [_slope({step: cells for step, cells in steps.items() if step != out}) for out in steps]
+    left = [_slope({step: cells for step, cells in steps.items() if step != omitted}) for omitted in steps]
     known = [value for value in left if value is not None]
     if estimate is None or len(known) < len(left):
         return None
@@ -81,7 +85,7 @@ def drift(steps: Mapping[int, Mapping[str, Sequence[float]]]) -> Effect | None:
 
 
 def _trend(rewards: Mapping[int, float]) -> tuple[float, float]:
-    """Slope of the mean scores, and the probability of so steep a rise by chance."""
+    """Returns the slope of the mean scores and its one-sided p-value."""
     if len(rewards) < _FEWEST_STEPS or len(set(rewards.values())) < 2:
         return 0.0, 1.0
     line = stats.linregress(list(rewards), list(rewards.values()), alternative="greater")
@@ -89,7 +93,7 @@ def _trend(rewards: Mapping[int, float]) -> tuple[float, float]:
 
 
 def _fall(changes: Sequence[float]) -> tuple[float, float]:
-    """Mean of paired changes, and the probability of so deep a fall by chance."""
+    """Returns the mean of paired changes and its one-sided p-value."""
     if len(changes) < _FEWEST_TASKS:
         return 0.0, 1.0
     mean, error = float(np.mean(changes)), float(stats.sem(changes))
@@ -99,7 +103,7 @@ def _fall(changes: Sequence[float]) -> tuple[float, float]:
 
 
 def _slope(steps: Mapping[int, Mapping[str, Sequence[float]]]) -> float | None:
-    """Sums over strata of Σ n (t - mean t) y over Σ n (t - mean t)²; None where no stratum is met twice."""
+    """Returns Σ n (t - mean t) y / Σ n (t - mean t)², summed over strata; None if no stratum occurs twice."""
     strata: dict[str, list[tuple[float, float, float]]] = {}
     for step, cells in steps.items():
         for name, (count, total) in cells.items():

@@ -1,0 +1,1 @@
+"""Client of OpenAI-compatible endpoints: retries, rate limits, budget, cache, and errors by cause."""

@@ -1,4 +1,4 @@
-"""Verdicts kept by content, so that the same question is paid for once: on disk, for all processes."""
+"""A cache of verdicts by content, on disk and shared by all processes: the same question is paid for once."""
 
 from __future__ import annotations
 
@@ -18,44 +18,45 @@ from conf import ConfigError
 
 
 def digest(question: Mapping[str, Any]) -> str:
-    """The name of a question: the SHA-256 of all that an answer depends on."""
+    """Returns the key of a question: the SHA-256 of everything that the reply depends on."""
     return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
 
 
 class VerdictCache:
-    """A folder of JSON files, each of which is whole or not there. Safe with many processes and threads.
+    """A folder of JSON files that are written atomically. Safe for many processes and threads.
 
-    Only verdicts are kept, never failures, and nothing of what was asked.
+    It stores verdicts only: no failures, and nothing of the question.
     """
 
     def __init__(self, folder: Path | None) -> None:
-        """``folder``: made where it does not exist; None: nothing is kept.
+        """``folder``: created if missing; None: nothing is cached.
 
         Raises:
-            ConfigError: it cannot be written.
+            ConfigError: the folder cannot be written.
         """
         self._folder = folder
         self._lock = threading.Lock()
-        self._under_way: dict[str, Future[Verdict]] = {}
+        self._pending: dict[str, Future[Verdict]] = {}
         if folder is not None:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 tempfile.TemporaryFile(dir=folder).close()
             except OSError as error:
                 raise ConfigError(
-                    f"the cache of verdicts cannot be written: {error} (COACHGYM_CACHE)"
+                    f"the cache of verdicts cannot be written: {error} (see COACHGYM_CACHE)"
                 ) from error
 
     def once(self, key: str, reach: Callable[[], Verdict]) -> Verdict:
-        """The verdict kept under ``key``, or else the one that ``reach`` gives.
+        """Returns the verdict stored under ``key``, or the result of ``reach``, which is then stored.
 
-        Threads that ask the same at once share one answer, or one failure; without a folder each asks anew.
+        Threads that ask the same question concurrently share one result or one error. Without a folder,
+        ``reach`` is called every time.
         """
         if self._folder is None:
             return reach()
         with self._lock:
-            leads = key not in self._under_way
-            shared = self._under_way.setdefault(key, Future())
+            leads = key not in self._pending
+            shared = self._pending.setdefault(key, Future())
         if not leads:
             return _as_cached(shared.result())
         try:
@@ -70,7 +71,7 @@ class VerdictCache:
             raise
         finally:
             with self._lock:
-                del self._under_way[key]
+                del self._pending[key]
 
     def _path(self, key: str) -> Path:
         assert self._folder is not None
@@ -81,7 +82,7 @@ class VerdictCache:
             values = json.loads(self._path(key).read_text(encoding="utf-8"))
             return _as_cached(Verdict(**{**values, "usage": Usage(**values["usage"]), "parts": ()}))
         except (FileNotFoundError, ValueError, TypeError, KeyError, CoachError):
-            return None  # what is not there, or is not what was written, is asked for again
+            return None  # missing or damaged: ask again
 
     def _write(self, key: str, verdict: Verdict) -> None:
         path = self._path(key)

@@ -1,4 +1,4 @@
-"""Where a model is asked: settings of an OpenAI-compatible server, and what is wrong with them."""
+"""Settings of an OpenAI-compatible endpoint, and their validation."""
 
 from __future__ import annotations
 
@@ -10,67 +10,69 @@ from urllib.parse import urlsplit
 from conf import ConfigError
 
 LEVELS = ("json_schema", "json_object", "off")
-"""Ways to ask for structured output, best first: OpenAI's; llama.cpp's, with the schema beside it; none."""
+"""Ways to request structured output, best first: OpenAI's; llama.cpp's, which takes a schema as well; none."""
 
 
 @dataclass
 class ServerConfig:
-    """Where a model is asked, and how hard."""
+    """Where the model is, and how requests are sent."""
 
     base_url: str
-    """Up to and with ``/v1``. No key may be in it."""
+    """The address up to and including ``/v1``, without any key."""
     model: str
     key_env: str | None
-    """The environment variable that holds the key; None: the endpoint asks for none."""
+    """The environment variable with the API key; None: the endpoint needs no key."""
     max_tokens: int
-    """Of a reply, thinking included."""
+    """The most tokens of a reply, thinking included."""
     max_tokens_key: str
-    """What the endpoint calls that: ``max_tokens``, or ``max_completion_tokens``."""
+    """The endpoint's name for it: ``max_tokens`` or ``max_completion_tokens``."""
     extra: dict[str, Any]
-    """More of the request's body, e.g. ``{reasoning_effort: low}``."""
+    """More fields of the request's body, e.g. ``{reasoning_effort: low}``."""
     concurrency: int
-    """Requests under way at once."""
+    """The most concurrent requests."""
     requests_per_minute: int | None
+    """None: no limit."""
     tokens_per_minute: int | None
+    """None: no limit."""
     timeout: float
     """Seconds for one request."""
     deadline: float
-    """Seconds for one answer, retries and pauses included; waiting for its turn is not."""
+    """Seconds for one usable reply, including retries and pauses but not the wait for a slot or a rate limit."""
     backoff: float
-    """Seconds before the first retry; doubled each time, with jitter."""
+    """Seconds before the first retry; doubled for each further one, with jitter."""
     format_retries: int
-    """How often a reply that cannot be read is asked for again."""
+    """How often to ask again after a reply that cannot be used."""
 
 
 @dataclass
 class EndpointConfig(ServerConfig):
-    """And what is asked of every reply."""
+    """Server settings plus the form of replies."""
 
     temperature: float | None
-    """None: not sent, for models that refuse it."""
+    """None: not sent, for models that reject it."""
     structured: str
-    """``auto``, ``json_schema``, ``json_object`` or ``off``. ``auto`` takes the first that is not refused."""
+    """``auto``, ``json_schema``, ``json_object`` or ``off``. ``auto``: the first one that the endpoint accepts."""
 
 
 def key(variable: str | None, owner: str) -> str | None:
-    """What the environment variable holds. Raises ``ConfigError`` where it holds nothing."""
+    """Returns the API key from the environment variable. Raises ``ConfigError`` if it is not set."""
     if variable is None:
         return None
     value = os.environ.get(variable, "").strip()
     if not value:
-        raise ConfigError(f"{owner}: its key is expected in the environment variable {variable}")
+        raise ConfigError(f"{owner}: set the environment variable {variable} to the API key")
     return value
 
 
 def check(config: EndpointConfig, owner: str) -> None:
-    """Raises ``ConfigError`` for settings that cannot be."""
+    """Raises ``ConfigError`` for invalid settings."""
     address = urlsplit(config.base_url)
     if address.scheme not in ("http", "https") or not address.hostname:
         raise ConfigError(f"{owner}: endpoint.base_url must be an http or https address")
     if address.username or address.password or address.query:
         raise ConfigError(
-            f"{owner}: endpoint.base_url must hold no key, which would reach the run folder; "
-            "endpoint.key_env names the environment variable for it"
+            f"{owner}: endpoint.base_url must not contain a key, which would be written to the run folder; "
+            "name the environment variable with the key in endpoint.key_env"
         )
     if config.structured not in ("auto", *LEVELS):
         raise ConfigError(f"{owner}: endpoint.structured must be auto or one of {', '.join(LEVELS)}")

@@ -1,4 +1,4 @@
-"""Why an endpoint gave no verdict: one class a cause, by which turns without a verdict are counted."""
+"""Why an endpoint gave no verdict: one exception class per cause, by which turns without a verdict are counted."""
 
 from __future__ import annotations
 
@@ -6,56 +6,56 @@ from coaches.base import CoachError
 
 
 class RateLimitError(CoachError):
-    """429 until the deadline."""
+    """Status 429 until the deadline."""
 
 
 class ServerError(CoachError):
-    """5xx until the deadline."""
+    """Status 5xx (or a transient 4xx) until the deadline."""
 
 
 class ConnectionLostError(CoachError):
-    """Nobody listens, or the connection broke off, until the deadline."""
+    """The endpoint could not be reached, or the connection broke, until the deadline."""
 
 
 class DeadlineError(CoachError):
-    """The endpoint did not answer in time."""
+    """The endpoint did not reply in time."""
 
 
 class RequestError(CoachError):
-    """4xx: the endpoint will not answer this request however often it is sent. ``status`` says which."""
+    """Status 4xx: the endpoint rejects this request, and would do so again. ``status`` has the number."""
 
     def __init__(self, message: str, status: int | None = None) -> None:
-        super().__init__(message)  # alone, or it could not be pickled
+        super().__init__(message)  # the only argument, or it could not be pickled
         self.status = status
 
 
 class ReplyError(CoachError):
-    """The endpoint answered, and what it said is no verdict. Worth asking again, a few times."""
+    """The endpoint replied, but the reply cannot be used. Asking again may help."""
 
 
 class BodyError(ReplyError):
-    """The body is no chat completion: no JSON, half of one, or something else."""
+    """The body is not a chat completion, or not even JSON."""
 
 
 class EmptyReplyError(ReplyError):
-    """No choices, or one that says nothing."""
+    """There are no choices, or the reply is empty."""
 
 
 class RefusalError(ReplyError):
-    """The model, or a filter before or behind it, refuses."""
+    """The model, or a content filter, refuses."""
 
 
 class TruncatedReplyError(ReplyError):
-    """The reply was cut off at the limit of tokens."""
+    """The reply was cut off at the token limit."""
 
 
 class UnreadableReplyError(ReplyError):
-    """The reply is not one JSON object of the asked form."""
+    """The reply is not one JSON object of the requested form."""
 
 
 class AmbiguousScoreError(ReplyError):
-    """The reply holds more than one score."""
+    """The reply contains more than one score, or a key twice."""
 
 
 class ScoreRangeError(ReplyError):
-    """The score is no finite number in [0, 10]."""
+    """The score is not a finite number in [0, 10]."""

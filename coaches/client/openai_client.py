@@ -1,4 +1,4 @@
-"""One OpenAI-compatible endpoint, asked by many threads: limits, retries, deadlines, structured output."""
+"""A client of one OpenAI-compatible endpoint for many threads: rate limits, retries, deadlines, structured output."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import logging
 import threading
 import time
 import weakref
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_before_delay
 
 from coaches.base import CoachError, Usage
 from coaches.client import errors, wire
 from coaches.client.budget import Ledger
 from coaches.client.config import LEVELS, EndpointConfig, check, key
-from coaches.client.rate_limit import Limiter, Ticket
+from coaches.client.event_loop import EventLoopThread
+from coaches.client.rate_limit import Admission, RateLimiter
 from envs.types import Message
 
 if TYPE_CHECKING:
@@ -26,8 +29,8 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Answer(Generic[T]):
-    """What was read from a reply, and what it took."""
+class ParsedReply(Generic[T]):
+    """What was read from a reply, and what it took to get it."""
 
     value: T
     usage: Usage
@@ -36,295 +39,296 @@ class Answer(Generic[T]):
 
 
 class Endpoint:
-    """Blocking for its callers, in any number of threads; inside, one event loop in a thread of its own.
+    """Blocks its callers, in any number of threads; the requests run in one event loop in a thread of its own.
 
-    The key is read once, from the environment, and taken out of all that the endpoint says, before anybody
-    else sees it.
+    The API key is read once, from the environment, and removed from everything that the endpoint returns
+    before any other code sees it.
     """
 
     def __init__(self, config: EndpointConfig, ledger: Ledger, *, owner: str = "coach llm") -> None:
-        """``owner``: whose settings these are, for messages.
+        """``owner``: the part whose settings these are, for messages.
 
-        Raises ``ConfigError`` for settings that cannot be, or a key that is not there.
+        Raises ``ConfigError`` for invalid settings or a missing API key.
         """
         check(config, owner)
         self.config = config
         self.ledger = ledger
         self._key = key(config.key_env, owner)
-        self._background = _Background()
+        self._thread = EventLoopThread()
         self._session: _Session | None = None
         self._level = 0 if config.structured == "auto" else LEVELS.index(config.structured)
         self._level_works = config.structured != "auto"
         self._lock = threading.Lock()
-        self._told: set[str] = set()
-        weakref.finalize(self, self._background.close)
+        self._logged: set[str] = set()
+        weakref.finalize(self, self._thread.close)
 
     def ask(
         self,
         messages: Sequence[Message],
         schemas: Sequence[dict[str, Any] | None],
         read: Callable[[str], T],
-    ) -> Answer[T]:
-        """Sends ``messages`` until ``read`` makes something of a reply.
+    ) -> ParsedReply[T]:
+        """Sends ``messages`` until ``read`` accepts a reply, and returns what it read.
 
-        ``schemas``: the JSON schema that each of ``LEVELS`` asks for. ``read`` raises ``errors.ReplyError``
-        for a reply that says nothing; then the same messages are sent again, with a word on what was wrong.
+        ``read`` raises ``errors.ReplyError`` for a reply that it cannot use; the messages are then sent again
+        with a note that says what was wrong.
+
+        Args:
+            messages: the chat to send.
+            schemas: the JSON Schema for each of ``LEVELS``.
+            read: parses the text of a reply.
 
         Raises:
             CoachError: one of ``coaches.client.errors``.
-            BudgetError: a request could pass the limit on costs.
+            BudgetError: a request could exceed the budget.
         """
-        return self._talk(_Talk(tuple(messages), tuple(schemas)), read)
+        return self._exchange(_Exchange(tuple(messages), tuple(schemas)), read)
 
     def complete(
         self, messages: Sequence[Message], fields: Mapping[str, Any], *, patient: bool = True
-    ) -> Answer[wire.Reply]:
-        """Whatever the model says to ``messages``, be it cut off, empty or a refusal; ``structured`` is off.
+    ) -> ParsedReply[wire.Reply]:
+        """Returns the model's reply to ``messages`` even if it is truncated, empty or a refusal; for ``structured=off``.
 
-        ``fields`` go into the request's body, where ``config.extra`` does not set them. What is no chat
-        completion is asked for again with the same messages, and not a word more. ``patient``: whether a
-        server that cannot be reached is waited for.
+        A response that is not a chat completion is requested again, with exactly the same messages.
+
+        Args:
+            messages: the chat to send.
+            fields: more fields of the request's body; those of ``config.extra`` take precedence.
+            patient: whether to retry while the server cannot be reached.
 
         Raises:
             CoachError: one of ``coaches.client.errors``.
-            BudgetError: a request could pass the limit on costs.
+            BudgetError: a request could exceed the budget.
         """
-        talk = _Talk(tuple(messages), (None,) * len(LEVELS), fields, wire.reply, False, patient)
-        return self._talk(talk, lambda reply: reply)
+        exchange = _Exchange(tuple(messages), (None,) * len(LEVELS), fields, wire.reply, False, patient)
+        return self._exchange(exchange, lambda reply: reply)
 
     def close(self) -> None:
-        """Ends the thread and the connections; nothing is asked any more."""
-        self._background.close()
+        """Ends the thread and the connections; no further calls are allowed."""
+        self._thread.close()
 
-    def _talk(self, talk: _Talk, read: Callable[[Any], T]) -> Answer[T]:
+    def _exchange(self, exchange: _Exchange, read: Callable[[Any], T]) -> ParsedReply[T]:
         try:
-            return self._background.run(self._ask(talk, read))
+            return self._thread.run(self._within_deadline(exchange, read))
         except CoachError as error:
-            self._tell(error)
+            self._log_first(error)
             raise
 
-    async def _ask(self, talk: _Talk, read: Callable[[Any], T]) -> Answer[T]:
+    async def _within_deadline(self, exchange: _Exchange, read: Callable[[Any], T]) -> ParsedReply[T]:
+        """Waits for a slot and the rate limits, which no deadline covers, and then for the reply, which one does."""
         if self._session is None:
             self._session = _Session(self.config, self._key)
-            self._background.at_end.append(self._session.close)
+            self._thread.at_end.append(self._session.close)
         session = self._session
         async with session.slots:
-            talk.ticket = await session.limiter.admit(self._tokens(talk))
-            began = time.monotonic()
-            talk.deadline = began + self.config.deadline
+            exchange.admission = await session.limiter.admit(self._estimated_tokens(exchange))
+            start = time.monotonic()
             try:
                 async with asyncio.timeout(self.config.deadline):
-                    value = await self._until_read(session, talk, read)
+                    value = await self._with_retries(session, exchange, read)
             except TimeoutError:
-                late = errors.DeadlineError(f"no answer to be had within {self.config.deadline:g} s")
-                raise talk.fault or late from None
-        seconds = round(time.monotonic() - began, 3)
-        return Answer(value, Usage(*talk.tokens, talk.calls, seconds), talk.cost)
+                late = errors.DeadlineError(f"no reply within {self.config.deadline:g} s")
+                raise exchange.last_error or late from None
+        seconds = round(time.monotonic() - start, 3)
+        return ParsedReply(value, Usage(*exchange.tokens, exchange.calls, seconds), exchange.cost)
 
-    async def _until_read(self, session: _Session, talk: _Talk, read: Callable[[Any], T]) -> T:
-        retries, level = 0, self._level
+    async def _with_retries(self, session: _Session, exchange: _Exchange, read: Callable[[Any], T]) -> T:
+        """Retries transient errors, with pauses, for as long as the next attempt would start before the deadline."""
+
+        too_late = stop_before_delay(self.config.deadline)
+
+        def give_up(state: RetryCallState) -> bool:
+            lost = isinstance(_transient(state).error, errors.ConnectionLostError)
+            return (lost and not exchange.patient) or too_late(state)
+
+        def pause(state: RetryCallState) -> float:
+            return wire.pause(_transient(state), self.config.backoff, state.attempt_number - 1)
+
+        def hold_others(state: RetryCallState) -> None:
+            if _transient(state).retry_after is not None:
+                session.limiter.hold(state.upcoming_sleep)
+
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(wire.TransientError),
+            stop=give_up,
+            wait=pause,
+            before_sleep=hold_others,
+            reraise=True,
+        )
+        exchange.level = self._level
+        try:
+            return await retrying(self._until_read, session, exchange, read)
+        except wire.TransientError as transient:
+            raise transient.error from None
+
+    async def _until_read(self, session: _Session, exchange: _Exchange, read: Callable[[Any], T]) -> T:
+        """Sends the request until ``read`` accepts a reply: again if it does not, in another form if refused."""
         while True:
             try:
-                reply = await self._send(session, talk, level)
+                reply = await self._send(session, exchange)
                 if not self._level_works:
-                    self._level, self._level_works = level, True
+                    self._level, self._level_works = exchange.level, True
                 return read(reply)
             except errors.ReplyError as error:
-                if talk.asked_again == self.config.format_retries:
+                if exchange.format_retries == self.config.format_retries:
                     raise
-                talk.asked_again += 1
-                talk.complaint = str(error) if talk.complains else ""
+                exchange.format_retries += 1
+                exchange.complaint = str(error) if exchange.explains else ""
             except wire.SchemaRefusedError:
-                level = self._level if self._level_works else level + 1
-            except wire.TransientError as passing:
-                talk.fault = passing.error
-                pause = wire.pause(passing, self.config.backoff, retries)
-                retries += 1
-                gone = not talk.patient and isinstance(passing.error, errors.ConnectionLostError)
-                if gone or time.monotonic() + pause >= talk.deadline:
-                    raise passing.error from None
-                if passing.retry_after is not None:
-                    session.limiter.hold(pause)
-                await asyncio.sleep(pause)
+                exchange.level = self._level if self._level_works else exchange.level + 1
 
-    async def _send(self, session: _Session, talk: _Talk, level: int) -> Any:
-        """One request: what ``talk.take`` makes of its reply. Books its tokens and its cost."""
-        ticket = talk.ticket or await session.limiter.admit(self._tokens(talk))
-        talk.ticket = None
-        reserved = await self.ledger.reserve(talk.most_prompt_tokens(), self.config.max_tokens)
-        cost = reserved  # what is not known to be less
-        talk.calls += 1
+    async def _send(self, session: _Session, exchange: _Exchange) -> Any:
+        """Sends one request, books its tokens and its cost, and returns what ``exchange.extract`` makes of the body."""
+        admission = exchange.admission or await session.limiter.admit(self._estimated_tokens(exchange))
+        exchange.admission = None
+        reserved = await self.ledger.reserve(exchange.most_prompt_tokens(), self.config.max_tokens)
+        cost = reserved  # until it is known to be less
+        exchange.calls += 1
         try:
-            body = await session.post(self._body(talk, level))
+            body = await session.post(self._body(exchange))
             used = wire.usage(body)
             if used is not None:
-                cost, ticket.tokens = self.ledger.prices.cost(*used), sum(used)
-                talk.tokens = (talk.tokens[0] + used[0], talk.tokens[1] + used[1])
-            return talk.take(body)
+                cost, admission.tokens = self.ledger.prices.cost(*used), sum(used)
+                exchange.tokens = (exchange.tokens[0] + used[0], exchange.tokens[1] + used[1])
+            return exchange.extract(body)
         except wire.SchemaRefusedError as refused:
             cost = 0.0
-            if self._level_works and level >= self._level:
+            if self._level_works and exchange.level >= self._level:
                 raise refused.otherwise from None
             raise
         except errors.RequestError:
             cost = 0.0
             raise
-        except wire.TransientError as passing:
-            cost = 0.0 if passing.unbilled else reserved
+        except wire.TransientError as transient:
+            exchange.last_error = transient.error
+            cost = 0.0 if transient.unbilled else reserved
             raise
         finally:
-            talk.cost += cost
+            exchange.cost += cost
             await self.ledger.settle(reserved, cost)
 
-    def _tokens(self, talk: _Talk) -> int:
-        """About how many a request takes, before it is known: four characters each, and the longest reply."""
-        return sum(len(message.content) for message in talk.messages) // 4 + self.config.max_tokens
+    def _estimated_tokens(self, exchange: _Exchange) -> int:
+        """Estimates the tokens of a request: four characters each, plus the longest reply."""
+        return sum(len(message.content) for message in exchange.messages) // 4 + self.config.max_tokens
 
-    def _body(self, talk: _Talk, level: int) -> dict[str, Any]:
-        config = self.config
+    def _body(self, exchange: _Exchange) -> dict[str, Any]:
+        config, level = self.config, exchange.level
         body: dict[str, Any] = {
             "model": config.model,
-            "messages": [{"role": m.role, "content": m.content} for m in talk.now()],
+            "messages": [{"role": m.role, "content": m.content} for m in exchange.current_messages()],
             config.max_tokens_key: config.max_tokens,
         }
         if config.temperature is not None:
             body["temperature"] = config.temperature
-        schema = talk.schemas[level]
+        schema = exchange.schemas[level]
         if LEVELS[level] == "json_schema":
             named = {"name": "verdict", "strict": True, "schema": schema}
             body["response_format"] = {"type": "json_schema", "json_schema": named}
         elif LEVELS[level] == "json_object":
             body["response_format"] = {"type": "json_object", "schema": schema}
-        return body | dict(talk.fields) | config.extra
+        return body | dict(exchange.fields) | config.extra
 
-    def _tell(self, error: CoachError) -> None:
-        """The first of each cause is worth a line in the log; all of them are counted elsewhere."""
+    def _log_first(self, error: CoachError) -> None:
+        """Logs the first error of each cause; all errors are counted elsewhere."""
         with self._lock:
             cause = type(error).__name__
-            first = cause not in self._told
-            self._told.add(cause)
+            first = cause not in self._logged
+            self._logged.add(cause)
         if first:
-            log.warning("no answer from %s: %s: %s", self.config.model, cause, error)
+            log.warning("no reply from %s: %s: %s", self.config.model, cause, error)
+
+
+def _transient(state: RetryCallState) -> wire.TransientError:
+    """Returns the error of the attempt that just failed."""
+    assert state.outcome is not None
+    return cast(wire.TransientError, state.outcome.exception())
 
 
 @dataclass
-class _Talk:
-    """All that is said to reach one answer."""
+class _Exchange:
+    """The state of one call: all requests that it takes to get one usable reply."""
 
     messages: tuple[Message, ...]
     schemas: tuple[dict[str, Any] | None, ...]
     fields: Mapping[str, Any] = field(default_factory=dict)
-    """More of the request's body."""
-    take: Callable[[Any], Any] = wire.text
-    """What is wanted of a reply's body. Raises ``errors.ReplyError``."""
-    complains: bool = True
-    """Whether the model is told what was wrong with a reply that could not be read."""
+    """More fields of the request's body."""
+    extract: Callable[[Any], Any] = wire.text
+    """Gets what is wanted from a response's body. Raises ``errors.ReplyError``."""
+    explains: bool = True
+    """Whether the model is told what was wrong with a reply that could not be used."""
     patient: bool = True
-    """Whether a server that cannot be reached is waited for."""
-    ticket: Ticket | None = None
-    deadline: float = 0.0
-    fault: CoachError | None = None
+    """Whether to retry while the server cannot be reached."""
+    level: int = 0
+    """Index in ``LEVELS`` of the next request."""
+    admission: Admission | None = None
+    """The rate limiter's permission for the first request, granted before the deadline starts."""
+    last_error: CoachError | None = None
     complaint: str = ""
-    asked_again: int = 0
+    format_retries: int = 0
     calls: int = 0
     tokens: tuple[int, int] = (0, 0)
-    """Prompt and completion tokens, of all requests that told."""
+    """Prompt and completion tokens of all requests for which the endpoint reported them."""
     cost: float = 0.0
 
-    def now(self) -> tuple[Message, ...]:
-        """The messages, with a word on the last reply if that could not be read."""
+    def current_messages(self) -> tuple[Message, ...]:
+        """Returns the messages, with a note about the last reply if it could not be used."""
         if not self.complaint:
             return self.messages
         last = self.messages[-1]
-        again = f"(You were asked before, and your answer could not be used: {self.complaint}. Answer anew.)"
-        return (*self.messages[:-1], Message(last.role, f"{last.content}\n\n{again}"))
+        note = f"(Your previous reply could not be used: {self.complaint}. Reply again.)"
+        return (*self.messages[:-1], Message(last.role, f"{last.content}\n\n{note}"))
 
     def most_prompt_tokens(self) -> int:
-        """No token is shorter than a byte; some mark where a message begins and ends."""
-        return sum(len(message.content.encode()) + 16 for message in self.now())
+        """Returns an upper bound: no token is shorter than a byte, and a few delimit each message."""
+        return sum(len(message.content.encode()) + 16 for message in self.current_messages())
 
 
 class _Session:
-    """What lives in the event loop: the client, the queue and the limits."""
+    """What belongs to the event loop: the client, the queue and the rate limits."""
 
     def __init__(self, config: EndpointConfig, key: str | None) -> None:
         self._client = _client(config, key)
         self._key = key
         self._timeout = config.timeout
         self.slots = asyncio.Semaphore(config.concurrency)
-        self.limiter = Limiter(config.requests_per_minute, config.tokens_per_minute)
+        self.limiter = RateLimiter(config.requests_per_minute, config.tokens_per_minute)
 
     async def close(self) -> None:
         await self._client.close()
 
     async def post(self, body: dict[str, Any]) -> Any:
-        """The reply's JSON. Raises what ``wire`` makes of all else."""
+        """Returns the response's JSON; every failure becomes one of the errors of ``wire`` and ``errors``."""
         import openai
 
         create = self._client.chat.completions.with_raw_response.create
         try:
-            async with asyncio.timeout(self._timeout):  # the client's own starts anew with every byte
+            async with asyncio.timeout(self._timeout):  # the client's own timeout restarts with every byte
                 raw = await create(**_arguments(body))
                 return wire.body(wire.redacted(raw.http_response.text, self._key))
         except (TimeoutError, openai.APITimeoutError):
-            late = errors.DeadlineError(f"no answer within {self._timeout:g} s")
+            late = errors.DeadlineError(f"no response within {self._timeout:g} s")
             raise wire.TransientError(late) from None
         except openai.APIStatusError as error:
-            said = wire.redacted(error.response.text, self._key)
-            raise wire.fault(error.status_code, error.response.headers, said, body) from None
+            text = wire.redacted(error.response.text, self._key)
+            raise wire.status_error(error.status_code, error.response.headers, text, body) from None
         except openai.APIConnectionError as error:
             reason = wire.redacted(str(error.__cause__ or error), self._key)
-            gone = errors.ConnectionLostError(f"the connection failed: {reason or 'no reason given'}")
-            raise wire.TransientError(gone) from None
-
-
-class _Background:
-    """An event loop in a daemon thread, started when first used."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-        self.at_end: list[Callable[[], Coroutine[Any, Any, None]]] = []
-        """What to await when the loop ends."""
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs ``work`` in the loop and waits for it."""
-        with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(
-                    target=self._turn, args=(self._loop,), name="endpoint", daemon=True
-                )
-                self._thread.start()
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-    def close(self) -> None:
-        """Ends the loop and what lives in it."""
-        if self._loop is None or self._thread is None or not self._thread.is_alive():
-            return
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        if threading.current_thread() is not self._thread:  # garbage is collected in any thread
-            self._thread.join(timeout=2.0)
-
-    def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
-        loop.run_forever()
-        for close in self.at_end:
-            loop.run_until_complete(close())
-        loop.close()
+            lost = errors.ConnectionLostError(f"the connection failed: {reason or 'no reason given'}")
+            raise wire.TransientError(lost) from None
 
 
 def _client(config: EndpointConfig, key: str | None) -> AsyncOpenAI:
-    from openai import AsyncOpenAI  # half a second that a run with another coach does without
+    from openai import AsyncOpenAI  # takes half a second to import; runs with other coaches do not need it
 
+    # The client's own retries are off: each request must be admitted, reserved and booked on its own.
     client = AsyncOpenAI(
         base_url=config.base_url, api_key=key or "none", max_retries=0, timeout=config.timeout
     )
-    client.organization = client.project = None  # of whoever set OPENAI_ORG_ID: not for this endpoint to know
+    client.organization = client.project = None  # read from OPENAI_ORG_ID: not this endpoint's business
     return client
 
 
 def _arguments(body: dict[str, Any]) -> dict[str, Any]:
-    """The client's own checks know fewer fields than endpoints do: all but two go around them."""
+    """Passes all but two fields around the client's validation, which knows fewer fields than endpoints do."""
     known = {key: body[key] for key in ("model", "messages")}
     return known | {"extra_body": {key: value for key, value in body.items() if key not in known}}

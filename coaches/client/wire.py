@@ -1,4 +1,4 @@
-"""What an endpoint sends, read with distrust and sorted by what to do about it. No network in here."""
+"""Reads an endpoint's responses without trusting them, and classifies errors by what to do. No network in here."""
 
 from __future__ import annotations
 
@@ -16,50 +16,50 @@ from coaches.client import errors
 
 KEY = "[key]"
 _PIECE = 8
-"""Characters of a key in a row that are taken out: endpoints like to repeat parts of it."""
-_SAID = 300
+"""Consecutive characters of the key that are redacted: endpoints often repeat parts of it in messages."""
+_MESSAGE_CHARS = 300
 _ABOUT_FORMAT = re.compile(r"response_?format|json_?schema|structured|grammar", re.IGNORECASE)
-_PASSING = {408, 409, 425, 429}
-"""Statuses of 4xx that may be gone on the next try."""
-_jitter = random.SystemRandom()  # never the streams that a run's seed decides
+_TRANSIENT = {408, 409, 425, 429}
+"""4xx statuses that may succeed on the next attempt."""
+_jitter = random.SystemRandom()  # never the global stream, which a run's seed controls
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a model said."""
+    """A model's reply, whatever it is."""
 
     text: str
-    """Its thinking first, between ``<think>`` and ``</think>``, where the endpoint tells it apart."""
-    cut: bool
-    """It ran out of tokens."""
+    """Starts with the thinking, between ``<think>`` and ``</think>``, if the endpoint reports it separately."""
+    truncated: bool
+    """It reached the limit of tokens."""
 
 
 class TransientError(Exception):
-    """The same request may well be answered if it is sent again."""
+    """The same request may succeed if it is sent again."""
 
     def __init__(
         self, error: CoachError, retry_after: float | None = None, *, unbilled: bool = False
     ) -> None:
         super().__init__(str(error))
         self.error = error
-        """What is raised if there is no time left."""
+        """The error to raise if there is no time for another attempt."""
         self.retry_after = retry_after
-        """Seconds that the endpoint asks to wait."""
+        """Seconds that the endpoint asks to wait; None: it did not say."""
         self.unbilled = unbilled
-        """The endpoint said no before it did any work."""
+        """The endpoint refused before it did any work, so nothing is charged."""
 
 
 class SchemaRefusedError(Exception):
-    """The endpoint may refuse only the form in which it was asked to answer."""
+    """The endpoint may have refused only ``response_format``; another form may succeed."""
 
     def __init__(self, otherwise: Exception) -> None:
         super().__init__(str(otherwise))
         self.otherwise = otherwise
-        """What it is if the form was not the reason."""
+        """The error to raise if the form was not the reason."""
 
 
 def redacted(text: str, key: str | None) -> str:
-    """``text`` without the key, and without any longer piece of it."""
+    """Returns ``text`` without the key and without any piece of it of at least 8 characters."""
     if not key:
         return text
     text = text.replace(key, KEY)
@@ -74,97 +74,100 @@ def redacted(text: str, key: str | None) -> str:
 
 
 def body(text: str) -> Any:
-    """A response's JSON. Raises ``errors.BodyError``."""
+    """Returns a response's JSON. Raises ``errors.BodyError``."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise errors.BodyError("the body of the answer is not JSON") from None
+        raise errors.BodyError("the body of the response is not JSON") from None
 
 
 def usage(body: Any) -> tuple[int, int] | None:
-    """Prompt and completion tokens, if the endpoint tells both and they make sense."""
-    told = body.get("usage") if isinstance(body, dict) else None
-    if not isinstance(told, dict):
+    """Returns prompt and completion tokens, or None unless the endpoint reports valid numbers for both."""
+    reported = body.get("usage") if isinstance(body, dict) else None
+    if not isinstance(reported, dict):
         return None
-    counts = [told.get("prompt_tokens"), told.get("completion_tokens")]
+    counts = [reported.get("prompt_tokens"), reported.get("completion_tokens")]
     if not all(isinstance(count, int) and count >= 0 for count in counts):
         return None
     return counts[0], counts[1]  # type: ignore[return-value]
 
 
 def text(body: Any) -> str:
-    """What the model said.
+    """Returns the text of a complete reply.
 
     Raises:
-        BodyError: this is no chat completion.
-        EmptyReplyError, RefusalError, TruncatedReplyError: it is one, and says nothing that could be read.
+        BodyError: the body is not a chat completion.
+        EmptyReplyError, RefusalError, TruncatedReplyError: it is one, but has no complete reply.
     """
     choice, message = _choice(body)
     if message.get("refusal") or choice.get("finish_reason") == "content_filter":
-        raise errors.RefusalError("the model refuses")
+        raise errors.RefusalError("the model refused")
     if choice.get("finish_reason") == "length":
-        raise errors.TruncatedReplyError("the answer was longer than allowed; be brief")
+        raise errors.TruncatedReplyError("the reply exceeded the token limit; be brief")
     content = message.get("content")
     if content is None or content == "":
-        raise errors.EmptyReplyError("the answer is empty")
+        raise errors.EmptyReplyError("the reply is empty")
     if not isinstance(content, str):
-        raise errors.BodyError("the answer is no text")
+        raise errors.BodyError("the reply is not text")
     return content
 
 
 def reply(body: Any) -> Reply:
-    """What the model said, whatever it was.
+    """Returns the reply, whatever it is.
 
-    A refusal is what it said in place of an answer; what a filter took away is missing.
+    A refusal counts as the reply; text removed by a filter is missing.
 
     Raises:
-        BodyError, EmptyReplyError: this is no chat completion, or one without choices.
+        BodyError: the body is not a chat completion.
+        EmptyReplyError: it has no choices.
     """
     choice, message = _choice(body)
-    said = message.get("content") or message.get("refusal") or ""
-    thought = message.get("reasoning_content") or message.get("reasoning") or ""
-    if not isinstance(said, str) or not isinstance(thought, str):
-        raise errors.BodyError("the answer is no text")
-    cut = choice.get("finish_reason") == "length"
-    if thought:
-        said = f"<think>\n{thought}" if cut and not said else f"<think>\n{thought}\n</think>\n\n{said}"
-    return Reply(said, cut)
+    content = message.get("content") or message.get("refusal") or ""
+    thinking = message.get("reasoning_content") or message.get("reasoning") or ""
+    if not isinstance(content, str) or not isinstance(thinking, str):
+        raise errors.BodyError("the reply is not text")
+    truncated = choice.get("finish_reason") == "length"
+    if thinking and truncated and not content:
+        return Reply(f"<think>\n{thinking}", truncated)
+    return Reply(f"<think>\n{thinking}\n</think>\n\n{content}" if thinking else content, truncated)
 
 
 def _choice(body: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A chat completion's first choice, and the message in it."""
+    """Returns the first choice of a chat completion, and its message."""
     choices = body.get("choices") if isinstance(body, dict) else None
     if not isinstance(choices, list):
-        raise errors.BodyError("the answer is no chat completion")
+        raise errors.BodyError("the response is not a chat completion")
     if not choices:
-        raise errors.EmptyReplyError("the answer has no choices")
+        raise errors.EmptyReplyError("the response has no choices")
     choice = choices[0]
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(message, dict):
-        raise errors.BodyError("the answer is no chat completion")
+        raise errors.BodyError("the response is not a chat completion")
     return choice, message
 
 
-def fault(status: int, headers: Mapping[str, str], said: str, request: Mapping[str, Any]) -> Exception:
-    """What to do about an answer with an error status: a ``TransientError``, a ``SchemaRefusedError`` or,
-    where nothing can be done, a ``RequestError``. ``said`` must be redacted already."""
+def status_error(status: int, headers: Mapping[str, str], text: str, request: Mapping[str, Any]) -> Exception:
+    """Returns the error for an error status: ``TransientError``, ``SchemaRefusedError`` or ``RequestError``.
+
+    ``text`` is the body of the response, already redacted; ``request`` the body of the request.
+    """
     form = "response_format" in request
-    refused = form and (status in (400, 422) or (status >= 500 and bool(_ABOUT_FORMAT.search(said))))
-    plain = _plain(status, headers, f"status {status}: {_message(said)}")
-    return SchemaRefusedError(plain) if refused else plain
+    refused = form and (status in (400, 422) or (status >= 500 and bool(_ABOUT_FORMAT.search(text))))
+    error = _without_form(status, headers, f"status {status}: {_message(text)}")
+    return SchemaRefusedError(error) if refused else error
 
 
-def _plain(status: int, headers: Mapping[str, str], message: str) -> Exception:
+def _without_form(status: int, headers: Mapping[str, str], message: str) -> Exception:
     after = retry_after(headers)
     if status == 429:
         return TransientError(errors.RateLimitError(message), after, unbilled=True)
-    if status >= 500 or status in _PASSING:
+    if status >= 500 or status in _TRANSIENT:
         return TransientError(errors.ServerError(message), after, unbilled=True)
     return errors.RequestError(message, status)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait, from ``Retry-After`` in seconds or as a date; None where it says nothing of use."""
+    """Returns the seconds to wait, from ``Retry-After`` in seconds or as a date; None if it has neither."""
     value = headers.get("retry-after", "").strip()
     try:
         seconds = float(value)
@@ -176,20 +179,23 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return max(0.0, seconds) if seconds == seconds else None
 
 
-def pause(passing: TransientError, backoff: float, retries: int) -> float:
-    """Seconds before the next try: what the endpoint asks for or an exponential backoff, with jitter."""
-    spread = 0.5 + _jitter.random()
-    if passing.retry_after is not None:
-        return passing.retry_after + backoff * spread / 2
-    return backoff * 2.0 ** min(retries, 16) * spread
+def pause(error: TransientError, backoff: float, retries: int) -> float:
+    """Returns the seconds before the next attempt: ``Retry-After`` or exponential backoff, with jitter.
+
+    Not one of tenacity's waits: those draw their jitter from the global random stream.
+    """
+    factor = 0.5 + _jitter.random()
+    if error.retry_after is not None:
+        return error.retry_after + backoff * factor / 2
+    return backoff * 2.0 ** min(retries, 16) * factor
 
 
-def _message(said: str) -> str:
-    """The error's own words, in one short line."""
+def _message(text: str) -> str:
+    """Returns the error's own message, on one short line."""
     try:
-        told = json.loads(said)
-        inner = told.get("error", told)
-        words = inner.get("message", inner) if isinstance(inner, dict) else inner
+        values = json.loads(text)
+        inner = values.get("error", values)
+        message = inner.get("message", inner) if isinstance(inner, dict) else inner
     except (ValueError, AttributeError, RecursionError):
-        words = said
-    return " ".join(str(words).split())[:_SAID] or "no reason given"
+        message = text
+    return " ".join(str(message).split())[:_MESSAGE_CHARS] or "no reason given"

@@ -1,4 +1,4 @@
-"""What a turn's record proves, read without trusting a word that the agent says about itself."""
+"""What the record of a turn proves, without trusting what the agent says about itself."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from sandbox.artifacts import ArtifactSpec
 
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:/\d+|[eE][+-]?\d{1,2}\b)?")
 _TOKEN = re.compile(r"\d+|[^\W\d_]{6,}")
-"""What a plan takes over from its task: numbers, and words that are not on everybody's lips."""
+"""What a plan repeats from its task: numbers, and words too long to be common."""
 _MOST_NUMBERS = 20
-"""In a report."""
+"""In a report; one with more of them states none."""
 _TO_THE_COACH = re.compile(
     r"(?<![a-z])(score|reward|rating|grade|verdict)\W{0,5}(is|of|to)?\W{0,5}\d"
     r"|(?<![a-z])(coach|judge|grader|evaluator)(?![a-z])|^\s*#+ |<\W?tool|<\|",
@@ -24,20 +24,20 @@ _TO_THE_COACH = re.compile(
 
 
 def own_turns(history: Sequence[Turn]) -> list[Turn]:
-    """The earlier turns of the agent that acted last."""
+    """Returns the earlier turns of the agent that acted last."""
     return [turn for turn in history[:-1] if turn.agent == history[-1].agent]
 
 
 def product_codes(turn: Turn) -> dict[str, str]:
-    """What is wrong with each of the role's products after the turn; ``ok`` where nothing is.
+    """Returns product -> what is wrong with it after the turn; ``ok`` if nothing is.
 
-    Beyond what the checks say: ``copied`` is a csv that is another file under a new name; ``unfitted``,
-    ``estimator`` and ``proba`` name a model that cannot do this kind of task.
+    In addition to the codes of the checks: ``copied``, a csv that is another file under a new name; and
+    ``unfitted``, ``estimator`` and ``proba``, a model that cannot do this kind of task.
     """
-    found = {check.name: check for check in turn.checks}
+    checked = {check.name: check for check in turn.checks}
     codes = {}
     for spec in turn.role.produces:
-        check = found.get(spec.name)
+        check = checked.get(spec.name)
         codes[spec.name] = "missing" if check is None else check.code
         if check is not None and check.code == "ok":
             codes[spec.name] = _misfit(spec, check.facts, turn) or _copied(spec, turn) or "ok"
@@ -45,9 +45,10 @@ def product_codes(turn: Turn) -> dict[str, str]:
 
 
 def bad_inputs(history: Sequence[Turn]) -> tuple[list[str], list[str]]:
-    """The required artifacts that are bad after the last turn: those that came so, those its agent made so.
+    """Returns the required artifacts that are bad after the last turn: (inherited, spoiled).
 
-    An artifact came as it is when the file has not changed since the agent's first turn began.
+    An artifact is inherited if its file has not changed since before the agent's first turn; otherwise the
+    agent itself spoiled it.
     """
     turn = history[-1]
     first = next(t for t in history if t.agent == turn.agent)
@@ -55,14 +56,15 @@ def bad_inputs(history: Sequence[Turn]) -> tuple[list[str], list[str]]:
     now = {file.path: file.sha256 for file in turn.files_after}
     required = {spec.name for spec in turn.role.requires}
     bad = [check.name for check in turn.checks if check.name in required and check.code != "ok"]
-    came = [name for name in bad if at_first.get(name) == now.get(name)]
-    return came, [name for name in bad if name not in came]
+    inherited = [name for name in bad if at_first.get(name) == now.get(name)]
+    return inherited, [name for name in bad if name not in inherited]
 
 
-def culprit(history: Sequence[Turn], artifacts: Sequence[str]) -> str | None:
-    """The first agent to have played whose duty one of the artifacts was; None where nobody's was.
+def responsible(history: Sequence[Turn], artifacts: Sequence[str]) -> str | None:
+    """Returns the first agent, in order, whose duty one of the artifacts was; None if it was nobody's.
 
-    The first, because what came later may be broken only because this was. The last turn's agent is left out.
+    The first, because later artifacts may be broken only because this one was. The agent of the last turn is
+    excluded.
     """
     for turn in history:
         duties = {spec.name for spec in turn.role.produces}
@@ -72,7 +74,7 @@ def culprit(history: Sequence[Turn], artifacts: Sequence[str]) -> str | None:
 
 
 def printed(turn: Turn) -> str | None:
-    """The last line that a program which ran without error printed; None where there is none."""
+    """Returns the last line printed by a program that ran without error; None if there is none."""
     if turn.result is None or turn.result.status != "ok":
         return None
     lines = [line.strip() for line in turn.result.stdout.splitlines() if line.strip()]
@@ -80,22 +82,22 @@ def printed(turn: Turn) -> str | None:
 
 
 def last_printed(history: Sequence[Turn]) -> tuple[str, str] | None:
-    """The last line printed by the latest program that printed any, and the agent whose program it was."""
+    """Returns the last line printed by the latest program that printed one, and the agent that wrote the program."""
     values = ((printed(turn), turn.agent) for turn in reversed(history))
     return next(((value, agent) for value, agent in values if value is not None), None)
 
 
 def substance(action: str) -> str:
-    """What the action says, without thinking and without the lines that grade it or speak to its judge.
+    """Returns the action without thinking and without lines that grade it or address its judge.
 
-    Good for telling something from nothing: a line on a coach in a problem about coaches is lost too.
+    Use it only to tell something from nothing: a line about a coach in a problem about coaches is removed too.
     """
     lines = strip_thinking(action).splitlines()
     return "\n".join(line for line in lines if not _TO_THE_COACH.search(line)).strip()
 
 
 def agrees(said: str, value: str) -> bool:
-    """Whether ``said`` names the printed ``value``: the same text, or as its last number the same number."""
+    """Returns whether ``said`` equals the printed ``value``: the same text, or the same last number."""
     if said.strip() == value.strip():
         return True
     ours, theirs = list(_numbers(said)), list(_numbers(value))
@@ -103,9 +105,9 @@ def agrees(said: str, value: str) -> bool:
 
 
 def mentions(action: str, value: str) -> bool:
-    """Whether what the action says has the printed ``value`` in it, as a number or verbatim.
+    """Returns whether the action states the printed ``value``, as a number or verbatim.
 
-    One that lists numbers without end names none of them.
+    An action that lists more than ``_MOST_NUMBERS`` numbers states none of them.
     """
     text, theirs = substance(action), list(_numbers(value))
     if theirs:
@@ -115,25 +117,25 @@ def mentions(action: str, value: str) -> bool:
 
 
 def on_task(said: str, turn: Turn) -> bool:
-    """Whether ``said`` has all the numbers of the task, or two of its numbers and longer words.
+    """Returns whether ``said`` has all the numbers of the task, or two of its numbers and longer words.
 
-    True where the record does not hold what the agent read.
+    True if the record does not contain what the agent read.
     """
     task = next((message.content for message in turn.observation if message.role == "user"), "")
-    wanted, found = (set(_TOKEN.findall(text.lower())) for text in (task, said))
+    wanted, present = (set(_TOKEN.findall(text.lower())) for text in (task, said))
     numbers = {token for token in wanted if token.isdigit()}
-    return len(wanted & found) >= min(2, len(wanted)) or bool(numbers and numbers <= found)
+    return len(wanted & present) >= min(2, len(wanted)) or bool(numbers and numbers <= present)
 
 
 def uncalled_code(turn: Turn) -> bool:
-    """The action holds a program although its role cannot run any."""
+    """Returns whether the action contains a program although its role cannot run code."""
     return not turn.role.can_run_code and extract_program(turn.action) is not None
 
 
 def _misfit(spec: ArtifactSpec, facts: Mapping[str, object], turn: Turn) -> str | None:
-    """Why a model that loads cannot do the task: the same questions for classification and regression.
+    """Returns why a model that loads cannot do the task; the same criteria for classification and regression.
 
-    The facts were read from the file by a probe that the file could deceive, so they only ever lower a score.
+    The facts come from a probe that a hostile file can deceive, so they only ever lower a score.
     """
     if spec.kind != "estimator":
         return None
@@ -149,10 +151,10 @@ def _misfit(spec: ArtifactSpec, facts: Mapping[str, object], turn: Turn) -> str 
 
 
 def _copied(spec: ArtifactSpec, turn: Turn) -> str | None:
-    """Whether a csv product is a plain copy of a file that the agent found, such as the sample submission."""
+    """Returns ``copied`` if a csv product is a copy of a file that was there before, such as the sample submission."""
     product = {file.sha256 for file in turn.files_after if file.path == spec.name}
-    found = {file.sha256 for file in turn.files_before if file.path != spec.name}
-    return "copied" if spec.kind == "csv" and product & found else None
+    earlier = {file.sha256 for file in turn.files_before if file.path != spec.name}
+    return "copied" if spec.kind == "csv" and product & earlier else None
 
 
 def _is_regression(turn: Turn) -> bool:
@@ -163,7 +165,7 @@ def _numbers(text: str) -> Iterator[Fraction]:
     for match in _NUMBER.finditer(text):
         try:
             yield Fraction(match.group().replace(",", ""))
-        except (ValueError, ZeroDivisionError):  # "1,5/0" and "2.5/3" are no numbers
+        except (ValueError, ZeroDivisionError):  # "1,5/0" and "2.5/3" are not numbers
             continue
 
 

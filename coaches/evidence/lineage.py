@@ -1,9 +1,9 @@
-"""Who made what, and whose turn explains a failure: read from files, checks and printed values alone.
+"""Which turn made what, and which one explains a failure: from files, checks and printed values alone.
 
-An artifact's history is that of its hash: the turn after which it is there for the first time wrote it. A
-failure is walked back from the end: where the inputs of a stage came broken, the search goes on at the stage
-that they came from; where they were in order, it stops. What no check can see (features that leak, a plan
-that is wrong) ends at the last turn that could have known: a guess, and said to be one.
+A file version is known by its hash: the turn after which the hash first appears wrote it. A failure is traced
+back from the end: if the inputs of a stage (all turns of one agent) arrived broken, the search continues at
+the stage that produced them; if they were intact, it stops. What no check can see (leaking features, a wrong
+plan) is attributed to the last turn that could have noticed: a guess, and labelled as one.
 """
 
 from __future__ import annotations
@@ -20,70 +20,68 @@ from sandbox.base import FileInfo
 
 
 @dataclass(frozen=True)
-class Fault:
-    """Why an episode failed.
+class Culprit:
+    """The turn that explains why an episode failed.
 
-    ``Fault("engineer", 1, (2, 3), "X_train.pkl nan, written in turn 1")``
+    ``Culprit("engineer", 1, (2, 3), "X_train.pkl nan when engineer ended")``
     """
 
     agent: str
     turn: int
-    """Index of the turn that made it so."""
+    """Index of the turn."""
     harmed: tuple[int, ...]
-    """Indices of later turns that had to work with what was broken."""
+    """Indices of later turns that worked with what it broke."""
     reason: str
 
 
-def fault(turns: Sequence[Turn], outcome: Outcome) -> Fault | None:
-    """What explains the failure of the episode; None for a success."""
+def culprit(turns: Sequence[Turn], outcome: Outcome) -> Culprit | None:
+    """Returns the turn that explains the failure of the episode; None for a success."""
     if outcome.success or not turns:
         return None
     if any(turn.role.produces for turn in turns):
         return _broken_artifact(turns, outcome)
-    return _wrong_words(turns)
+    return _wrong_answer(turns)
 
 
 def contributors(turns: Sequence[Turn]) -> frozenset[int]:
-    """Indices of the turns whose work is in what the episode ended with.
+    """Returns the indices of the turns that contributed to the final result.
 
-    They wrote the last version of a stage's product, printed the value that was answered, or are what an
-    agent without code had to say.
+    They wrote the last version of a stage's product, printed the value that was answered, or belong to an
+    agent that runs no code.
     """
-    found = {turn.index for turn in turns if not turn.role.can_run_code}
+    indices = {turn.index for turn in turns if not turn.role.can_run_code}
     for last in _stage_ends(turns):
         for spec in last.role.produces:
             if (place := last_writer(turns[: last.index + 1], spec.name)) is not None:
-                found.add(place)
+                indices.add(place)
     if not any(turn.role.produces for turn in turns):
-        found |= {turn.index for turn in _printers(turns)[-1:]}
-    return frozenset(found)
+        indices |= {turn.index for turn in _printers(turns)[-1:]}
+    return frozenset(indices)
 
 
-def _broken_artifact(turns: Sequence[Turn], outcome: Outcome) -> Fault:
-    """Stage by stage from the last one that makes anything, as long as what it got came broken."""
+def _broken_artifact(turns: Sequence[Turn], outcome: Outcome) -> Culprit:
+    """Traces back, from the last stage with products, for as long as a stage's inputs arrived broken."""
     ends = _stage_ends(turns)
-    stage, led = next(turn for turn in reversed(ends) if turn.role.produces), list[str]()
-    for _ in ends:  # no more hops than stages
-        came, spoiled = checks.bad_inputs(turns[: stage.index + 1])
-        source = None if spoiled else _source(turns, stage, came)
+    stage, traced = next(turn for turn in reversed(ends) if turn.role.produces), list[str]()
+    for _ in ends:  # at most one hop per stage
+        inherited, spoiled = checks.bad_inputs(turns[: stage.index + 1])
+        source = None if spoiled else _source(turns, stage, inherited)
         if source is None:
-            return _fault(turns, stage, spoiled or _bad_products(stage) or led, outcome)
-        stage, led = source, came
-    return _fault(turns, stage, led, outcome)
+            return _culprit(turns, stage, spoiled or _bad_products(stage) or traced, outcome)
+        stage, traced = source, inherited
+    return _culprit(turns, stage, traced, outcome)
 
 
-def _source(turns: Sequence[Turn], stage: Turn, came: Sequence[str]) -> Turn | None:
-    """The last turn of the stage that the broken inputs came from: whose turn wrote them, or should have."""
+def _source(turns: Sequence[Turn], stage: Turn, inherited: Sequence[str]) -> Turn | None:
+    """Returns the last turn of the stage that wrote the broken inputs, or should have written them."""
     first = next(turn.index for turn in turns if turn.agent == stage.agent)
-    wrote = [place for name in came if first and (place := last_writer(turns[:first], name)) is not None]
-    agent = turns[wrote[0]].agent if wrote else checks.culprit(turns[: stage.index + 1], came)
+    wrote = [place for name in inherited if first and (place := last_writer(turns[:first], name)) is not None]
+    agent = turns[wrote[0]].agent if wrote else checks.responsible(turns[: stage.index + 1], inherited)
     return next((turn for turn in _stage_ends(turns) if turn.agent == agent), None)
 
 
-def _fault(turns: Sequence[Turn], stage: Turn, bad: Sequence[str], outcome: Outcome) -> Fault:
-    if (
-        not bad
-    ):  # the stage got and left all in order, as far as checks go: perhaps another left what they miss
+def _culprit(turns: Sequence[Turn], stage: Turn, bad: Sequence[str], outcome: Outcome) -> Culprit:
+    if not bad:  # the checks find nothing wrong with this stage: perhaps another left a broken product
         for end in _stage_ends(turns):
             if bad := _bad_products(end):
                 stage = end
@@ -93,9 +91,8 @@ def _fault(turns: Sequence[Turn], stage: Turn, bad: Sequence[str], outcome: Outc
     state = {check.name: check.code for check in stage.checks} | checks.product_codes(stage)
     what = ", ".join(f"{name} {state.get(name, 'bad')}" for name in names)
     if not bad:
-        return Fault(
-            stage.agent, place, (), f"{what}, yet the episode ended with {outcome.failure_code}: a guess"
-        )
+        reason = f"{what}, but the outcome is {outcome.failure_code}; no check explains it, this is a guess"
+        return Culprit(stage.agent, place, (), reason)
     harmed = tuple(
         turn.index
         for turn in turns[place + 1 :]
@@ -105,37 +102,39 @@ def _fault(turns: Sequence[Turn], stage: Turn, bad: Sequence[str], outcome: Outc
             or checks.bad_inputs(turns[: turn.index + 1])[0]
         )
     )
-    return Fault(stage.agent, place, harmed, f"{what} when {stage.agent} ended")
+    return Culprit(stage.agent, place, harmed, f"{what} when {stage.agent} ended")
 
 
 def _broke(turns: Sequence[Turn], stage: Turn, name: str) -> int | None:
-    """The stage's turn that wrote ``name`` as it was when the stage ended, or removed it."""
+    """Returns the index of the stage's turn that wrote or removed the last version of ``name``."""
     if (place := last_writer(turns[: stage.index + 1], name)) is not None:
         return place if turns[place].agent == stage.agent else None
     for turn in reversed(turns[: stage.index + 1]):
-        gone = _hash(turn.files_before, name) is not None and _hash(turn.files_after, name) is None
-        if gone and turn.agent == stage.agent:
+        removed = _hash(turn.files_before, name) is not None and _hash(turn.files_after, name) is None
+        if removed and turn.agent == stage.agent:
             return turn.index
     return None
 
 
-def _wrong_words(turns: Sequence[Turn]) -> Fault:
-    """In a team that hands over words: the answer if it is not what was printed, else what was printed."""
+def _wrong_answer(turns: Sequence[Turn]) -> Culprit:
+    """Returns the culprit in a team without products: the answer if it differs from the printed value, else the value."""
     last = turns[-1]
     coders = [turn for turn in turns if turn.role.can_run_code]
     printers = _printers(turns)
-    said = boxed(strip_thinking(last.action)) if not last.role.can_run_code else None
+    answer = boxed(strip_thinking(last.action)) if not last.role.can_run_code else None
     value = checks.printed(printers[-1]) if printers else None
-    if said is None and not last.role.can_run_code:
-        return Fault(last.agent, last.index, (), "no answer was given")
+    if answer is None and not last.role.can_run_code:
+        return Culprit(last.agent, last.index, (), "gave no answer")
     if value is None:
         guilty = coders[-1] if coders else last
-        return Fault(guilty.agent, guilty.index, _others(turns, guilty), "no program printed a value")
-    if said is not None and not checks.agrees(said, value):
-        return Fault(last.agent, last.index, (), "the answer is not what was printed")
+        return Culprit(guilty.agent, guilty.index, _others(turns, guilty), "no program printed a value")
+    if answer is not None and not checks.agrees(answer, value):
+        return Culprit(last.agent, last.index, (), "the answer is not the printed value")
     guilty = printers[-1]
-    reason = "the printed value was answered and is wrong; whether the plan was, no check can tell"
-    return Fault(guilty.agent, guilty.index, _others(turns, guilty), reason)
+    reason = (
+        "the printed value was given as the answer and is wrong; no check can tell whether the plan was wrong"
+    )
+    return Culprit(guilty.agent, guilty.index, _others(turns, guilty), reason)
 
 
 def _others(turns: Sequence[Turn], guilty: Turn) -> tuple[int, ...]:
@@ -147,7 +146,7 @@ def _printers(turns: Sequence[Turn]) -> list[Turn]:
 
 
 def _stage_ends(turns: Sequence[Turn]) -> list[Turn]:
-    """Every agent's last turn, in the order of play."""
+    """Returns every agent's last turn, in order."""
     return sorted({turn.agent: turn for turn in turns}.values(), key=lambda turn: turn.index)
 
 

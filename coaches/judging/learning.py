@@ -1,8 +1,9 @@
-"""Coaches that change with what they see of a run, in a way that a killed run can repeat.
+"""Coaches that learn during a run, in a way that a resumed run can repeat.
 
-Such a coach learns between steps only, from all the episodes of a finished one: whatever it says within a
-step depends on earlier steps alone, never on which of the episodes at play ended first. ``state`` is JSON and
-all that it has learned; a checkpoint keeps it. Coaches without these methods need none of them.
+Such a coach learns between steps only, from all episodes of a finished step. What it says within a step
+therefore depends on earlier steps alone, never on the order in which concurrent episodes end. ``state`` is
+everything that it has learned, as JSON, and is part of a checkpoint. Coaches that do not learn need none of
+these methods.
 """
 
 from __future__ import annotations
@@ -17,51 +18,51 @@ from envs.types import Outcome, Turn
 
 @dataclass(frozen=True)
 class JudgedEpisode:
-    """A finished episode and what a coach said of it."""
+    """A finished episode with the verdicts of one coach."""
 
     task_id: str
     turns: tuple[Turn, ...]
     verdicts: tuple[Verdict | None, ...]
-    """One a turn; None where there is none."""
+    """One per turn; None where there is none."""
     outcome: Outcome
 
     def part(self, place: int) -> JudgedEpisode:
-        """The same episode with the verdicts of the coach at ``place`` among those that were wrapped."""
+        """Returns the same episode with the verdicts of the inner coach at ``place`` (``Verdict.parts``)."""
         return replace(self, verdicts=tuple(_part(verdict, place) for verdict in self.verdicts))
 
 
 @runtime_checkable
 class LearningCoach(Protocol):
-    """What a coach has on top of judging that learns."""
+    """What a coach that learns has in addition to judging."""
 
     def learn(self, episodes: Sequence[JudgedEpisode]) -> Mapping[str, float]:
-        """Takes in a finished step's episodes, with the coach's own verdicts; returns what to log.
+        """Learns from a finished step's episodes, with the coach's own verdicts; returns metrics to log.
 
-        The order of ``episodes`` must not matter.
+        The result must not depend on the order of ``episodes``.
         """
         ...
 
     def state(self) -> Mapping[str, Any]:
-        """All that was learned, as JSON."""
+        """Returns everything that was learned, as JSON."""
         ...
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Puts the coach back to ``state``."""
+        """Restores what ``state`` returned."""
         ...
 
 
 def learn(coach: object, episodes: Sequence[JudgedEpisode]) -> dict[str, float]:
-    """Lets ``coach`` learn, if it is one that does."""
+    """Lets ``coach`` learn, if it is one that does; returns metrics to log."""
     return dict(coach.learn(episodes)) if isinstance(coach, LearningCoach) else {}
 
 
 def state(coach: object) -> dict[str, Any]:
-    """What ``coach`` has learned; nothing for one that does not."""
+    """Returns what ``coach`` has learned; empty for a coach that does not learn."""
     return dict(coach.state()) if isinstance(coach, LearningCoach) else {}
 
 
 def restore(coach: object, state: Mapping[str, Any]) -> None:
-    """Puts ``coach`` back to ``state``, if it is one that learns."""
+    """Restores ``coach`` to ``state``, if it is one that learns."""
     if isinstance(coach, LearningCoach):
         coach.restore(state)
 

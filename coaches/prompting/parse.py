@@ -1,4 +1,4 @@
-"""A model's reply -> what it says, or why it says nothing. Nothing is ever guessed."""
+"""Parses a model's reply strictly: it is either a judgement or an error with a cause, and never a guess."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 from coaches.client.errors import AmbiguousScoreError, EmptyReplyError, ScoreRangeError, UnreadableReplyError
 
 RATIONALE_CHARS = 300
-"""Of a rationale under a bounded schema."""
+"""Longest rationale that a bounded schema allows."""
 KEPT_CHARS = 2400
-"""Of any rationale."""
+"""Characters of a rationale that are kept."""
 
 _SCORE = re.compile(r'"score"\s*:\s*([^\s,}]+)')
 _FENCED = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
@@ -29,11 +29,11 @@ class Judgement:
 
 
 def schema(agents: Collection[str], *, bounded: bool) -> dict[str, Any]:
-    """The JSON schema of a reply on a turn of a team of ``agents``.
+    """Returns the JSON Schema of a reply about a turn of a team of ``agents``.
 
-    ``bounded``: with bounds on the score and on the rationale's length, for small models under a grammar. An
-    enumeration, because llama.cpp's grammars know no other bounds of a number; some hosted endpoints refuse
-    such keywords.
+    ``bounded``: limit the score and the rationale's length, for small models with constrained decoding. The
+    score is an enumeration because llama.cpp's grammars support no other bounds on numbers. Some hosted
+    endpoints reject these keywords.
     """
     rationale: dict[str, Any] = {"type": "string"}
     score: dict[str, Any] = {"type": "number"}
@@ -50,22 +50,22 @@ def schema(agents: Collection[str], *, bounded: bool) -> dict[str, Any]:
 
 
 def judgement(reply: str, agents: Collection[str]) -> Judgement:
-    """Reads a reply that is one JSON object as ``schema`` has it, and nothing else.
+    """Parses a reply that must be one JSON object of the form of ``schema`` and nothing else.
 
     A code fence around it and thinking before it (up to the last ``</think>``) are allowed. ``blame`` may be
     missing or null.
 
     Raises:
-        ReplyError: there is no verdict in it; a subclass says why.
+        ReplyError: the reply is not a judgement; the subclass is the cause.
     """
     return _judgement(json_object(reply), agents)
 
 
 def json_object(reply: str) -> dict[str, Any]:
-    """The one JSON object that a reply is, but for a code fence around it and thinking before it.
+    """Returns the one JSON object of a reply, without a code fence around it and thinking before it.
 
     Raises:
-        ReplyError: it is none, says a thing twice, or holds what is no finite number.
+        ReplyError: the reply is not one JSON object, has a key twice, or has a number that is not finite.
     """
     text = reply.rpartition("</think>")[2].strip()
     if not text:
@@ -73,30 +73,30 @@ def json_object(reply: str) -> dict[str, Any]:
     if fenced := _FENCED.fullmatch(text):
         text = fenced[1]
     try:
-        # Not strict: small models put line breaks into strings as they are.
-        values = json.loads(text, strict=False, object_pairs_hook=_object, parse_constant=_no_number)
+        # Not strict: small models put raw line breaks into strings.
+        values = json.loads(text, strict=False, object_pairs_hook=_object, parse_constant=_not_finite)
     except (ValueError, RecursionError) as error:
         if len(set(_SCORE.findall(text))) > 1:
-            raise AmbiguousScoreError("the reply holds more than one score") from None
+            raise AmbiguousScoreError("the reply has more than one score") from None
         raise UnreadableReplyError(f"the reply is not one JSON object: {_start(error)}") from None
     if not isinstance(values, dict):
-        raise UnreadableReplyError("the reply is no JSON object")
+        raise UnreadableReplyError("the reply is not a JSON object")
     return values
 
 
 def _judgement(values: Mapping[str, Any], agents: Collection[str]) -> Judgement:
     if not {"rationale", "score"} <= values.keys():
-        raise UnreadableReplyError("the reply is no JSON object with rationale and score")
+        raise UnreadableReplyError("the reply is not a JSON object with rationale and score")
     if extra := values.keys() - {"rationale", "blame", "score"}:
-        raise UnreadableReplyError(f"the reply has keys that nobody asked for: {len(extra)}")
+        raise UnreadableReplyError(f"the reply has {len(extra)} unexpected keys")
     score, rationale, blame = values["score"], values["rationale"], values.get("blame") or "nobody"
     if isinstance(score, bool) or not isinstance(score, int | float):
-        raise UnreadableReplyError("the score is no number")
+        raise UnreadableReplyError("the score is not a number")
     if not isinstance(rationale, str):
-        raise UnreadableReplyError("the rationale is no text")
+        raise UnreadableReplyError("the rationale is not text")
     if blame not in (*agents, "nobody"):
-        raise UnreadableReplyError("the reply blames somebody who is not in the team")
-    if not 0 <= score <= 10:  # as an int it may be too long for a float
+        raise UnreadableReplyError("the reply blames an agent that is not in the team")
+    if not 0 <= score <= 10:  # compared before the conversion: an int may be too large for a float
         raise ScoreRangeError("the score is not in [0, 10]")
     kept = rationale.strip()[:KEPT_CHARS]
     return Judgement(float(score), kept, None if blame == "nobody" else blame)
@@ -105,12 +105,12 @@ def _judgement(values: Mapping[str, Any], agents: Collection[str]) -> Judgement:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        raise AmbiguousScoreError("the reply says the same thing twice")
+        raise AmbiguousScoreError("the reply has the same key twice")
     return values
 
 
-def _no_number(name: str) -> float:
-    raise ScoreRangeError(f"the score is {name}, no finite number")
+def _not_finite(name: str) -> float:
+    raise ScoreRangeError(f"the score is {name}, which is not a finite number")
 
 
 def _start(error: Exception) -> str:

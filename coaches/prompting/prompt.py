@@ -1,4 +1,4 @@
-"""What an LLM coach is told and shown of a turn."""
+"""The question that the coach ``llm`` asks about a turn."""
 
 from __future__ import annotations
 
@@ -15,53 +15,53 @@ from envs.types import Message, Turn
 
 FOLDER = Path(__file__).with_name("prompts")
 COMMON = "common"
-"""The file with the scale, the rules on data and the form of the answer, which follows every prompt."""
+"""The file that is appended to every prompt: the scale, the rules on data and the form of the reply."""
 
 
 @dataclass
 class Sizes:
-    """Characters that are shown of each part at most, head and tail."""
+    """The most characters of each part that the model sees (head and tail)."""
 
     seen: int
-    """Of all that the agent read."""
+    """Of the agent's observation, and of its duty."""
     action: int
     output: int
-    """Of stdout and of stderr each."""
+    """Of stdout and of stderr, each."""
     files: int
-    """Of the list of files."""
+    """Of the list of files, and of the checks."""
     earlier: int
-    """Of the list of earlier turns."""
+    """Of the summary of earlier turns."""
     answer: int
 
 
 @dataclass(frozen=True)
 class Question:
-    """One turn to judge. Text apart from the data, so that the marks can be drawn anew for each call."""
+    """A question about one turn or episode. Data is kept apart, so that each call can use new delimiters."""
 
     rules: str
-    """The system message: the same for every turn of a role, so that endpoints need to read it only once."""
+    """The system message: the same for every turn of a role, so that endpoints can cache it."""
     facts: str
-    """Said by us, not by an agent."""
+    """Trusted statements, not written by an agent."""
     blocks: tuple[tuple[str, str], ...]
     """Name and harmless text of each block of data."""
 
     def messages(self, nonce: str) -> tuple[Message, Message]:
-        """The chat to send; the same for the same question and nonce."""
+        """Returns the chat to send; the same for the same question and nonce."""
         data = "\n\n".join(delimiters.block(name, text, nonce) for name, text in self.blocks)
-        closing = f"The record ends here. {self.facts} Answer with the JSON object alone."
-        opening = f"{self.facts} The record follows, in marks with the number {nonce}."
+        closing = f"End of the record. {self.facts} Answer with the JSON object only."
+        opening = f"{self.facts} The record follows, between delimiters with the number {nonce}."
         return Message("system", self.rules), Message("user", f"{opening}\n\n{data}\n\n{closing}")
 
 
 class Prompts:
-    """The text files that say what a coach has to look for, one an environment.
+    """The text files that tell the coach what to look for, one per environment.
 
-    A file's first line names the roles that it speaks of: ``roles: data_engineer modeler``, or ``roles: *``.
+    The first line of a file names the roles that it is for: ``roles: data_engineer modeler``, or ``roles: *``.
     """
 
     def __init__(self, name: str) -> None:
-        """``name``: of a file in ``coaches/prompting/prompts``, the path of another file, or ``auto``: for each turn
-        the file that names its role, else ``generic``.
+        """``name``: a file in ``coaches/prompting/prompts``, the path of another file, or ``auto``: for each turn
+        the file that names its role, or ``generic``.
 
         Raises:
             ConfigError: there is no such file, or its first line names no roles.
@@ -71,24 +71,28 @@ class Prompts:
         for path in sorted(FOLDER.glob("*.txt")) if name == "auto" else [_find(name)]:
             if path.stem != COMMON or name != "auto":
                 roles, text = _parse(path)
-                whole = f"{text}\n\n{common.strip()}"
-                self._by_role |= dict.fromkeys(roles if name == "auto" else ["*"], whole)
+                rules = f"{text}\n\n{common.strip()}"
+                self._by_role |= dict.fromkeys(roles if name == "auto" else ["*"], rules)
 
     def rules(self, role: str) -> str:
-        """The system message on turns of ``role``."""
+        """Returns the system message for turns of ``role``."""
         return self._by_role.get(role) or self._by_role["*"]
 
 
 def question(rules: str, history: Sequence[Turn], sizes: Sizes, answer: str | None = None) -> Question:
-    """The question about the last turn of ``history``. ``answer``: the ground truth, where it may be seen."""
+    """Returns the question about the last turn of ``history``. ``answer``: the ground truth, if the coach may see it."""
     turn = history[-1]
     parts = [
         ("role and duty", _duty(turn), sizes.seen),
-        ("what the agent read: task, handovers, its own turns so far", _seen(turn), sizes.seen),
-        ("earlier turns in brief", "\n".join(_earlier(history)) or "none", sizes.earlier),
+        ("what the agent read: the task, handovers, its own turns so far", _seen(turn), sizes.seen),
+        ("summary of earlier turns", "\n".join(_earlier(history)) or "none", sizes.earlier),
         ("the action to score", turn.action, sizes.action),
         *_result(turn, sizes.output),
-        ("files before and after, and who wrote them", "\n".join(_files(history)) or "none", sizes.files),
+        (
+            "files before and after the action, and who wrote them",
+            "\n".join(_files(history)) or "none",
+            sizes.files,
+        ),
         ("the system's checks of files after the action", "\n".join(_checks(turn)) or "none", sizes.files),
     ]
     if answer is not None:
@@ -103,9 +107,7 @@ def _find(name: str) -> Path:
         if path.is_file():
             return path
     known = ", ".join(sorted(path.stem for path in FOLDER.glob("*.txt") if path.stem != COMMON))
-    raise ConfigError(
-        f"coach llm: there is no prompt {name!r}; there are auto, {known}, or a file of your own"
-    )
+    raise ConfigError(f"coach llm: there is no prompt {name!r}; choose auto, {known}, or the path of a file")
 
 
 def _parse(path: Path) -> tuple[list[str], str]:
@@ -116,9 +118,9 @@ def _parse(path: Path) -> tuple[list[str], str]:
 
 
 def _facts(turn: Turn) -> str:
-    ends = "; it ended the agent's part" if turn.last else ""
+    ends = "; it ended this agent's part" if turn.last else ""
     return (
-        f"The action to score is turn {turn.index + 1} of the episode: turn {turn.attempt + 1} of at most "
+        f"The action to score is turn {turn.index + 1} of the episode. It is turn {turn.attempt + 1} of at most "
         f"{turn.role.max_turns} of the agent {turn.agent}{ends}."
     )
 
@@ -127,13 +129,13 @@ def _duty(turn: Turn) -> str:
     role = turn.role
     lines = [f"{role.name}: {role.instructions.strip()}"]
     lines.append(f"can run code: {'yes' if role.can_run_code else 'no'}")
-    lines.append(f"gets: {', '.join(spec.name for spec in role.requires) or 'no files'}")
-    lines.append(f"must leave: {', '.join(spec.name for spec in role.produces) or 'no files'}")
+    lines.append(f"receives: {', '.join(spec.name for spec in role.requires) or 'no files'}")
+    lines.append(f"must produce: {', '.join(spec.name for spec in role.produces) or 'no files'}")
     return "\n".join(lines)
 
 
 def _seen(turn: Turn) -> str:
-    """The agent's chat, without the system message: its duty stands in a block of its own."""
+    """Returns the agent's chat without the system message, which repeats the duty of its own block."""
     shown = [message for message in turn.observation if message.role != "system"]
     return "\n\n".join(f"[{message.role}]\n{message.content}" for message in shown) or "nothing"
 
@@ -145,13 +147,13 @@ def _earlier(history: Sequence[Turn]) -> Iterator[str]:
 
 def _result(turn: Turn, size: int) -> Iterator[tuple[str, str, int]]:
     if turn.result is None:
-        unrun = "it held no program" if turn.code is None else "its program was not run"
-        yield "what came of it", unrun, size
+        reason = "it contained no program" if turn.code is None else "its program was not run"
+        yield "result of the action", reason, size
         return
     end: str = turn.result.status
     if turn.result.exit_code is not None:
         end += f", exit code {turn.result.exit_code}"
-    yield "what came of its program", end + (", output truncated" if turn.result.truncated else ""), size
+    yield "result of its program", end + (", output truncated" if turn.result.truncated else ""), size
     yield "stdout", turn.result.stdout or "(empty)", size
     yield "stderr", turn.result.stderr or "(empty)", size
 
@@ -162,22 +164,22 @@ def _files(history: Sequence[Turn]) -> Iterator[str]:
     after = {file.path: file for file in turn.files_after}
     for path in sorted(before.keys() | after.keys()):
         if path not in after:
-            yield f"{path}: removed by this action; had been {_writer(history[:-1], path)}"
+            yield f"{path}: removed by this action; before, it was {_writer(history[:-1], path)}"
         elif path not in before:
             yield f"{path}: new, {after[path].size} bytes"
         elif before[path].sha256 != after[path].sha256:
-            was = _writer(history[:-1], path)
-            yield f"{path}: overwritten by this action, {after[path].size} bytes; had been {was}"
+            before_it = _writer(history[:-1], path)
+            yield f"{path}: overwritten by this action, {after[path].size} bytes; before, it was {before_it}"
         else:
             yield f"{path}: unchanged, {after[path].size} bytes, {_writer(history, path)}"
 
 
 def _writer(history: Sequence[Turn], path: str) -> str:
-    """Who left what is in this place after ``history``."""
-    found = last_changes(history).get(path)
-    if found is None:
+    """Returns who wrote the file at ``path`` after ``history``, in words."""
+    writer = last_changes(history).get(path)
+    if writer is None:
         return "given with the task"
-    return f"written by {found.agent} in turn {found.turn + 1}" if found.agent else "of unknown origin"
+    return f"written by {writer.agent} in turn {writer.turn + 1}" if writer.agent else "of unknown origin"
 
 
 def _checks(turn: Turn) -> Iterator[str]:
@@ -186,9 +188,9 @@ def _checks(turn: Turn) -> Iterator[str]:
 
 
 def answer_text(answer: Any) -> str:
-    """A task's answer as text. Raises ``ConfigError`` where it is none, as where files are graded."""
+    """Returns a task's answer as text. Raises ``ConfigError`` if it is not text, as where files are graded."""
     if isinstance(answer, list | tuple) and all(isinstance(one, str | int | float) for one in answer):
         return " or ".join(map(str, answer))
     if isinstance(answer, str | int | float):
         return str(answer)
-    raise ConfigError("coach llm: sees_answer is for environments whose answers are text; these are not")
+    raise ConfigError("coach llm: sees_answer needs an environment whose answers are text")

@@ -1,4 +1,4 @@
-"""A whole episode as one question to a model: facts in our words, everything else in marked blocks."""
+"""A whole episode as one question to a model: trusted facts, and everything else in blocks of data."""
 
 from __future__ import annotations
 
@@ -15,20 +15,19 @@ _OUTPUT_CHARS = 2000
 
 
 def transcript(rules: str, turns: Sequence[Turn], outcome: Outcome, places: Sequence[int]) -> Question:
-    """The task as the first agent read it, every turn with what it did to the files, the outcome, and which
-    turns are to be judged.
+    """Returns the question about the turns at ``places``, with the task, every turn, its files, and the outcome.
 
-    Texts that are too long keep head and tail. Agents' actions, outputs, file names and the details of checks
-    are data (``coaches.prompting.delimiters``); the facts hold none of it.
+    The task is shown as the first agent read it. Long texts are reduced to head and tail. Actions, outputs,
+    file names and the details of checks are data (``coaches.prompting.delimiters``); the facts contain none.
     """
     end = "success" if outcome.success else "failure"
     facts = [
-        "Roles, in the order of play:",
+        "Roles, in the order in which they act:",
         *_roles(turns),
         "Turns, and how their programs ended:",
         *(_line(turn) for turn in turns),
-        f"Outcome, by the grader: {end} ({outcome.failure_code}), score {outcome.score:.3f} of 1.",
-        f"Give your verdicts on these turns: {', '.join(map(str, places))}.",
+        f"Outcome, decided by the grader: {end} ({outcome.failure_code}), score {outcome.score:.3f} of 1.",
+        f"Judge these turns: {', '.join(map(str, places))}.",
     ]
     task = turns[0].observation[-1].content if turns[0].observation else ""
     blocks = [("the task", delimiters.harmless(task, _TASK_CHARS))]
@@ -38,12 +37,12 @@ def transcript(rules: str, turns: Sequence[Turn], outcome: Outcome, places: Sequ
 
 
 def _roles(turns: Sequence[Turn]) -> Iterator[str]:
-    """A line for each role: what it gets, what it must leave."""
+    """Yields a line per role: what it receives and what it must produce."""
     for role in {turn.agent: turn.role for turn in turns}.values():
-        gets = ", ".join(spec.name for spec in role.requires) or "no files"
-        leaves = ", ".join(spec.name for spec in role.produces) or "no files"
-        code = "runs code" if role.can_run_code else "runs no code"
-        yield f"- {role.name}: gets {gets}; must leave {leaves}; {code}; at most {role.max_turns} turns"
+        receives = ", ".join(spec.name for spec in role.requires) or "no files"
+        produces = ", ".join(spec.name for spec in role.produces) or "no files"
+        code = "can run code" if role.can_run_code else "cannot run code"
+        yield f"- {role.name}: receives {receives}; must produce {produces}; {code}; at most {role.max_turns} turns"
 
 
 def _line(turn: Turn) -> str:

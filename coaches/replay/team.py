@@ -1,4 +1,4 @@
-"""Who plays on where a recorded episode was changed."""
+"""Acts for the agents after a recorded episode was changed."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from envs.types import Message
 
 
 class Team(Protocol):
-    """All agents of a pipeline, as one part: a module with one public class with a ``Config``, as any other.
+    """All agents of a pipeline as one plug-in: a module with one public class with a ``Config``.
 
-    Nothing of what it is told may be kept: branches of an episode are played at once.
+    It must keep no state between calls, because branches of an episode are played in parallel.
     """
 
     def act(self, agent: str, messages: Sequence[Message], seed: int) -> str:
-        """The action of ``agent``, who reads ``messages``; the same for the same seed.
+        """Returns the action of ``agent`` on reading ``messages``; the same action for the same seed.
 
         Raises:
-            CoachError: there is none to be had.
+            CoachError: there is no action.
         """
         ...

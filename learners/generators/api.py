@@ -11,7 +11,7 @@ from coaches.base import CoachError
 from coaches.client.budget import Ledger, Prices
 from coaches.client.config import EndpointConfig, ServerConfig
 from coaches.client.errors import RequestError
-from coaches.client.openai_client import Answer, Endpoint
+from coaches.client.openai_client import Endpoint, ParsedReply
 from coaches.client.wire import Reply
 from conf import ConfigError
 from envs.types import Message
@@ -92,7 +92,7 @@ class Api(InferenceOnly):
             token_ids=(),
             logprobs=(),
             weight_version=0,
-            finish_reason="length" if answer.value.cut else "stop",
+            finish_reason="length" if answer.value.truncated else "stop",
             bill=_bill(answer),
         )
 
@@ -105,7 +105,7 @@ class Api(InferenceOnly):
 
     def _ask(
         self, model: str, messages: Sequence[Message], seed: int, temperature: float, *, patient: bool = True
-    ) -> Answer[Reply]:
+    ) -> ParsedReply[Reply]:
         """``seed`` is reduced to 31 bits, which every server accepts."""
         sampling: dict[str, Any] = {"temperature": temperature, "seed": seed % 2**31}
         fields = {"model": model} | {name: sampling[name] for name in self.config.send}
@@ -126,7 +126,7 @@ def _names_setting(error: CoachError) -> bool:
     return isinstance(error, RequestError) and any(name in str(error) for name in SAMPLING)
 
 
-def _bill(answer: Answer[Reply]) -> Bill:
+def _bill(answer: ParsedReply[Reply]) -> Bill:
     """No prompt is empty: a count of 0 means that the server reports no counts."""
     usage = answer.usage
     if not usage.prompt_tokens:

@@ -14,9 +14,9 @@ from scipy import stats  # type: ignore[import-untyped]
 from coaches.balanced import Balanced
 from coaches.base import CoachError, judges_turns
 from coaches.bias import effects
-from coaches.bias.effects import Fit, Ledger
-from coaches.inner import build
+from coaches.bias.effects import Fit, Moments
 from coaches.judging import learning
+from coaches.judging.inner import build
 from coaches.judging.learning import JudgedEpisode
 from coaches.monitor import Monitor
 from conf import ConfigError
@@ -45,9 +45,9 @@ def run(coach: Any, seed: int, steps: int = 4, tasks: int = 16) -> list[list[Jud
 
 
 def gap(episodes: list[JudgedEpisode]) -> effects.Effect:
-    ledger = Ledger()
-    ledger.add(effects.samples(episodes))
-    found = Fit(ledger).gap("kind", "regression", "classification", confidence=0.95)
+    moments = Moments()
+    moments.add(effects.samples(episodes))
+    found = Fit(moments).gap("kind", "regression", "classification", confidence=0.95)
     assert found is not None
     return found
 

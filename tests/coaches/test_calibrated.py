@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from coaches import calibrate
 from coaches.calibrate import Pairs, ScoreMap, ece, fit
 from coaches.calibrated import Calibrated
-from coaches.inner import build
+from coaches.judging.inner import build
 from conf import ConfigError
 from envs.types import Outcome
 from tests.coaches.scripted import node, turn
@@ -98,7 +98,7 @@ def test_a_score_becomes_ten_times_what_it_foretells_and_order_is_kept(tmp_path:
 def test_the_map_of_another_coach_stops_the_run(tmp_path: Path) -> None:
     coach = calibrated(map_file(tmp_path, source="rules"), coach=node())
     with pytest.raises(
-        ConfigError, match="was fitted on 'rules' and means nothing for the scores of 'scripted'"
+        ConfigError, match="was fitted on scores of 'rules' and cannot calibrate those of 'scripted'"
     ):
         coach.judge([turn("5")])
     waiting = calibrated(tmp_path / "map.json", coach={"name": "outcome"})
@@ -127,7 +127,7 @@ def test_what_is_no_map_is_refused(tmp_path: Path, text: str) -> None:
 def test_without_a_map_there_is_no_coach(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no map; fit one"):
         calibrated(None)
-    with pytest.raises(ConfigError, match="is no map"):
+    with pytest.raises(ConfigError, match="is not a map"):
         calibrated(tmp_path / "nowhere.json")
 
 

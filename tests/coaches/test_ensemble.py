@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 import conf
 from coaches.base import BudgetError, Usage, Verdict, judges_turns
-from coaches.ensemble import Disagreement, Ensemble, TooFewVotes, combined, majority, spread
+from coaches.ensemble import Disagreement, Ensemble, TooFewVotes, combined, disagreement, majority
 from coaches.judging import learning
-from coaches.reward import judge
+from coaches.judging.verdicts import judge_turn
 from conf import ConfigError
 from envs.types import Outcome, Turn
 from tests.coaches.scripted import judged, node, step, turn
@@ -52,8 +52,8 @@ def test_the_combined_score_is_that_of_the_obvious_way_and_lies_among_the_member
     found = combined(scores, config)
     assert found == pytest.approx(slow)
     assert min(scores) - 1e-9 <= found <= max(scores) + 1e-9
-    assert spread(scores, "range") == ordered[-1] - ordered[0]
-    assert spread(scores, "mad") == statistics.median([abs(score - middle) for score in scores])
+    assert disagreement(scores, "range") == ordered[-1] - ordered[0]
+    assert disagreement(scores, "mad") == statistics.median([abs(score - middle) for score in scores])
 
 
 def test_a_member_that_fails_is_left_out_and_named_and_a_quorum_is_needed() -> None:
@@ -70,7 +70,7 @@ def test_too_much_disagreement_masks_the_turn_and_is_counted_as_that() -> None:
     coach = ensemble(node(), node(add=4.0), limit=3.9)
     with pytest.raises(Disagreement):
         coach.judge([turn("3")])
-    assert judge(coach, [turn("3")]) == (None, "Disagreement")
+    assert judge_turn(coach, [turn("3")]) == (None, "Disagreement")
     assert ensemble(node(), node(add=4.0), limit=4.0).judge([turn("3")]).score == 5.0
 
 
@@ -86,7 +86,7 @@ def test_a_stronger_coach_has_the_last_word_where_the_others_disagree_and_is_not
 
 def test_the_stronger_coach_s_failure_leaves_no_verdict() -> None:
     coach = ensemble(node(), node(add=4.0), limit=3.0, on_disagreement="escalate", stronger=node(mute=True))
-    assert judge(coach, [turn("3")]) == (None, "TimeoutError")
+    assert judge_turn(coach, [turn("3")]) == (None, "TimeoutError")
 
 
 def test_the_agent_that_most_members_blame_is_blamed_unless_half_blame_nobody() -> None:
@@ -157,7 +157,7 @@ def test_members_that_learn_do_so_from_their_own_verdicts() -> None:
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
-        ({"combine": "mode"}, "combine is one of"),
+        ({"combine": "mode"}, "combine must be one of"),
         ({"min_votes": 3}, "min_votes"),
         ({"trim": 0.5}, "trim"),
         ({"on_disagreement": "escalate"}, "stronger"),

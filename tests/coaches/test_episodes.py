@@ -78,7 +78,7 @@ def test_messages_that_an_earlier_turn_listed_are_put_back() -> None:
         (one(checks=[{"name": "x", "code": "ok"}]), "checks but no roles"),
         (one(seen=1, observation=[]), "seen is 1, but"),
         (one(observation=[{"role": "god", "content": ""}]), "'god' is no role of a message"),
-        (one(verdict={"score": 11}), "turns[0]: verdict: a score must lie in [0, 10], not 11"),
+        (one(verdict={"score": 11}), "turns[0]: verdict: a score must be in [0, 10], not 11"),
         (one(verdict={"score": True}), "turns[0]: verdict: score must be int or float, not bool"),
         (one() | {"outcome": {"score": 1}}, "outcome: there is no success"),
         (one() | {"outcome": {"success": True, "score": 2}}, "outcome: score lies in [0, 1], not 2.0"),

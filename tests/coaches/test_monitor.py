@@ -15,7 +15,7 @@ from scipy import stats  # type: ignore[import-untyped]
 
 from coaches import monitor
 from coaches.bias.trends import alarm, drift
-from coaches.inner import build
+from coaches.judging.inner import build
 from coaches.judging.learning import JudgedEpisode
 from coaches.monitor import Monitor
 from tests.coaches.scripted import judged, node, step
@@ -136,8 +136,9 @@ def test_an_alarm_needs_reward_that_rises_and_outcome_that_falls() -> None:
     assert found.step == 20
     assert found.reward == pytest.approx(0.1, abs=0.03)
     assert found.outcome == pytest.approx(-0.2, abs=0.03)
-    assert f"rose by {found.reward:.3f} a step while the held-out score fell by {-found.outcome:.3f}" in str(
-        found
+    assert (
+        f"rose by {found.reward:.3f} per step while the held-out score fell by {-found.outcome:.3f}"
+        in str(found)
     )
     assert alarm(rewards(0.1), evaluations(0.6, 0.6, 0.8)) is None, "both rise"
     assert alarm(rewards(-0.1), evaluations(0.6, 0.6, 0.4)) is None, "both fall"
@@ -170,7 +171,7 @@ def test_an_alarm_is_logged_as_a_warning_and_stands_in_the_row_and_the_summary(
     with caplog.at_level(logging.WARNING, "coaches.monitor"):
         row = found.evaluation(6, [(f"t{task}", 0.2) for task in range(6)])
     assert row == {"alarm": 1.0}
-    assert "the agents may be learning the coach" in caplog.text
+    assert "the agents may be exploiting the coach" in caplog.text
     assert [one["since"] for one in found.summary()["alarms"]] == [0]
 
 
@@ -208,7 +209,7 @@ def test_an_old_run_s_folder_tells_what_the_run_would_have_told(
     monitor.main([str(folder), "--json"])
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(watched(played).summary()))
     monitor.main([str(folder / "episodes.jsonl")])
-    assert "What the coach's scores go by" in capsys.readouterr().out
+    assert "What drives the coach's scores" in capsys.readouterr().out
 
 
 def test_an_old_run_that_nobody_judged_or_that_is_not_there_is_one_line(

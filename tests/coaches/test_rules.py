@@ -114,7 +114,7 @@ def test_the_agent_that_handed_over_a_broken_artifact_is_blamed(state: dict[str,
     story = Story().act(ENGINEER, codes={**ok(TABLES[1:]), **state}).act(ENGINEER, "Done.")
     verdict = judge(story.act(MODELER, result=ran("error", stderr="ValueError: Input X contains NaN.")))
     assert verdict.blame == "engineer"
-    assert "X_train.pkl came broken" in verdict.rationale
+    assert "X_train.pkl arrived broken" in verdict.rationale
     assert verdict.score > score(handed_over().act(MODELER, result=ran("error")))
 
 

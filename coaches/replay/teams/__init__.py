@@ -1,1 +1,1 @@
-"""Who plays on where a recorded episode was changed (``coaches.replay.team``), by dotted name."""
+"""Implementations of ``coaches.replay.team.Team``, named by their dotted path."""

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats  # type: ignore[import-untyped]
 
 from coaches.bias import effects
-from coaches.bias.effects import FACTORS, Fit, Ledger, Sample
+from coaches.bias.effects import FACTORS, Fit, Moments, Sample
 from envs.types import Outcome
 from tests.coaches.turns import ENGINEER, EXECUTOR, TABLES, Story, ok, ran
 
@@ -59,9 +59,9 @@ def jackknifed(
 
 
 def fitted(samples: Sequence[Sample]) -> Fit:
-    ledger = Ledger()
-    ledger.add(samples)
-    return Fit(ledger)
+    moments = Moments()
+    moments.add(samples)
+    return Fit(moments)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -130,11 +130,11 @@ def test_many_tasks_are_left_out_in_groups_and_tell_the_same() -> None:
 
 def test_a_ledger_is_the_same_in_any_order_of_a_batch_and_after_a_trip_through_json() -> None:
     samples = random_samples(1)
-    first, second = Ledger(), Ledger()
+    first, second = Moments(), Moments()
     first.add(samples)
     second.add(samples[::-1])
     assert first.state() == second.state()
-    third = Ledger.read(json.loads(json.dumps(first.state())))
+    third = Moments.read(json.loads(json.dumps(first.state())))
     third.add(samples)
     second.add(samples[::-1])
     assert third.state() == second.state()
@@ -142,17 +142,17 @@ def test_a_ledger_is_the_same_in_any_order_of_a_batch_and_after_a_trip_through_j
 
 def test_what_fades_counts_less_and_in_the_end_nothing() -> None:
     old, new = random_samples(1), [replace(one, score=one.score + 3.0) for one in random_samples(2)]
-    ledger = Ledger()
-    ledger.add(old)
-    ledger.fade(0.25)
-    ledger.add(new)
+    moments = Moments()
+    moments.add(old)
+    moments.fade(0.25)
+    moments.add(new)
     weighted = fitted([*old, *new, *new, *new, *new]).gap("kind", "a", "b", confidence=0.95)
-    gap = Fit(ledger).gap("kind", "a", "b", confidence=0.95)
+    gap = Fit(moments).gap("kind", "a", "b", confidence=0.95)
     assert gap is not None
     assert weighted is not None
     assert tuple(gap) == pytest.approx(tuple(weighted))
-    ledger.fade(1e-9)
-    assert ledger.cells == {}
+    moments.fade(1e-9)
+    assert moments.cells == {}
 
 
 def test_an_effect_is_shrunk_to_nothing_below_the_bar_and_kept_nearly_whole_far_above() -> None:

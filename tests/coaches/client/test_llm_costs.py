@@ -15,7 +15,7 @@ import pytest
 
 from coaches.base import BudgetError, CoachError
 from coaches.client import errors
-from coaches.client.rate_limit import Limiter, Ticket
+from coaches.client.rate_limit import Admission, RateLimiter
 from conf import ConfigError
 from tests.coaches import endpoints as e
 from tests.coaches.turns import fitted, numbered
@@ -94,18 +94,18 @@ def test_the_cache_lies_where_caches_of_ours_lie(tmp_path: Path, monkeypatch: py
         e.coach(server, cache=tmp_path / "file")
 
 
-def admitted(limiter: Limiter, tokens: Sequence[int]) -> list[float]:
+def admitted(limiter: RateLimiter, tokens: Sequence[int]) -> list[float]:
     """When each of these requests, which all come at once, is let through."""
 
-    async def come() -> list[Ticket]:
+    async def come() -> list[Admission]:
         return await asyncio.gather(*(limiter.admit(count) for count in tokens))
 
-    return [ticket.at for ticket in asyncio.run(come())]
+    return [admission.at for admission in asyncio.run(come())]
 
 
 def test_requests_a_minute_are_not_exceeded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("coaches.client.rate_limit.WINDOW", 1.0)
-    times = admitted(Limiter(3, None), [1] * 9)
+    times = admitted(RateLimiter(3, None), [1] * 9)
     assert times == sorted(times)
     assert all(times[i + 3] - times[i] > 0.99 for i in range(6))
     assert times[2] - times[0] < 1.0
@@ -115,7 +115,7 @@ def test_tokens_a_minute_are_not_exceeded_and_a_request_too_big_for_them_goes_al
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("coaches.client.rate_limit.WINDOW", 1.0)
-    one, two, three, big, last = admitted(Limiter(None, 100), [40, 40, 40, 500, 1])
+    one, two, three, big, last = admitted(RateLimiter(None, 100), [40, 40, 40, 500, 1])
     assert two - one < 1.0 <= three - one + 0.01
     assert min(big - three, last - big) > 0.99
 

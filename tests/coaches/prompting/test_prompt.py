@@ -37,7 +37,7 @@ def test_a_chat_holds_the_rules_and_every_block_between_marks_of_this_call() -> 
     assert user.content.index(NONCE) < user.content.index("<data-"), (
         "which marks count is said before the first"
     )
-    assert "turn 1 of the episode: turn 1 of at most 3 of the agent engineer" in asked.facts
+    assert "turn 1 of the episode. It is turn 1 of at most 3 of the agent engineer" in asked.facts
 
 
 def test_only_the_marks_differ_from_call_to_call() -> None:
@@ -54,7 +54,7 @@ def test_files_are_listed_with_who_wrote_them_and_what_this_action_did_to_them()
     story.act(ANALYST, codes=ok(["submission.csv"]), copies={"X_test.pkl": "y_train.pkl"})
     listed = block(question(story.turns), "files before").splitlines()
     assert listed == [
-        "X_test.pkl: overwritten by this action, 1 bytes; had been written by engineer in turn 1",
+        "X_test.pkl: overwritten by this action, 1 bytes; before, it was written by engineer in turn 1",
         "X_train.pkl: unchanged, 1 bytes, written by engineer in turn 1",
         "model.pkl: unchanged, 1 bytes, written by modeler in turn 2",
         "submission.csv: new, 1 bytes",
@@ -75,13 +75,13 @@ def test_head_and_tail_of_long_output_are_shown_and_what_it_ended_with() -> None
     assert block(asked, "stdout").startswith("first")
     assert block(asked, "stderr").endswith("KeyError: 'age'")
     assert "characters left out" in block(asked, "stderr")
-    assert block(asked, "what came of its program") == "error, exit code 1"
+    assert block(asked, "result of its program") == "error, exit code 1"
 
 
 def test_earlier_turns_and_the_system_s_checks_are_shown() -> None:
     story = Story().act(ENGINEER, codes={**ok(TABLES), "X_train.pkl": "nan"}).act(MODELER)
     asked = question(story.turns)
-    assert block(asked, "earlier").startswith("turn 1, engineer: ok; X_train.pkl nan")
+    assert block(asked, "summary of earlier turns").startswith("turn 1, engineer: ok; X_train.pkl nan")
     assert "X_train.pkl: nan" in block(asked, "the system's checks")
     assert "model.pkl: missing" in block(asked, "the system's checks")
 
@@ -174,5 +174,5 @@ def test_a_prompt_of_one_s_own_is_a_file(tmp_path: Path) -> None:
     mine.write_text("Be strict.")
     with pytest.raises(ConfigError, match="must name roles"):
         Prompts(str(mine))
-    with pytest.raises(ConfigError, match="there are auto, dsbench, generic, mathchat"):
+    with pytest.raises(ConfigError, match="choose auto, dsbench, generic, mathchat"):
         Prompts("nothing")

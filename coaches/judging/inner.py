@@ -1,0 +1,69 @@
+"""Coaches within coaches: how they are built, and the base of a coach that revises each verdict of another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import conf
+from coaches.base import AnyCoach, Coach, HindsightCoach, Unit, Verdict, judges_turns
+from coaches.judging import learning
+from coaches.judging.learning import JudgedEpisode
+from envs.types import Outcome, Turn
+
+PACKAGES = {"coach": "coaches", "env": "envs", "sandbox": "sandbox"}
+"""Group of a node -> the package of its parts."""
+
+
+def build(node: Any, group: str = "coach") -> Any:
+    """Returns the part that a node within a coach's settings names; missing values come from the part's own YAML.
+
+    Raises:
+        ConfigError: there is no such part, or its settings are wrong.
+    """
+    if not isinstance(node, Mapping) or "name" not in node:
+        raise conf.ConfigError(f"a {group} within a coach is a node such as {{name: …}}, not {node!r}")
+    return conf.build(PACKAGES[group], conf.fill_defaults(group, node))
+
+
+class RevisingCoach:
+    """Replaces each verdict of an inner coach by ``revise``, and judges what the inner coach judges.
+
+    The revised verdict has the original one as ``parts[0]``, from which the inner coach learns.
+    """
+
+    judges: Unit
+    """What the inner coach judges."""
+
+    def __init__(self, node: Any) -> None:
+        """Raises ``ConfigError`` if the inner coach of ``node`` cannot be built."""
+        self.coach: AnyCoach = build(node)
+        self.judges = "turns" if judges_turns(self.coach) else "episodes"
+
+    def revise(self, verdict: Verdict, turn: Turn) -> Verdict:
+        """Returns the verdict on ``turn`` that replaces ``verdict``."""
+        raise NotImplementedError
+
+    def judge(self, history: Sequence[Turn]) -> Verdict:
+        """Returns the revised verdict on the last turn; raises what the inner coach raises."""
+        return self.revise(cast(Coach, self.coach).judge(history), history[-1])
+
+    def judge_episode(self, turns: Sequence[Turn], outcome: Outcome) -> list[Verdict | None]:
+        """Returns the revised verdicts; None where the inner coach has none. Raises what the inner coach raises."""
+        verdicts = cast(HindsightCoach, self.coach).judge_episode(turns, outcome)
+        return [
+            None if verdict is None else self.revise(verdict, turn)
+            for verdict, turn in zip(verdicts, turns, strict=True)
+        ]
+
+    def learn(self, episodes: Sequence[JudgedEpisode]) -> dict[str, float]:
+        """Lets the inner coach learn from its own verdicts."""
+        return learning.learn(self.coach, [episode.part(0) for episode in episodes])
+
+    def state(self) -> dict[str, Any]:
+        """Returns what the inner coach has learned."""
+        return learning.state(self.coach)
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Restores the inner coach."""
+        learning.restore(self.coach, state)
