@@ -1,0 +1,164 @@
+"""The programs and parts in ``docs/examples`` run, train and keep the contracts; errors are as documented."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+import conf
+from coaches.reward import CoachReward
+from envs import contract
+from envs.base import Scenario
+from envs.pipeline import PipelineEnv
+from learners.models.tiny_policy.demonstrations import collect
+from learners.runtimes.parts import build_scenario
+from sandbox import contract as sandbox_contract
+from tests.fakes import FakeBackend
+from tests.test_docs import EXAMPLES, PAGES, ROOT, blocks, ids, spans
+
+SMALL_MODEL = (
+    "model.name=tests.learners.parts.letters", "+model.kind=llama", "~model.size", "~model.warm_start",
+    "model.max_prompt_tokens=300", "model.max_new_tokens=8",
+)  # fmt: skip
+"""Settings of a random model that can play any environment."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", sorted(EXAMPLES.glob("*.py")), ids=ids)
+def test_an_example_program_runs_and_prints_what_the_pages_show(program: Path) -> None:
+    done = run([program.name])
+    assert done.returncode == 0, done.stderr
+    title = f"# {program.name} prints\n"
+    for block in [block for page in PAGES for block in blocks(page, "text") if block.startswith(title)]:
+        assert block.removeprefix(title) == done.stdout
+
+
+@pytest.mark.slow
+def test_the_example_environment_coach_algorithm_and_sandbox_train(tmp_path: Path) -> None:
+    parts = ["env=median", "coach=brevity", "algorithm=vanilla", "sandbox=logged", "experiment=smoke"]
+    here = [f"run_dir={tmp_path / 'run'}", f"sandbox.path={tmp_path / 'programs.jsonl'}"]
+    done = run(["-m", "learners.train", "--config-dir", "my_conf", *parts, *here, *SMALL_MODEL])
+    assert done.returncode == 0, done.stderr
+    assert "vanilla_loss/sorter" in (tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8")
+    assert "logged-local" in (tmp_path / "run" / "metadata.json").read_text(encoding="utf-8")
+
+
+def run(words: list[str]) -> subprocess.CompletedProcess[str]:
+    """Runs Python in the folder of the examples."""
+    path = os.pathsep.join([str(EXAMPLES), str(ROOT)])
+    return subprocess.run(
+        [sys.executable, *words],
+        cwd=EXAMPLES,
+        env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+@pytest.fixture
+def median(monkeypatch: pytest.MonkeyPatch) -> Scenario:
+    """The environment that ``docs/extending.md`` shows."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    scenario: Scenario = conf.build("envs", settings("env/median"))
+    return scenario
+
+
+def settings(name: str) -> Any:
+    return OmegaConf.load(EXAMPLES / "my_conf" / f"{name}.yaml")
+
+
+def test_the_example_environment_keeps_the_contract(median: Scenario) -> None:
+    contract.check(lambda: PipelineEnv(median, FakeBackend()), num_cycles=20)
+
+
+@pytest.mark.parametrize(
+    ("wrote", "said", "check", "outcome"),
+    [
+        ("9 2 11", "Answer: 9", "rows", "ok"),
+        ("2 9 11", "The answer is 9", "ok", "no_answer"),
+        ("2 9 11", "<think>Answer: 9</think>Answer: 2", "ok", "wrong"),
+        (None, "Answer: 9.0", "missing", "ok"),
+    ],
+)
+def test_the_example_environment_checks_and_grades(
+    median: Scenario, wrote: str | None, said: str, check: str, outcome: str
+) -> None:
+    env = PipelineEnv(median, FakeBackend())
+    env.reset(seed=0, options={"task": "median-9-2-11"})
+    code = f"```python\nopen('sorted.txt', 'w').write({wrote!r})\n```"
+    for action in [*([] if wrote is None else [code]), "Done.", said]:
+        env.step(action)
+    assert env.turns[-1].checks[0].code == check
+    assert env.outcome.failure_code == outcome
+
+
+def test_the_example_hindsight_coach_blames_the_turn_whose_program_failed_last(
+    median: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = CoachReward(PipelineEnv(median, FakeBackend()), conf.build("coaches", settings("coach/last_error")))
+    env.reset(seed=0)
+    for action in ["```python\n1/0\n```", "Done.", "I give up."]:
+        env.step(action)
+    assert [(verdict.score, verdict.blame) for verdict in env.verdicts if verdict is not None] == [
+        (0.0, "sorter"), (5.0, "sorter"), (5.0, "sorter"),
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("check", ["each program is fresh and seeded", "files come and go"])
+def test_the_example_backend_keeps_the_contract(
+    check: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    backend = conf.build("sandbox", {**settings("sandbox/logged"), "path": str(tmp_path / "programs.jsonl")})
+    try:
+        sandbox_contract.verify(check, backend)
+    finally:
+        backend.close()
+    assert '"status": "ok"' in (tmp_path / "programs.jsonl").read_text(encoding="utf-8")
+
+
+MISTAKES: list[tuple[str, dict[str, Any]]] = [
+    ("coaches", {"name": "my_parts.brevty", "limit": 1}),
+    ("coaches", {"name": "my_parts.none", "limit": 1}),
+    ("coaches", {"name": "my_parts.brevity"}),
+    ("coaches", {"name": "my_parts.brevity", "limit": 1, "limt": 2}),
+    ("coaches", {"name": "my_parts.brevity", "limit": "short"}),
+    ("envs", {"context": "all"}),
+    ("envs", {"heldout": []}),
+]
+
+
+@pytest.mark.parametrize(("package", "node"), MISTAKES, ids=str)
+def test_the_line_for_a_common_mistake_is_the_one_on_the_page(
+    package: str, node: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "my_parts").mkdir()
+    (tmp_path / "my_parts" / "none.py").touch()
+    build = build_environment if package == "envs" else partial(conf.build, package)
+    with pytest.raises(conf.ConfigError) as caught:
+        build(node)
+    assert str(caught.value) in spans(ROOT / "docs" / "extending.md")
+
+
+def build_environment(changes: dict[str, Any]) -> Scenario:
+    config: Any = SimpleNamespace(env={**settings("env/median"), **changes})
+    return build_scenario(config)
+
+
+def test_the_line_for_the_default_model_in_another_environment_is_the_one_on_the_page() -> None:
+    with pytest.raises(conf.ConfigError) as caught:
+        collect("median", 1, 0)
+    assert str(caught.value) in spans(ROOT / "docs" / "extending.md")
