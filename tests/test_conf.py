@@ -66,7 +66,7 @@ def test_every_folder_of_conf_is_a_group_that_is_known() -> None:
 
 
 @pytest.mark.parametrize(("group", "name"), files(*RECORDS))
-def test_facts_for_plans_fit_their_types_and_are_no_part_of_a_run(group: str, name: str) -> None:
+def test_records_of_plans_fit_their_types_and_are_not_part_of_a_run(group: str, name: str) -> None:
     record = getattr(assumptions, RECORDS[group])
     assert isinstance(conf.typed(record, composed(f"+{group}={name}")[group], group), record)
     assert group not in composed()
@@ -82,7 +82,7 @@ def test_a_shipped_part_composes_names_one_plug_in_and_fits_its_types(group: str
 
 
 @pytest.mark.parametrize(("group", "name"), files(*GROUPS))
-def test_a_value_has_its_one_place_in_the_yaml_and_no_default_in_python(group: str, name: str) -> None:
+def test_values_are_in_the_yaml_and_have_no_default_in_python(group: str, name: str) -> None:
     cls = conf.plugin_class(GROUPS[group], conf.load(group, name).name)
     defaults = [
         f"{owner.__qualname__}.{field.name}"
@@ -101,7 +101,7 @@ def test_a_shipped_experiment_composes_and_all_its_parts_fit_their_types(name: s
     OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
 
 
-def test_an_experiment_has_its_way_and_the_command_line_the_last_word() -> None:
+def test_an_experiment_overrides_the_defaults_and_the_command_line_overrides_both() -> None:
     assert composed("experiment=smoke").steps == 3
     assert composed("experiment=smoke", "steps=5").steps == 5
 
@@ -141,7 +141,7 @@ def test_reading_a_part_gives_what_the_command_line_composes(group: str, name: s
     assert conf.load(group, name) == composed(override)[group]
 
 
-def test_a_base_is_inherited_and_is_no_part_itself() -> None:
+def test_a_base_is_inherited_and_is_not_a_part_itself() -> None:
     assert (conf.ROOT / "algorithm" / "base.yaml").is_file()
     assert "base" not in conf.names("algorithm")
     with pytest.raises(ConfigError, match="no algorithm called 'base'; there are: cispo, grpo"):
@@ -151,7 +151,7 @@ def test_a_base_is_inherited_and_is_no_part_itself() -> None:
 
 
 def test_an_algorithm_from_outside_inherits_the_shared_settings_too(tmp_path: Path) -> None:
-    """As with ``--config-dir``, which is one more place to search."""
+    """As with ``--config-dir``, which adds a folder to search."""
     (tmp_path / "algorithm").mkdir()
     (tmp_path / "algorithm" / "mine.yaml").write_text("name: annex.mine\ndefaults: [base]\ngamma: 0.5\n")
     (tmp_path / "algorithm" / "dapo.yaml").write_text("defaults: [grpo]\nclip_high: 0.28\n")
@@ -162,18 +162,18 @@ def test_an_algorithm_from_outside_inherits_the_shared_settings_too(tmp_path: Pa
     assert composed(elsewhere, "algorithm=dapo").algorithm == conf.load("algorithm", "grpo", clip_high=0.28)
 
 
-def test_loading_what_is_not_there_names_what_is() -> None:
+def test_loading_an_unknown_part_names_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"no coach called 'ruels'; there are: .*outcome, .*rules"):
         conf.load("coach", "ruels")
 
 
-def test_an_override_of_a_setting_that_does_not_exist_names_those_that_do() -> None:
+def test_an_override_of_an_unknown_setting_names_the_known_ones() -> None:
     assert conf.load("coach", "rules", repaired=7.5).repaired == 7.5
     with pytest.raises(ConfigError, match="coach=rules has no setting 'repared'; it has: name, delivered"):
         conf.load("coach", "rules", repared=7.5)
 
 
-def test_a_node_in_a_node_is_filled_from_its_own_yaml_at_any_depth() -> None:
+def test_a_nested_node_is_completed_from_its_own_yaml_at_any_depth() -> None:
     inner = {"name": "ensemble", "coaches": [{"name": "rules", "ran": 3.0}, {"name": "hindsight"}]}
     found = conf.fill_defaults("coach", {"name": "balanced", "confidence": 0.9, "coach": inner})
     assert (found.confidence, found.factors) == (0.9, ["kind", "role", "length"])
@@ -185,14 +185,14 @@ def test_a_node_in_a_node_is_filled_from_its_own_yaml_at_any_depth() -> None:
         conf.fill_defaults("coach", {"name": "balanced", "coach": {"name": "ruels"}})
 
 
-def test_filling_changes_some_values_of_a_mapping_and_leaves_the_others() -> None:
+def test_a_mapping_that_sets_some_values_keeps_the_defaults_of_the_others() -> None:
     found = conf.fill_defaults("coach", {"name": "rules", "partial": {"nan": 0.9}})
     assert (found.partial.nan, found.partial.rows) == (0.9, conf.load("coach", "rules").partial.rows)
 
 
 @pytest.mark.parametrize("name", [name for _, name in files("coach")])
 def test_a_coach_can_be_wrapped_by_every_coach_that_wraps(name: str, tmp_path: Path) -> None:
-    """Whatever lies within, it is built, and it judges turns or whole episodes, never neither or both."""
+    """Whatever is nested, the wrapper is built and judges turns or whole episodes, as declared."""
     scores = {"scores": [0.0, 10.0], "outcomes": [0.0, 1.0], "source": "x", "turns": 1, "tasks": 1}
     path = tmp_path / "map.json"
     path.write_text(json.dumps({"version": 1, "ece_before": 0.0, "ece_after": 0.0} | scores))
@@ -217,7 +217,7 @@ def test_a_coach_can_be_wrapped_by_every_coach_that_wraps(name: str, tmp_path: P
             )
 
 
-def test_the_command_line_chooses_the_coach_within_a_coach() -> None:
+def test_the_command_line_chooses_the_nested_coach() -> None:
     named = composed("coach=balanced", "coach.coach.name=outcome", "coach.half_life=5")
     assert conf.fill_defaults("coach", named.coach).coach == {"name": "outcome"}
     added = composed("coach=balanced", "coach.coach.name=rules", "+coach.coach.ran=3")
@@ -265,7 +265,7 @@ def test_a_dotted_name_plugs_in_a_part_from_outside(outside: Path) -> None:
         ({"strength": "???"}, "strength"),
     ],
 )
-def test_settings_that_do_not_fit_are_one_line_that_names_the_setting(
+def test_an_invalid_setting_of_a_part_is_one_line_that_names_it(
     outside: Path, settings: dict[str, Any], complaint: str
 ) -> None:
     (outside / "outer_two").mkdir(exist_ok=True)
@@ -275,7 +275,7 @@ def test_settings_that_do_not_fit_are_one_line_that_names_the_setting(
     assert "\n" not in str(caught.value)
 
 
-def test_a_module_must_hold_exactly_one_plug_in(outside: Path) -> None:
+def test_a_module_must_define_exactly_one_plug_in(outside: Path) -> None:
     (outside / "outer_three").mkdir()
     (outside / "outer_three" / "two.py").write_text(PART.format(name="A") + PART.format(name="B"))
     (outside / "outer_three" / "none.py").write_text("from coaches.rules import Rules\n")

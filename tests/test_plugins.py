@@ -1,4 +1,4 @@
-"""Parts that live outside of the repository, one Python file and one YAML file each, train like ours."""
+"""Parts outside the repository, one Python file and one YAML file each, are trained with like bundled ones."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ VALUES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def annex(tmp_path: Path) -> Path:
-    """A folder with four parts and their YAML files, outside of the repository."""
+    """A folder outside the repository with four parts and their YAML files."""
     (tmp_path / "annex").mkdir()
     modules = {"chorus": ENVIRONMENT, "vowels": COACH, "vanilla": ALGORITHM, "letters": MODEL}
     for name, source in modules.items():
@@ -188,7 +188,7 @@ def annex(tmp_path: Path) -> Path:
 
 
 def train(annex: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs the command line in the folder, with it and the checkout on the path."""
+    """Runs the training command in the folder, with the folder and the checkout on the path."""
     parts = ["env=chorus", "coach=vowels", "algorithm=vanilla", "model=letters", "experiment=smoke"]
     return subprocess.run(
         [sys.executable, "-m", "learners.train", "--config-dir", "conf", *parts, "run_dir=run", *arguments],
@@ -202,7 +202,7 @@ def train(annex: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    """The records of a JSON Lines file; ``splitlines`` would break them at what a model may well say."""
+    """Returns the rows of a JSON Lines file; ``splitlines`` would also split at line separators inside texts."""
     with path.open(encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
 

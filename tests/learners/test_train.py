@@ -1,4 +1,4 @@
-"""The command line as a user meets it: every test starts a real process."""
+"""The training command line: every test starts a real process."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_help_and_cfg_are_hydras_own() -> None:
     assert "algorithm" in shown
 
 
-def test_settings_may_stand_before_or_after_options() -> None:
+def test_settings_may_come_before_or_after_options() -> None:
     for words in (["x", "env=a", "--cfg", "job"], ["x", "--cfg", "job", "env=a"]):
         place = words.index("env=a") + 1
         assert with_default(words, "algorithm", "b") == [*words[:place], "algorithm=b", *words[place:]]
@@ -62,10 +62,10 @@ def test_an_unknown_part_is_one_line() -> None:
     assert_one_line(learn("coach=oracle"), "oracle")
 
 
-def test_a_wrong_type_is_one_line_and_leaves_the_folder_free(tmp_path: Path) -> None:
+def test_a_wrong_type_is_one_line_and_leaves_no_folder(tmp_path: Path) -> None:
     done = learn(f"run_dir={tmp_path}/run", *SMOKE, "algorithm.clip_low=much")
     assert_one_line(done, "clip_low")
-    assert not (tmp_path / "run" / "config.yaml").exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_missing_model_is_one_line(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_malformed_task_file_is_one_line(tmp_path: Path) -> None:
     assert_one_line(done, "tasks.json", "answer")
 
 
-def test_a_tracker_that_refuses_is_one_line(tmp_path: Path) -> None:
+def test_a_tracker_that_rejects_the_run_is_one_line(tmp_path: Path) -> None:
     for name in ("online", "sometimes"):
         done = learn(f"run_dir={tmp_path}/{name}", *SMOKE, f"wandb.mode={name}", WANDB_API_KEY="")
         assert_one_line(done, "W&B" if name == "online" else "wandb.mode")
@@ -103,7 +103,7 @@ def test_a_multirun_trains_every_combination_in_a_folder_of_its_own(tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_a_run_leaves_all_that_the_design_names(tmp_path: Path) -> None:
+def test_a_run_folder_has_every_documented_file(tmp_path: Path) -> None:
     done = learn(f"run_dir={tmp_path}/run", *SMOKE, "wandb.mode=offline")
     assert done.returncode == 0, done.stderr
     run = tmp_path / "run"
@@ -134,7 +134,7 @@ def test_a_run_leaves_all_that_the_design_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_without_isolation_says_so_where_it_starts_where_it_ends_and_in_its_folder(
+def test_a_run_without_isolation_says_so_at_its_start_at_its_end_and_in_its_folder(
     tmp_path: Path,
 ) -> None:
     run = tmp_path / "run"

@@ -1,4 +1,4 @@
-"""Runs without steps: they evaluate once, with whatever plays, and leave nothing to go on with."""
+"""Runs without training steps: they evaluate once, and write no checkpoint."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_without_steps_there_is_one_evaluation_and_no_checkpoint(tmp_path: Path)
     assert not any(policy.updates or policy.published for policy in policies.values())
 
 
-def test_the_coach_judges_an_evaluation_where_that_is_asked_for(tmp_path: Path) -> None:
+def test_the_coach_judges_an_evaluation_on_request(tmp_path: Path) -> None:
     coached = {"coached": True}
     rows, _, folder = trained(
         settings(tmp_path / "run", steps=0, evaluation=coached), coach=FilesCoach(("teller",))
@@ -54,7 +54,7 @@ def test_a_coach_does_not_learn_from_evaluations_and_training_does_not_change(tm
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """The folder of a run as an older version might have left it, with an empty checkpoint."""
+    """A run folder as an older version might have written it, with an empty checkpoint."""
     config = compose([*TINY, "coach=outcome", "seed=3"])
     del config.evaluation.run
     OmegaConf.save(config, tmp_path / "config.yaml")
@@ -64,7 +64,7 @@ def run(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_run_is_evaluated_with_its_own_settings_and_those_that_are_asked_for(run: Path) -> None:
+def test_a_run_is_evaluated_with_its_own_settings_and_the_given_overrides(run: Path) -> None:
     plain = evaluation_of(run)
     assert (plain.steps, plain.seed, plain.env.name, plain.coach.name) == (0, 3, "mathchat", "outcome")
     assert (plain.evaluation.run, plain.evaluation.every, plain.run_dir) == (str(run), 1, None)
@@ -80,7 +80,7 @@ def test_a_run_is_evaluated_with_its_own_settings_and_those_that_are_asked_for(r
         evaluation_of(run, ["coach=oracle"])
 
 
-def test_what_is_no_run_or_has_no_checkpoint_is_said(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_run_or_has_no_checkpoint_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is not a run folder"):
         evaluation_of(tmp_path)
     OmegaConf.save(compose(TINY), tmp_path / "config.yaml")
@@ -88,8 +88,8 @@ def test_what_is_no_run_or_has_no_checkpoint_is_said(tmp_path: Path) -> None:
         evaluation_of(tmp_path)
 
 
-def test_evaluating_a_trained_run_plays_what_it_ended_with(tmp_path: Path) -> None:
-    """The same weights, tasks and seeds. At this rate, those of before the step write other actions."""
+def test_evaluating_a_trained_run_plays_its_final_weights(tmp_path: Path) -> None:
+    """Same weights, tasks and seeds. At this learning rate, the weights before the step write other actions."""
     learn = ["steps=1", "evaluation.every=1", "evaluation.tasks=2", "model.optimizer.lr=0.1"]
     run = train(compose([*saved_model(tmp_path / "base"), *learn, f"run_dir={tmp_path}/run"]))
     again = train(evaluation_of(run, [f"run_dir={tmp_path}/again"]))
@@ -103,7 +103,7 @@ def _lines(path: Path) -> list[Any]:
 
 
 def _actions(run: Path) -> list[tuple[str, str, int]]:
-    """Who said what in the evaluation after the step, and with which weights."""
+    """Returns agent, action and weight version of each turn in the evaluation after the step."""
     return [
         (turn["agent"], turn["action"], turn["weight_version"])
         for row in _lines(run / "episodes.jsonl")

@@ -28,7 +28,7 @@ def composed(run_dir: Path | None, **changes: object) -> DictConfig:
     return config
 
 
-def test_a_used_folder_is_never_started_anew(tmp_path: Path) -> None:
+def test_a_used_folder_is_never_overwritten(tmp_path: Path) -> None:
     with open_folder(settings(tmp_path)) as folder:
         folder.append("metrics", {"step": 1})
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -45,7 +45,7 @@ def test_a_folder_with_foreign_files_is_left_alone(tmp_path: Path) -> None:
     assert not (tmp_path / "config.yaml").exists()
 
 
-def test_only_one_process_holds_a_folder(tmp_path: Path) -> None:
+def test_only_one_process_can_lock_a_folder(tmp_path: Path) -> None:
     with open_folder(settings(tmp_path)):
         program = (
             "import sys; from omegaconf import OmegaConf; from learners.config import RunConfig\n"
@@ -81,7 +81,7 @@ def test_resuming_without_a_name_finds_the_newest_run_of_the_same_settings(
         open_folder(settings(None, resume=True, steps=5))
 
 
-def test_resuming_a_named_folder_before_its_run_began_starts_it(tmp_path: Path) -> None:
+def test_resuming_a_named_folder_in_which_no_run_has_started_starts_one(tmp_path: Path) -> None:
     with open_folder(settings(tmp_path / "new", resume=True)) as folder:
         assert (folder.path / "config.yaml").exists()
 
@@ -102,13 +102,13 @@ def test_a_run_that_could_not_be_built_leaves_no_folder_behind(tmp_path: Path) -
         assert (path / "config.yaml").exists()
 
 
-def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot be written"):
         open_folder(settings(tmp_path / "file" / "run"))
 
 
-def test_rows_after_a_checkpoint_are_cut_off(tmp_path: Path) -> None:
+def test_rows_after_a_checkpoint_are_removed_on_resume(tmp_path: Path) -> None:
     with open_folder(settings(tmp_path)) as folder:
         folder.append("metrics", {"step": 1})
         remembered = folder.sizes()

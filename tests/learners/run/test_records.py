@@ -1,4 +1,4 @@
-"""What a run writes is what ``coaches.episodes`` reads."""
+"""``coaches.episodes`` reads back what a run writes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.coaches.turns import ANALYST, ENGINEER, MODELER, TABLES, Story, ok, r
 from tests.learners.doubles import completion
 
 
-def test_an_episode_that_is_written_and_read_is_the_same_episode(tmp_path: Path) -> None:
+def test_an_episode_is_unchanged_after_writing_and_reading(tmp_path: Path) -> None:
     story = Story("regression", task_type="regression", target_columns=["y"])
     story.act(ENGINEER, codes=ok(TABLES)).act(ENGINEER, "Done.")
     story.act(MODELER, result=ran("error", stderr="no\u2028")).act(MODELER, "No.").act(
@@ -42,7 +42,7 @@ def test_an_episode_that_is_written_and_read_is_the_same_episode(tmp_path: Path)
     assert [message["content"] for message in row["turns"][1]["observation"]] == ["a", "r"]
 
 
-def test_what_a_model_took_is_written_too(tmp_path: Path) -> None:
+def test_tokens_and_cost_of_a_completion_are_written_too(tmp_path: Path) -> None:
     turns = tuple(Story().act(ENGINEER, "Done.").turns)
     verdict = Verdict(2.0, "b", usage=Usage(7, 3, 1, 0.5))
     episode = Episode("e", "t", "k", 0, turns, Outcome(True, 1.0, {}, "ok"))

@@ -1,4 +1,4 @@
-"""A run that is killed and resumed is the run that was never killed."""
+"""A run that is killed and resumed gives the same results as one that was not."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_killed_at_three_points_and_resumed_a_run_gives_the_same_metrics(tmp_pat
     # While its parts are built; amid the episodes of the second step; right after that step's metrics, before
     # its checkpoint or amid its writing.
     kill_when(start(broken), lambda: (broken / "config.yaml").exists())
-    before_second = 4 + 4  # the first evaluation's and the first step's
+    before_second = 4 + 4  # episodes of the first evaluation and of the first step
     kill_when(start(broken, "resume=true"), lambda: lines(broken, "episodes") > before_second)
     kill_when(start(broken, "resume=true"), lambda: lines(broken, "metrics") >= 3)
     assert start(broken, "resume=true").wait() == 0

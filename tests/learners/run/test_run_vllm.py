@@ -1,4 +1,4 @@
-"""A real run through real vLLM: every agent samples from what it has learned.
+"""A real run with real vLLM: every agent samples from its updated weights.
 
 Apart from the other tests of the generator: a process has one at a time.
 """
@@ -38,7 +38,7 @@ RUN = (
     "generator.kv_cache_gb=0.5",
     "generator.deadline=250",
 )
-"""As small as a real run can be; the rate is far too high, so that every step shows."""
+"""As small as a real run can be; the learning rate is far too high, so that every step changes the samples."""
 
 
 @pytest.mark.vllm

@@ -1,4 +1,4 @@
-"""The loop on scripted policies: what is counted, masked, recorded and asked of whom."""
+"""The training loop with scripted policies: what it counts, masks, records and calls."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.fakes import FakeBackend, FakeSandbox, FakeScenario, program
 
 
 class ScriptedPolicy:
-    """Writes what its agent should, or with the odds of one in two something else; counts its updates."""
+    """Writes the right answer or, with probability one half, a wrong one; counts its updates."""
 
     def __init__(self, agent: str) -> None:
         self.name = agent
@@ -75,7 +75,7 @@ class ScriptedPolicy:
 
 
 class IdleGenerator:
-    """Remembers when it slept; scripted policies ask it for nothing."""
+    """Records when it slept; scripted policies do not sample from it."""
 
     trains = True
     lockstep = True
@@ -100,7 +100,7 @@ class IdleGenerator:
 
 
 class Recorder:
-    """An algorithm that remembers what it was asked."""
+    """An algorithm that records the transitions it was called with."""
 
     def __init__(self, needs_reference: bool = False) -> None:
         self.needs_reference = needs_reference
@@ -118,7 +118,7 @@ class Recorder:
 
 
 class FilesCoach:
-    """Ten for a turn that ends with a file more; no verdict for agents in ``mute``."""
+    """Gives 10 for a turn that adds a file, else 0; no verdict for agents in ``mute``."""
 
     def __init__(self, mute: Sequence[str] = ()) -> None:
         self.mute = mute
@@ -130,7 +130,7 @@ class FilesCoach:
 
 
 class LeakyBackend(FakeBackend):
-    """Loses every third sandbox it is asked for."""
+    """Fails to open every third sandbox."""
 
     def open(self, spec: SandboxSpec) -> FakeSandbox:
         if len(self.opened) % 3 == 2:
@@ -140,7 +140,7 @@ class LeakyBackend(FakeBackend):
 
 
 def settings(run_dir: Path, **changes: Any) -> RunConfig:
-    """Two steps of four episodes. The parts are named only: tests pass them to ``trained`` ready-made."""
+    """Two steps of four episodes. Parts are only named here: tests pass the objects to ``trained``."""
     whole: Any = OmegaConf.load(conf.ROOT / "config.yaml")
     del whole["defaults"], whole["hydra"]
     base = {
@@ -205,7 +205,7 @@ def test_evaluations_are_not_coached_and_differ_in_their_seeds(tmp_path: Path) -
     assert all(t.turn.task_id.startswith("train") for asked in algorithm.asked for t in asked)
 
 
-def test_every_evaluation_meets_the_same_part_of_the_held_out_tasks(tmp_path: Path) -> None:
+def test_every_evaluation_plays_the_same_subset_of_the_held_out_tasks(tmp_path: Path) -> None:
     config = settings(tmp_path / "run", evaluation={"tasks": 1, "episodes": 2})
     rows, _, folder = trained(config)
     assert [row["episodes"] for row in rows if row["phase"] == "eval"] == [2, 2]
@@ -232,7 +232,7 @@ def test_too_many_losses_stop_the_run(tmp_path: Path) -> None:
         trained(settings(tmp_path / "run"), backend=FakeBackend(broken=True))
 
 
-def test_an_error_that_is_nobodys_sandbox_ends_the_run(tmp_path: Path) -> None:
+def test_an_error_that_is_not_a_lost_sandbox_ends_the_run(tmp_path: Path) -> None:
     class Broken(FilesCoach):
         def judge(self, history: Sequence[Turn]) -> Verdict:
             raise ZeroDivisionError
@@ -241,13 +241,13 @@ def test_an_error_that_is_nobodys_sandbox_ends_the_run(tmp_path: Path) -> None:
         trained(settings(tmp_path / "run"), coach=Broken())
 
 
-def test_reference_logprobs_reach_the_algorithm_that_asks_for_them(tmp_path: Path) -> None:
+def test_reference_logprobs_reach_an_algorithm_that_needs_them(tmp_path: Path) -> None:
     algorithm = Recorder(needs_reference=True)
     trained(settings(tmp_path / "run"), algorithm=algorithm)
     assert all(t.ref_logprobs == (-0.25,) for asked in algorithm.asked for t in asked)
 
 
-def test_the_generator_sleeps_while_policies_learn_and_then_gets_what_they_learned(tmp_path: Path) -> None:
+def test_the_generator_sleeps_during_updates_and_then_gets_the_new_weights(tmp_path: Path) -> None:
     generator = IdleGenerator()
     _, parts, _ = trained(settings(tmp_path / "run"), generator=generator)
     assert generator.calls == ["sleep", "wake"] * 2
@@ -266,7 +266,7 @@ def test_a_shared_policy_learns_once_a_step_from_all_agents(tmp_path: Path) -> N
     assert all(row["rows/teller"] for row in rows if row["phase"] == "train")
 
 
-def test_seeds_of_different_places_differ_and_stay() -> None:
+def test_seeds_of_different_places_differ_and_are_stable() -> None:
     places = [
         (0, "train", 0, 0),
         (0, "train", 0, 1),
@@ -300,7 +300,7 @@ class LikesOdd:
         self.seen = state["seen"]
 
 
-def test_what_a_coach_learns_and_the_monitor_sees_outlives_a_restart(tmp_path: Path) -> None:
+def test_the_state_of_coach_and_monitor_survives_a_restart(tmp_path: Path) -> None:
     whole, _, _ = trained(settings(tmp_path / "whole", steps=4), coach=LikesOdd())
     trained(settings(tmp_path / "broken", steps=2), coach=LikesOdd())
     config = OmegaConf.load(tmp_path / "broken" / "config.yaml")
@@ -315,7 +315,7 @@ def test_what_a_coach_learns_and_the_monitor_sees_outlives_a_restart(tmp_path: P
     assert coach.seen == steps[-1]
 
 
-def test_every_step_says_what_scores_went_by_and_every_evaluation_whether_there_is_an_alarm(
+def test_every_step_records_the_coach_s_bias_and_every_evaluation_whether_there_is_an_alarm(
     tmp_path: Path,
 ) -> None:
     rows, _, _ = trained(settings(tmp_path / "run"), coach=LikesOdd())

@@ -1,4 +1,4 @@
-"""What a coach costs a run: causes and money in its records, and a budget that ends it cleanly."""
+"""What a coach costs a run: lost verdicts and money are recorded, and a spent budget ends the run cleanly."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tests.learners.run.test_trainer import settings, trained
 
 
 class SlowDownError(CoachError):
-    """Stands for a cause."""
+    """A cause of lost verdicts."""
 
 
 class PaidCoach:
-    """A cent and 110 tokens a verdict, cached or not; after ``budget`` of them the money is gone."""
+    """A verdict costs a cent and 110 tokens, cached or not; the budget is used up after ``budget`` verdicts."""
 
     def __init__(self, budget: int = 1000, cached: bool = False, mute: Sequence[str] = ()) -> None:
         self.budget, self.cached, self.mute, self.asked = budget, cached, mute, 0
@@ -45,19 +45,19 @@ def metrics(run: Path) -> bytes:
     return (run / "metrics.jsonl").read_bytes()
 
 
-def test_verdicts_that_are_lost_are_counted_by_cause(tmp_path: Path) -> None:
+def test_lost_verdicts_are_counted_by_cause(tmp_path: Path) -> None:
     rows, _, _ = trained(settings(tmp_path / "run"), coach=PaidCoach(mute=("teller",)))
     assert (rows[1]["masked"], rows[1]["masked/SlowDownError"]) == (4.0, 4.0)
     assert not any(key.startswith("masked") for key in rows[0]), "an evaluation is not coached"
 
 
-def test_a_run_that_stops_for_want_of_verdicts_names_the_causes(tmp_path: Path) -> None:
+def test_a_run_that_stops_because_verdicts_were_lost_names_the_causes(tmp_path: Path) -> None:
     coach = PaidCoach(mute=("maker", "changer", "teller"))
     with pytest.raises(TrainingError, match=r"(\d+) of \1 verdicts .*max_lost\): \1 by SlowDownError$"):
         trained(settings(tmp_path / "run"), coach=coach)
 
 
-def test_cost_and_tokens_are_recorded_by_agent_and_what_was_paid_beside_the_times(tmp_path: Path) -> None:
+def test_cost_and_tokens_are_recorded_per_agent_and_what_was_paid_with_the_timings(tmp_path: Path) -> None:
     rows, _, folder = trained(settings(tmp_path / "run"), coach=PaidCoach())
     step = rows[1]
     agents = ("maker", "changer", "teller")
@@ -73,7 +73,7 @@ def test_cost_and_tokens_are_recorded_by_agent_and_what_was_paid_beside_the_time
     assert turn["verdict"]["usage"]["prompt_tokens"] == 100
 
 
-def test_a_cached_verdict_leaves_the_metrics_as_they_were_and_costs_nothing_now(tmp_path: Path) -> None:
+def test_a_cached_verdict_leaves_the_metrics_unchanged_and_costs_nothing_now(tmp_path: Path) -> None:
     trained(settings(tmp_path / "first"), coach=PaidCoach())
     _, _, folder = trained(settings(tmp_path / "second"), coach=PaidCoach(cached=True))
     assert metrics(tmp_path / "first") == metrics(tmp_path / "second")
@@ -87,7 +87,7 @@ def test_a_coach_that_costs_nothing_adds_nothing_to_the_records(tmp_path: Path) 
     assert not any("coach" in key for row in folder.rows("timings") for key in row)
 
 
-def test_a_spent_budget_ends_the_run_with_a_checkpoint_and_it_can_go_on(tmp_path: Path) -> None:
+def test_a_spent_budget_ends_the_run_with_a_checkpoint_and_it_can_be_resumed(tmp_path: Path) -> None:
     base: dict[str, Any] = {"steps": 3, "checkpoint": {"every": 10, "keep": 1}}
     trained(settings(tmp_path / "whole", **base), coach=PaidCoach())
     with pytest.raises(BudgetError):
@@ -103,10 +103,10 @@ def test_a_spent_budget_ends_the_run_with_a_checkpoint_and_it_can_go_on(tmp_path
 
 
 @pytest.mark.parametrize("deferred", [False, True])
-def test_a_language_model_s_coach_that_runs_out_of_money_goes_on_with_what_it_paid_for(
+def test_a_resumed_run_does_not_pay_again_for_verdicts_of_a_language_model(
     tmp_path: Path, deferred: bool
 ) -> None:
-    """A verdict may cost 10 USD and costs 1; each is the same whenever this question is asked."""
+    """A verdict is estimated at 10 USD and costs 1; the same question always gets the same verdict."""
 
     def fair(handler: endpoints.Handler) -> None:
         asked = re.sub("[0-9a-f]{16}", "", handler.body["messages"][1]["content"])
@@ -128,7 +128,7 @@ def test_a_language_model_s_coach_that_runs_out_of_money_goes_on_with_what_it_pa
     assert metrics(tmp_path / "broken") == metrics(tmp_path / "whole")
 
 
-def test_more_money_may_be_given_to_a_run_that_goes_on(tmp_path: Path) -> None:
+def test_a_resumed_run_may_have_a_larger_budget(tmp_path: Path) -> None:
     def config(resume: bool, **coach: Any) -> Any:
         return settings(
             tmp_path / "run", resume=resume, coach={"name": "tests.x", "coach": {"name": "llm", **coach}}
