@@ -82,10 +82,10 @@ def truncate_middle(text: str, limit: int) -> str:
 def _system(role: Role, place: int, of: int) -> str:
     lines = [f"## Role: {role.name} ({place} of {of})", role.instructions.strip()]
     if role.requires:
-        lines.append(f"Files you get: {_names(role.requires)}")
+        lines.append(f"Files you receive: {_names(role.requires)}")
     if role.produces:
-        lines.append(f"Files you must leave: {_names(role.produces)}")
-    lines.append(f"Turns you have: {role.max_turns}")
+        lines.append(f"Files you must produce: {_names(role.produces)}")
+    lines.append(f"Number of turns: {role.max_turns}")
     return "\n".join(lines)
 
 

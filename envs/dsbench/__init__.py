@@ -141,7 +141,7 @@ def _recounted(check: ArtifactCheck, spec: ArtifactSpec, task: Task) -> Artifact
     rows = check.facts.get("rows")
     if check.code != "ok" or given is None or rows == given:
         return check
-    return replace(check, code="rows", detail=f"{rows} rows, but {spec.rows_of} came with {given}")
+    return replace(check, code="rows", detail=f"{rows} rows, but {spec.rows_of} originally has {given}")
 
 
 def _read(sandbox: Sandbox) -> bytes | None:

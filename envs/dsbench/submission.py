@@ -121,7 +121,7 @@ def _text(data: bytes, key: Key) -> str:
     if len(data) > limit:
         raise _InvalidError("unreadable", f"{len(data)} bytes are too many for {len(key.ids)} rows")
     if b"\0" in data:
-        raise _InvalidError("unreadable", "it holds NUL bytes, or is too large to be read")
+        raise _InvalidError("unreadable", "it contains NUL bytes, or is too large to be read")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -163,7 +163,7 @@ def _check_ids(ids: Sequence[str], key: Key) -> None:
         f"{what}: {len(names)} (e.g. {_some(names[:1])})"
         for what, names in (
             ("unknown", [name for name in given if name not in wanted]),
-            ("left out", [name for name in wanted if name not in given]),
+            ("missing", [name for name in wanted if name not in given]),
             ("repeated", twice),
         )
         if names
@@ -177,7 +177,7 @@ def _labels(cells: list[list[str]], key: Key) -> NDArray[Any]:
         if canonical(row[0]) not in known:
             raise _InvalidError(
                 "range",
-                f"{_some(row)} for {key.id_column} {name[:80]} is no label; there are {_some(key.labels)}",
+                f"{_some(row)} for {key.id_column} {name[:80]} is not a label; the labels are {_some(key.labels)}",
             )
     return np.array([[known[canonical(row[0])]] for row in cells], dtype=object)
 
@@ -188,7 +188,7 @@ def _numbers(cells: list[list[str]], key: Key) -> NDArray[Any]:
         for cell in row:
             where = f"for {key.id_column} {name[:80]}"
             if not _NUMBER.fullmatch(cell):
-                what = "infinite" if cell.lstrip("+-").lower() in _INFINITE else "no number"
+                what = "infinite" if cell.lstrip("+-").lower() in _INFINITE else "not a number"
                 raise _InvalidError("range", f"{_some([cell])} {where} is {what}")
             value = float(cell)
             inside = low <= value <= high if key.prediction == "proba" else low < value < high

@@ -109,8 +109,8 @@ def _prompt(spec: TableSpec, facts: Mapping[str, Any], columns: list[Column]) ->
     lines = [
         heading(facts),
         spec.description.strip(),
-        f"train.csv has {facts['n_train']} rows with the target ({targets}), test.csv {facts['n_test']} rows "
-        f"without. The column {spec.id_column} names the row and is no feature. Features:",
+        f"train.csv has {facts['n_train']} rows with the target ({targets}); test.csv has {facts['n_test']} rows "
+        f"without it. The column {spec.id_column} identifies the row; do not use it as a feature. Features:",
         *(_line(column) for column in columns[:_MOST_LINES]),
     ]
     if len(columns) > _MOST_LINES:
@@ -136,6 +136,6 @@ def _wanted(spec: TableSpec, facts: Mapping[str, Any]) -> str:
         one += f" that {spec.target_columns[0]} is 1"
     return (
         f"submission.csv must have the header {header} and one row for each of the {facts['n_test']} rows of "
-        f"test.csv, with its {spec.id_column} and {one}. sample_submission.csv shows the form; "
-        "its values are no prediction."
+        f"test.csv, with its {spec.id_column} and {one}. sample_submission.csv shows the format; "
+        "its values are not predictions."
     )

@@ -54,9 +54,9 @@ def test_the_chat_reads_as_the_contract_shows_it() -> None:
     ]
     assert chat[0]["content"].splitlines()[1:] == [
         "Turn a.txt into b.txt.",
-        "Files you get: a.txt",
-        "Files you must leave: b.txt",
-        "Turns you have: 3",
+        "Files you receive: a.txt",
+        "Files you must produce: b.txt",
+        "Number of turns: 3",
     ]
     assert "### exit code 1\n### stderr\nTraceback" in chat[3]["content"]
 

@@ -95,7 +95,7 @@ def test_what_is_wrong_is_named(text: bytes | None, wanted: str) -> None:
 
 def test_wrong_ids_are_named_by_the_first_of_the_file_and_of_the_key() -> None:
     found = validate(b"id,y\nq,1\np,2\no,3\n", VALUES)
-    assert found.detail == "unknown: 3 (e.g. 'q'); left out: 3 (e.g. '7')"
+    assert found.detail == "unknown: 3 (e.g. 'q'); missing: 3 (e.g. '7')"
 
 
 def test_probabilities_lie_in_0_to_1_both_included() -> None:
