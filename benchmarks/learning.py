@@ -52,7 +52,7 @@ def train(label: str, folder: Path, arguments: Sequence[str]) -> Trained:
 
 
 def tabulate(runs: Sequence[Trained]) -> Table:
-    """A row for each run: held-out success with its interval, fair score and seconds."""
+    """Returns a row for each run: held-out success with its interval, fair score and seconds."""
     columns = ["run", "success before", "success after", "change", "fair before", "fair after", "change", "s"]
     table = make_table("Held-out results before and after training (95 % intervals)", columns)
     for run in runs:

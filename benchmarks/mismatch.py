@@ -105,7 +105,7 @@ def judge_run(folder: Path, *, bound: float, growth: float) -> list[Judged]:
 
 
 def tabulate(judged: Sequence[Judged]) -> Table:
-    """A row for each policy and metric."""
+    """Returns a row for each policy and metric."""
     table = make_table(
         "Engine against trainer at learning rate 0, nats per token",
         ["policy", "metric", "steps", "mean", "largest", "slope per step", "95 %", "verdict"],

@@ -85,7 +85,7 @@ class Soak:
     samples: Sequence[tuple[int, Usage]]
 
     def problems(self) -> list[str]:
-        """Why the run failed; empty if it passed."""
+        """Returns why the run failed; empty if it passed."""
         problems = [f"{len(self.lost)} episodes were lost, the first by: {self.lost[0]}"] if self.lost else []
         for name in NAMES:
             first, last = quarters(self.samples, name)
@@ -98,14 +98,14 @@ class Soak:
 
 
 def quarters(samples: Sequence[tuple[int, Usage]], name: str) -> tuple[float, float]:
-    """The medians of the first and of the last quarter of the samples."""
+    """Returns the medians of the first and of the last quarter of the samples."""
     values = [getattr(usage, name) for _, usage in samples]
     size = max(1, len(values) // 4)
     return median(values[:size]), median(values[-size:])
 
 
 def slope(samples: Sequence[tuple[int, Usage]], name: str) -> float:
-    """Growth per thousand episodes, by least squares; 0 for fewer than two samples."""
+    """Returns the growth per thousand episodes, by least squares; 0 for fewer than two samples."""
     if len(samples) < 2:
         return 0.0
     values = [getattr(usage, name) for _, usage in samples]
@@ -113,7 +113,8 @@ def slope(samples: Sequence[tuple[int, Usage]], name: str) -> float:
 
 
 def measure_usage(containers: bool, ours: set[int]) -> Usage:
-    """The current usage of this process. ``containers``: also count containers, by asking the Docker daemon.
+    """Returns the current usage of this process. ``containers``: also count containers, by asking the Docker
+    daemon.
 
     ``ours`` collects the ids of all child processes seen so far, because the name of a work folder contains
     the id of the process that made it.
@@ -133,7 +134,7 @@ def measure_usage(containers: bool, ours: set[int]) -> Usage:
 
 
 def _containers() -> int:
-    """Number of containers, running or not, with a label that names this process as owner."""
+    """Returns the number of containers, running or not, with a label that names this process as owner."""
     shown = '{{.Label "coachgym.owner"}}'
     command = ["docker", "ps", "--all", "--filter", "label=coachgym.owner", "--format", shown]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
@@ -190,7 +191,7 @@ def soak(name: str, settings: Mapping[str, object], episodes: int, in_flight: in
 
 
 def tabulate(run: Soak) -> Table:
-    """A row for each resource."""
+    """Returns a row for each resource."""
     title = f"{run.backend}: {run.episodes} episodes, {run.in_flight} in flight, {run.seconds:.0f} s"
     columns = ["", "before", "first quarter", "last quarter", "per 1000", "bound", "after"]
     table = make_table(title, columns)

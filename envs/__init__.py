@@ -1,4 +1,4 @@
-"""Multi-agent environments for language models, in PettingZoo's AEC form.
+"""Multi-agent environments for language models, as PettingZoo AEC environments.
 
 >>> env = make("mathchat")                                  # doctest: +SKIP
 >>> env = pettingzoo.make("aec", "coachgym/mathchat-v0")    # doctest: +SKIP
@@ -19,14 +19,14 @@ __all__ = ["PipelineEnv", "make"]
 
 
 def make(name: str, *, sandbox: str | Backend = "auto", **overrides: Any) -> PipelineEnv:
-    """The environment of ``conf/env/<name>.yaml``, with ``overrides`` of its settings.
+    """Makes the environment of ``conf/env/<name>.yaml``, with ``overrides`` of its settings.
 
-    ``sandbox`` is the name of a file in ``conf/sandbox``, or a backend that is already there. A backend made
-    here is closed when the environment is collected or the interpreter ends.
+    ``sandbox`` is the name of a file in ``conf/sandbox``, or a backend. A backend that is made here is closed
+    when the environment is garbage-collected or the interpreter exits; a given one stays open.
 
     Raises:
         conf.ConfigError: there is no such environment, sandbox or setting, or the tasks cannot be read.
-        sandbox.base.SandboxError: no sandbox of this kind can run here.
+        sandbox.base.SandboxError: a sandbox of this kind cannot run here.
     """
     scenario = conf.build("envs", conf.load("env", name, **overrides))
     if not isinstance(sandbox, str):
@@ -38,7 +38,7 @@ def make(name: str, *, sandbox: str | Backend = "auto", **overrides: Any) -> Pip
 
 
 def _register() -> None:
-    """Makes every configured environment known to PettingZoo; again after a reload is no error."""
+    """Registers every configured environment with PettingZoo, unless it is registered already."""
     for path in sorted((conf.ROOT / "env").glob("*.yaml")):
         identifier = f"coachgym/{path.stem}-v0"
         if identifier not in pettingzoo.aec_registry:

@@ -1,15 +1,16 @@
-"""What makes a pipeline environment: a scenario is data and a grader; ``PipelineEnv`` plays it.
+"""The protocol of a scenario: the roles, tasks and grader that ``PipelineEnv`` turns into an environment.
 
-How observations read (``pipeline.py`` writes them, for LLMs of any size): every system and user message opens
-with ``## `` headings that carry its facts in one line each, and text follows for who reads more.
+Format of observations (``observations.py`` writes them): each part of a system or user message begins with a
+``## `` heading that states its facts in one line, so that a very small model can read headings only. Text for
+larger models follows.
 
     system   ## Role: modeler (2 of 3)
              <the role's instructions>
     user     ## Task: binary; metric roc_auc; submit proba; missing yes; text yes; dates no
-             <the task's prompt goes on>
+             <the rest of the task's prompt>
              ## From data_engineer: ok; X_train.pkl ok, y_train.pkl ok, X_test.pkl ok
-             <what it wrote and what its code printed>
-    assistant  <this agent's own earlier action>
+             <its messages and the output of its code>
+    assistant  <this agent's earlier action>
     user     ## Result of turn 1 of 4: error; model.pkl missing; printed done
              <exit code, stdout, stderr>
 """
@@ -25,37 +26,38 @@ from sandbox.base import FileInfo, Sandbox
 
 
 class Scenario(Protocol):
-    """What one environment is: who plays, on what, and how it is graded.
+    """Defines one environment: its roles, tasks and grader.
 
-    The class that a module of ``envs`` exports; its nested ``Config`` holds its settings.
+    Each environment module of ``envs`` exports one class of this kind, with its settings in a nested
+    ``Config``.
     """
 
     name: str
     roles: tuple[Role, ...]
-    """In the order in which they play."""
+    """In the order in which they act."""
     context: str
-    """``full``: an agent reads all earlier agents' messages; ``previous``: only its predecessor's."""
+    """``full``: an agent reads the messages of all earlier agents; ``previous``: only of its predecessor."""
     preload: tuple[str, ...]
-    """Modules that the sandbox imports, and programs that it runs, before any code of an agent."""
+    """Modules that the sandbox imports, and programs that it runs, before any code of agents."""
     libraries: tuple[str, ...]
-    """What programs need beyond the libraries of every sandbox (``SandboxSpec.libraries``)."""
+    """Libraries that programs need besides those of every sandbox (``SandboxSpec.libraries``)."""
     timeout: float
-    """Seconds for one execution."""
+    """Time limit of one execution, in seconds."""
 
     def tasks(self, split: Split) -> Sequence[Task]:
-        """The tasks of a split, in a fixed order."""
+        """Returns the tasks of a split, in a fixed order."""
         ...
 
     def check(
         self, task: Task, role: Role, files: Mapping[str, FileInfo], sandbox: Sandbox
     ) -> tuple[ArtifactCheck, ...]:
-        """State of ``role``'s required and produced artifacts. Raises ``SandboxError``."""
+        """Checks the artifacts that ``role`` requires and produces. Raises ``SandboxError``."""
         ...
 
     def grade(self, task: Task, turns: Sequence[Turn], sandbox: Sandbox | None) -> Outcome:
-        """The outcome, against ``task.answer``. ``sandbox`` is None when no code ever ran.
+        """Grades an episode against ``task.answer``. ``sandbox`` is None if it was never opened.
 
         Raises:
-            SandboxError: the sandbox is lost, so that there is nothing to grade.
+            SandboxError: the sandbox was lost, so that the episode cannot be graded.
         """
         ...

@@ -1,4 +1,4 @@
-"""What every environment here must hold to, as a suite to run on one: ours, and anybody's plug-in.
+"""The contract suite of environments, to run on the bundled ones and on plug-ins.
 
 >>> check(lambda: make("mathchat", sandbox=backend))    # doctest: +SKIP
 """
@@ -24,11 +24,11 @@ PRINT_AND_STOP = ("```python\nimport random\nprint(random.random())\n```", "<thi
 def check(make_env: Callable[[], AECEnv], *, act: Act | None = None, num_cycles: int = 100) -> None:
     """Runs PettingZoo's ``api_test`` and ``seed_test`` and the checks below; raises ``AssertionError``.
 
-    ``act`` plays the episodes of the determinism check; by default agents run a program that prints a random
-    number, and stop.
+    ``act`` chooses the actions of the determinism check; by default agents run a program that prints a random
+    number and then stop.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that observations are no arrays, and names carry no number
+        warnings.simplefilter("ignore")  # about observations that are no arrays and names without numbers
         env = make_env()
         api_test(env, num_cycles=num_cycles)
         env.close()
@@ -38,9 +38,9 @@ def check(make_env: Callable[[], AECEnv], *, act: Act | None = None, num_cycles:
 
 
 def check_deterministic(make_env: Callable[[], AECEnv], act: Act, *, seed: int = 7) -> None:
-    """Two full episodes with equal seeds and actions are equal in all they show and pay, times apart.
+    """Checks that two episodes with equal seeds and actions are equal except for times.
 
-    PettingZoo's own test stops at the first termination and samples actions that never run any code.
+    PettingZoo's own test stops at the first termination and samples actions that never run code.
     """
     first, second = (play(make_env(), act, seed=seed) for _ in range(2))
     assert len(first) == len(second), f"{len(first)} and {len(second)} steps"
@@ -49,19 +49,20 @@ def check_deterministic(make_env: Callable[[], AECEnv], act: Act, *, seed: int =
 
 
 def check_answer_is_hidden(make_env: Callable[[], AECEnv], *, marker: str = "8d1f60c7-answer") -> None:
-    """A task whose answer is ``marker`` shows it in no observation, and not in its ``repr``."""
+    """Checks that a task whose answer is ``marker`` shows it neither in observations nor in its ``repr``."""
     env = make_env()
     env.reset(seed=0)
     task: Task = dataclasses.replace(env.unwrapped.task, answer=marker)
     env.reset(seed=0, options={"task": task})
     for agent in env.possible_agents:
-        assert marker not in str(env.observe(agent)), f"{agent} is shown the answer"
+        assert marker not in str(env.observe(agent)), f"{agent} sees the answer"
     assert marker not in repr(task), "the answer is in the task's repr"
     env.close()
 
 
 def play(env: AECEnv, act: Act, *, seed: int) -> list[tuple[Any, ...]]:
-    """Every step of an episode: (agent, observation, reward, flags, turn without times); then its end."""
+    """Plays an episode and returns all its steps (agent, observation, reward, flags, turn without times),
+    then all turns and the outcome."""
     env.reset(seed=seed)
     steps: list[tuple[Any, ...]] = []
     while env.agents:
@@ -77,7 +78,7 @@ def play(env: AECEnv, act: Act, *, seed: int) -> list[tuple[Any, ...]]:
 
 
 def timeless(turn: Turn) -> Turn:
-    """``turn`` with the times of its result, the one thing that differs between equal episodes, set to 0."""
+    """Returns ``turn`` with the times of its result, the only difference between equal episodes, set to 0."""
     if turn.result is None:
         return turn
     return dataclasses.replace(turn, result=dataclasses.replace(turn.result, wall_s=0.0, cpu_s=0.0))

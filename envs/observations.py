@@ -1,8 +1,7 @@
-"""What an agent reads: pure functions of the task and of the turns so far (format: ``envs.base``).
+"""Observations: pure functions of the task and the turns so far (format: ``envs.base``).
 
-Everything that an agent or its program wrote is *quoted*: a line of it that begins with ``##`` gets ``> `` in
-front, so that only this module can write a heading. Its line breaks become plain ``\\n`` for the same reason.
-Wall-clock times never appear.
+In text that an agent or its program wrote, ``> `` is put in front of lines that begin with ``##``, and all
+line breaks become plain ``\\n``, so that only this module can write headings. Wall-clock times never appear.
 """
 
 from __future__ import annotations
@@ -25,9 +24,10 @@ _ERROR = re.compile(
 def conversation(
     scenario: Scenario, task: Task, turns: Sequence[Turn], agent: str, *, output_chars: int
 ) -> tuple[Message, ...]:
-    """The chat that ``agent`` reads: system, task and handovers, then its actions and their results.
+    """Returns the chat that ``agent`` reads: system, task and handovers, then its actions and their results.
 
-    ``output_chars``: characters of one stdout or stderr that are shown, head and tail.
+    At most ``output_chars`` characters of each stdout and stderr are shown, half from the head and half from
+    the tail.
     """
     place = [role.name for role in scenario.roles].index(agent)
     role, before = scenario.roles[place], scenario.roles[:place]
@@ -49,9 +49,9 @@ def conversation(
 
 
 def summarize(turns: Sequence[Turn]) -> str:
-    """One agent's turns in brief: ``error ValueError; model.pkl missing; printed done``.
+    """Summarises the turns of one agent: ``error ValueError; model.pkl missing; printed done``.
 
-    The status and the last line printed are those of its last program; the artifacts' states are the latest.
+    Status and last printed line are those of its last program; the states of artifacts are the latest.
     """
     last = turns[-1]
     ran = [turn.result for turn in turns if turn.result is not None]
@@ -66,12 +66,12 @@ def summarize(turns: Sequence[Turn]) -> str:
 
 
 def escape_headings(text: str) -> str:
-    """``text`` without line breaks other than ``\\n`` and with no line that could pass for a heading."""
+    """Returns ``text`` with plain ``\\n`` line breaks and without any line that looks like a heading."""
     return "\n".join(f"> {line}" if line.lstrip().startswith("##") else line for line in text.splitlines())
 
 
 def truncate_middle(text: str, limit: int) -> str:
-    """``text``, or its head and tail with the number of characters left out between them."""
+    """Returns ``text``, or its head and tail with the number of omitted characters between them."""
     if len(text) <= limit:
         return text
     head = limit // 2
@@ -106,9 +106,11 @@ def _report(turn: Turn, output_chars: int) -> str:
     lines = [f"## Result of turn {turn.attempt + 1} of {turn.role.max_turns}: {summarize([turn])}"]
     if turn.result is not None:
         lines += _output(turn.result, output_chars)
-    faults = [f"{check.name}: {check.detail}" for check in turn.checks if check.code != "ok" and check.detail]
-    if faults:
-        lines += ["### checks", escape_headings("\n".join(faults))]
+    problems = [
+        f"{check.name}: {check.detail}" for check in turn.checks if check.code != "ok" and check.detail
+    ]
+    if problems:
+        lines += ["### checks", escape_headings("\n".join(problems))]
     return "\n".join(lines)
 
 
@@ -126,7 +128,7 @@ def _status(result: Result) -> str:
 
 
 def _printed(stdout: str) -> str:
-    """The last line that is not blank, if it is short and printable; else nothing."""
+    """Returns the last non-blank line if it is short and printable, otherwise an empty text."""
     lines = [line.strip() for line in stdout.splitlines() if line.strip()]
     last = lines[-1] if lines else ""
     return last if len(last) <= _PRINTED_CHARS and last.isprintable() else ""

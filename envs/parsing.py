@@ -1,4 +1,4 @@
-"""What an action says: the part that others may read, and the program in it."""
+"""Parses actions: removes the thinking and extracts the program."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _UNENCODABLE = re.compile("[\ud800-\udfff\0]")
 
 
 def replace_unencodable(text: str) -> str:
-    """``text`` with lone surrogates and NUL replaced by U+FFFD: no file, endpoint or compiler takes them."""
+    """Replaces lone surrogates and NUL by U+FFFD, because no file, endpoint or compiler accepts them."""
     return _UNENCODABLE.sub("\ufffd", text)
 
 
 def strip_thinking(action: str) -> str:
-    """``action`` without its thinking.
+    """Returns ``action`` without its thinking.
 
-    A chat template may have opened ``<think>`` in the prompt: everything before a ``</think>`` that nothing
-    opened is thinking. A ``<think>`` that is never closed (a truncated action) hides all that follows.
+    A chat template may have put the opening ``<think>`` into the prompt, so everything before an unopened
+    ``</think>`` is thinking. A ``<think>`` that is never closed (in a truncated action) hides the rest.
     """
     parts: list[str] = []
     position, thinking = 0, False
@@ -38,10 +38,10 @@ def strip_thinking(action: str) -> str:
 
 
 def extract_program(action: str) -> str | None:
-    """All fenced python blocks of what ``action`` says, joined into one program; None without any.
+    """Returns all fenced python blocks outside of thinking, joined into one program; None if there are none.
 
-    Fences as in CommonMark: backticks or tildes; an indented block loses its fence's indent; a block that is
-    never closed runs to the end. Blocks of another or of no language are no program.
+    Fences are those of CommonMark: backticks or tildes; an indented block loses the indentation of its fence;
+    an unclosed block extends to the end. Blocks in another or no language are ignored.
     """
     blocks = [block for info, block in _fenced(strip_thinking(action)) if _PYTHON.match(info)]
     code = "\n".join(blocks)
@@ -49,7 +49,7 @@ def extract_program(action: str) -> str | None:
 
 
 def _fenced(text: str) -> list[tuple[str, str]]:
-    """(info string, content) of every fenced block."""
+    """Returns (info string, content) of every fenced block."""
     blocks: list[tuple[str, str]] = []
     opening: re.Match[str] | None = None
     lines: list[str] = []

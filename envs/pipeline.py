@@ -1,4 +1,5 @@
-"""The one environment: roles play in order, each for its budget of turns, and hand files and words on."""
+"""The environment of all scenarios: agents act in order, each for its budget of turns, and hand over files
+and text."""
 
 from __future__ import annotations
 
@@ -27,19 +28,21 @@ _SPLITS: tuple[Split, ...] = ("train", "heldout")
 class PipelineEnv(AECEnv):  # type: ignore[misc]
     """Plays any ``Scenario`` as a PettingZoo AEC environment.
 
-    Agents are named as their roles. An observation is ``{"messages": [{"role": …, "content": …}, …],
-    "role": name}`` (no key ``observation``: PettingZoo's ``api_test`` takes that one for an array), an action
-    any text. The python blocks of an action, thinking left out, run as one program in the episode's sandbox.
-    It is opened when the first program runs or a check or the grader first needs it, and closed at the end.
+    Agents have the names of their roles. An observation is ``{"messages": [{"role": …, "content": …}, …],
+    "role": name}``; it has no key ``observation``, which PettingZoo's ``api_test`` expects to be an array. An
+    action is any text. The python blocks of an action, without its thinking, run as one program in the
+    episode's sandbox, which is opened when a program, a check or the grader first needs it and closed at the
+    end.
 
-    A stage ends with an action without code, or with the last turn of its role's budget. A role that cannot
-    run code plays one action, and nothing in it is run. Then the next role plays. After the last one
-    ``scenario.grade`` gives the outcome, every agent is terminated, and every agent is paid ``outcome.score``
-    (in [0, 1]; earlier steps pay 0). Loop until ``env.agents`` is empty: the pay arrives at the dead steps.
+    A stage (all turns of one agent) ends with an action without code, or with the last turn of the role's
+    budget. A role that cannot run code takes one action, and no code in it is run. Then the next role acts.
+    After the last stage ``scenario.grade`` gives the outcome, every agent is terminated, and every agent
+    receives the reward ``outcome.score`` (in [0, 1]; all earlier rewards are 0). Step until ``env.agents`` is
+    empty: the reward arrives with the ``last()`` of the terminated agents.
 
-    ``infos[agent]["turn"]`` is the agent's latest ``Turn``, ``infos[agent]["outcome"]`` the outcome once
-    known. ``turns`` and ``outcome`` stay until the next reset. The same seed, task and actions give the same
-    episode, times apart. Not thread-safe.
+    ``infos[agent]["turn"]`` is the agent's latest ``Turn`` and ``infos[agent]["outcome"]`` the outcome, once
+    known. ``turns`` and ``outcome`` stay available until the next reset. The same seed, task and actions give
+    the same episode, except for times. Not thread-safe.
     """
 
     def __init__(
@@ -51,7 +54,11 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         output_chars: int = 4000,
         render_mode: str | None = None,
     ) -> None:
-        """``limits``: of every sandbox; None: the backend's. ``output_chars``: see ``envs.observations``."""
+        """Makes the environment.
+
+        ``limits``: limits of every sandbox; None: the backend's own. ``output_chars``: how many characters of
+        a program's stdout or stderr agents see (``envs.observations``).
+        """
         super().__init__()
         self.scenario = scenario
         self.backend = backend
@@ -85,14 +92,14 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
 
     @property
     def task(self) -> Task:
-        """The task being played, with its answer: not for agents. Raises ``RuntimeError`` before a reset."""
+        """The current task, including its answer: not for agents. Raises ``RuntimeError`` before a reset."""
         if self._task is None:
-            raise RuntimeError("reset() comes first")
+            raise RuntimeError("call reset() first")
         return self._task
 
     @property
     def outcome(self) -> Outcome:
-        """Of the finished episode. Raises ``RuntimeError`` while it goes on."""
+        """The outcome of the finished episode. Raises ``RuntimeError`` before its end."""
         if self._outcome is None:
             raise RuntimeError("the episode is not over")
         return self._outcome
@@ -100,22 +107,21 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
     def reset(self, seed: int | None = None, options: Mapping[str, Any] | None = None) -> None:
         """Starts an episode.
 
-        ``options["task"]`` (a ``Task`` or the id of one) is played; without it one is drawn from
-        ``options["split"]`` (``train`` by default). With ``options["turns"]``, the first turns of an episode
-        of that task, it goes on after them, as if they had been played here under the same seed;
-        ``options["files"]`` then holds what lay in the sandbox (path -> bytes). Other options are ignored, as
-        PettingZoo's tests want it.
+        ``options["task"]`` is the task (a ``Task`` or its id); without it a task is drawn from
+        ``options["split"]`` (default: ``train``). ``options["turns"]`` are the first turns of an episode of
+        that task: the new episode continues after them, as if they had been played here under the same seed.
+        ``options["files"]`` then contains the files in the sandbox at that point (path -> bytes). Other
+        options are ignored, as PettingZoo's tests require.
 
         Raises:
             KeyError: no task has this id, or the split is empty.
-            ValueError: the turns are no beginning of an episode, or they are all of one.
+            ValueError: the turns are not the beginning of an episode, or already a complete episode.
         """
         self.close()
         if seed is not None or self._np_random is None:
             self._np_random, _ = seeding.np_random(seed)
-        self._episode_seed = int(
-            self._np_random.integers(2**31)
-        )  # before the draw: the same for a given task
+        # Before a task is drawn, so that the seed is the same if the task is given.
+        self._episode_seed = int(self._np_random.integers(2**31))
         options = options or {}
         self._task = self._choose(options)
         self.turns = tuple(options.get("turns", ()))
@@ -131,28 +137,31 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         self.infos: dict[str, dict[str, Any]] = {agent: {} for agent in self.agents}
         self.infos |= {turn.agent: {"turn": turn} for turn in self.turns}
         self.agent_selection = first
-        self._skip_agent_selection = None  # an episode that was left among its dead steps leaves it set
+        self._skip_agent_selection = (
+            None  # still set if the previous episode was abandoned among its dead steps
+        )
 
     def observe(self, agent: str) -> Observation:
-        """What ``agent`` would read if it were its turn now."""
+        """Returns what ``agent`` would read if it were its turn now."""
         chat = [{"role": message.role, "content": message.content} for message in self._read(agent)]
         return {"messages": chat, "role": agent}
 
     def step(self, action: str | None) -> None:
-        """Plays one action; None, and only None, for an agent that is terminated.
+        """Takes one action. For a terminated agent the action must be None.
 
         Raises:
-            TypeError, ValueError: the action is no text, or too long for the action space.
-            SandboxError: the sandbox was lost; the episode cannot go on and has no outcome.
+            TypeError: the action is not a text.
+            ValueError: it is too long for the action space.
+            SandboxError: the sandbox was lost, so that the episode cannot continue and has no outcome.
         """
         agent = self.agent_selection
         if self.terminations[agent]:
             self._was_dead_step(action)
             return
         if not isinstance(action, str):
-            raise TypeError(f"an action is a text, not {type(action).__name__}")
+            raise TypeError(f"an action must be a text; got {type(action).__name__}")
         if action not in self.action_spaces[agent]:
-            raise ValueError(f"an action has at most {_ACTION_CHARS} characters, not {len(action)}")
+            raise ValueError(f"an action must have at most {_ACTION_CHARS} characters; got {len(action)}")
         try:
             self._advance(self._play(agent, parsing.replace_unencodable(action)))
         except BaseException:
@@ -160,7 +169,7 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
             raise
 
     def render(self) -> str:
-        """The episode so far as plain text."""
+        """Returns the episode so far as plain text."""
         lines = [self.task.prompt]
         lines += [f"## {turn.agent}: {observations.summarize([turn])}\n{turn.action}" for turn in self.turns]
         if self._outcome is not None:
@@ -168,39 +177,39 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         return "\n".join(lines)
 
     def close(self) -> None:
-        """Ends the episode's sandbox; the backend, which others may share, stays open."""
+        """Closes the episode's sandbox. The backend stays open because others may share it."""
         if self._workspace is not None:
             self._workspace.close()
 
     @property
     def files(self) -> Sandbox:
-        """The episode's files, the sandbox opened if need be: not for agents. Raises ``SandboxError`` when
-        the episode is over."""
+        """The episode's files, whose sandbox is opened if necessary: not for agents. Raises ``SandboxError``
+        after the end of the episode."""
         return self._open_workspace()
 
     def _next_agent(self, turns: Sequence[Turn]) -> str:
-        """Who plays after ``turns``, which start an episode."""
+        """Returns the agent that acts after ``turns``, the beginning of an episode."""
         stage = attempt = 0
         for place, turn in enumerate(turns):
             if stage == len(self.possible_agents):
-                raise ValueError("the turns go on after an episode's end")
+                raise ValueError('options["turns"] continues after the end of an episode')
             if (turn.agent, turn.index, turn.attempt) != (self.possible_agents[stage], place, attempt):
-                raise ValueError(f"turn {place} is no turn {attempt} of {self.possible_agents[stage]}")
+                raise ValueError(f"turn {place} is not turn {attempt} of {self.possible_agents[stage]}")
             stage, attempt = (stage + 1, 0) if turn.last else (stage, attempt + 1)
         if stage == len(self.possible_agents):
-            raise ValueError("the turns are a whole episode: nobody is left to play")
+            raise ValueError('options["turns"] is already a complete episode')
         return self.possible_agents[stage]
 
     def _choose(self, options: Mapping[str, Any]) -> Task:
-        wanted = options.get("task")
-        if isinstance(wanted, Task):
-            return wanted
-        if wanted is not None:
+        requested = options.get("task")
+        if isinstance(requested, Task):
+            return requested
+        if requested is not None:
             for split in _SPLITS:
                 for task in self.scenario.tasks(split):
-                    if task.id == wanted:
+                    if task.id == requested:
                         return task
-            raise KeyError(f"{self.scenario.name} has no task {wanted!r}")
+            raise KeyError(f"{self.scenario.name} has no task {requested!r}")
         assert self._np_random is not None
         split = options.get("split", "train")
         tasks = self.scenario.tasks(split)
@@ -244,7 +253,7 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         return workspace.run(code, timeout=self.scenario.timeout, seed=seed)
 
     def _advance(self, turn: Turn) -> None:
-        """Files the turn, pays, and passes the word on."""
+        """Records the turn, assigns rewards and selects the next agent."""
         agent = turn.agent
         self.turns = (*self.turns, turn)
         self.infos[agent] = {"turn": turn}
@@ -274,5 +283,5 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
 
     def _open_workspace(self) -> Workspace:
         if self._workspace is None or self._workspace.closed:
-            raise SandboxError("this episode's sandbox is closed: reset() starts another")
+            raise SandboxError("the episode's sandbox is closed; call reset()")
         return self._workspace

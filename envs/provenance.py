@@ -1,5 +1,5 @@
-"""Who wrote which file of an episode: read from the hashes before and after each turn, not from what agents
-say."""
+"""Which agent wrote which file of an episode, from file hashes before and after each turn, not from
+claims."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ class FileChange:
     """
 
     agent: str | None
-    """None: it changed between two turns, when an artifact was loaded for a check and did more than load."""
+    """None: the file changed between two turns, by an artifact that ran code when a check loaded it."""
     turn: int
-    """``Turn.index`` of the turn that changed it, or, between two turns, of the later one."""
+    """``Turn.index`` of the turn that changed the file; if it changed between two turns, of the later one."""
     sha256: str | None
-    """What it holds since then: "" for a file too large to be hashed; None where it was removed."""
+    """Hash of the new content; "" for a file too large to be hashed, None for a removed file."""
 
 
 def last_changes(turns: Sequence[Turn]) -> dict[str, FileChange]:
-    """The last change of every path that changed in the episode, sorted by path.
+    """Returns the last change of every path that changed in the episode, sorted by path.
 
-    A file that the task came with appears once somebody changed it, and one that was written with the content
-    that it had already does not. Files that a listing leaves out (hidden, or past its bounds) are not seen.
+    The task's own files appear only if they were changed. A file rewritten with its previous content does not
+    count as changed. Files that listings omit (hidden ones, or those beyond a listing's limits) are unknown.
     """
-    found: dict[str, FileChange] = {}
+    changes: dict[str, FileChange] = {}
     for place, turn in enumerate(turns):
         if place:
-            _note(found, turns[place - 1].files_after, turn.files_before, None, turn.index)
-        _note(found, turn.files_before, turn.files_after, turn.agent, turn.index)
-    return dict(sorted(found.items()))
+            _record(changes, turns[place - 1].files_after, turn.files_before, None, turn.index)
+        _record(changes, turn.files_before, turn.files_after, turn.agent, turn.index)
+    return dict(sorted(changes.items()))
 
 
 def last_writer(turns: Sequence[Turn], path: str) -> int | None:
-    """Index of the turn that made ``path`` what it is after the last of ``turns``.
+    """Returns the index of the turn that gave ``path`` its content after the last of ``turns``.
 
-    None if it is not there, was there unchanged from the start, or changed between two turns.
+    None if there is no such file, if it never changed, or if it changed between two turns.
     """
-    found = last_changes(turns).get(path)
-    return None if found is None or found.agent is None or found.sha256 is None else found.turn
+    change = last_changes(turns).get(path)
+    return None if change is None or change.agent is None or change.sha256 is None else change.turn
 
 
-def _note(
-    found: dict[str, FileChange],
+def _record(
+    changes: dict[str, FileChange],
     before: Sequence[FileInfo],
     after: Sequence[FileInfo],
     agent: str | None,
@@ -58,4 +58,4 @@ def _note(
     old, new = ({file.path: file for file in files} for files in (before, after))
     for path in old.keys() | new.keys():
         if old.get(path) != new.get(path):
-            found[path] = FileChange(agent, turn, new[path].sha256 if path in new else None)
+            changes[path] = FileChange(agent, turn, new[path].sha256 if path in new else None)

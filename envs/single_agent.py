@@ -1,4 +1,4 @@
-"""One role as a Gymnasium environment, for learners that train a single agent."""
+"""One agent's view of a team as a Gymnasium environment, for learners that train a single agent."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from pettingzoo import AECEnv  # type: ignore[import-untyped]
 
 Observation = dict[str, Any]
 Actor = Callable[[Observation], str]
+"""Chooses an action."""
 
 
 class SingleAgentEnv(gymnasium.Env[Observation, str]):
-    """``agent``'s view of ``env``; the other agents are played by ``others``.
+    """``agent``'s view of ``env``, in which ``others`` choose the actions of the other agents.
 
-    A step plays ``agent``'s action, then the others' until it is ``agent``'s turn again or the episode ends.
-    Its reward is what ``last()`` pays: all that ``agent`` earned since its previous action. An episode ends
-    with the whole team's, so the outcome's reward arrives with ``agent``'s last step. ``env`` may be wrapped.
+    A step takes ``agent``'s action and then those of the others until it is ``agent``'s turn again or the
+    episode ends. The reward is that of ``last()``: everything that ``agent`` received since its previous
+    action. The episode ends when the team's episode ends, so the outcome's reward arrives with ``agent``'s
+    last step. ``env`` may be wrapped.
 
     ``SingleAgentEnv(make("mathchat"), "verifier", {"problem_solver": plan, "code_executor": compute})``
     """
@@ -32,10 +34,13 @@ class SingleAgentEnv(gymnasium.Env[Observation, str]):
         *,
         render_mode: str | None = None,
     ) -> None:
-        """Raises ``ValueError`` if ``env`` has no such agent or another agent has nobody to play it."""
+        """Raises ``ValueError`` if ``env`` has no such agent, or if ``others`` lacks one of the other
+        agents."""
         missing = [name for name in env.possible_agents if name != agent and name not in others]
         if agent not in env.possible_agents or missing:
-            raise ValueError(f"agent {agent!r} of {env.possible_agents}; nobody plays {missing}")
+            raise ValueError(
+                f"agent must be one of {env.possible_agents}; got {agent!r}; others lacks {missing}"
+            )
         self.env = env
         self.agent = agent
         self.others = dict(others)
@@ -46,7 +51,8 @@ class SingleAgentEnv(gymnasium.Env[Observation, str]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Starts an episode and plays the others up to ``agent``'s first turn; ``options`` are ``env``'s."""
+        """Starts an episode and takes the others' actions up to ``agent``'s first turn; ``options`` go to
+        ``env``."""
         super().reset(seed=seed)
         self.env.reset(seed=seed, options=options)
         observation, _, _, _, info = self._until_our_turn()
@@ -57,7 +63,7 @@ class SingleAgentEnv(gymnasium.Env[Observation, str]):
         return self._until_our_turn()
 
     def render(self) -> str:
-        """The episode so far as text."""
+        """Returns the episode so far as text."""
         return str(self.env.render())
 
     def close(self) -> None:

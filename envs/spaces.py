@@ -1,9 +1,8 @@
-"""Spaces for language: any Unicode text, tested in constant time, and chats made of it.
+"""Gymnasium spaces for language: any Unicode text, with a membership test in constant time, and chats.
 
-``gymnasium.spaces.Text`` lists its alphabet: over full Unicode it takes seconds to build and loops over every
-character of a text to test it. Here a text is any ``str`` of bounded length, whatever is in it: lone
-surrogates and NUL too, since looking for them would cost a scan per test. ``PipelineEnv`` replaces both where
-text enters.
+``gymnasium.spaces.Text`` enumerates its alphabet: over full Unicode it takes seconds to build, and its test
+loops over every character. Here a text is any ``str`` of bounded length. That includes lone surrogates and
+NUL, because excluding them would need a scan for each test; ``PipelineEnv`` replaces both in actions.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 from gymnasium import Space
 
-Chat_ = list[dict[str, str]]
+Messages = list[dict[str, str]]
 
 _ROLES = ("system", "user", "assistant")
 _LETTERS = np.array(list(string.ascii_letters + string.digits + " .,"))
@@ -39,8 +38,8 @@ class Text(Space[str]):
         return False
 
     def sample(self, mask: None = None, probability: None = None) -> str:
-        """Up to 32 ASCII letters, digits, blanks, points and commas."""
-        _refuse(mask, probability)
+        """Samples up to 32 ASCII letters, digits, spaces, periods and commas."""
+        _reject_options(mask, probability)
         length = int(self.np_random.integers(min(self.max_length, _SAMPLE_CHARS) + 1))
         return "".join(self.np_random.choice(_LETTERS, size=length))
 
@@ -63,11 +62,11 @@ class Text(Space[str]):
         return f"Text({self.max_length})"
 
 
-class Chat(Space[Chat_]):
-    """A list of ``{"role": …, "content": …}``: what chat templates and chat endpoints take as it is.
+class Chat(Space[Messages]):
+    """A list of ``{"role": …, "content": …}``, the format of chat templates and chat endpoints.
 
-    At most ``max_messages`` messages of at most ``max_length`` characters; the roles are ``system``, ``user``
-    and ``assistant``. A tuple of such messages is in the space too.
+    It has at most ``max_messages`` messages of at most ``max_length`` characters, with the roles ``system``,
+    ``user`` and ``assistant``. Tuples of such messages are in the space as well.
     """
 
     def __init__(
@@ -81,9 +80,9 @@ class Chat(Space[Chat_]):
     def is_np_flattenable(self) -> bool:
         return False
 
-    def sample(self, mask: None = None, probability: None = None) -> Chat_:
-        """Up to four messages of up to 32 ASCII characters."""
-        _refuse(mask, probability)
+    def sample(self, mask: None = None, probability: None = None) -> Messages:
+        """Samples up to four messages of up to 32 ASCII characters."""
+        _reject_options(mask, probability)
         count = int(self.np_random.integers(min(self.max_messages, _SAMPLE_MESSAGES) + 1))
         text = Text(self.max_length, seed=self.np_random)
         return [{"role": str(self.np_random.choice(_ROLES)), "content": text.sample()} for _ in range(count)]
@@ -97,10 +96,10 @@ class Chat(Space[Chat_]):
         content = x["content"]
         return isinstance(content, str) and len(content) <= self.max_length
 
-    def to_jsonable(self, sample_n: Iterable[Chat_]) -> list[Chat_]:
+    def to_jsonable(self, sample_n: Iterable[Messages]) -> list[Messages]:
         return [[dict(message) for message in chat] for chat in sample_n]
 
-    def from_jsonable(self, sample_n: list[Any]) -> list[Chat_]:
+    def from_jsonable(self, sample_n: list[Any]) -> list[Messages]:
         return [[dict(message) for message in chat] for chat in sample_n]
 
     def __eq__(self, other: object) -> bool:
@@ -117,6 +116,6 @@ class Chat(Space[Chat_]):
         return f"Chat({self.max_messages}, {self.max_length})"
 
 
-def _refuse(mask: None, probability: None) -> None:
+def _reject_options(mask: None, probability: None) -> None:
     if mask is not None or probability is not None:
-        raise ValueError("texts are sampled without mask and probability")
+        raise ValueError("text spaces support neither mask nor probability")

@@ -1,6 +1,6 @@
-"""The records of an episode. Standard library and ``sandbox`` only; every one is frozen.
+"""The records of an episode, all frozen. Imports only the standard library and ``sandbox``.
 
-One step makes one ``Turn``; coach, trace and learner read the same one.
+Every step creates one ``Turn``, which coach, trace report and learner all read.
 """
 
 from __future__ import annotations
@@ -26,25 +26,29 @@ class Message:
 
 @dataclass(frozen=True)
 class Task:
-    """One problem for a team. ``answer`` is the grader's alone."""
+    """One problem for a team. Only the grader may read ``answer``."""
 
     id: str
     prompt: str
-    """The first message every agent reads. Its ``## `` headings carry the facts in brief (see ``base``)."""
+    """The first user message of every agent. Its ``## `` heading states the facts in brief (see ``base``)."""
     kind: str
-    """What results are stratified by, e.g. ``classification``, ``regression``, ``math``."""
+    """Group for stratified results, e.g. ``classification``, ``regression``, ``math``."""
     answer: Any = field(repr=False)
-    """Whatever the scenario's grader needs; it never enters a sandbox, an observation or a prompt."""
+    """What the scenario's grader needs. It never enters a sandbox, an observation or a prompt."""
     files: Mapping[str, Path] = field(default_factory=dict)
-    """Files put into the sandbox at reset: name there -> path here."""
+    """Files in the sandbox at the start: path there -> path on the host."""
     metric: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """Public facts on the task, for checks and for coaches; nothing derived from the answer."""
+    """Public facts about the task, for checks and coaches; nothing derived from the answer."""
 
 
 @dataclass(frozen=True)
 class Role:
-    """One stage of a pipeline and the agent that plays it."""
+    """One agent of a pipeline and its duties.
+
+    All turns of an agent in an episode are its *stage*. A stage is *delivered* if it ends with all artifacts
+    of ``produces`` in order and without an error in its last program.
+    """
 
     name: str
     instructions: str
@@ -57,50 +61,65 @@ class Role:
 
 @dataclass(frozen=True)
 class Turn:
-    """One action of one agent, with all it was based on and all it caused."""
+    """One action of one agent, with everything that it was based on and that it caused.
+
+    The first action of the modeler in ``dsbench``, after four turns of the data engineer (abridged)::
+
+        Turn(
+            task_id="penguin_sex", kind="classification", agent="modeler", role=Role("modeler", …), index=4,
+            # the fifth turn of the episode … attempt=0,      # … and the modeler's first
+            observation=(Message("system", "## Role: modeler (2 of 3)…"), Message("user", "## Task:
+            binary;…")), action="I fit a forest.\\n```python\\nimport joblib…\\n```", code="import joblib…",
+            result=Result(status="ok", exit_code=0, stdout="fitted\\n", …),
+            files_before=(FileInfo("X_train.pkl", 18211, "5f1c…"), …), files_after=(FileInfo("X_train.pkl",
+            18211, "5f1c…"), …, FileInfo("model.pkl", 90112, "a07e…")), checks=(ArtifactCheck("X_train.pkl",
+            "ok", …), …, ArtifactCheck("model.pkl", "ok", …)), last=False,     # it ran a program, and has
+            three more turns
+        )
+    """
 
     task_id: str
     kind: str
     agent: str
     role: Role
     index: int
-    """0-based position in the episode, over all agents."""
+    """0-based position among all turns of the episode."""
     attempt: int
-    """0-based position among this agent's own turns."""
+    """0-based position among the turns of this agent."""
     observation: tuple[Message, ...]
     action: str
     code: str | None
-    """The program taken from the action; None when it held none (which ends the stage)."""
+    """The program in the action; None if there is none, which ends the stage."""
     result: Result | None
     files_before: tuple[FileInfo, ...]
     files_after: tuple[FileInfo, ...]
     checks: tuple[ArtifactCheck, ...]
     """State of this role's required and produced artifacts after the turn."""
     last: bool
-    """The stage ended with this turn."""
+    """Whether the stage ended with this turn."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """The task's public facts."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an episode ended, by the scenario's grader and nobody else.
+    """The grader's result of an episode.
 
     ``Outcome(True, 0.83, {"roc_auc": 0.83, "quality": 0.83, "fair": 0.83}, "ok")``
     """
 
     success: bool
     score: float
-    """In [0, 1], higher is better; 0 where ``success`` is false."""
+    """In [0, 1], higher is better; 0 if ``success`` is false."""
     metrics: Mapping[str, float]
-    """``fair`` is always there: the score, or the fallback a failure is worth (``envs.dsbench.metrics``)."""
+    """Always has ``fair``: the score, or the fallback value of a failure (``envs.dsbench.metrics``)."""
     failure_code: str
-    """``ok``, or what was wrong in one word."""
+    """``ok``, or the reason of the failure in one word."""
 
 
 @dataclass(frozen=True)
 class Episode:
-    """A whole play of one task."""
+    """A complete episode of one task."""
 
     id: str
     task_id: str

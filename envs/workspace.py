@@ -1,4 +1,4 @@
-"""The files of one episode, and the sandbox that it may never need."""
+"""The files of one episode, in a sandbox that is opened only when needed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sandbox.host.recovery import RecoveringSandbox
 
 
 class Workspace:
-    """A ``Sandbox`` that is opened at its first use; until then its files are those it starts with."""
+    """A ``Sandbox`` that is opened at its first use; until then it lists the files that it starts with."""
 
     def __init__(self, backend: Backend, spec: SandboxSpec, files: Mapping[str, Path | bytes]) -> None:
-        """``files``: what lies in it at the start, by path; on this machine, or here."""
+        """``files``: the files at the start: path -> path on the host, or content."""
         self._backend = backend
         self._spec = spec
         self._files = files
@@ -51,7 +51,7 @@ class Workspace:
 
     def _open(self) -> Sandbox:
         if self.closed:
-            raise SandboxError("this episode's sandbox is closed")
+            raise SandboxError("the episode's sandbox is closed")
         if self._sandbox is None:
             self._sandbox = RecoveringSandbox(lambda: self._backend.open(self._spec))
             for name, source in self._files.items():

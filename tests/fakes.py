@@ -1,4 +1,4 @@
-"""Test doubles: a tiny scenario, and a backend without isolation for programs that the tests wrote."""
+"""Test doubles: a tiny scenario, and a backend without isolation for programs of the tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sandbox.base import FileInfo, Result, Sandbox, SandboxError, SandboxSpec, S
 
 
 class FakeSandbox:
-    """A temporary folder; a program is a plain child process in it. Times are always 0."""
+    """A temporary folder in which programs run as plain child processes. Times are always 0."""
 
     def __init__(self, spec: SandboxSpec) -> None:
         self.spec = spec
@@ -70,7 +70,7 @@ class FakeSandbox:
 
 
 class FakeBackend:
-    """Opens ``FakeSandbox``es and remembers them. ``broken``: opening fails, as a lost daemon's would."""
+    """Opens ``FakeSandbox``es and records them. ``broken``: opening fails, as with a lost daemon."""
 
     name = "fake"
     guarantees: frozenset[str] = frozenset()
@@ -92,9 +92,9 @@ class FakeBackend:
 
 
 class FakeScenario:
-    """``maker`` writes a.txt, ``changer`` makes b.txt of it, ``teller`` reports.
+    """``maker`` writes a.txt, ``changer`` turns it into b.txt, ``teller`` reports.
 
-    The outcome is a success if ``b.txt`` holds the task's answer.
+    An episode succeeds if ``b.txt`` contains the task's answer.
     """
 
     name = "fake"
@@ -110,7 +110,7 @@ class FakeScenario:
         self.roles: tuple[Role, ...] = (
             Role("maker", "Write a.txt.", max_turns, produces=(a,)),
             Role("changer", "Turn a.txt into b.txt.", max_turns, requires=(a,), produces=(b,)),
-            Role("teller", "Say what b.txt holds.", 1, can_run_code=False, requires=(b,)),
+            Role("teller", "Say what b.txt contains.", 1, can_run_code=False, requires=(b,)),
         )
         self._files = dict(files or {})
 

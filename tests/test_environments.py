@@ -1,4 +1,5 @@
-"""Both shipped environments keep PettingZoo's contract and ours, bare and coached, in a real sandbox."""
+"""Both bundled environments satisfy PettingZoo's contract and ours, with and without coach, in a real
+sandbox."""
 
 from __future__ import annotations
 
@@ -16,15 +17,15 @@ from sandbox.base import Backend
 
 @pytest.fixture(scope="module")
 def backend() -> Iterator[Backend]:
-    made: Backend = conf.build("sandbox", conf.load("sandbox", "local"))
-    yield made
-    made.close()
+    built: Backend = conf.build("sandbox", conf.load("sandbox", "local"))
+    yield built
+    built.close()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("wrapped", ["bare", "blocking", "deferred"])
 @pytest.mark.parametrize("name", ["dsbench", "mathchat"])
-def test_the_environment_keeps_the_contract(name: str, wrapped: str, backend: Backend) -> None:
+def test_the_environment_satisfies_the_contract(name: str, wrapped: str, backend: Backend) -> None:
     def make() -> Any:
         env = envs.make(name, sandbox=backend, preload=[])
         if wrapped == "bare":

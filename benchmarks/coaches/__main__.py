@@ -35,7 +35,7 @@ _WIDTH = 150
 
 
 def nodes(words: Sequence[str], *, config_dir: Path | None = None) -> dict[str, Mapping[str, Any]]:
-    """Name -> configuration node of every coach in ``coach=a,b``, with its settings ``a.key=value``.
+    """Returns name -> configuration node of every coach in ``coach=a,b``, with its settings ``a.key=value``.
 
     Raises:
         ConfigError: no coach is named, one is named twice, or an override is invalid or belongs to none of them.
@@ -62,7 +62,8 @@ def nodes(words: Sequence[str], *, config_dir: Path | None = None) -> dict[str, 
 
 
 def chosen(cases: Sequence[Case], limit: int | None) -> list[Case]:
-    """``limit`` faulty cases, of as many kinds as possible, with their sound twins; None: all cases."""
+    """Returns ``limit`` faulty cases, of as many kinds as possible, with their sound twins; None: all
+    cases."""
     if limit is None:
         return list(cases)
     faulty = judging.sample_kinds([case for case in cases if case.label is not None], limit)

@@ -84,7 +84,7 @@ def judge(
 
 
 def uncached(node: Any) -> Any:
-    """``node`` with every ``cache: true`` turned off, at any depth."""
+    """Returns ``node`` with every ``cache: true`` turned off, at any depth."""
     if isinstance(node, Mapping):
         return {
             key: False if key == "cache" and value is True else uncached(value) for key, value in node.items()
@@ -93,7 +93,8 @@ def uncached(node: Any) -> Any:
 
 
 def ask(coach: AnyCoach, case: Case, turns: Sequence[Turn]) -> list[Judged]:
-    """The coach's verdict on each of ``turns`` or why there is none, by turn or by episode as it judges."""
+    """Returns the coach's verdict on each of ``turns`` or why there is none, by turn or by episode as it
+    judges."""
     history = turns if case.answer is None else History(turns, case.answer)
     return judge_episode(coach, history, case.episode.outcome)
 
@@ -147,7 +148,7 @@ def _attacked(coach: AnyCoach, case: Case) -> list[Attacked]:
 
 
 def sample_kinds(cases: Sequence[Case], number: int) -> list[Case]:
-    """``number`` of the faulty cases, of as many kinds of fault as possible."""
+    """Returns ``number`` of the faulty cases, of as many kinds of fault as possible."""
     seen: dict[str, int] = {}
     ranked = []
     for place, case in enumerate(cases):

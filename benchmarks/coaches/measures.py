@@ -95,7 +95,7 @@ def measure(name: str, judgement: Judgement) -> Row:
 
 
 def chance(cases: Sequence[Case]) -> tuple[float, float]:
-    """Expected ``found_agent`` and ``found_turn`` of random scores without ties."""
+    """Returns the expected ``found_agent`` and ``found_turn`` of random scores without ties."""
     agents, turns = [], []
     for case in cases:
         if case.label is not None:
@@ -106,7 +106,7 @@ def chance(cases: Sequence[Case]) -> tuple[float, float]:
 
 
 def suspects(one: JudgedCase) -> list[str]:
-    """One agent for each turn with the lowest score: the agent that its verdict blames, else its own
+    """Returns one agent for each turn with the lowest score: the agent that its verdict blames, else its own
     agent."""
     return [
         verdict.blame or turn.agent
@@ -116,14 +116,14 @@ def suspects(one: JudgedCase) -> list[str]:
 
 
 def found_agent(one: JudgedCase) -> float:
-    """Share of the suspects who are the culprit; 0 if there is no verdict."""
+    """Returns the share of the suspects who are the culprit; 0 if there is no verdict."""
     assert one.case.label is not None
     agents = suspects(one)
     return agents.count(one.case.label.agent) / len(agents) if agents else 0.0
 
 
 def found_turn(one: JudgedCase) -> float:
-    """1 / k for k turns that share the lowest score if the faulty turn is among them, else 0."""
+    """Returns 1 / k for k turns that share the lowest score if the faulty turn is among them, else 0."""
     assert one.case.label is not None
     low = [i for i, v in enumerate(one.verdicts) if v is not None and v.score == _lowest(one)]
     return 1 / len(low) if one.case.label.turn in low else 0.0
@@ -147,7 +147,7 @@ def _margins(faulty: Sequence[JudgedCase]) -> Iterator[Sample]:
 
 
 def _labelled(judged: Sequence[JudgedCase]) -> list[list[tuple[float, float]]]:
-    """For each task the pairs (score, 1 if the turn is sound else 0) of its turns."""
+    """Returns for each task the pairs (score, 1 if the turn is sound else 0) of its turns."""
     groups: dict[str, list[tuple[float, float]]] = {}
     for one in judged:
         faulty_turn = None if one.case.label is None else one.case.label.turn
@@ -164,8 +164,8 @@ def _accuses(one: JudgedCase) -> bool:
 
 
 def _pairs(first: Sequence[JudgedCase], second: Sequence[JudgedCase]) -> Iterator[tuple[str, float, float]]:
-    """Task and both scores of every turn that has two. Both sequences hold the same cases in the same
-    order."""
+    """Returns the task and both scores of every turn that has two. Both sequences hold the same cases in the
+    same order."""
     for one, other in zip(first, second, strict=True):
         for a, b in zip(one.verdicts, other.verdicts, strict=True):
             if a is not None and b is not None:
@@ -196,7 +196,7 @@ def _kind_bias(sound: Sequence[JudgedCase]) -> Estimate:
 
 
 def _scores_at(sound: Sequence[JudgedCase], place: int) -> list[Sample]:
-    """Scores of the turns of the agent that acts first (``place`` 0) or last (-1)."""
+    """Returns scores of the turns of the agent that acts first (``place`` 0) or last (-1)."""
     return [
         (_task(one), v.score)
         for one in sound

@@ -81,12 +81,12 @@ TRUST = (
 
 
 def ranked(rows: Sequence[Row]) -> list[Row]:
-    """Best first: by culprits found, then by AUC."""
+    """Returns the rows, best first: by culprits found, then by AUC."""
     return sorted(rows, key=lambda row: (-row.found_agent.value, -_or_zero(row.auc.value), row.coach))
 
 
 def tables(report: Report) -> Iterator[Table]:
-    """The leaderboard in two tables, each narrow enough for a terminal."""
+    """Returns the leaderboard in two tables, each narrow enough for a terminal."""
     chance = f"chance: culprit {_percent(report.chance_agent)}, turn {_percent(report.chance_turn)}"
     yield _table(f"Finding the fault ({chance})", report.rows, FINDING)
     yield _table("Bias, resistance, cost", report.rows, TRUST, prices=True)
@@ -101,7 +101,7 @@ def write(report: Report, folder: Path) -> tuple[Path, Path]:
 
 
 def html(report: Report) -> str:
-    """The page. Names and texts from outside are escaped."""
+    """Returns the page. Names and texts from outside are escaped."""
     kinds = sorted({kind for row in report.rows for kind in row.by_kind})
     facts = ", ".join(f"{key} {value}" for key, value in report.corpus.items())
     return Template(_PAGE.read_text(encoding="utf-8")).substitute(
@@ -136,7 +136,7 @@ def _cell(estimate: Estimate, column: Column) -> str:
 
 
 def _price(row: Row) -> list[str]:
-    """US dollars for 100 verdicts, and milliseconds for one."""
+    """Returns US dollars per 100 verdicts and milliseconds per verdict."""
     return [f"{row.cost:.3f}", f"{1000 * row.seconds:.3g}"]
 
 
@@ -159,7 +159,8 @@ def _kind_line(kind: str, rows: Sequence[Row]) -> str:
 
 
 def _shade(value: float, best: float | None, key: str) -> str:
-    """A cell's colour, from green at the best value to red one unit away (3 points for biases and retest)."""
+    """Returns a cell's colour, from green at the best value to red one unit away (3 points for biases and
+    retest)."""
     if best is None or isnan(value):
         return ""
     unit = 3.0 if key.endswith("_bias") or key == "retest" else 1.0

@@ -13,7 +13,8 @@ from rich.console import Console
 
 
 def make_parser(command: str, description: str | None) -> argparse.ArgumentParser:
-    """A parser for ``python -m benchmarks.<command>`` that prints ``description`` as it is written."""
+    """Returns a parser for ``python -m benchmarks.<command>`` that prints ``description`` as it is
+    written."""
     return argparse.ArgumentParser(
         prog=f"python -m benchmarks.{command}",
         description=description,
@@ -22,7 +23,7 @@ def make_parser(command: str, description: str | None) -> argparse.ArgumentParse
 
 
 def make_console(width: int = 120) -> Console:
-    """A console as wide as the terminal, or ``width`` characters wide where output goes elsewhere."""
+    """Returns a console as wide as the terminal, or ``width`` characters wide where output goes elsewhere."""
     return Console(width=None if sys.stdout.isatty() else width)
 
 

@@ -41,12 +41,13 @@ NOTHING = Estimate(nan, nan, nan, 0)
 
 
 def mean(samples: Sequence[Sample]) -> Estimate:
-    """The mean, with the percentile bootstrap over tasks (B. Efron, Annals of Statistics 7, 1979)."""
+    """Returns the mean, with the percentile bootstrap over tasks (B. Efron, Annals of Statistics 7, 1979)."""
     return difference(samples, None)
 
 
 def difference(first: Sequence[Sample], second: Sequence[Sample] | None) -> Estimate:
-    """The first mean minus the second, with tasks resampled jointly. A ``second`` of None counts as 0."""
+    """Returns the first mean minus the second, with tasks resampled jointly. A ``second`` of None counts as
+    0."""
     if not first or (second is not None and not second):
         return NOTHING
     tasks = sorted({task for task, _ in (*first, *(second or ()))})
@@ -62,7 +63,7 @@ def difference(first: Sequence[Sample], second: Sequence[Sample] | None) -> Esti
 
 
 def share(samples: Sequence[Sample]) -> Estimate:
-    """A mean of values in [0, 1]; on either side the wider of the bootstrap's and Wilson's interval.
+    """Returns a mean of values in [0, 1]; on either side the wider of the bootstrap's and Wilson's interval.
 
     The bootstrap alone has no width where all values are equal; Wilson's ignores that tasks are correlated.
     """
@@ -74,7 +75,7 @@ def share(samples: Sequence[Sample]) -> Estimate:
 
 
 def student(values: Sequence[float]) -> Interval:
-    """Student's t interval of the mean; the whole line for a single value."""
+    """Returns Student's t interval of the mean; the whole line for a single value."""
     if len(values) < 2:
         return Interval(-inf, inf)
     low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
@@ -82,7 +83,7 @@ def student(values: Sequence[float]) -> Interval:
 
 
 def slope(values: Sequence[float]) -> Estimate:
-    """The slope per step of the least-squares line through ``values``, with Student's t interval.
+    """Returns the slope per step of the least-squares line through ``values``, with Student's t interval.
 
     Needs at least three values.
     """
@@ -96,7 +97,7 @@ def slope(values: Sequence[float]) -> Estimate:
 def statistic(
     groups: Sequence[Sequence[tuple[float, float]]], compute: Callable[[Array, Array], float]
 ) -> Estimate:
-    """Any statistic of pairs, with the bootstrap over groups (tasks).
+    """Returns any statistic of pairs, with the bootstrap over groups (tasks).
 
     ``groups`` holds the pairs of each task; ``compute`` gets two arrays of shape (pairs,). Resamples for
     which ``compute`` returns NaN (because they have one class only, for example) are left out.
@@ -116,8 +117,9 @@ def statistic(
 
 
 def calibration_error(scores: Array, sound: Array) -> float:
-    """Expected calibration error of ``scores / 10`` as the probability that a turn is sound, in ten equal
-    bins (M. Pakdaman Naeini et al., AAAI 2015). Both arrays have shape (turns,); ``sound`` is 0 or 1."""
+    """Returns the expected calibration error of ``scores / 10`` as the probability that a turn is sound, in
+    ten equal bins (M. Pakdaman Naeini et al., AAAI 2015). Both arrays have shape (turns,); ``sound`` is 0 or
+    1."""
     bins = np.minimum((scores).astype(int), 9)
     error = 0.0
     for index in np.unique(bins):
@@ -127,7 +129,8 @@ def calibration_error(scores: Array, sound: Array) -> float:
 
 
 def auc(scores: Array, sound: Array) -> float:
-    """Probability that a sound turn scores above a faulty one, ties counting half; NaN without both kinds."""
+    """Returns the probability that a sound turn scores above a faulty one, ties counting half; NaN without
+    both kinds."""
     good, bad = scores[sound > 0.5], scores[sound <= 0.5]
     if not len(good) or not len(bad):
         return nan
@@ -135,13 +138,13 @@ def auc(scores: Array, sound: Array) -> float:
 
 
 def _draws(tasks: int) -> Array:
-    """How often each resample draws each task: shape (``ROUNDS``, tasks)."""
+    """Returns how often each resample draws each task: shape (``ROUNDS``, tasks)."""
     drawn = np.random.default_rng(_SEED).multinomial(tasks, np.full(tasks, 1 / tasks), size=ROUNDS)
     return drawn.astype(np.float64)
 
 
 def _means(samples: Sequence[Sample], tasks: Sequence[str], weights: Array) -> Array:
-    """The mean under each row of ``weights``, shape (rows,); NaN where a row draws no task that has
+    """Returns the mean under each row of ``weights``, shape (rows,); NaN where a row draws no task that has
     values."""
     place = {task: i for i, task in enumerate(tasks)}
     sums, counts = np.zeros(len(tasks)), np.zeros(len(tasks))

@@ -45,7 +45,7 @@ def machine() -> Machine:
 
 
 def docker_version() -> str | None:
-    """Version of the Docker daemon, or None if there is no client or no daemon answers."""
+    """Returns the version of the Docker daemon, or None if there is no client or no daemon answers."""
     try:
         command = ["docker", "version", "--format", "{{.Server.Version}}"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)

@@ -48,20 +48,20 @@ Rounds = Sequence[Sequence[float]]
 
 
 def rotations(items: Sequence[T], rounds: int) -> Iterator[list[T]]:
-    """For each round, all ``items`` in an order that begins with the next one: ``abc``, ``bca``, ``cab``,
-    …"""
+    """Returns for each round all ``items`` in an order that begins with the next one: ``abc``, ``bca``,
+    ``cab``, …"""
     for i in range(rounds):
         first = i % len(items)
         yield [*items[first:], *items[:first]]
 
 
 def flat(rounds: Rounds) -> list[float]:
-    """The measurements of all rounds in one list."""
+    """Returns the measurements of all rounds in one list."""
     return [value for values in rounds for value in values]
 
 
 def ratio(ours: Rounds, theirs: Rounds) -> Ratio:
-    """The ratio of two methods that were measured in the same rounds.
+    """Returns the ratio of two methods that were measured in the same rounds.
 
     Raises:
         ValueError: the numbers of rounds differ.

@@ -8,7 +8,8 @@ from rich.table import Table
 
 
 def make_table(title: str, columns: Sequence[str], *, text: Collection[str] | None = None) -> Table:
-    """An empty table. ``text`` names the columns that are aligned left; None: the first column alone."""
+    """Returns an empty table. ``text`` names the columns that are aligned left; None: the first column
+    alone."""
     table = Table(title=title, title_justify="left")
     left = columns[:1] if text is None else text
     for name in columns:

@@ -36,5 +36,5 @@ class Target:
 
 
 def to_records(targets: Sequence[Target]) -> list[dict[str, Any]]:
-    """The targets as JSON objects, each with its ``met``."""
+    """Returns the targets as JSON objects, each with its ``met``."""
     return [asdict(target) | {"met": target.met} for target in targets]

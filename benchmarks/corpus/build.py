@@ -72,7 +72,7 @@ def _portable(line: str) -> str:
 
 
 def environment(env: str, backend: Backend) -> PipelineEnv:
-    """``env`` with its default settings."""
+    """Returns ``env`` with its default settings."""
     return PipelineEnv(conf.build("envs", conf.load("env", env)), backend)
 
 
@@ -93,7 +93,7 @@ def _part(backend: Backend, name: str, split: str) -> Tally:
 
 
 def _tasks(env: PipelineEnv, split: str) -> Iterator[Task]:
-    """All tables, or the first few problems of each family."""
+    """Returns all tables, or the first few problems of each family."""
     taken: Counter[str] = Counter()
     for task in env.scenario.tasks(_ENV_SPLITS[split]):
         family = task.id.rpartition("-")[0] if env.scenario.name == "mathchat" else task.id
@@ -110,7 +110,7 @@ def _faulty(
     tally: Tally,
     tried: set[int],
 ) -> Iterator[dict[str, Any]]:
-    """Episodes with one fault each; kinds and agents that were rare so far come first."""
+    """Returns episodes with one fault each; kinds and agents that were rare so far come first."""
     faults = FAULTS[twin.env]
     agents: Counter[str] = Counter()
     while len(tried) < len(faults):
@@ -138,8 +138,8 @@ def _rarity(fault: Fault, place: int, agents: Counter[str], tally: Tally) -> tup
 
 
 def plant(fault: Fault, twin: Played) -> tuple[int, str] | None:
-    """The turn of ``twin`` in which ``fault`` is planted, and its new action; None if the fault does not
-    fit."""
+    """Returns the turn of ``twin`` in which ``fault`` is planted, and its new action; None if the fault does
+    not fit."""
     with_code = fault.step == "program"
     places = [
         turn.index

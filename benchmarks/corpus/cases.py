@@ -48,14 +48,14 @@ class Case:
 
 
 def read(split: str) -> tuple[Case, ...]:
-    """The bundled cases of a split. Raises ``ConfigError`` for an unknown split."""
+    """Returns the bundled cases of a split. Raises ``ConfigError`` for an unknown split."""
     if split not in SPLITS:
         raise ConfigError(f"the corpus has {' and '.join(SPLITS)}, not {split!r}")
     return read_file(FOLDER / f"{split}.jsonl")
 
 
 def read_file(path: Path) -> tuple[Case, ...]:
-    """The cases of a file, in its order.
+    """Returns the cases of a file, in its order.
 
     Raises:
         ConfigError: the file cannot be read, or a line is not a case.

@@ -72,7 +72,8 @@ def perform(env: PipelineEnv, task: Task, seed: int, given: Mapping[int, str], n
 
 
 def row(played: Played, split: str, fault: Mapping[str, Any] | None, twin: str | None) -> dict[str, Any]:
-    """One line of the corpus: a run's row without times and without anything that the rest implies."""
+    """Returns one line of the corpus: a run's row without times and without anything that the rest
+    implies."""
     whole = records.episode_row(split, 0, _timeless(played.rollout))
     del whole["phase"], whole["step"]
     files = whole["turns"][0].get("files_before", [])
@@ -120,7 +121,7 @@ def _shorten(turn: dict[str, Any]) -> None:
 
 
 def worse(sound: Sequence[Played], faulty: Played, margin: float) -> bool:
-    """Whether ``faulty`` failed, or scored at least ``margin`` below the worst of ``sound``."""
+    """Returns whether ``faulty`` failed, or scored at least ``margin`` below the worst of ``sound``."""
     if not faulty.success:
         return True
     return faulty.fair <= min((played.fair for played in sound), default=math.inf) - margin

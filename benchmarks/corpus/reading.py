@@ -40,35 +40,36 @@ def table_task(messages: Sequence[Message]) -> TableTask:
 
 
 def own_turns(messages: Sequence[Message]) -> int:
-    """Number of turns that the reader has taken."""
+    """Returns the number of turns that the reader has taken."""
     return sum(message.role == "assistant" for message in messages)
 
 
 def first_action(messages: Sequence[Message]) -> str:
-    """The reader's first action; empty before its first turn."""
+    """Returns the reader's first action; empty before its first turn."""
     return next((message.content for message in messages if message.role == "assistant"), "")
 
 
 def last_status(messages: Sequence[Message]) -> str:
-    """Status of the reader's last program; ``none`` before the first."""
+    """Returns the status of the reader's last program; ``none`` before the first."""
     statuses = _STATUS.findall(messages[-1].content)
     return statuses[-1] if statuses else "none"
 
 
 def section(messages: Sequence[Message], agent: str) -> str:
-    """Everything that ``agent`` handed over, including its programs and their output; empty if nothing."""
+    """Returns everything that ``agent`` handed over, including its programs and their output; empty if
+    nothing."""
     parts = re.split(r"^## From (\w+): .*$", messages[1].content, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True)).get(agent, "")
 
 
 def marked(text: str, mark: str) -> str | None:
-    """The rest of the last line that begins with ``<mark>: ``; None if there is no such line."""
+    """Returns the rest of the last line that begins with ``<mark>: ``; None if there is no such line."""
     values = re.findall(rf"^{mark}: (.+)$", text, flags=re.MULTILINE)
     return values[-1].strip() if values else None
 
 
 def printed(text: str) -> str | None:
-    """The last line of the last output in ``text``; None if nothing was printed."""
+    """Returns the last line of the last output in ``text``; None if nothing was printed."""
     outputs = re.findall(r"^### stdout\n((?:(?!###).*\n?)+)", text, flags=re.MULTILINE)
     lines = [line.strip() for line in outputs[-1].splitlines() if line.strip()] if outputs else []
     return lines[-1] if lines else None

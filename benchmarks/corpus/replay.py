@@ -43,7 +43,7 @@ def verify(backend: Backend, folder: Path, say: Callable[[str], None], *, some: 
 
 
 def inconsistencies(cases: Sequence[Case]) -> Iterator[str]:
-    """Errors in the labels that the records alone show."""
+    """Returns errors in the labels that the records alone show."""
     named = {case.episode.id: case for case in cases}
     if len(named) < len(cases):
         yield "some episodes have the same id"
@@ -76,12 +76,12 @@ def _against(case: Case, twin: Case, cases: Sequence[Case]) -> Iterator[str]:
 
 
 def siblings(case: Case, cases: Sequence[Case]) -> list[Case]:
-    """The sound episodes of the same task."""
+    """Returns the sound episodes of the same task."""
     return [c for c in cases if c.label is None and c.episode.task_id == case.episode.task_id]
 
 
 def fair(case: Case) -> float:
-    """The recorded fair score."""
+    """Returns the recorded fair score."""
     assert case.episode.outcome is not None
     return case.episode.outcome.metrics["fair"]
 

@@ -18,14 +18,14 @@ class Manner:
 
     @classmethod
     def of(cls, seed: int, style: str | None = None) -> Manner:
-        """The manner for ``seed``: its remainder gives the style, its quotient the way of working."""
+        """Returns the manner for ``seed``: its remainder gives the style, its quotient the way of working."""
         return cls(style or STYLES[seed % len(STYLES)], seed // len(STYLES))
 
     def prose(self, text: str) -> str:
-        """``text`` to put in front of an action if the style is wordy, otherwise nothing."""
+        """Returns ``text`` to put in front of an action if the style is wordy, otherwise nothing."""
         return f"{text}\n\n" if self.style == "wordy" else ""
 
 
 def program(code: str) -> str:
-    """``code`` as a fenced python block."""
+    """Returns ``code`` as a fenced python block."""
     return f"```python\n{code.strip()}\n```"

@@ -87,8 +87,8 @@ def analyst(messages: Sequence[Message], manner: Manner) -> str:
 
 
 def _stage(agent: str, messages: Sequence[Message], manner: Manner, code: str) -> str:
-    """One turn of an agent: an inspection or a deliberate error if the style has one, the program, or the
-    note.
+    """Returns one turn of an agent: an inspection or a deliberate error if the style has one, the program, or
+    the note.
 
     What has been done is read from the first action, so that a stage begun in one style can go on in another.
     """
@@ -115,7 +115,7 @@ def _opening(agent: str, task: TableTask, manner: Manner, code: str) -> str:
 
 
 def _slip(agent: str, task: TableTask) -> tuple[str, str]:
-    """The correct text and the mistaken text that the repairer writes first."""
+    """Returns the correct text and the mistaken text that the repairer writes first."""
     right, wrong = _SLIP[agent]
     return right.replace("{target}", task.target), wrong.replace("{target}", task.target)
 

@@ -41,7 +41,8 @@ class Team:
         self.config = config
 
     def act(self, agent: str, messages: Sequence[Message], seed: int) -> str:
-        """The action of ``agent`` after ``messages``; the same messages and seed give the same action.
+        """Returns the action of ``agent`` after ``messages``; the same messages and seed give the same
+        action.
 
         Raises:
             KeyError: there is no such role.

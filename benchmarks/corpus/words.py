@@ -59,7 +59,8 @@ def verifier(messages: Sequence[Message], manner: Manner) -> str:
 
 
 def _solve(messages: Sequence[Message]) -> str:
-    """The expression that solves the problem. Raises ``ValueError`` for a problem of no known family."""
+    """Returns the expression that solves the problem. Raises ``ValueError`` for a problem of no known
+    family."""
     for family in FAMILIES:
         if (match := re.search(_pattern(family), messages[1].content)) is not None:
             return family.expression.format(**match.groupdict())
@@ -67,7 +68,7 @@ def _solve(messages: Sequence[Message]) -> str:
 
 
 def _pattern(family: Family) -> str:
-    """A regular expression of the family's text, with a group for every number."""
+    """Returns a regular expression of the family's text, with a group for every number."""
     parts = re.split(r"\{(\w)\}", family.text)
     return "".join(rf"(?P<{part}>\d+)" if place % 2 else re.escape(part) for place, part in enumerate(parts))
 

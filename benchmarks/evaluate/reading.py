@@ -106,7 +106,7 @@ def read(folder: Path) -> Evaluation:
 
 
 def distinct(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
-    """The same evaluations, with the folder's name added to labels that occur more than once."""
+    """Returns the same evaluations, with the folder's name added to labels that occur more than once."""
     count = Counter(one.label for one in evaluations)
     return [
         one if count[one.label] == 1 else replace(one, label=f"{one.label} {Path(one.folder).name}")
@@ -115,7 +115,7 @@ def distinct(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
 
 
 def difference(first: Evaluation, second: Evaluation) -> Difference:
-    """``second`` minus ``first``.
+    """Returns ``second`` minus ``first``.
 
     Raises:
         ConfigError: they have no task in common.
@@ -134,7 +134,7 @@ def difference(first: Evaluation, second: Evaluation) -> Difference:
 
 
 def to_report(evaluations: Sequence[Evaluation], differences: Sequence[Difference]) -> dict[str, Any]:
-    """Everything as one JSON object."""
+    """Returns everything as one JSON object."""
     return {
         "evaluations": [asdict(one) for one in evaluations],
         "differences": [asdict(one) for one in differences],
@@ -154,7 +154,8 @@ def _is_evaluation(row: Row, step: int) -> bool:
 
 
 def _label(config: Row) -> str:
-    """Name of the served model, of the run that trained the weights, or of the untrained model."""
+    """Returns the name of the served model, of the run that trained the weights, or of the untrained
+    model."""
     served = config["generator"].get("endpoint")
     if served:
         return str(served["model"])

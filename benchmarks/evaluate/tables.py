@@ -14,12 +14,12 @@ from learners.run.report import held_out
 
 
 def outcomes(evaluations: Sequence[Evaluation]) -> Table:
-    """Success, fair score and delivered stages of each agent."""
+    """Returns a table of success, fair score and delivered stages of each agent."""
     return held_out({one.label: one.metrics for one in evaluations})
 
 
 def diagnosis(evaluations: Sequence[Evaluation]) -> Table:
-    """Failures, the agents that the coach blames, and the effort."""
+    """Returns a table of failures, the agents that the coach blames, and the effort."""
     table = make_table("Failures and effort", ["", *(one.label for one in evaluations)])
 
     def line(label: str, show: Callable[[Evaluation], str]) -> None:

@@ -39,22 +39,24 @@ class Latencies:
         return cls(*drawn)
 
     def played(self, in_flight: int) -> float:
-        """Lower bound of the seconds without a coach, with ``in_flight`` episodes at once: the longest
-        episode, or the sum of all episodes shared evenly."""
+        """Returns a lower bound of the seconds without a coach, with ``in_flight`` episodes at once: the
+        longest episode, or the sum of all episodes shared evenly."""
         return _share_evenly((self.model + self.tool).sum(axis=1), in_flight)
 
     def bound(self, in_flight: int) -> float:
-        """Lower bound of the seconds of any schedule with a coach: a turn starts when the previous turn has
-        ended, a verdict starts when its turn has ended, and an episode ends with its last verdict."""
+        """Returns a lower bound of the seconds of any schedule with a coach: a turn starts when the previous
+        turn has ended, a verdict starts when its turn has ended, and an episode ends with its last
+        verdict."""
         over = np.cumsum(self.model + self.tool, axis=1)
         return max(float((over + self.coach).max()), self.played(in_flight))
 
     def blocking(self, in_flight: int) -> float:
-        """Lower bound of the seconds when every turn waits for its verdict."""
+        """Returns a lower bound of the seconds when every turn waits for its verdict."""
         return _share_evenly((self.model + self.tool + self.coach).sum(axis=1), in_flight)
 
     def one_by_one(self, in_flight: int) -> float:
-        """Lower bound of the seconds when the coach gives one verdict at a time over all episodes."""
+        """Returns a lower bound of the seconds when the coach gives one verdict at a time over all
+        episodes."""
         return max(self.blocking(in_flight), float(self.coach.sum()))
 
 

@@ -87,7 +87,7 @@ def measure(names: Sequence[str], peers_python: str, plan: Plan, console: Consol
 
 
 def _start(names: Sequence[str], peers_python: str, console: Console) -> tuple[list[Method], dict[str, str]]:
-    """The methods that can start here, and for the others why they cannot."""
+    """Returns the methods that can start here, and for the others why they cannot."""
     methods, skipped, known = [], {}, available(peers_python)
     for name in names:
         try:
@@ -103,7 +103,8 @@ def _start(names: Sequence[str], peers_python: str, console: Console) -> tuple[l
 def _measure(
     methods: Sequence[Method], plan: Plan, console: Console
 ) -> tuple[list[Row], dict[str, dict[str, Ratio]], float | None]:
-    """The rows, the ratios, and the seconds of a docker sandbox's cold start (None without docker)."""
+    """Returns the rows, the ratios, and the seconds of a docker sandbox's cold start (None without
+    docker)."""
     console.print(f"opening {max(plan.levels)} sandboxes of each of {len(methods)} methods", markup=False)
     lanes = Lanes.open(methods, max(plan.levels))
     try:

@@ -80,7 +80,8 @@ class Command:
 
 
 def output(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
-    """Output of a command. Raises ``MethodError`` if it fails or takes longer than ``STARTUP``."""
+    """Returns the output of a command. Raises ``MethodError`` if it fails or takes longer than
+    ``STARTUP``."""
     try:
         done = subprocess.run(
             command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
@@ -140,7 +141,7 @@ class Worker:
 
 
 def in_process(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Worker:
-    """A worker in a process on this machine. Raises ``MethodError``."""
+    """Returns a worker in a process on this machine. Raises ``MethodError``."""
     started = time.perf_counter()
     try:
         process = subprocess.Popen(
@@ -162,7 +163,8 @@ def in_process(command: Sequence[str], environment: Mapping[str, str] | None = N
 
 
 def in_container(flags: Sequence[str], program: Path, arguments: Sequence[str]) -> Worker:
-    """A worker in a container on this machine, whose ``program`` connects to a socket of this process.
+    """Returns a worker in a container on this machine, whose ``program`` connects to a socket of this
+    process.
 
     ``flags``: the options of docker run, and the image as the last one. This is the shortest way into a
     container, because neither a command line nor the daemon is in between. Raises ``MethodError``.

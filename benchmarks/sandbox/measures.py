@@ -84,7 +84,8 @@ class Lanes:
 def latencies(
     methods: Sequence[Method], lanes: Lanes, workloads: Sequence[Workload], plan: Plan
 ) -> dict[str, dict[str, list[list[float]]]]:
-    """Seconds by method, workload and round, one program in flight; a first run of each is not counted."""
+    """Returns seconds by method, workload and round, one program in flight; a first run of each is not
+    counted."""
     seconds: dict[str, dict[str, list[list[float]]]] = {
         method.name: {workload.name: [] for workload in workloads} for method in methods
     }
@@ -106,7 +107,7 @@ def _runs(lane: Lane, workload: Workload, plan: Plan) -> list[float]:
 
 
 def throughputs(methods: Sequence[Method], lanes: Lanes, plan: Plan) -> dict[str, dict[int, list[float]]]:
-    """Headline programs per second, by method and programs in flight: one value for each window."""
+    """Returns headline programs per second, by method and programs in flight: one value for each window."""
     rates: dict[str, dict[int, list[float]]] = {m.name: {n: [] for n in plan.levels} for m in methods}
     for order in rotations(methods, plan.windows):
         for level in plan.levels:
@@ -116,7 +117,8 @@ def throughputs(methods: Sequence[Method], lanes: Lanes, plan: Plan) -> dict[str
 
 
 def _window(lanes: Sequence[Lane], seconds: float) -> float:
-    """Completed programs over the seconds until the last one ended; none begins after the window."""
+    """Returns the completed programs over the seconds until the last one ended; none begins after the
+    window."""
     gate = threading.Barrier(len(lanes))
 
     def work(lane: Lane) -> tuple[int, float, float]:

@@ -44,12 +44,12 @@ class Method:
 
 
 def preload() -> tuple[str, ...]:
-    """The imports of sandboxes and fork servers: the preload of the data science environment."""
+    """Returns the imports of sandboxes and fork servers: the preload of the data science environment."""
     return tuple(map(str, conf.load("env", "dsbench").preload))
 
 
 def backend(name: str, **settings: Any) -> Backend:
-    """One of our backends. Raises ``MethodError`` if it cannot start here."""
+    """Returns one of our backends. Raises ``MethodError`` if it cannot start here."""
     try:
         built: Backend = conf.build("sandbox", conf.load("sandbox", name, **settings))
     except SandboxError as error:
@@ -77,7 +77,7 @@ def _subprocess() -> Method:
 
 
 def _flags() -> list[str]:
-    """Docker options that set the restrictions of the docker backend."""
+    """Returns docker options that set the restrictions of the docker backend."""
     owned = "rw,nosuid,nodev,noexec,nr_inodes=4096,uid=65534,gid=65534,mode=0700"
     flags = "--network none --read-only --cap-drop ALL --security-opt no-new-privileges --pids-limit 65"
     flags += " --memory 1104m --memory-swap 1104m --cpus 1 --user 65534:65534 --ipc private --shm-size 16m"
@@ -91,7 +91,8 @@ def _environment() -> list[str]:
 
 
 def _image() -> str:
-    """The image of the docker backend. Raises ``MethodError`` if it is missing or no daemon answers."""
+    """Returns the image of the docker backend. Raises ``MethodError`` if it is missing or no daemon
+    answers."""
     from sandbox import image  # imports the docker library, which may not be installed
 
     output(["docker", "image", "inspect", name := image.tag()])
@@ -151,7 +152,7 @@ def _fork_server_in_image() -> Method:
 
 
 def _peer(peers_python: str, distribution: str, note: str, **settings: Any) -> Method:
-    """A public sandbox. Starts one to check that it works, and to learn its version."""
+    """Returns a public sandbox. Starts one to check that it works, and to learn its version."""
     given = json.dumps({"environment": {**ENVIRONMENT, "PATH": "/usr/local/bin:/usr/bin:/bin"}, **settings})
     command = (peers_python, "-P", str(_PEERS), distribution, given)
     first = in_process(command)
@@ -165,7 +166,7 @@ def _peer(peers_python: str, distribution: str, note: str, **settings: Any) -> M
 
 
 def available(peers_python: str) -> dict[str, Callable[[], Method]]:
-    """Name -> how to make the method, which raises ``MethodError`` if it cannot start here."""
+    """Returns name -> how to make the method, which raises ``MethodError`` if it cannot start here."""
     local = "our guest in a process"
     return {
         "docker": lambda: _ours("docker", "our guest in a container", "docker", pool=0),

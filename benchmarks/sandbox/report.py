@@ -57,7 +57,7 @@ class Report:
 def targets(
     rows: Sequence[Row], ratios: Mapping[str, Mapping[str, Ratio]], pool: Sequence[PoolWait], plan: Plan
 ) -> list[Target]:
-    """The targets for each of our methods, and for each pool size.
+    """Returns the targets for each of our methods, and for each pool size.
 
     Containers are also compared with the fork server that runs the image's Python, which may be faster than
     the host's. Pools that cannot keep up are left out.
@@ -79,7 +79,7 @@ def targets(
 
 
 def tables(report: Report) -> Iterator[Table]:
-    """The methods, their latencies relative to ours, and the pool."""
+    """Returns the methods, their latencies relative to ours, and the pool."""
     yield _methods(report)
     if any(report.ratios.values()):
         yield _ratios(report)
@@ -132,5 +132,5 @@ def _pool(waits: Sequence[PoolWait]) -> Table:
 
 
 def _short(value: float) -> str:
-    """Three significant digits: ``1234``, ``12.3``, ``0.123``."""
+    """Formats with three significant digits: ``1234``, ``12.3``, ``0.123``."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

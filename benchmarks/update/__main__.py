@@ -84,7 +84,7 @@ def _seconds(result: Measured) -> str:
 
 
 def largest(fits: Callable[[int], bool], start: int, limit: int) -> int:
-    """The longest length that fits, to within a sixteenth; 0 if ``start`` does not fit."""
+    """Returns the longest length that fits, to within a sixteenth; 0 if ``start`` does not fit."""
     if not fits(start):
         return 0
     low, high = start, start * 2
@@ -97,8 +97,8 @@ def largest(fits: Callable[[int], bool], start: int, limit: int) -> int:
 
 
 def longest(job: Job, variants: Sequence[str]) -> dict[str, int]:
-    """The longest row for each variant, on the GPU. Raises ``UpdateError`` for any failure but lack of
-    memory."""
+    """Returns the longest row for each variant, on the GPU. Raises ``UpdateError`` for any failure but lack
+    of memory."""
 
     def fits(variant: str, length: int) -> bool:
         completion = length - job.prompt

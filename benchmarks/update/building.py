@@ -22,7 +22,8 @@ from learners.types import LoadedModel, ModelConfig
 
 
 def loaded(job: Job) -> LoadedModel:
-    """The model in eval mode on its device; all other settings are those of ``conf/model/smollm2.yaml``."""
+    """Returns the model in eval mode on its device; all other settings are those of
+    ``conf/model/smollm2.yaml``."""
     config = _config(job)
     torch.manual_seed(job.seed)
     return prepare_model(_model(job), _tokenizer(), config)
@@ -64,7 +65,8 @@ def _model(job: Job) -> PreTrainedModel:
 
 
 def _tokenizer() -> PreTrainedTokenizerFast:
-    """A placeholder: loaded models and trainers need a tokenizer, although no text is tokenized here."""
+    """Returns a placeholder: loaded models and trainers need a tokenizer, although no text is tokenized
+    here."""
     core = Tokenizer(models.WordLevel({"<s>": 0, "<e>": 1, "<p>": 2}, unk_token="<p>"))
     tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=core, bos_token="<s>", eos_token="<e>", pad_token="<p>", unk_token="<p>"

@@ -51,14 +51,14 @@ def step(job: Job, old: Sequence[Sequence[float]]) -> Measured:
 
 
 def score(job: Job) -> list[tuple[float, ...]]:
-    """Log-probabilities of the rows' sampled tokens, as a generator would have returned them."""
+    """Returns log-probabilities of the rows' sampled tokens, as a generator would have returned them."""
     ready = loaded(job)
     completions = [Completion("", row.prompt, row.completion, (), 0, "stop") for row in rows(job)]
     return completion_logprobs(ready.model, completions, ready.config)
 
 
 def describe() -> Platform:
-    """The hardware and library versions that the variants run on."""
+    """Returns the hardware and library versions that the variants run on."""
     cuda = torch.cuda.is_available()
     flags = set(Path("/proc/cpuinfo").read_text().split())
     return Platform(

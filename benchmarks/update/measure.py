@@ -67,7 +67,7 @@ def measured(job: Job, old: Sequence[Sequence[float]]) -> Measured:
 
 
 def sampled(job: Job) -> list[list[float]]:
-    """Log-probabilities of the rows' sampled tokens under the untrained weights, from a new process.
+    """Returns log-probabilities of the rows' sampled tokens under the untrained weights, from a new process.
 
     Raises:
         UpdateError: the process failed.

@@ -111,7 +111,7 @@ def _peak(platform: Platform, precision: str) -> float | None:
 
 
 def faster(results: Results) -> dict[str, Ratio]:
-    """Our speed over that of every peer that was measured on the same rows in the same rounds."""
+    """Returns our speed over that of every peer that was measured on the same rows in the same rounds."""
     return {
         f"{variant}, {kind}": ratio(
             [run.seconds for run in theirs], [run.seconds for run in results["ours", kind]]
@@ -122,7 +122,7 @@ def faster(results: Results) -> dict[str, Ratio]:
 
 
 def targets(measured: Sequence[Row], ratios: Mapping[str, Ratio]) -> list[Target]:
-    """The targets beside TRL on even rows."""
+    """Returns the targets beside TRL on even rows."""
     above = {row.variant: row.above_gib.median for row in measured if row.rows == "even"}
     speed = ratios.get("trl, even")
     memory = above["ours"] / above["trl"] if {"ours", "trl"} <= set(above) else None
@@ -133,7 +133,7 @@ def targets(measured: Sequence[Row], ratios: Mapping[str, Ratio]) -> list[Target
 
 
 def disagreement(results: Mapping[str, Measured], precision: str) -> str | None:
-    """How the first steps of variants on the same rows differ; None if they agree.
+    """Returns how the first steps of variants on the same rows differ; None if they agree.
 
     Loss and gradient norm must agree to 1e-3 of the norm in float32. Under bfloat16 the tolerance is 5e-2,
     because the variants round at different places and our head is in float32.
@@ -152,7 +152,7 @@ def disagreement(results: Mapping[str, Measured], precision: str) -> str | None:
 
 
 def table(report: Report) -> Table:
-    """One line for each variant and kind of rows."""
+    """Returns one line for each variant and kind of rows."""
     job = report.job
     where = report.platform.name or f"{report.machine.cpu}, {job.threads} threads"
     shown = make_table(

@@ -89,7 +89,7 @@ def _no_reward(**kwargs: Any) -> list[float]:
 
 
 def _batch(rows: Sequence[Row], loaded: LoadedModel) -> dict[str, torch.Tensor]:
-    """The output of TRL's rollout: prompts padded at the left, completions at the right."""
+    """Returns the output of TRL's rollout: prompts padded at the left, completions at the right."""
     width, longest = max(len(row.prompt) for row in rows), max(len(row.completion) for row in rows)
     pad = loaded.tokenizer.pad_token_id
     prompts = torch.full((len(rows), width), pad)

@@ -65,21 +65,21 @@ class Watch:
 
 
 def busy_s() -> float:
-    """CPU seconds that all processes have used since the machine started."""
+    """Returns CPU seconds that all processes have used since the machine started."""
     fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
     user, nice, system = (int(field) for field in fields[:3])
     return (user + nice + system) / float(os.sysconf("SC_CLK_TCK"))
 
 
 def held_bytes(device: torch.device) -> int:
-    """Current resident memory of the process, or tensor memory of the GPU."""
+    """Returns the current resident memory of the process, or tensor memory of the GPU."""
     if device.type == "cuda":
         return int(torch.cuda.memory_allocated(device))
     return _status("VmRSS")
 
 
 def peak_bytes(device: torch.device) -> int:
-    """Peak resident memory of the process, or peak tensor memory of the GPU."""
+    """Returns the peak resident memory of the process, or peak tensor memory of the GPU."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     return _status("VmHWM")

@@ -75,7 +75,7 @@ class Job:
 
 
 def lengths(job: Job) -> list[tuple[int, int]]:
-    """(prompt, completion) tokens of each row.
+    """Returns (prompt, completion) tokens of each row.
 
     Uneven prompts are uniform between half of ``prompt`` and ``prompt``; uneven completions are log-normal
     (sigma 0.7, median 0.35 of the limit ``completion``) and cut at the limit, which one row reaches.
@@ -91,7 +91,7 @@ def lengths(job: Job) -> list[tuple[int, int]]:
 
 
 def rows(job: Job) -> list[Row]:
-    """The rows of a job; the same for every variant."""
+    """Returns the rows of a job; the same for every variant."""
     numbers = random.Random(f"rows {job.seed}")
     vocab = SHAPES[job.shape].vocab
 
@@ -102,12 +102,13 @@ def rows(job: Job) -> list[Row]:
 
 
 def tokens(given: Sequence[Row]) -> int:
-    """Number of tokens in prompts and completions, without padding."""
+    """Returns the number of tokens in prompts and completions, without padding."""
     return sum(map(len, given))
 
 
 def flops(shape: Shape, given: Sequence[Row]) -> float:
-    """FLOPs of one update without recomputation: 6 for each matrix weight and token, and attention.
+    """Returns the FLOPs of one update without recomputation: 6 for each matrix weight and token, and
+    attention.
 
     The head counts for sampled tokens only. Attention counts what a causal mask leaves:
     6 x layers x heads x head_dim x T^2 for a row of T tokens.

@@ -1,8 +1,8 @@
 """Table tasks for a team of three: data engineer, modeler, analyst (DSBench, arXiv 2409.07703).
 
-The roles hand over ``X_train.pkl, y_train.pkl, X_test.pkl``, then ``model.pkl``, then ``submission.csv``,
-as in MAPPA (arXiv 2601.23228). Tasks are bundled real tables, DSBench's own from the user's copy, or a
-folder of the user's.
+The roles hand over ``X_train.pkl, y_train.pkl, X_test.pkl``, then ``model.pkl``, then ``submission.csv``, as
+in MAPPA (arXiv 2601.23228). Tasks are bundled real tables, DSBench's own tasks from the user's copy, or task
+folders of the user.
 """
 
 from __future__ import annotations
@@ -38,48 +38,47 @@ _DUTIES: Mapping[str, tuple[tuple[ArtifactSpec, ...], tuple[ArtifactSpec, ...]]]
     "modeler": (_FEATURES[:2], (_MODEL,)),
     "analyst": ((_FEATURES[2], _MODEL), (_ANSWER,)),
 }
-"""Role -> what it requires and what it produces."""
+"""Role -> (required artifacts, produced artifacts)."""
 
 
 class DSBench:
     """The DSBench scenario (``envs.base.Scenario``).
 
-    Checks are advisory: they inform agents and coaches, and never decide. A pipeline that keeps missing
-    values for a model that can take them succeeds if its submission does. The submission's check says
-    whether it is well formed, by the host, and never how it scores.
+    Checks are advisory: they inform agents and coaches but decide nothing. A pipeline that leaves missing
+    values for a model that accepts them succeeds if its submission does. The host checks whether the
+    submission is well formed, and the check never reveals its score.
     """
 
     @dataclass(frozen=True)
     class Config:
         source: str
-        """``bundled``; ``official``: DSBench's data under ``root``; ``local``: the task folders under
+        """``bundled``; ``official``: DSBench's data under ``root``; ``local``: task folders under
         ``root``."""
         root: str | None
         context: str
         """``full`` or ``previous``."""
         max_turns: dict[str, int]
-        """Role -> turns, in the roles' fixed order."""
+        """Role -> number of turns, for each of the three roles."""
         timeout: float
-        """Seconds for one execution."""
+        """Time limit of one execution, in seconds."""
         preload: list[str]
         libraries: list[str]
         tasks: list[str] | None
-        """Ids of the tasks to load; null: all that the source has and we can score."""
+        """Ids of the tasks to load; null: all tasks of the source that can be scored."""
         heldout: list[str] | None
-        """Ids of the tasks held out of training; the others train. Null: each task's own ``split`` says."""
+        """Ids of the held-out tasks; all others are for training. Null: each task's own ``split`` decides."""
         fallback: dict[str, float]
-        """What a failed run counts for in the fair score, by metric or else by kind of task
-        (``envs.dsbench.metrics``)."""
+        """Fair score of a failed run, by metric or else by kind of task (``envs.dsbench.metrics``)."""
 
     def __init__(self, config: Config) -> None:
-        """Raises ``conf.ConfigError``, in one line, when the settings or the tasks' files are not right."""
+        """Reads the tasks. Raises ``conf.ConfigError`` if a setting or a task file is invalid."""
         if config.context not in ("full", "previous"):
-            raise ConfigError(f"context must be full or previous, not {config.context!r}")
+            raise ConfigError(f"context must be full or previous; got {config.context!r}")
         if config.max_turns.keys() != _DUTIES.keys() or min(config.max_turns.values()) < 1:
-            raise ConfigError(f"max_turns must give a number of turns for each of {', '.join(_DUTIES)}")
+            raise ConfigError(f"max_turns must define at least 1 turn for each of {', '.join(_DUTIES)}")
         for kind in ("classification", "regression"):
             if kind not in config.fallback:
-                raise ConfigError(f"fallback must have a value for {kind}")
+                raise ConfigError(f"fallback must define a value for {kind}")
         self.name = "dsbench"
         self.context = config.context
         self.timeout = config.timeout
@@ -94,26 +93,28 @@ class DSBench:
         self._tasks: dict[Split, tuple[Task, ...]] = {}
 
     def tasks(self, split: Split) -> Sequence[Task]:
-        """The tasks of a split, sorted by id.
+        """Returns the tasks of a split, sorted by id.
 
         Raises:
-            ConfigError: a task's answer is not one that a submission could be held against.
+            ConfigError: a task's answer file is invalid.
         """
         if split not in self._tasks:
             tables = [table for table in self._tables if table.spec.split == split]
             for table in tables:
-                prepare(table)  # now, not in the middle of a training
+                prepare(table)  # reports errors now, not in the middle of training
             self._tasks[split] = tuple(make_task(table) for table in tables)
         return self._tasks[split]
 
     def check(
         self, task: Task, role: Role, files: Mapping[str, FileInfo], sandbox: Sandbox
     ) -> tuple[ArtifactCheck, ...]:
-        """State of the role's artifacts: the pickles by a probe in the sandbox, the submission here."""
-        specs = [_fitting(spec, task) for spec in (*role.requires, *role.produces)]
+        """Checks the role's artifacts: pickles by a probe in the sandbox, the submission on the host."""
+        specs = [_adapted(spec, task) for spec in (*role.requires, *role.produces)]
         probed = [spec for spec in specs if spec.name != SUBMISSION]
-        found = check_artifacts(probed, files, sandbox)
-        checks = {spec.name: _recounted(check, spec, task) for spec, check in zip(probed, found, strict=True)}
+        probes = check_artifacts(probed, files, sandbox)
+        checks = {
+            spec.name: _recounted(check, spec, task) for spec, check in zip(probed, probes, strict=True)
+        }
         if len(probed) < len(specs):
             checks[SUBMISSION] = self._check_submission(task, files, sandbox)
         return tuple(checks[spec.name] for spec in specs)
@@ -121,22 +122,23 @@ class DSBench:
     def _check_submission(self, task: Task, files: Mapping[str, FileInfo], sandbox: Sandbox) -> ArtifactCheck:
         if SUBMISSION not in files:
             return ArtifactCheck(SUBMISSION, "missing", "there is no submission.csv")
-        found = inspect(task.answer, _read(sandbox))
-        return ArtifactCheck(SUBMISSION, found.code, found.detail)
+        submission = inspect(task.answer, _read(sandbox))
+        return ArtifactCheck(SUBMISSION, submission.code, submission.detail)
 
     def grade(self, task: Task, turns: Sequence[Turn], sandbox: Sandbox | None) -> Outcome:
-        """The outcome of what lies in ``submission.csv`` now (see ``envs.dsbench.grading``)."""
+        """Grades the current ``submission.csv`` (see ``envs.dsbench.grading``)."""
         return grade(task.answer, None if sandbox is None else _read(sandbox), self.fallback)
 
 
-def _fitting(spec: ArtifactSpec, task: Task) -> ArtifactSpec:
-    """Several targets make a table, not a vector."""
+def _adapted(spec: ArtifactSpec, task: Task) -> ArtifactSpec:
+    """Returns ``spec``, with a table instead of a vector if the task has several targets."""
     several = spec.kind == "vector" and len(task.facts["target_columns"]) > 1
     return replace(spec, kind="table") if several else spec
 
 
 def _recounted(check: ArtifactCheck, spec: ArtifactSpec, task: Task) -> ArtifactCheck:
-    """``check``, against the rows of the file as it was given: an agent may have written over it."""
+    """Returns ``check``, compared with the original number of rows, because agents may overwrite the
+    tables."""
     given = {"train.csv": task.facts["n_train"], "test.csv": task.facts["n_test"]}.get(spec.rows_of or "")
     rows = check.facts.get("rows")
     if check.code != "ok" or given is None or rows == given:
@@ -145,7 +147,8 @@ def _recounted(check: ArtifactCheck, spec: ArtifactSpec, task: Task) -> Artifact
 
 
 def _read(sandbox: Sandbox) -> bytes | None:
-    """The submission's bytes; None if there is no such file. A file too large to be read is no CSV."""
+    """Returns the submission's bytes, None if there is no such file, or invalid CSV if it is too large to
+    read."""
     try:
         return sandbox.read(SUBMISSION)
     except FileNotFoundError:

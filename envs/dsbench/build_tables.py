@@ -1,13 +1,13 @@
-"""Makes the bundled tables from the packages that carry them: ``python -m envs.dsbench.build_tables``.
+"""Builds the bundled tables from the packages that contain them: ``python -m envs.dsbench.build_tables``.
 
-For maintainers: the tables are committed. Wants ``bokeh-sampledata`` 2026.1, ``palmerpenguins`` 0.1.6,
+For maintainers: the tables are committed. Needs ``bokeh-sampledata`` 2026.1, ``palmerpenguins`` 0.1.6,
 ``statsmodels`` 0.15.0 and ``vega_datasets`` 0.9.0 on the import path; reads their files and runs none of
 their code. The same seed gives the same bytes.
 
-Each task's ``task.yaml`` is written by hand, but for ``labels``, ``baseline`` and ``best``, which are filled
-in here. All rows are the sources' own: no value is invented and none is made missing. Each table gets new ids
-in random order, a new random split and plainer column names, and loses columns that name a row or give its
-target away; ``derived`` says what else was done.
+Each ``task.yaml`` is written by hand, except for ``labels``, ``baseline`` and ``best``, which are filled in
+here. All rows come from the sources: no value is invented or removed. Each table gets new ids in random
+order, a new random split and simpler column names, and loses columns that identify a row or leak its target;
+``derived`` describes all other changes.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ SEED = 20261122
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one table is made."""
+    """How to build one table."""
 
     load: Callable[[], pd.DataFrame]
     n_train: int
     n_test: int
     group: str = ""
-    """A column whose equal values stay on one side of the split; dropped afterwards."""
+    """A column whose equal values stay on the same side of the split; dropped afterwards."""
 
 
 def main() -> None:
@@ -47,12 +47,12 @@ def main() -> None:
 
 
 def build(recipe: Recipe, folder: Path) -> None:
-    """Writes the four CSV files of ``folder`` and what follows from them into its ``task.yaml``."""
+    """Writes the four CSV files of ``folder`` and updates its ``task.yaml``."""
     spec = read_spec(folder / "task.yaml")
     target = spec.target_columns[0]
     rng = np.random.default_rng([SEED, zlib.crc32(spec.id.encode())])
     table = recipe.load().dropna(subset=[target])
-    table[target] = table.pop(target)  # to the right end
+    table[target] = table.pop(target)  # as the last column
     train, test = _split(table, recipe, rng)
     ids = rng.permutation(len(train) + len(test)) + 1
     train.insert(0, "id", ids[: len(train)])
@@ -91,9 +91,9 @@ def _split(
 
 
 def _constant(spec: TableSpec, target: pd.Series) -> Any:
-    """What the sample submission says of every row.
+    """Returns the constant prediction of the sample submission.
 
-    Something that an honest model does not say of every row: a submission equal to it is a copy.
+    No honest model predicts it for every row, so that a submission equal to it must be a copy.
     """
     if spec.prediction == "proba":
         return 0.5
@@ -112,10 +112,10 @@ def _score(spec: TableSpec, truth: pd.Series, guess: pd.Series) -> float:
 
 
 def _file(package: str, path: str) -> Path:
-    found = find_spec(package)
-    if found is None or not found.submodule_search_locations:
-        raise SystemExit(f"building the tables needs the package {package}; see the head of this module")
-    return Path(found.submodule_search_locations[0]) / path
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise SystemExit(f"building the tables needs the package {package}; see the docstring of this module")
+    return Path(spec.submodule_search_locations[0]) / path
 
 
 def _bokeh(name: str) -> pd.DataFrame:
@@ -128,7 +128,7 @@ def _titanic() -> pd.DataFrame:
 
 
 def _films() -> pd.DataFrame:
-    """Films with ten reviews or more, in random order; the four tasks on them take films of their own."""
+    """Returns films with at least ten reviews, with a random ``part`` for each of the four tasks on films."""
     columns = """ID, Year AS year, Released AS released, Runtime AS runtime, Rating AS rating, Genre AS genre,
         Country AS country, Language AS language, Metacritic AS metacritic, Oscars AS oscars"""
     with sqlite3.connect(f"file:{_file('bokeh_sampledata', '_data/movies.db')}?mode=ro", uri=True) as db:

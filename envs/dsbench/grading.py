@@ -1,4 +1,4 @@
-"""From a submission to an outcome."""
+"""Grades submissions."""
 
 from __future__ import annotations
 
@@ -21,42 +21,44 @@ _TRUE_FALSE = {"True": "1", "False": "0", "true": "1", "false": "0"}
 
 
 def prepare(table: Table) -> None:
-    """Reads the answer of ``table``. Raises ``ConfigError`` where no submission could be held against it."""
+    """Reads and caches the answer of ``table``. Raises ``ConfigError`` if it is invalid."""
     _answer(table)
 
 
 def inspect(table: Table, data: bytes | None) -> Submission:
-    """What is wrong with a submission, and nothing on how it scores: ``submission.validate``, and ``copied``.
+    """Validates a submission without scoring it: ``submission.validate``, and the code ``copied``.
 
-    The sample submission's values handed back are no prediction.
+    A submission with the sample submission's values is not a prediction.
     """
     key, _ = _answer(table)
-    found = validate(data, key)
+    submission = validate(data, key)
     sample = validate(table.sample.read_bytes(), key)
-    if found.values is None or sample.values is None or not np.array_equal(found.values, sample.values):
-        return found
+    if submission.values is None or sample.values is None:
+        return submission
+    if not np.array_equal(submission.values, sample.values):
+        return submission
     return Submission("copied", "the values are those of sample_submission.csv")
 
 
 def grade(table: Table, data: bytes | None, fallback: Mapping[str, float]) -> Outcome:
-    """The outcome of a submission, ``data`` being its bytes (None: there was none).
+    """Returns the outcome of a submission with the bytes ``data`` (None: there is none).
 
-    Success is a submission that can be scored, however badly it scores: the paper's criterion. With one
-    exception: the sample submission handed back fails as ``copied``. A metric that is not finite (the
-    correlation of a constant, an overflow) fails as ``nan``.
+    As in the paper, a submission succeeds if it can be scored, however low its score is. Two exceptions: a
+    copy of the sample submission fails with ``copied``, and a metric that is not finite (the correlation of a
+    constant, an overflow) fails with ``nan``.
 
-    Metrics: the task's own under its name, where it could be computed; ``quality``, ``fair`` and ``rpg`` (see
-    ``envs.dsbench.metrics``), the last where the baseline is known; ``copied_sample`` 0 or 1.
+    Metrics: the task's own metric under its name, if it could be computed; ``quality``, ``fair`` and ``rpg``
+    (see ``envs.dsbench.metrics``), the last one if the baseline is known; ``copied_sample``, 0 or 1.
     """
     spec = table.spec
     key, truth = _answer(table)
-    found = inspect(table, data)
-    if found.values is None:
-        return _failure(spec, found.code, fallback)
-    raw = metrics.evaluate(spec.metric, truth, found.values, key.labels)
+    submission = inspect(table, data)
+    if submission.values is None:
+        return _failure(spec, submission.code, fallback)
+    raw = metrics.evaluate(spec.metric, truth, submission.values, key.labels)
     if not math.isfinite(raw):
         return _failure(spec, "nan", fallback)
-    score = metrics.quality(spec.metric, truth, found.values, raw)
+    score = metrics.quality(spec.metric, truth, submission.values, raw)
     scores = {spec.metric: raw, "quality": score, "copied_sample": 0.0, "fair": score}
     if spec.baseline is not None and spec.best is not None and spec.baseline != spec.best:
         scores["rpg"] = metrics.rpg(raw, spec.baseline, spec.best)
@@ -73,11 +75,11 @@ def _failure(spec: TableSpec, code: str, fallback: Mapping[str, float]) -> Outco
 
 @lru_cache(maxsize=256)
 def _answer(table: Table) -> tuple[Key, NDArray[Any]]:
-    """The key of ``table`` and its truth, [rows, targets]."""
+    """Returns the key of ``table`` and its true values of shape [rows, targets]."""
     spec = table.spec
-    wanted = [spec.id_column, *spec.target_columns]
+    columns = [spec.id_column, *spec.target_columns]
     frame = pd.read_csv(table.answer, dtype=str, keep_default_na=False)
-    if missing := [column for column in wanted if column not in frame]:
+    if missing := [column for column in columns if column not in frame]:
         raise ConfigError(f"task {spec.id}: {table.answer} has no column {', '.join(missing)}")
     ids = tuple(frame[spec.id_column])
     if not ids or len(set(ids)) != len(ids):
@@ -99,7 +101,7 @@ def _truth(table: Table, cells: pd.DataFrame, key: Key) -> NDArray[Any]:
         values = cells.map(lambda cell: known.get(canonical(cell)))
         if values.isna().any(axis=None):
             raise ConfigError(
-                f"task {table.spec.id}: {table.answer} holds a label that the task does not name"
+                f"task {table.spec.id}: {table.answer} has a label that is not among the task's labels"
             )
         return values.to_numpy(dtype=object)
     try:
@@ -107,5 +109,5 @@ def _truth(table: Table, cells: pd.DataFrame, key: Key) -> NDArray[Any]:
     except ValueError as error:
         raise ConfigError(f"task {table.spec.id}: {table.answer}: {error}") from None
     if not np.isfinite(truth).all():
-        raise ConfigError(f"task {table.spec.id}: {table.answer} holds missing values")
+        raise ConfigError(f"task {table.spec.id}: {table.answer} has missing values")
     return truth

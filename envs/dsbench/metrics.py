@@ -1,15 +1,18 @@
 """Scores of submissions: pure functions of the true and the predicted values.
 
-Truths and guesses are arrays of shape [rows, targets]: of floats, or of label strings for metrics on
-labels. Metrics are scikit-learn's and SciPy's. Where the official DSBench scorers differ it is noted beside
+True and predicted values are arrays of shape [rows, targets]: of floats, or of label strings for metrics on
+labels. Metrics are scikit-learn's and SciPy's; differences from the official DSBench scorers are noted beside
 the metric.
 
-Three scores come out of one metric (DSBench, arXiv 2409.07703; MAPPA, arXiv 2601.23228):
+Three scores follow from one metric (DSBench, arXiv 2409.07703; MAPPA, arXiv 2601.23228):
 
 - ``quality`` in [0, 1], higher is better, comparable between tasks;
-- ``fair``: quality on success, else a fallback that depends on the task. MAPPA's published numbers follow
+- ``fair``: quality on success, otherwise a fallback that depends on the task. MAPPA's published numbers
+follow
   from accuracy 0.5, F1 0 and an RMSE of 50 % of the target's range for every failed run;
-- ``rpg``, DSBench's relative performance gap: how far the score got from the baseline's to the best.
+- ``rpg``, DSBench's relative performance gap: the distance from the baseline's score as a share of the
+distance
+  from the baseline to the best score.
 """
 
 from __future__ import annotations
@@ -30,51 +33,51 @@ Score = Callable[[Array, Array, Sequence[str]], float]
 
 @dataclass(frozen=True)
 class Metric:
-    """One way to score: ``score(truth, guess, labels)``."""
+    """A metric: ``score(truth, guess, labels)``."""
 
     best: float
-    """The score of the truth itself: 1 where higher is better, 0 where lower is."""
+    """The score of perfect predictions: 1 if higher is better, 0 if lower is better."""
     prediction: Literal["proba", "label", "value"]
-    """What a submission must hold for it."""
+    """What a submission must contain."""
     score: Score
 
 
 def evaluate(metric: str, truth: Array, guess: Array, labels: Sequence[str] = ()) -> float:
-    """The raw metric. ``labels`` are the classes in order; F1 on two classes takes the last one as positive.
+    """Returns the raw metric. ``labels`` are the sorted classes; binary F1 takes the last one as positive.
 
-    NaN where the metric is not defined, e.g. the correlation of a constant.
+    NaN where the metric is undefined, e.g. for the correlation of a constant.
     """
     with np.errstate(all="ignore"):
         return float(METRICS[metric].score(truth, guess, labels))
 
 
 def perfect(metric: str) -> float:
-    """The best score there can be."""
+    """Returns the score of perfect predictions."""
     return METRICS[metric].best
 
 
 def quality(metric: str, truth: Array, guess: Array, raw: float) -> float:
-    """The score in [0, 1], higher is better.
+    """Returns the score in [0, 1], higher is better.
 
-    Accuracy, F1 and AUC as they are; kappa clipped at 0; log-loss as the geometric mean of the probability
-    that was given to the true class, exp(−loss); every metric on values as 1 − RMSE / range of the true
+    Accuracy, F1 and AUC are unchanged; kappa is clipped at 0; log loss becomes the geometric mean of the
+    probability of the true class, exp(−loss); every metric on values becomes 1 − RMSE / range of the true
     target, clipped at 0 and averaged over targets.
     """
     if METRICS[metric].prediction == "value":
         with np.errstate(over="ignore"):
             error = np.sqrt(np.mean((guess - truth) ** 2, axis=0))
-        spread = np.ptp(truth, axis=0)
-        share = np.divide(error, spread, out=np.where(error > 0, 1.0, 0.0), where=spread > 0)
+        width = np.ptp(truth, axis=0)
+        share = np.divide(error, width, out=np.where(error > 0, 1.0, 0.0), where=width > 0)
         return float(np.mean(np.clip(1.0 - share, 0.0, 1.0)))
     value = math.exp(-raw) if metric == "log_loss" else raw
     return min(max(value, 0.0), 1.0)
 
 
 def fair(success: bool, score: float, metric: str, fallback: Mapping[str, float]) -> float:
-    """``score`` on success, else the fallback of the metric, or, where it has none, of the kind of task.
+    """Returns ``score`` on success, otherwise the fallback of the metric, or else of the kind of task.
 
     Raises:
-        KeyError: ``fallback`` names neither.
+        KeyError: ``fallback`` has neither.
     """
     if success:
         return score
@@ -83,8 +86,8 @@ def fair(success: bool, score: float, metric: str, fallback: Mapping[str, float]
 
 
 def rpg(raw: float, baseline: float, best: float) -> float:
-    """max(0, (raw − baseline) / (best − baseline)): 0 at the baseline or worse, 1 at the best, whatever the
-    direction."""
+    """Returns max(0, (raw − baseline) / (best − baseline)): 0 at the baseline or worse, 1 at the best score,
+    whether higher or lower is better."""
     return max(0.0, (raw - baseline) / (best - baseline))
 
 
@@ -106,7 +109,7 @@ def _roc_auc(y: Array, p: Array, labels: Sequence[str]) -> float:
 
 
 def _log_loss(y: Array, p: Array, labels: Sequence[str]) -> float:
-    """Binary on one column, else over one-hot columns, each row scaled to sum to 1."""
+    """Binary on one column, otherwise over one-hot columns, with each row scaled to sum to 1."""
     if y.shape[1] == 1:
         return float(sk.log_loss(y[:, 0], p[:, 0], labels=[0, 1]))
     p = np.clip(p, np.finfo(float).eps, 1.0)
@@ -114,7 +117,7 @@ def _log_loss(y: Array, p: Array, labels: Sequence[str]) -> float:
 
 
 def _kappa(y: Array, p: Array, labels: Sequence[str]) -> float:
-    # All integers in between, seen or not: quadratic weights are made of distances between positions.
+    # All integers in between, whether they occur or not, because quadratic weights depend on positions.
     grades = sorted(int(label) for label in labels)
     every = list(range(grades[0], grades[-1] + 1))
     truth, guess = y[:, 0].astype(int), p[:, 0].astype(int)

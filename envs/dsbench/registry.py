@@ -1,13 +1,13 @@
-"""The tasks of DSBench's data modelling part (arXiv 2409.07703), read from the user's own copy.
+"""The data modelling tasks of DSBench (arXiv 2409.07703), read from the user's own copy.
 
-``registry.csv`` holds facts on all 74: metric, kind, id and target columns, the scores of the official
-baseline and of the answers themselves (which make the relative performance gap), and the split. The data
-are Kaggle's and stay with the user. Metrics are those of the official scorers, where they differ from the
-competitions' (``tabular-playground-series-mar-2022`` is scored by MSE). Held out are the eight tasks of
-MAPPA's evaluation.
+``registry.csv`` has facts about all 74 tasks: metric, kind, id and target columns, the scores of the official
+baseline and of the answers (for the relative performance gap), and the split. The data belong to Kaggle and
+are not distributed. Where the metrics of the official scorers and the competitions differ, the official
+scorers count (``tabular-playground-series-mar-2022`` is scored by MSE). The eight tasks of MAPPA's evaluation
+are held out.
 
-Departures from the official scorers: submissions are joined by id, not by position; probabilities must lie in
-[0, 1]. Tasks whose metric neither scikit-learn nor SciPy has are refused.
+Differences from the official scorers: submissions are joined by id, not by position, and probabilities must
+be in [0, 1]. Tasks with a metric that neither scikit-learn nor SciPy implements are rejected.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Entry:
     metric: str
     id: str
     targets: tuple[str, ...]
-    """``("*",)``: all columns of the sample submission but the id."""
+    """``("*",)``: all columns of the sample submission except the id."""
     baseline: float
     best: float
     split: str
@@ -47,7 +47,7 @@ class Entry:
 
 @cache
 def registry() -> dict[str, Entry]:
-    """All 74 tasks by name."""
+    """Returns all 74 tasks by name."""
     with (Path(__file__).parent / "registry.csv").open(encoding="utf-8", newline="") as file:
         return {row["name"]: _entry(row) for row in csv.DictReader(file)}
 
@@ -59,35 +59,36 @@ def _entry(row: dict[str, str]) -> Entry:
 
 
 def official(root: Path, names: Sequence[str] | None) -> list[Table]:
-    """DSBench's tasks ``names`` under ``root``; None: all that are there and can be scored.
+    """Returns DSBench's tasks ``names`` under ``root``; None: all existing tasks that can be scored.
 
-    ``root`` is the folder that the archive was unpacked to, or one up to three levels above the folder
-    ``data_resplit``; beside that, ``answers`` and ``task`` (descriptions) are looked for.
+    ``root`` is the folder into which the archive was unpacked, or a folder up to three levels above the
+    folder ``data_resplit``, which has the folders ``answers`` and ``task`` (descriptions) beside it.
 
     Raises:
-        ConfigError: the folders or a task's files are not there, or a task in ``names`` is unknown or has a
-            metric that cannot be computed.
+        ConfigError: a folder or a file of a task is missing, or a task in ``names`` is unknown or has a
+        metric
+            that cannot be computed.
     """
     resplit = _find(root, "data_resplit")
     if names is not None:
-        return [_table(_wanted(name), resplit) for name in names]
-    there = [entry for entry in registry().values() if (resplit / entry.name).is_dir()]
-    tables = [_table(entry, resplit) for entry in there if entry.metric in METRICS]
+        return [_table(_scorable(name), resplit) for name in names]
+    existing = [entry for entry in registry().values() if (resplit / entry.name).is_dir()]
+    tables = [_table(entry, resplit) for entry in existing if entry.metric in METRICS]
     if not tables:
-        raise ConfigError(f"{resplit} holds no task of DSBench that can be scored")
-    refused = [f"{entry.name} ({entry.metric})" for entry in there if entry.metric not in METRICS]
-    if refused:
-        _LOG.warning("left out, as there is no such metric here: %s", ", ".join(refused))
+        raise ConfigError(f"{resplit} has no DSBench task that can be scored")
+    skipped = [f"{entry.name} ({entry.metric})" for entry in existing if entry.metric not in METRICS]
+    if skipped:
+        _LOG.warning("skipped tasks with unknown metrics: %s", ", ".join(skipped))
     return tables
 
 
-def _wanted(name: str) -> Entry:
+def _scorable(name: str) -> Entry:
     if name not in registry():
         raise ConfigError(f"DSBench has no modelling task {name!r}")
     entry = registry()[name]
     if entry.metric not in METRICS:
         raise ConfigError(
-            f"task {name} is scored by {entry.metric}, which neither scikit-learn nor SciPy has"
+            f"task {name} is scored by {entry.metric}, which neither scikit-learn nor SciPy implements"
         )
     return entry
 
@@ -97,14 +98,16 @@ def _find(root: Path, name: str) -> Path:
         for path in sorted(root.glob(pattern)):
             if path.is_dir():
                 return path
-    raise ConfigError(f"there is no folder {name} under {root}; env.root must be where DSBench's data lie")
+    raise ConfigError(
+        f"there is no folder {name} under {root}; env.root must be the folder of DSBench's data"
+    )
 
 
 def _table(entry: Entry, resplit: Path) -> Table:
     folder, answers = resplit / entry.name, resplit.parent / "answers" / entry.name
     others = sorted(path for path in folder.glob("*.csv") if path.name not in ("train.csv", "test.csv"))
     if len(others) != 1:
-        raise ConfigError(f"task {entry.name}: {folder} must hold one sample submission, not {len(others)}")
+        raise ConfigError(f"task {entry.name}: {folder} must have one sample submission; got {len(others)}")
     train, sample = folder / "train.csv", others[0]
     spec = _spec(entry, train, sample, resplit.parent / "task" / f"{entry.name}.txt")
     table = Table(spec, train, folder / "test.csv", sample, answers / "test_answer.csv")

@@ -1,4 +1,4 @@
-"""What there is to know about one table task: the record that ``task.yaml`` holds and the files beside it."""
+"""The description of one table task: the record in ``task.yaml`` and the files beside it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TASK_TYPES = ("binary", "multiclass", "multilabel", "regression")
 
 @dataclass(frozen=True)
 class TableSpec:
-    """One table task, as ``task.yaml`` states it."""
+    """One table task, as described in ``task.yaml``."""
 
     id: str
     task_type: str
@@ -31,26 +31,27 @@ class TableSpec:
     """``proba`` in [0, 1], ``label`` (one of ``labels``) or ``value`` (a finite number)."""
     id_column: str
     target_columns: list[str]
-    """What a submission holds besides the id."""
+    """The columns of a submission besides the id."""
     description: str
     labels: list[str] = field(default_factory=list)
-    """The classes, sorted; empty unless labels are submitted."""
+    """The sorted classes; empty unless labels are submitted."""
     split: str = "train"
     origin: str = ""
     licence: str = ""
     derived: str = ""
-    """What was done to the source's rows."""
+    """Changes to the source's rows."""
     baseline: float | None = None
-    """The metric of the sample submission …"""
+    """Score of the sample submission; used for the relative performance gap only."""
     best: float | None = None
-    """… and the best one there can be: both for the relative performance gap alone."""
+    """Best possible score; used for the relative performance gap only."""
 
 
-@dataclass(
-    frozen=True, eq=False
-)  # equal and hashed as the object it is, so that what is read of it can be cached
+@dataclass(frozen=True, eq=False)
 class Table:
-    """A task and where its files lie. ``answer`` is the grader's."""
+    """A task and the paths of its files. Only the grader may read ``answer``.
+
+    Compared and hashed by identity, so that results can be cached by table.
+    """
 
     spec: TableSpec
     train: Path
@@ -60,10 +61,10 @@ class Table:
 
 
 def read_table(folder: Path) -> Table:
-    """The table in ``folder``: ``task.yaml`` and ``{train,test,sample_submission,answer}.csv``.
+    """Reads the table in ``folder``: ``task.yaml`` and ``{train,test,sample_submission,answer}.csv``.
 
     Raises:
-        ConfigError: a file is missing or does not hold what it must.
+        ConfigError: a file is missing or invalid.
     """
     names = ("train", "test", "sample_submission", "answer")
     table = Table(read_spec(folder / "task.yaml"), *(folder / f"{name}.csv" for name in names))
@@ -72,7 +73,7 @@ def read_table(folder: Path) -> Table:
 
 
 def read_spec(path: Path) -> TableSpec:
-    """Raises ``ConfigError`` where ``path`` is no file or does not hold a ``TableSpec``."""
+    """Reads a ``TableSpec``. Raises ``ConfigError`` if the file is missing or invalid."""
     if not path.is_file():
         raise ConfigError(f"there is no file {path}")
     try:
@@ -84,34 +85,34 @@ def read_spec(path: Path) -> TableSpec:
 
 
 def check_table(table: Table) -> None:
-    """Raises ``ConfigError``, in one line, when the task cannot be played."""
+    """Raises ``ConfigError`` if the task is inconsistent or a file is missing."""
     spec = table.spec
     for path in (table.train, table.test, table.sample, table.answer):
         if not path.is_file():
             raise ConfigError(f"task {spec.id}: there is no file {path}")
     for path in (table.sample, table.answer):
-        if lost := {spec.id_column, *spec.target_columns} - set(header(path)):
-            raise ConfigError(f"task {spec.id}: {path} has no column {', '.join(sorted(lost))}")
+        if missing := {spec.id_column, *spec.target_columns} - set(header(path)):
+            raise ConfigError(f"task {spec.id}: {path} has no column {', '.join(sorted(missing))}")
     if spec.metric not in METRICS:
-        raise ConfigError(f"task {spec.id}: metric {spec.metric!r} is not one of {', '.join(METRICS)}")
+        raise ConfigError(f"task {spec.id}: metric must be one of {', '.join(METRICS)}; got {spec.metric!r}")
     if spec.split not in ("train", "heldout"):
-        raise ConfigError(f"task {spec.id}: split must be train or heldout, not {spec.split!r}")
+        raise ConfigError(f"task {spec.id}: split must be train or heldout; got {spec.split!r}")
     if spec.task_type not in TASK_TYPES:
         raise ConfigError(
-            f"task {spec.id}: task_type {spec.task_type!r} is not one of {', '.join(TASK_TYPES)}"
+            f"task {spec.id}: task_type must be one of {', '.join(TASK_TYPES)}; got {spec.task_type!r}"
         )
     if spec.prediction != METRICS[spec.metric].prediction:
-        wanted = METRICS[spec.metric].prediction
+        needed = METRICS[spec.metric].prediction
         raise ConfigError(
-            f"task {spec.id}: metric {spec.metric} needs prediction {wanted}, not {spec.prediction}"
+            f"task {spec.id}: metric {spec.metric} needs prediction {needed}; got {spec.prediction}"
         )
     if not spec.target_columns or (spec.prediction == "label" and len(spec.target_columns) != 1):
         raise ConfigError(f"task {spec.id}: {len(spec.target_columns)} target columns do not fit the metric")
     if spec.prediction == "label" and len(spec.labels) < 2:
-        raise ConfigError(f"task {spec.id}: labels must name the classes")
+        raise ConfigError(f"task {spec.id}: labels must list at least two classes")
 
 
 def header(path: Path) -> list[str]:
-    """The column names of a CSV file; none if it is empty."""
+    """Returns the column names of a CSV file; none if it is empty."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         return next(csv.reader(file), [])

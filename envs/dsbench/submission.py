@@ -1,16 +1,15 @@
-"""Whether the bytes of a ``submission.csv`` are a submission. Runs on the host, on bytes that an agent's
-code wrote.
+"""Validates the bytes of a ``submission.csv``, which an agent's code wrote, on the host.
 
-No path of an agent reaches a reader, nothing is unpickled, and nothing is repaired: rows are joined by id,
-and what is wrong is named. Codes, in the order in which they are looked for:
+No path from an agent is passed to a reader, nothing is unpickled, and nothing is repaired: rows are joined by
+id, and errors are reported. Codes, in the order of the checks:
 
     missing     there is no file
     unreadable  not UTF-8, not CSV, empty, or too large
-    columns     the header, or a row's length, is not what the sample shows
+    columns     the header or the length of a row differs from the sample
     rows        too few or too many rows
-    ids         the ids are not those of the test file, each once
+    ids         the ids are not those of the test file, each exactly once
     nan         a value is missing
-    range       a value is no number, infinite, out of range, or no known label
+    range       a value is not a number, infinite, out of range, or not a known label
     ok
 """
 
@@ -29,11 +28,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_BYTES = 256 * 2**20
-"""Of any submission; one with few rows is held to less:"""
-BYTES_A_ROW, BYTES_A_VALUE = 4096, 256
-"""for each row, and for each value in it."""
+"""Size limit of every submission."""
+BYTES_PER_ROW, BYTES_PER_VALUE = 4096, 256
+"""Lower limits for submissions with few rows."""
 
-# Python's float() would take more: 1_000, Arabic digits, surrounding space.
+# Stricter than float(), which also accepts 1_000, Arabic digits and surrounding space.
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,5})?")
 _MISSING = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>", "nat"})
 _INFINITE = frozenset({"inf", "infinity"})
@@ -41,7 +40,7 @@ _INFINITE = frozenset({"inf", "infinity"})
 
 @dataclass(frozen=True)
 class Key:
-    """What a submission is held against. ``ids`` are those of the answer, each once, in its order."""
+    """The requirements on a submission. ``ids`` are those of the answer, each once, in its order."""
 
     id_column: str
     target_columns: tuple[str, ...]
@@ -49,12 +48,12 @@ class Key:
     prediction: str
     labels: tuple[str, ...] = ()
     low: float = -math.inf
-    """Values must be greater than it (equal is enough for probabilities, whose bounds are 0 and 1)."""
+    """Values must be greater than ``low``; probabilities must be in [0, 1] instead."""
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What was found."""
+    """A validated submission."""
 
     code: str
     detail: str = ""
@@ -69,7 +68,8 @@ class _InvalidError(Exception):
 
 
 def validate(data: bytes | None, key: Key) -> Submission:
-    """Reads ``data`` (None: no file) as a submission for ``key``. Nothing in ``data`` makes it raise."""
+    """Reads ``data`` (None: no file) as a submission for ``key``. Never raises, whatever ``data``
+    contains."""
     if data is None:
         return Submission("missing", "there is no submission.csv")
     try:
@@ -80,7 +80,8 @@ def validate(data: bytes | None, key: Key) -> Submission:
 
 
 def canonical(label: str) -> str:
-    """The one form of equal labels: ``1``, ``1.0`` and ``1e0`` are one integer. Text stays as it is."""
+    """Returns the canonical form of a label: ``1``, ``1.0`` and ``1e0`` are one integer; text is
+    unchanged."""
     if _NUMBER.fullmatch(label):
         number = float(label)
         if number.is_integer() and abs(number) < 2**53:
@@ -89,12 +90,12 @@ def canonical(label: str) -> str:
 
 
 def _parse(data: bytes, key: Key) -> tuple[list[str], list[list[str]]]:
-    """Header and rows, as many and as wide as they must be."""
+    """Returns header and rows, after checking their number and length."""
     rows: list[list[str]] = []
     try:
         for row in csv.reader(_lines(_text(data, key), key), strict=True):
             if not row:
-                continue  # a blank line, which no reader of CSV takes for a row
+                continue  # a blank line, which CSV readers do not count as a row
             _check_row(row, len(rows), key)
             rows.append(row)
     except csv.Error as error:
@@ -107,12 +108,12 @@ def _parse(data: bytes, key: Key) -> tuple[list[str], list[list[str]]]:
 
 
 def _check_row(row: list[str], number: int, key: Key) -> None:
-    wanted = [key.id_column, *key.target_columns]
-    if number == 0 and sorted(row) != sorted(wanted):
-        raise _InvalidError("columns", f"columns {_some(row)} instead of {', '.join(wanted)}")
-    if len(row) != len(wanted):
-        raise _InvalidError("columns", f"row {number} has {len(row)} fields instead of {len(wanted)}")
-    if number > len(key.ids):  # enough to know: a hostile file is not read on
+    columns = [key.id_column, *key.target_columns]
+    if number == 0 and sorted(row) != sorted(columns):
+        raise _InvalidError("columns", f"columns {_quote(row)} instead of {', '.join(columns)}")
+    if len(row) != len(columns):
+        raise _InvalidError("columns", f"row {number} has {len(row)} fields instead of {len(columns)}")
+    if number > len(key.ids):  # stops reading: the file may be hostile
         raise _InvalidError("rows", f"more than the {len(key.ids)} rows of the test file")
 
 
@@ -136,7 +137,7 @@ def _lines(text: str, key: Key) -> Iterator[str]:
 
 
 def _row_limit(key: Key) -> int:
-    return BYTES_A_ROW + BYTES_A_VALUE * (1 + len(key.target_columns))
+    return BYTES_PER_ROW + BYTES_PER_VALUE * (1 + len(key.target_columns))
 
 
 def _values(header: list[str], rows: list[list[str]], key: Key) -> NDArray[Any]:
@@ -155,16 +156,16 @@ def _values(header: list[str], rows: list[list[str]], key: Key) -> NDArray[Any]:
 
 
 def _check_ids(ids: Sequence[str], key: Key) -> None:
-    given, wanted = Counter(ids), Counter(key.ids)
-    if given == wanted:
+    given, expected = Counter(ids), Counter(key.ids)
+    if given == expected:
         return
-    twice = [name for name, count in given.items() if count > 1]
+    repeated = [name for name, count in given.items() if count > 1]
     parts = [
-        f"{what}: {len(names)} (e.g. {_some(names[:1])})"
+        f"{what}: {len(names)} (e.g. {_quote(names[:1])})"
         for what, names in (
-            ("unknown", [name for name in given if name not in wanted]),
-            ("missing", [name for name in wanted if name not in given]),
-            ("repeated", twice),
+            ("unknown", [name for name in given if name not in expected]),
+            ("missing", [name for name in expected if name not in given]),
+            ("repeated", repeated),
         )
         if names
     ]
@@ -177,7 +178,7 @@ def _labels(cells: list[list[str]], key: Key) -> NDArray[Any]:
         if canonical(row[0]) not in known:
             raise _InvalidError(
                 "range",
-                f"{_some(row)} for {key.id_column} {name[:80]} is not a label; the labels are {_some(key.labels)}",
+                f"{_quote(row)} for {key.id_column} {name[:80]} is not among the labels {_quote(key.labels)}",
             )
     return np.array([[known[canonical(row[0])]] for row in cells], dtype=object)
 
@@ -189,15 +190,15 @@ def _numbers(cells: list[list[str]], key: Key) -> NDArray[Any]:
             where = f"for {key.id_column} {name[:80]}"
             if not _NUMBER.fullmatch(cell):
                 what = "infinite" if cell.lstrip("+-").lower() in _INFINITE else "not a number"
-                raise _InvalidError("range", f"{_some([cell])} {where} is {what}")
+                raise _InvalidError("range", f"{_quote([cell])} {where} is {what}")
             value = float(cell)
             inside = low <= value <= high if key.prediction == "proba" else low < value < high
             if not inside:
-                raise _InvalidError("range", f"{_some([cell])} {where} is out of range")
+                raise _InvalidError("range", f"{_quote([cell])} {where} is out of range")
     return np.array([[float(cell) for cell in row] for row in cells], dtype=np.float64)
 
 
-def _some(values: Sequence[str]) -> str:
-    """A few of ``values`` for a message, cut short: they may be hostile."""
+def _quote(values: Sequence[str]) -> str:
+    """Quotes the first ``values``, shortened because they may be hostile."""
     text = ", ".join(repr(value[:40]) for value in values[:6])
     return text + (f" and {len(values) - 6} more" if len(values) > 6 else "")

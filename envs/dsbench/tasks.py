@@ -1,4 +1,4 @@
-"""From a table to the task that a team reads: its prompt, its public facts and its files."""
+"""Makes the task of a table: its prompt, its public facts and its files."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from envs.dsbench.spec import Table, TableSpec
 from envs.types import Task
 
 DESCRIBED_ROWS = 20_000
-"""Column facts of a larger file are read from this many first rows."""
+"""Facts about the columns of larger files are taken from this many first rows."""
 
 _DATE = re.compile(r"\s*\d{4}[-/]\d{1,2}[-/]\d{1,2}")
-_MOST_LINES = 60
-"""Of the list of columns, in a prompt."""
+_MAX_COLUMNS = 60
+"""How many columns a prompt lists."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of features as an agent will find it with ``pandas.read_csv``."""
+    """A feature column as ``pandas.read_csv`` reads it."""
 
     name: str
     kind: str
@@ -30,12 +30,11 @@ class Column:
     missing_train: int
     missing_test: int
     distinct: int
-    """Distinct values in the train file."""
+    """Number of distinct values in the training file."""
 
 
 def make_task(table: Table) -> Task:
-    """The task on ``table``; its answer is the table itself, and only paths of the agents' files are in
-    ``files``."""
+    """Makes the task of ``table``. Its ``answer`` is the table, and ``files`` has only files for agents."""
     spec = table.spec
     train, n_train = _read(table, "train")
     test, n_test = _read(table, "test")
@@ -65,16 +64,16 @@ def make_task(table: Table) -> Task:
 
 
 def heading(facts: Mapping[str, Any]) -> str:
-    """The first line of a task's prompt: its public facts in brief."""
-    said = {key: "yes" if facts[key] else "no" for key in ("missing", "text", "dates")}
+    """Returns the first line of a task's prompt: its public facts in brief."""
+    yes_no = {key: "yes" if facts[key] else "no" for key in ("missing", "text", "dates")}
     return (
         f"## Task: {facts['task_type']}; metric {facts['metric']}; submit {facts['prediction']}; "
-        f"missing {said['missing']}; text {said['text']}; dates {said['dates']}"
+        f"missing {yes_no['missing']}; text {yes_no['text']}; dates {yes_no['dates']}"
     )
 
 
 def _read(table: Table, name: str) -> tuple[pd.DataFrame, int]:
-    """The first rows of a file, and how many rows it has."""
+    """Returns the first rows of a file and its number of rows."""
     path = getattr(table, name)
     frame = pd.read_csv(path, nrows=DESCRIBED_ROWS)
     if len(frame) < DESCRIBED_ROWS:
@@ -83,7 +82,7 @@ def _read(table: Table, name: str) -> tuple[pd.DataFrame, int]:
 
 
 def _columns(spec: TableSpec, train: pd.DataFrame, test: pd.DataFrame) -> list[Column]:
-    """The features: what both files have, but the id."""
+    """Returns the features: the columns in both files except the id."""
     names = [name for name in train.columns if name in test.columns and name != spec.id_column]
     return [
         Column(
@@ -109,13 +108,14 @@ def _prompt(spec: TableSpec, facts: Mapping[str, Any], columns: list[Column]) ->
     lines = [
         heading(facts),
         spec.description.strip(),
-        f"train.csv has {facts['n_train']} rows with the target ({targets}); test.csv has {facts['n_test']} rows "
-        f"without it. The column {spec.id_column} identifies the row; do not use it as a feature. Features:",
-        *(_line(column) for column in columns[:_MOST_LINES]),
+        f"train.csv has {facts['n_train']} rows with the target ({targets}); test.csv has {facts['n_test']} "
+        f"rows without it. The column {spec.id_column} identifies the row; do not use it as a feature. "
+        "Features:",
+        *(_line(column) for column in columns[:_MAX_COLUMNS]),
     ]
-    if len(columns) > _MOST_LINES:
-        lines.append(f"and {len(columns) - _MOST_LINES} more")
-    return "\n".join([*lines, _wanted(spec, facts)])
+    if len(columns) > _MAX_COLUMNS:
+        lines.append(f"and {len(columns) - _MAX_COLUMNS} more")
+    return "\n".join([*lines, _submission_format(spec, facts)])
 
 
 def _line(column: Column) -> str:
@@ -125,17 +125,17 @@ def _line(column: Column) -> str:
     return text
 
 
-def _wanted(spec: TableSpec, facts: Mapping[str, Any]) -> str:
+def _submission_format(spec: TableSpec, facts: Mapping[str, Any]) -> str:
     header = ",".join([spec.id_column, *spec.target_columns])
-    one = {
+    value = {
         "proba": "a probability from 0 to 1",
         "label": f"one of the labels {', '.join(spec.labels[:30])}",
         "value": "a finite number",
     }[spec.prediction]
     if spec.prediction == "proba" and spec.task_type == "binary":
-        one += f" that {spec.target_columns[0]} is 1"
+        value += f" that {spec.target_columns[0]} is 1"
     return (
         f"submission.csv must have the header {header} and one row for each of the {facts['n_test']} rows of "
-        f"test.csv, with its {spec.id_column} and {one}. sample_submission.csv shows the format; "
+        f"test.csv, with its {spec.id_column} and {value}. sample_submission.csv shows the format; "
         "its values are not predictions."
     )

@@ -1,4 +1,4 @@
-"""Mathematics in a team: one plans, one computes, one answers (MathChat in MAPPA, arXiv 2601.23228)."""
+"""Mathematics for a team: the agents plan, compute and answer (MathChat in MAPPA, arXiv 2601.23228)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _BUNDLED = Path(__file__).with_name("problems.json")
 
 @dataclass
 class Fields:
-    """Keys under which a problem file may hold each thing, the first that is there counting."""
+    """Possible keys of each field in a problem file; the first one that a record has counts."""
 
     problem: list[str]
     answer: list[str]
@@ -46,7 +46,7 @@ class MaxTurns:
 class MathChat:
     """``problem_solver`` → ``code_executor`` → ``verifier``, whose last ``\\boxed{}`` is graded.
 
-    ``Outcome.failure_code``: ``ok``, ``wrong``, ``no_answer``, or ``timeout`` for an answer that cannot be
+    ``Outcome.failure_code`` is ``ok``, ``wrong``, ``no_answer``, or ``timeout`` if the answer could not be
     compared within ``grading_timeout``. ``score`` and ``metrics["fair"]`` are 1 or 0.
     """
 
@@ -92,7 +92,7 @@ class MathChat:
     def check(
         self, task: Task, role: Role, files: Mapping[str, FileInfo], sandbox: Sandbox
     ) -> tuple[ArtifactCheck, ...]:
-        return ()  # words are handed over here, no files
+        return ()  # agents hand over text, not files
 
     def grade(self, task: Task, turns: Sequence[Turn], sandbox: Sandbox | None) -> Outcome:
         code = answers.grade(strip_thinking(turns[-1].action), task.answer, self._checker)
@@ -101,7 +101,7 @@ class MathChat:
 
 
 def env(**settings: Any) -> PipelineEnv:
-    """``envs.make("mathchat", **settings)``, under the name that PettingZoo's modules use."""
+    """Returns ``envs.make("mathchat", **settings)``; the name is that of PettingZoo's modules."""
     return make("mathchat", **settings)
 
 
@@ -109,18 +109,19 @@ raw_env = env
 
 
 def parallel_env(**settings: Any) -> Any:
-    """The same for ``ParallelEnv`` learners: the actions of agents whose turn it is not are ignored."""
+    """Returns the environment for ``ParallelEnv`` learners; actions of agents that are not on turn are
+    ignored."""
     return turn_based_aec_to_parallel(env(**settings))
 
 
 def _check(config: MathChat.Config) -> None:
     if config.context not in ("full", "previous"):
-        raise ConfigError(f"envs 'mathchat': context must be full or previous, not {config.context!r}")
+        raise ConfigError(f"context must be full or previous; got {config.context!r}")
     for role, turns in vars(config.max_turns).items():
         if turns < 1:
-            raise ConfigError(f"envs 'mathchat': max_turns.{role} must be at least 1, not {turns}")
+            raise ConfigError(f"max_turns.{role} must be at least 1; got {turns}")
     if not 0 < config.heldout < 1:
-        raise ConfigError(f"envs 'mathchat': heldout must lie between 0 and 1, not {config.heldout}")
+        raise ConfigError(f"heldout must be between 0 and 1; got {config.heldout}")
 
 
 def _read(config: MathChat.Config) -> dict[Split, list[Task]]:
@@ -128,13 +129,13 @@ def _read(config: MathChat.Config) -> dict[Split, list[Task]]:
     tasks = loader.load(Path(config.tasks) if config.tasks else _BUNDLED, fields)
     if config.heldout_tasks is None:
         if len(tasks) < 2:
-            raise ConfigError(f"{config.tasks}: one problem cannot be split: set env.heldout_tasks")
+            raise ConfigError(f"{config.tasks}: a single problem cannot be split; set env.heldout_tasks")
         train, heldout = loader.split(tasks, config.heldout, config.split_seed)
     else:
         heldout = loader.load(Path(config.heldout_tasks), fields)
         train = loader.without(tasks, heldout)
         if not train:
-            raise ConfigError(f"{config.tasks}: every problem is in {config.heldout_tasks} too")
+            raise ConfigError(f"{config.tasks}: every problem is also in {config.heldout_tasks}")
     return {"train": train, "heldout": heldout}
 
 

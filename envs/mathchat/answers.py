@@ -1,7 +1,7 @@
-"""Final answers: found in a text, brought to a common form, compared.
+"""Final answers: extraction, normalisation and comparison.
 
-Only a ``\\boxed{…}`` counts: a number in prose is no answer. Integers, all that AIME needs, are compared
-here; the rest goes to ``math-verify`` in a process of its own (``equivalence``).
+Only ``\\boxed{…}`` counts as an answer, not a number in prose. Integers (all that AIME needs) are compared
+here; other answers are compared by ``math-verify`` in a separate process (``equivalence``).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _REMARK = re.compile(r"\s*\([^()]*[a-z]{3}[^()]*\)\s*$", re.I)
 
 
 def boxed(text: str) -> str | None:
-    """The content of the last ``\\boxed{…}`` whose braces balance; None without any. Linear in the text."""
+    """Returns the content of the last ``\\boxed{…}`` with balanced braces, or None. Takes linear time."""
     opened: list[int | None] = []
     last, content = -1, None
     for brace in _BRACE.finditer(text):
@@ -42,7 +42,7 @@ def boxed(text: str) -> str | None:
 
 
 def normalized(answer: str) -> str:
-    """``answer`` without markup, a leading ``x =``, units, degrees and thousands separators.
+    """Returns ``answer`` without markup, a leading ``x =``, units, degrees and thousands separators.
 
     >>> normalized(r"x = 1,\\!024\\text{ cm}")
     '1024'
@@ -56,12 +56,13 @@ def normalized(answer: str) -> str:
 
 
 def accepted(answer: Any) -> tuple[str, ...]:
-    """What a file gives as the answer, as the list of normalised answers that are right.
+    """Returns the normalised answers that are accepted for the answer of a problem file.
 
-    ``142.0`` -> ``("142",)``; ``"080 or 081 (both were accepted)"`` -> ``("80", "81")``; so does a list.
+    ``142.0`` -> ``("142",)``; ``"080 or 081 (both were accepted)"`` -> ``("80", "81")``; a list gives all of
+    its answers.
 
     Raises:
-        ValueError: it is no number, text or list of such, or it is empty.
+        ValueError: it is not a number, a text or a list of these, or it is empty.
     """
     if isinstance(answer, list) and answer:
         return tuple(one for part in answer for one in accepted(part))
@@ -73,13 +74,13 @@ def accepted(answer: Any) -> tuple[str, ...]:
         parts = _ALTERNATIVES.split(_REMARK.sub("", boxed(answer) or answer))
         if all(map(normalized, parts)):
             return tuple(map(normalized, parts))
-    raise ValueError(f"{answer!r:.80} is no answer")
+    raise ValueError(f"{answer!r:.80} is not a valid answer")
 
 
 def grade(text: str, right: tuple[str, ...], checker: Checker) -> str:
-    """``ok``, ``wrong``, ``no_answer`` or ``timeout`` (not comparable within the checker's bounds).
+    """Returns ``ok``, ``wrong``, ``no_answer`` or ``timeout`` (not comparable within the checker's limits).
 
-    ``text`` is what was said, thinking left out; ``right`` comes from ``accepted``.
+    ``text`` is an action without its thinking; ``right`` comes from ``accepted``.
     """
     raw = boxed(text)
     if not raw:

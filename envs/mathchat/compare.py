@@ -1,7 +1,7 @@
-"""The child process of ``equivalence``: run as a script, it imports nothing of ours.
+"""The child process of ``equivalence``. It is run as a script and imports no other module of this project.
 
-Reads JSON pairs ``[right, given]`` from stdin, one a line, and answers ``true`` or ``false``. The kernel
-kills it when one pair takes more than the CPU seconds of its first argument.
+Reads a JSON pair ``[right, given]`` from each line of stdin and replies ``true`` or ``false``. The kernel
+kills the process if one pair takes more CPU seconds than its first argument.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ _MEMORY = 2**31
 
 
 def same(right: str, given: str) -> bool:
-    """``math_verify`` on the two expressions; its own time limit is off, ours is the process's."""
+    """Compares two expressions with ``math_verify``. Its own time limit is off; that of the process
+    applies."""
     gold = parse(f"${right}$", parsing_timeout=None)
     answer = parse(f"$\\boxed{{{given}}}$", parsing_timeout=None)
     return bool(gold) and bool(answer) and bool(verify(gold, answer, timeout_seconds=None))
@@ -26,7 +27,7 @@ def same(right: str, given: str) -> bool:
 def main(timeout: float) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    same("1", "1")  # what is imported late is imported now, outside the time limit
+    same("1", "1")  # triggers late imports now, outside of the time limit
     print("ready", flush=True)
     for line in sys.stdin:
         right, given = json.loads(line)

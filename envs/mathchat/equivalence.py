@@ -1,9 +1,10 @@
-"""Whether two expressions are equal: ``math-verify`` in a child process that dies when it takes too long.
+"""Decides whether two expressions are equal, with ``math-verify`` in a child process under limits.
 
-Agents write these expressions, sympy's parser evaluates Python, and a power tower never ends. So only
-plain mathematics is passed on (``is_plain``), and the child runs under limits that the kernel holds: memory,
-and CPU time for each pair (not wall time: a busy machine must not change an outcome). ``math-verify``'s own
-time limit uses ``signal.alarm``, which works on a main thread only and does not stop a long multiplication.
+The expressions come from agents, sympy's parser evaluates Python, and a power tower never ends. Therefore
+only plain mathematics is passed on (``is_plain``), and the kernel enforces limits on the child: memory, and
+CPU time for each pair (not wall time, because a busy machine must not change an outcome). ``math-verify``'s
+own time limit uses ``signal.alarm``, which works in the main thread only and does not stop a long
+multiplication.
 """
 
 from __future__ import annotations
@@ -27,21 +28,22 @@ _PLAIN = re.compile(r"(?:\\[a-zA-Z]+|\\[{}%|]|[a-zA-Z](?![a-zA-Z])|[0-9 .,+\-*/^
 
 
 def is_plain(expression: str) -> bool:
-    """Whether it is LaTeX commands, single letters, digits and operators: no names, strings or dunders."""
+    """Returns whether it has only LaTeX commands, single letters, digits and operators: no names or
+    strings."""
     return "__" not in expression and _PLAIN.fullmatch(expression) is not None
 
 
 class Checker:
-    """Compares expressions. The child is started at the first comparison, and again after one died."""
+    """Compares expressions. Starts a child at the first comparison, and again after one has died."""
 
     def __init__(self, timeout: float) -> None:
-        """``timeout``: CPU seconds for one pair."""
+        """``timeout``: CPU seconds for each pair."""
         self.timeout = timeout
         self._lock = threading.Lock()
         self._child: subprocess.Popen[str] | None = None
 
     def equal(self, right: str, given: str) -> Verdict:
-        """Compares ``given`` with ``right``; ``timeout`` if the child died over them. Safe from any thread.
+        """Compares ``given`` with ``right``; returns ``timeout`` if the child died. Thread-safe.
 
         Raises:
             SandboxError: no child can be started, so that nothing can be graded.
@@ -50,12 +52,12 @@ class Checker:
             return "different"
         with self._lock:
             child = self._child or self._start()
-            answer = _ask(child, json.dumps([right, given]))
-            if not answer:
+            reply = _ask(child, json.dumps([right, given]))
+            if not reply:
                 self._child = None
                 self._end()
                 return "timeout"
-            return "equal" if json.loads(answer) else "different"
+            return "equal" if json.loads(reply) else "different"
 
     def _start(self) -> subprocess.Popen[str]:
         child = subprocess.Popen(
@@ -75,7 +77,7 @@ class Checker:
 
 
 def _ask(child: subprocess.Popen[str], line: str) -> str:
-    """The child's answer; nothing if it died."""
+    """Returns the child's reply, empty if it died."""
     assert child.stdin is not None
     try:
         child.stdin.write(line + "\n")
@@ -92,5 +94,5 @@ def _read(child: subprocess.Popen[str]) -> str:
 
 def _stop(child: subprocess.Popen[str]) -> None:
     child.kill()
-    with contextlib.suppress(BrokenPipeError):  # a line that it did not live to read
+    with contextlib.suppress(BrokenPipeError):  # the child died before it read the line
         child.communicate()

@@ -1,4 +1,4 @@
-"""Problems from JSON files: read, checked, rid of duplicates, split."""
+"""Loads problems from JSON files: validates, removes duplicates and splits them."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ Fields = Mapping[str, Sequence[str]]
 
 
 def load(path: Path, fields: Fields) -> list[Task]:
-    """The problems of a JSON array of objects, in its order, each problem text once.
+    """Returns the problems of a JSON array of objects, in its order, each problem text once.
 
-    ``fields`` says under which keys a record may hold its ``problem``, ``answer``, ``id`` and ``kind``; the
-    first that it has counts. Without an id its position is its id, without a kind its kind is ``math``.
+    ``fields`` lists the possible keys of ``problem``, ``answer``, ``id`` and ``kind``; the first one that a
+    record has counts. A record without id gets its position as id, and one without kind the kind ``math``.
 
     Raises:
-        ConfigError: the file cannot be read or a record is malformed; it says which and why.
+        ConfigError: the file cannot be read, or a record is malformed; the message says which one and why.
     """
     try:
         records = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError as error:
-        raise ConfigError(f"{path}: is no JSON: {error}") from None
+        raise ConfigError(f"{path}: not valid JSON: {error}") from None
     if not isinstance(records, list) or not records:
         raise ConfigError(f"{path}: must be a JSON array of problems, with at least one")
     tasks: dict[str, Task] = {}
@@ -44,15 +44,17 @@ def load(path: Path, fields: Fields) -> list[Task]:
 
 
 def without(tasks: Sequence[Task], others: Sequence[Task]) -> list[Task]:
-    """``tasks`` less those whose text is among ``others``: what is evaluated on is not trained on."""
+    """Returns ``tasks`` without those whose text is in ``others``, so that no evaluation task is trained
+    on."""
     texts = {_key(task.prompt) for task in others}
     return [task for task in tasks if _key(task.prompt) not in texts]
 
 
 def split(tasks: Sequence[Task], heldout: float, seed: int) -> tuple[list[Task], list[Task]]:
-    """``tasks`` as (train, heldout), in their order: of every kind a random part ``heldout`` is held out.
+    """Splits ``tasks`` into (train, heldout), in their order: a random share ``heldout`` of every kind is
+    held out.
 
-    A kind with at least two tasks has at least one on either side.
+    A kind with at least two tasks has at least one in each part.
     """
     kinds: dict[str, list[Task]] = defaultdict(list)
     for task in tasks:
@@ -66,7 +68,7 @@ def split(tasks: Sequence[Task], heldout: float, seed: int) -> tuple[list[Task],
 
 def _task(record: Any, fields: Fields, stem: str, number: int) -> Task:
     if not isinstance(record, dict):
-        raise ValueError("is no JSON object")
+        raise ValueError("is not a JSON object")
     text = _get(record, fields["problem"])
     if not isinstance(text, str) or not text.strip():
         raise ValueError(f"has no problem text under any of {', '.join(fields['problem'])}")
@@ -89,7 +91,7 @@ def _get(record: Mapping[str, Any], keys: Sequence[str]) -> Any:
 
 
 def _key(prompt: str) -> str:
-    """What is equal for problems that differ in blanks, case and dollar signs only."""
+    """Returns a key that is equal for problems that differ in spaces, case and dollar signs only."""
     text = "".join(prompt.casefold().replace("$", "").split())
     return text.removeprefix("##problem").removeprefix(":")
 
@@ -98,6 +100,6 @@ def _distinct(path: Path, tasks: list[Task]) -> list[Task]:
     seen: set[str] = set()
     for task in tasks:
         if task.id in seen:
-            raise ConfigError(f"{path}: two problems have the id {task.id.split('/', 1)[1]!r}")
+            raise ConfigError(f"{path}: two problems have the same id {task.id.split('/', 1)[1]!r}")
         seen.add(task.id)
     return tasks

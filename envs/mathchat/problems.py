@@ -1,7 +1,7 @@
-"""The problems that ship with us; ``python -m envs.mathchat.problems`` writes ``problems.json``.
+"""The bundled problems; ``python -m envs.mathchat.problems`` writes ``problems.json``.
 
-Every family is one sentence and one expression with the same numbers in both, so that a small model can learn
-to turn the one into the other, and exact integers between 0 and 999 come out.
+Each family has a text and an expression with the same numbers, so that a small model can learn to translate
+the text into the expression. All answers are exact integers from 0 to 999.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ def _always(**_: int) -> bool:
 
 @dataclass(frozen=True)
 class Family:
-    """Problems that differ only in their numbers."""
+    """A family of problems that differ only in their numbers."""
 
     name: str
     text: str
-    """The problem, one line, with ``{a}``, ``{b}``, … for the numbers."""
+    """The problem in one line, with ``{a}``, ``{b}``, … for the numbers."""
     expression: str
-    """The same numbers in a Python expression whose value is the answer, by brute force."""
+    """A Python expression with the same numbers that computes the answer by brute force."""
     numbers: Mapping[str, range]
     valid: Callable[..., bool] = field(default=_always, compare=False)
 
     def draw(self, rng: random.Random) -> dict[str, int]:
-        """Numbers for one problem, drawn until they are valid and the answer lies in 0 … 999."""
+        """Draws numbers for one problem until they are valid and the answer is from 0 to 999."""
         while True:
             drawn = {name: rng.choice(values) for name, values in self.numbers.items()}
             if self.valid(**drawn) and 0 <= self.answer(drawn) <= 999:
@@ -43,11 +43,11 @@ class Family:
         return self.text.format(**numbers)
 
     def program(self, numbers: Mapping[str, int]) -> str:
-        """One line of Python that prints the answer."""
+        """Returns one line of Python that prints the answer."""
         return f"print({self.expression.format(**numbers)})"
 
     def answer(self, numbers: Mapping[str, int]) -> int:
-        """The exact answer. Evaluates this file's own expression, never anybody else's."""
+        """Returns the exact answer. Evaluates only expressions of this file."""
         return int(eval(self.expression.format(**numbers), {}))
 
 
@@ -122,7 +122,7 @@ FAMILIES = (
 
 
 def generate(per_family: int = PER_FAMILY) -> list[dict[str, str | int]]:
-    """``per_family`` different problems of each family; the same ones each time."""
+    """Returns ``per_family`` different problems of each family; the same ones each time."""
     records: list[dict[str, str | int]] = []
     for family in FAMILIES:
         rng = random.Random(family.name)

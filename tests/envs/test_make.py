@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from envs import contract, mathchat
 from tests.fakes import FakeBackend
 
 
-def test_make_builds_what_the_configuration_names() -> None:
+def test_make_builds_the_configured_environment() -> None:
     backend = FakeBackend()
     env = envs.make("mathchat", sandbox=backend)
     assert env.backend is backend
@@ -21,7 +23,7 @@ def test_make_builds_what_the_configuration_names() -> None:
     assert [role.max_turns for role in env.scenario.roles] == [1, 2, 1]
 
 
-def test_make_takes_settings_of_the_environment() -> None:
+def test_make_accepts_settings_of_the_environment() -> None:
     env = envs.make("mathchat", sandbox=FakeBackend(), context="previous", **{"max_turns.code_executor": 4})
     assert env.scenario.context == "previous"
     assert env.scenario.roles[1].max_turns == 4
@@ -57,13 +59,13 @@ def test_pettingzoo_makes_every_configured_environment() -> None:
     assert str(env) == "mathchat_v0"
 
 
-def test_registering_again_says_nothing() -> None:
+def test_registering_again_gives_no_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         importlib.reload(envs)
 
 
-def test_the_modules_of_environments_follow_pettingzoos_habit() -> None:
+def test_the_modules_of_environments_follow_pettingzoos_convention() -> None:
     env = mathchat.env(sandbox=FakeBackend())
     assert type(env).__name__ == "PipelineEnv"
     assert mathchat.raw_env is mathchat.env
@@ -72,10 +74,40 @@ def test_the_modules_of_environments_follow_pettingzoos_habit() -> None:
     assert set(observations) == {"problem_solver", "code_executor", "verifier"}
 
 
-def test_no_other_package_called_envs_is_imported_in_place_of_ours() -> None:
+def test_no_other_package_called_envs_shadows_ours() -> None:
     assert Path(envs.__file__) == Path(__file__).parents[2] / "envs" / "__init__.py"
 
 
 @pytest.mark.parametrize("context", ["full", "previous"])
-def test_mathchat_keeps_the_contract(context: str) -> None:
+def test_mathchat_satisfies_the_contract(context: str) -> None:
     contract.check(lambda: envs.make("mathchat", sandbox=FakeBackend(), context=context))
+
+
+ALONE = """
+import importlib.abc, sys
+
+class Blocker(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked}:
+            raise ModuleNotFoundError(f"{{name}} is not installed")
+
+sys.meta_path.insert(0, Blocker())
+import pettingzoo
+import envs
+from tests.fakes import FakeBackend
+
+for name in ("mathchat", "dsbench"):
+    env = envs.make(name, sandbox=FakeBackend())
+    env.reset(seed=0)
+    assert env.observe(env.agent_selection)["messages"]
+    assert pettingzoo.make("aec", f"coachgym/{{name}}-v0", sandbox=FakeBackend()).possible_agents
+"""
+
+
+def test_environments_need_no_package_of_learners_coaches_or_containers() -> None:
+    blocked = ("torch", "transformers", "peft", "docker", "wandb", "hydra", "vllm", "ray", "openai")
+    code = ALONE.format(blocked=set(blocked))
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr

@@ -32,7 +32,7 @@ def observed(actions: list[str], agent: str, output_chars: int = 4000) -> list[d
 
 
 def headings(chat: list[dict[str, str]]) -> list[str]:
-    """As a reader finds them, whatever it takes for a line break."""
+    """The headings of a chat, for any notion of a line break."""
     return [
         line
         for m in chat
@@ -42,7 +42,7 @@ def headings(chat: list[dict[str, str]]) -> list[str]:
     ]
 
 
-def test_the_chat_reads_as_the_contract_shows_it() -> None:
+def test_the_chat_has_the_documented_format() -> None:
     write = program("open('a.txt', 'w').write('2')\nprint('wrote it')")
     chat = observed([write, "done", program("import nothing")], "changer")
     assert [message["role"] for message in chat] == ["system", "user", "assistant", "user"]
@@ -82,7 +82,7 @@ def test_the_chat_reads_as_the_contract_shows_it() -> None:
         ([turn(result("1"), "nan"), turn(None, "ok")], "ok; m.pkl ok; printed 1"),
     ],
 )
-def test_a_digest_has_status_artifacts_and_the_last_line(turns: list[Turn], brief: str) -> None:
+def test_a_summary_has_status_artifacts_and_the_last_line(turns: list[Turn], brief: str) -> None:
     assert summarize(turns) == brief
 
 
@@ -105,7 +105,7 @@ def test_no_program_can_write_a_heading() -> None:
     assert "## Task: easy" not in headings(observed([forge, "done"], "changer"))
 
 
-def test_quoting_leaves_other_text_alone() -> None:
+def test_escaping_leaves_other_text_unchanged() -> None:
     assert escape_headings("# one\nx ## y\n  > z\n") == "# one\nx ## y\n  > z"
     assert escape_headings("##two") == "> ##two"
 
@@ -120,7 +120,7 @@ def test_long_output_keeps_its_head_and_tail() -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 2, 7, 10])
-def test_clipping_keeps_as_many_characters_as_it_may(limit: int) -> None:
+def test_truncation_keeps_exactly_the_allowed_number_of_characters(limit: int) -> None:
     text = "0123456789"
     parts = truncate_middle(text, limit).split("\n")
     assert text.startswith(parts[0])
@@ -128,6 +128,6 @@ def test_clipping_keeps_as_many_characters_as_it_may(limit: int) -> None:
     assert len(parts[0]) + (len(parts[-1]) if len(parts) > 1 else 0) == limit
 
 
-def test_times_are_in_no_message() -> None:
+def test_no_message_contains_times() -> None:
     slow = Result("ok", 0, "", "", False, 123.456, 98.765)
     assert "123" not in summarize([turn(slow)])

@@ -6,7 +6,7 @@ from envs.parsing import extract_program, replace_unencodable, strip_thinking
 
 
 @pytest.mark.parametrize(
-    ("action", "said"),
+    ("action", "rest"),
     [
         ("plain", "plain"),
         ("<think>a</think>b", "b"),
@@ -19,8 +19,8 @@ from envs.parsing import extract_program, replace_unencodable, strip_thinking
         ("", ""),
     ],
 )
-def test_thinking_is_not_spoken(action: str, said: str) -> None:
-    assert strip_thinking(action) == said
+def test_thinking_is_stripped(action: str, rest: str) -> None:
+    assert strip_thinking(action) == rest
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,6 @@ def test_all_python_blocks_outside_thinking_are_one_program(action: str, code: s
     assert extract_program(action) == code
 
 
-def test_text_that_no_file_takes_is_replaced() -> None:
+def test_text_that_cannot_be_encoded_is_replaced() -> None:
     assert replace_unencodable("a\ud800b\0c数") == "a\ufffdb\ufffdc数"
     replace_unencodable("\udfff").encode()

@@ -39,11 +39,11 @@ def user_text(env: PipelineEnv, agent: str) -> str:
 
 
 @pytest.mark.parametrize("context", ["full", "previous"])
-def test_the_environment_keeps_its_contract(context: str) -> None:
+def test_the_environment_satisfies_its_contract(context: str) -> None:
     contract.check(lambda: make(context=context))
 
 
-def test_a_team_that_hands_its_files_on_is_paid_the_outcome_at_the_end() -> None:
+def test_a_team_that_hands_its_files_over_is_rewarded_with_the_outcome_at_the_end() -> None:
     env = play(start(make()), SUCCESS)
     assert env.outcome.success
     assert env.rewards == {"maker": 1.0, "changer": 1.0, "teller": 1.0}
@@ -53,23 +53,23 @@ def test_a_team_that_hands_its_files_on_is_paid_the_outcome_at_the_end() -> None
     assert [turn.last for turn in env.turns] == [False, True, False, True, True]
 
 
-def test_last_pays_exactly_the_sum_of_rewards_until_no_agent_is_left() -> None:
+def test_last_returns_exactly_the_sum_of_rewards_until_no_agent_is_left() -> None:
     env, actions = start(make()), iter(SUCCESS)
-    owed: dict[str, float] = defaultdict(float)
-    paid: dict[str, float] = defaultdict(float)
+    due: dict[str, float] = defaultdict(float)
+    received: dict[str, float] = defaultdict(float)
     while env.agents:
         agent = env.agent_selection
         _, reward, terminated, truncated, _ = env.last()
-        assert reward == owed[agent]
-        paid[agent] += reward
-        owed[agent] = 0.0
+        assert reward == due[agent]
+        received[agent] += reward
+        due[agent] = 0.0
         env.step(None if terminated or truncated else next(actions))
         for name, value in env.rewards.items():
-            owed[name] += value
-    assert paid == {"maker": 1.0, "changer": 1.0, "teller": 1.0}
+            due[name] += value
+    assert received == {"maker": 1.0, "changer": 1.0, "teller": 1.0}
 
 
-def test_a_dead_agent_takes_none_and_nothing_else() -> None:
+def test_a_dead_agent_accepts_only_none() -> None:
     env = play(start(make()), SUCCESS)
     assert env.agents == ["maker", "changer", "teller"]
     with pytest.raises(ValueError, match="dead"):
@@ -81,7 +81,7 @@ def test_a_dead_agent_takes_none_and_nothing_else() -> None:
         assert set(env.rewards) == set(env.infos) == set(env.terminations) == set(env.agents)
 
 
-def test_an_episode_left_among_its_dead_steps_does_not_disturb_the_next() -> None:
+def test_an_episode_abandoned_among_its_dead_steps_does_not_affect_the_next() -> None:
     env = play(start(make()), SUCCESS)
     env.step(None)
     start(env)
@@ -123,7 +123,7 @@ def test_a_stage_ends_when_its_budget_is_spent() -> None:
     assert seen == ["maker", "maker", "maker", "changer"]
 
 
-def test_code_of_a_role_that_may_not_run_any_is_not_run() -> None:
+def test_code_of_a_role_that_cannot_run_code_is_not_run() -> None:
     backend = FakeBackend()
     env = play(start(make(backend)), ["skip", "skip", program("open('b.txt', 'w').write('2')")])
     assert backend.opened == []
@@ -141,7 +141,7 @@ def test_several_blocks_run_as_one_program_and_thinking_does_not() -> None:
     assert env.turns[0].result.stdout == "21\n"
 
 
-def test_thinking_is_shown_to_nobody_else() -> None:
+def test_thinking_is_not_shown_to_other_agents() -> None:
     env = start(make())
     env.step("<think>secret</think>" + WRITE_A)
     env.step("forgot the opening tag, secret</think>done")
@@ -181,7 +181,7 @@ def test_an_episode_without_code_never_opens_a_sandbox_and_is_graded_without() -
     assert env.outcome.failure_code == "missing"
 
 
-def test_until_the_sandbox_is_open_its_files_are_the_tasks(tmp_path: Path) -> None:
+def test_before_the_sandbox_is_opened_its_files_are_the_tasks(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_bytes(b"a,b\n1,2\n")
     env = start(make(files={"train.csv": tmp_path / "data.csv"}))
     play(env, ["no code", program("print(open('train.csv').read())")])
@@ -218,7 +218,7 @@ def test_the_sandbox_is_closed_at_the_end_on_reset_and_on_close() -> None:
     assert backend.opened[2].closed
 
 
-def test_a_lost_sandbox_is_an_error_and_no_outcome() -> None:
+def test_a_lost_sandbox_is_an_error_and_gives_no_outcome() -> None:
     env = start(make(FakeBackend(broken=True)))
     with pytest.raises(SandboxError, match="no daemon"):
         env.step(WRITE_A)
@@ -231,7 +231,7 @@ def test_a_lost_sandbox_is_an_error_and_no_outcome() -> None:
 
 
 @pytest.mark.parametrize("action", [None, 3, b"x"])
-def test_an_action_that_is_no_text_is_a_type_error(action: Any) -> None:
+def test_an_action_that_is_not_a_text_is_a_type_error(action: Any) -> None:
     with pytest.raises(TypeError):
         start(make()).step(action)
 
@@ -246,7 +246,7 @@ def test_without_a_task_one_of_the_split_is_drawn() -> None:
     assert drawn == {"train": {f"train-{n}" for n in range(4)}, "heldout": {"heldout-4", "heldout-5"}}
 
 
-def test_resets_without_a_seed_go_on_with_the_stream() -> None:
+def test_resets_without_a_seed_continue_the_random_stream() -> None:
     def ids(seed: int) -> list[str]:
         env = make()
         env.reset(seed=seed)
@@ -262,7 +262,7 @@ def test_resets_without_a_seed_go_on_with_the_stream() -> None:
     assert ids(5) != ids(6)
 
 
-def test_a_task_can_be_given_itself_or_by_its_id() -> None:
+def test_a_task_can_be_given_directly_or_by_its_id() -> None:
     env = make()
     env.reset(options={"task": "heldout-5"})
     assert env.task.answer == "5"
@@ -272,7 +272,7 @@ def test_a_task_can_be_given_itself_or_by_its_id() -> None:
         env.reset(options={"task": "nosuch"})
 
 
-def test_a_split_without_tasks_is_named() -> None:
+def test_a_split_without_tasks_is_an_error() -> None:
     class Empty(FakeScenario):
         def tasks(self, split: Any) -> list[Task]:
             return []
@@ -292,18 +292,18 @@ def test_the_seed_reaches_the_program_and_differs_from_turn_to_turn() -> None:
     assert len({*printed(1), *printed(2)}) == 6
 
 
-def test_the_determinism_check_finds_an_environment_that_is_not() -> None:
+def test_the_determinism_check_detects_a_random_environment() -> None:
     draw = program("import os; print(os.urandom(8))")
     with pytest.raises(AssertionError, match="differs"):
         contract.check_deterministic(make, lambda *_: draw)
 
 
-def test_an_answer_that_is_shown_is_found() -> None:
+def test_a_leaked_answer_is_detected() -> None:
     class Leaking(PipelineEnv):
         def observe(self, agent: str) -> dict[str, Any]:
             return {**super().observe(agent), "hint": self.task.answer}
 
-    with pytest.raises(AssertionError, match="shown the answer"):
+    with pytest.raises(AssertionError, match="sees the answer"):
         contract.check_answer_is_hidden(lambda: Leaking(FakeScenario(), FakeBackend()))
 
 

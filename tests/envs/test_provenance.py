@@ -1,4 +1,4 @@
-"""Who wrote what, from hand-made turns."""
+"""Provenance of files, from constructed turns."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from tests.coaches.turns import ANALYST, ENGINEER, MODELER, Story, ok
 ONE, TWO = FileInfo("x", 1, "1"), FileInfo("x", 1, "2")
 
 
-def test_the_last_to_change_a_file_wrote_it() -> None:
+def test_the_last_agent_to_change_a_file_is_its_writer() -> None:
     story = Story().act(ENGINEER, codes=ok(["X_train.pkl"])).act(MODELER, codes=ok(["model.pkl"]))
     story.act(MODELER, codes=ok(["X_train.pkl"])).act(ANALYST)
     assert last_changes(story.turns) == {
@@ -18,7 +18,7 @@ def test_the_last_to_change_a_file_wrote_it() -> None:
     }
 
 
-def test_a_file_that_nobody_changed_has_no_writer_and_a_removed_one_does() -> None:
+def test_an_unchanged_file_has_no_writer_and_a_removed_one_has() -> None:
     [turn] = Story().act(ENGINEER).turns
     assert last_changes([replace(turn, files_before=(ONE,), files_after=(ONE,))]) == {}
     assert last_changes([replace(turn, files_before=(ONE,), files_after=())]) == {
@@ -27,20 +27,20 @@ def test_a_file_that_nobody_changed_has_no_writer_and_a_removed_one_does() -> No
     assert last_changes([]) == {}
 
 
-def test_a_change_between_turns_is_nobody_s_turn() -> None:
+def test_a_change_between_turns_belongs_to_no_turn() -> None:
     first, second = Story().act(ENGINEER).act(MODELER).turns
     turns = [replace(first, files_after=(ONE,)), replace(second, files_before=(TWO,), files_after=(TWO,))]
     assert last_changes(turns) == {"x": FileChange(None, 1, "2")}
 
 
-def test_a_file_too_large_to_be_hashed_is_told_by_its_size() -> None:
+def test_changes_of_a_file_too_large_to_hash_are_seen_by_its_size() -> None:
     [turn] = Story().act(ENGINEER).turns
     before, after = FileInfo("x", 10**9, ""), FileInfo("x", 2 * 10**9, "")
-    found = last_changes([replace(turn, files_before=(before,), files_after=(after,))])
-    assert found == {"x": FileChange("engineer", 0, "")}
+    changes = last_changes([replace(turn, files_before=(before,), files_after=(after,))])
+    assert changes == {"x": FileChange("engineer", 0, "")}
 
 
-def test_the_writer_of_a_file_is_the_turn_that_made_it_what_it_is() -> None:
+def test_the_last_writer_is_the_turn_that_gave_a_file_its_content() -> None:
     given, made, again = FileInfo("train.csv", 3, "a"), FileInfo("x", 1, "b"), FileInfo("x", 2, "c")
     between = FileInfo("y", 1, "d")
     files = [

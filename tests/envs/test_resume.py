@@ -1,4 +1,4 @@
-"""An episode that goes on after turns which were played elsewhere is the one that was never broken."""
+"""An episode that continues after turns played elsewhere equals the unbroken one."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def actions(env: PipelineEnv) -> list[str]:
     return [LOOK, engineer, "done", modeler, LOOK, "done", analyst, SPOIL, SPOIL, "done"]
 
 
-def play(env: PipelineEnv, said: list[str]) -> None:
-    for action in said:
+def play(env: PipelineEnv, chosen: list[str]) -> None:
+    for action in chosen:
         env.step(action)
 
 
@@ -47,10 +47,10 @@ def backend() -> Iterator[Backend]:
 
 @dataclass(frozen=True)
 class Whole:
-    """An unbroken episode, with what lay in its sandbox before each turn."""
+    """An unbroken episode, with the files in its sandbox before each turn."""
 
     env: PipelineEnv
-    said: list[str]
+    actions: list[str]
     kept: list[dict[str, bytes]]
 
 
@@ -58,15 +58,15 @@ class Whole:
 def whole(backend: Backend) -> Whole:
     env = envs.make("dsbench", sandbox=backend)
     env.reset(seed=3, options={"task": "penguin_sex"})
-    said, kept = actions(env), []
-    for action in said:
+    chosen, kept = actions(env), []
+    for action in chosen:
         kept.append({file.path: env.files.read(file.path) for file in env.files.list()})
         env.step(action)
-    return Whole(env, said, kept)
+    return Whole(env, chosen, kept)
 
 
 def untimed(turns: Sequence[Turn]) -> list[Turn]:
-    """Without what is never the same twice."""
+    """Turns without their times."""
     return [
         turn if turn.result is None else replace(turn, result=replace(turn.result, wall_s=0.0, cpu_s=0.0))
         for turn in turns
@@ -74,17 +74,19 @@ def untimed(turns: Sequence[Turn]) -> list[Turn]:
 
 
 @pytest.mark.parametrize("place", range(1, 10))
-def test_from_every_turn_on_it_is_the_same_episode(whole: Whole, backend: Backend, place: int) -> None:
+def test_a_continuation_from_any_turn_gives_the_same_episode(
+    whole: Whole, backend: Backend, place: int
+) -> None:
     other = envs.make("dsbench", sandbox=backend)
     start = {"task": "penguin_sex", "turns": whole.env.turns[:place], "files": whole.kept[place]}
     other.reset(seed=3, options=start)
-    play(other, whole.said[place:])
+    play(other, whole.actions[place:])
     assert untimed(other.turns) == untimed(whole.env.turns)
     assert other.outcome == whole.env.outcome
     assert other.outcome.success
 
 
-def test_the_word_is_with_who_plays_next_and_infos_hold_the_turns(whole: Whole, backend: Backend) -> None:
+def test_the_next_agent_is_selected_and_infos_have_the_earlier_turns(whole: Whole, backend: Backend) -> None:
     other = envs.make("dsbench", sandbox=backend)
     other.reset(options={"task": "penguin_sex", "turns": whole.env.turns[:4], "files": {}})
     assert other.agent_selection == "modeler"
@@ -94,24 +96,24 @@ def test_the_word_is_with_who_plays_next_and_infos_hold_the_turns(whole: Whole, 
     assert other.files.list() == ()
 
 
-def test_a_coach_judges_only_what_is_played_here(whole: Whole, backend: Backend) -> None:
+def test_a_coach_judges_only_turns_played_here(whole: Whole, backend: Backend) -> None:
     coach = conf.build("coaches", conf.load("coach", "rules"))
     other = CoachReward(envs.make("dsbench", sandbox=backend), coach)
     other.reset(seed=3, options={"task": "penguin_sex", "turns": whole.env.turns[:9], "files": whole.kept[9]})
-    other.step(whole.said[9])
+    other.step(whole.actions[9])
     assert [verdict is None for verdict in other.verdicts] == [True] * 9 + [False]
 
 
-def test_playing_it_again_keeps_the_files_before_each_turn(whole: Whole, backend: Backend) -> None:
+def test_a_replay_stores_the_files_before_each_turn(whole: Whole, backend: Backend) -> None:
     env = whole.env
-    found = Replayer(env.scenario, backend, env.task, team=None, seed=3).again(env.turns)
-    assert untimed(found.turns) == untimed(env.turns)
-    assert found.outcome == env.outcome
-    for listing, kept in zip(found.files, whole.kept, strict=True):
-        assert {file.path: found.store.get(file.sha256) for file in listing} == kept
+    replay = Replayer(env.scenario, backend, env.task, team=None, seed=3).again(env.turns)
+    assert untimed(replay.turns) == untimed(env.turns)
+    assert replay.outcome == env.outcome
+    for listing, kept in zip(replay.files, whole.kept, strict=True):
+        assert {file.path: replay.store.get(file.sha256) for file in listing} == kept
 
 
-def test_turns_that_begin_no_episode_are_refused(whole: Whole, backend: Backend) -> None:
+def test_turns_that_are_not_the_beginning_of_an_episode_are_rejected(whole: Whole, backend: Backend) -> None:
     fresh = envs.make("dsbench", sandbox=backend)
     turns = whole.env.turns
     for wrong in (turns[1:2], turns[:1] + turns[3:4], turns):

@@ -26,11 +26,11 @@ def view(agent: str, **others: Any) -> SingleAgentEnv:
 def test_gymnasiums_checker_accepts_it() -> None:
     env = view("changer", maker=say("done"), teller=say("0"))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that a text is no array
+        warnings.simplefilter("ignore", UserWarning)  # about texts, which are no arrays
         check_env(env, skip_render_check=True)
 
 
-def test_the_others_play_before_between_and_after() -> None:
+def test_the_others_act_before_between_and_after() -> None:
     env = view("changer", maker=say(WRITE_A), teller=say("2"))
     observation, info = env.reset(seed=0, options={"task": "train-2"})
     assert observation in env.observation_space
@@ -46,7 +46,7 @@ def test_the_others_play_before_between_and_after() -> None:
 
 
 @pytest.mark.parametrize("agent", ["problem_solver", "code_executor", "verifier"])
-def test_every_role_of_mathchat_can_be_the_one(agent: str) -> None:
+def test_every_role_of_mathchat_can_be_the_single_agent(agent: str) -> None:
     team = envs.make("mathchat", sandbox=FakeBackend())
     others = {name: say("\\boxed{0}") for name in team.possible_agents if name != agent}
     env = SingleAgentEnv(team, agent, others)
@@ -57,7 +57,7 @@ def test_every_role_of_mathchat_can_be_the_one(agent: str) -> None:
     assert info["outcome"].success == (agent == "verifier")
 
 
-def test_a_role_that_nobody_plays_is_named() -> None:
+def test_an_unknown_agent_or_a_missing_actor_is_an_error() -> None:
     with pytest.raises(ValueError, match="teller"):
         view("changer", maker=say("done"))
     with pytest.raises(ValueError, match="boss"):

@@ -19,7 +19,7 @@ def test_every_unicode_text_is_in_the_text_space(text: str) -> None:
 
 
 @pytest.mark.parametrize("thing", [None, 1, b"x", ["a"], np.array("a")])
-def test_nothing_but_a_str_is_in_the_text_space(thing: Any) -> None:
+def test_only_a_str_is_in_the_text_space(thing: Any) -> None:
     assert thing not in Text(100)
 
 
@@ -28,13 +28,13 @@ def test_a_text_that_is_too_long_is_not_in_the_space() -> None:
     assert "abcd" not in Text(3)
 
 
-def test_testing_a_text_does_not_read_it() -> None:
+def test_membership_of_a_text_takes_constant_time() -> None:
     text = "é" * 10_000_000
     space = Text(10_000_000)
     start = time.perf_counter()
     for _ in range(1000):
         assert text in space
-    assert time.perf_counter() - start < 1.0  # one character-wise pass alone takes about as long
+    assert time.perf_counter() - start < 1.0  # a single pass over the characters takes about as long
 
 
 @pytest.mark.parametrize("space", [Text(100), Text(0), Chat(10, 100), Chat(0, 5)])
@@ -47,7 +47,7 @@ def test_samples_are_in_their_space_and_survive_json(space: Any) -> None:
 
 
 @pytest.mark.parametrize("make", [lambda: Text(100), lambda: Chat(10, 100)])
-def test_equal_seeds_give_equal_samples_and_others_do_not(make: Callable[[], Any]) -> None:
+def test_samples_depend_on_the_seed_only(make: Callable[[], Any]) -> None:
     one, two, three = make(), make(), make()
     one.seed(3), two.seed(3), three.seed(4)
     first = [one.sample() for _ in range(20)]

@@ -1,4 +1,4 @@
-"""A reference team for any bundled table, and a sandbox for programs that the tests wrote."""
+"""A reference team for any bundled table, and a sandbox for programs of the tests."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ out.to_csv("submission.csv", index=False)
 
 
 def programs(task: Task) -> tuple[str, str, str]:
-    """What data engineer, modeler and analyst run to solve ``task``."""
+    """The programs of data engineer, modeler and analyst that solve ``task``."""
     facts = task.facts
     model = "RandomForestRegressor" if facts["task_type"] == "regression" else "RandomForestClassifier"
     predict = "model.predict_proba(T)[:, 1]" if facts["prediction"] == "proba" else "model.predict(T)"
@@ -60,7 +60,7 @@ def programs(task: Task) -> tuple[str, str, str]:
 
 
 class FolderSandbox:
-    """Runs programs in this process, in a folder: quick, and isolated from nothing."""
+    """Runs programs in this process, in a folder: fast and without isolation."""
 
     def __init__(self, root: Path, task: Task) -> None:
         self.root = root

@@ -1,4 +1,4 @@
-"""Every formula against a slow and obvious one."""
+"""Compares every formula with a slow and obvious one."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_binary_f1_takes_the_last_label_as_positive() -> None:
     assert metrics.evaluate("f1", y, column(["0"] * 5), ["0", "1"]) == 0.0
 
 
-def test_kappa_counts_a_grade_that_nobody_saw_as_a_place_between() -> None:
+def test_kappa_counts_unobserved_grades_as_positions() -> None:
     y, p = column(["1", "4", "1", "4"]), column(["1", "2", "2", "4"])
     assert metrics.evaluate("qwk", y, p, ["1", "2", "4"]) == pytest.approx(
         slow_kappa([1, 4, 1, 4], [1, 2, 2, 4])
@@ -117,7 +117,7 @@ def test_metrics_on_values_are_means_over_columns(targets: int) -> None:
 
 
 @pytest.mark.parametrize("name", metrics.METRICS)
-def test_the_truth_itself_scores_the_best_and_quality_one(name: str) -> None:
+def test_perfect_predictions_have_the_best_score_and_quality_one(name: str) -> None:
     truths = {"label": column(["1", "2", "2"]), "proba": np.array([[0.0], [1.0]]), "value": some_values()[0]}
     y = truths[metrics.METRICS[name].prediction]
     raw = metrics.evaluate(name, y, y, ["1", "2"])
@@ -131,7 +131,7 @@ def test_a_correlation_with_a_constant_is_not_a_number() -> None:
     assert math.isnan(metrics.evaluate("spearman", y, np.ones_like(y)))
 
 
-def test_quality_of_values_is_one_less_the_error_as_a_share_of_the_range() -> None:
+def test_quality_of_values_is_one_minus_the_error_over_the_range() -> None:
     y = np.array([[0.0, 100.0], [10.0, 300.0], [5.0, 200.0]])
     p = y + np.array([[2.0, 0.0], [-2.0, 0.0], [2.0, 0.0]])
     assert metrics.quality("mae", y, p, 1.0) == pytest.approx(((1 - 2 / 10) + 1) / 2)
@@ -140,14 +140,14 @@ def test_quality_of_values_is_one_less_the_error_as_a_share_of_the_range() -> No
     assert metrics.quality("rmse", np.ones((3, 1)), np.zeros((3, 1)), 1.0) == 0.0
 
 
-def test_quality_of_other_metrics_lies_between_0_and_1() -> None:
+def test_quality_of_other_metrics_is_between_0_and_1() -> None:
     y = np.zeros((1, 1))
     assert metrics.quality("roc_auc", y, y, 0.3) == 0.3
     assert metrics.quality("qwk", y, y, -0.4) == 0.0
     assert metrics.quality("log_loss", y, y, math.log(2)) == pytest.approx(0.5)
 
 
-def test_a_failure_is_worth_the_fallback_of_its_metric_or_else_of_its_kind() -> None:
+def test_a_failure_has_the_fallback_of_its_metric_or_else_of_its_kind() -> None:
     fallback = {"classification": 0.5, "regression": 0.4, "f1": 0.0}
     assert metrics.fair(True, 0.2, "f1", fallback) == 0.2
     assert metrics.fair(False, 0.9, "f1", fallback) == 0.0
@@ -162,13 +162,13 @@ def test_published_fair_scores_follow_from_success_and_raw_score() -> None:
         assert np.mean(runs) == pytest.approx(published, abs=1e-3)
 
 
-def test_the_relative_performance_gap_needs_no_direction() -> None:
+def test_the_relative_performance_gap_does_not_depend_on_the_direction() -> None:
     assert metrics.rpg(0.75, 0.5, 1.0) == 0.5
     assert metrics.rpg(2.0, 8.0, 0.0) == 0.75
     assert metrics.rpg(9.0, 8.0, 0.0) == metrics.rpg(0.4, 0.5, 1.0) == 0.0
 
 
-def test_no_two_metrics_are_the_same_by_mistake() -> None:
+def test_all_metrics_differ() -> None:
     y, p = some_values()
     names = [name for name, metric in metrics.METRICS.items() if metric.prediction == "value"]
     for a, b in combinations(names, 2):

@@ -1,4 +1,4 @@
-"""Every bundled table can be solved, and the usual faults end as they should: through the real grader."""
+"""Every bundled table can be solved, and common errors get their failure codes, with the real grader."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def play(task: Task, folder: Path, change: Callable[[list[str]], None] = lambda 
 
 
 def naive(task: Task) -> float:
-    """Quality of the most common label, of an uninformed ranking, or of the mean."""
+    """Quality of the most common label, of a random ranking, or of the mean."""
     train, answer = (
         pd.read_csv(path)[task.facts["target_columns"][0]] for path in (task.answer.train, task.answer.answer)
     )
@@ -66,7 +66,7 @@ FOREST = "RandomForestClassifier("
 
 
 def rewrite(statement: str) -> Callable[[list[str]], None]:
-    """The analyst does one thing more before it writes."""
+    """Inserts ``line`` before the analyst writes its submission."""
     return swap(2, WRITE, f"{statement}\n{WRITE}")
 
 
@@ -101,7 +101,7 @@ def test_a_fault_ends_in_its_own_failure_code(fault: str, tmp_path: Path) -> Non
     assert outcome.metrics["copied_sample"] == (code == "copied")
 
 
-def test_missing_values_kept_for_a_model_that_takes_them_do_not_fail_a_run(tmp_path: Path) -> None:
+def test_missing_values_do_not_fail_a_run_if_the_model_accepts_them(tmp_path: Path) -> None:
     def change(parts: list[str]) -> None:
         swap(0, FILL, "")(parts)
         swap(

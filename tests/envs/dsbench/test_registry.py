@@ -1,4 +1,4 @@
-"""DSBench's own layout, on a small copy of it that the tests write."""
+"""DSBench's layout, on a small copy that the tests write."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SALES = ("tabular-playground-series-jan-2022", "row_id", "num_sold", ["3", "9", 
 
 
 def write(root: Path, *tasks: tuple[str, str, str, list[str]]) -> Path:
-    """The layout of DSBench's archive; answers are the same four targets again."""
+    """Writes DSBench's layout; the answers are the same four targets."""
     data = root / "data"
     for name, key, target, values in tasks:
         folder, answers = data / "data_resplit" / name, data / "answers" / name
@@ -62,8 +62,8 @@ def test_the_registry_has_the_74_tasks_and_their_official_metrics() -> None:
     assert sum(entry.metric == "roc_auc" for entry in entries.values()) == 23
     assert sum(entry.metric == "rmsle" for entry in entries.values()) == 11
     assert sum(entry.split == "heldout" for entry in entries.values()) == 8
-    refused = {entry.metric for entry in entries.values()} - METRICS.keys()
-    assert refused == {"smape", "normalized_gini", "jaccard", "hit_at_3"}
+    rejected = {entry.metric for entry in entries.values()} - METRICS.keys()
+    assert rejected == {"smape", "normalized_gini", "jaccard", "hit_at_3"}
     for entry in entries.values():
         assert entry.targets
         assert entry.id
@@ -76,7 +76,7 @@ def test_the_registry_has_the_74_tasks_and_their_official_metrics() -> None:
 
 
 @pytest.mark.parametrize("above", ["", "data", "data/data_resplit/.."])
-def test_tasks_are_found_from_any_folder_above_them_and_split_as_in_the_paper(
+def test_tasks_are_loaded_from_any_folder_above_them_and_split_as_in_the_paper(
     tmp_path: Path, above: str
 ) -> None:
     write(tmp_path, TITANIC, OBESITY, FAULTS, RINGS)
@@ -109,7 +109,7 @@ def submit(built: DSBench, task: Task, data: bytes) -> Outcome:
         return built.grade(task, (), sandbox)
 
 
-def test_submissions_are_graded_and_placed_between_the_official_baseline_and_the_best(tmp_path: Path) -> None:
+def test_submissions_are_graded_relative_to_the_official_baseline_and_the_best_score(tmp_path: Path) -> None:
     built = scenario(write(tmp_path, OBESITY, FAULTS))
     for task in built.tasks("heldout"):
         outcome = submit(built, task, task.answer.answer.read_bytes())
@@ -121,7 +121,7 @@ def test_submissions_are_graded_and_placed_between_the_official_baseline_and_the
     assert outcome.metrics["rpg"] == pytest.approx((0.5 - 0.15077071) / (1 - 0.15077071))
 
 
-def test_a_task_whose_metric_is_not_there_is_left_out_and_said_or_refused_when_asked_for(
+def test_a_task_with_an_unknown_metric_is_skipped_with_a_warning_or_rejected_if_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(tmp_path, TITANIC, SALES)
@@ -160,7 +160,7 @@ def test_wrong_roots_and_names_are_one_clear_line(tmp_path: Path) -> None:
         conf.build("envs", conf.load("env", "dsbench", source="official"))
 
 
-def test_an_answer_with_another_header_is_noticed_before_anything_is_played(tmp_path: Path) -> None:
+def test_an_answer_with_a_wrong_header_is_reported_before_the_first_episode(tmp_path: Path) -> None:
     write(tmp_path, TITANIC)
     (tmp_path / "data/answers/titanic/test_answer.csv").write_text(
         "PassengerId,Transported\n10,0\n", encoding="utf-8"
@@ -177,9 +177,7 @@ def test_an_answer_with_another_header_is_noticed_before_anything_is_played(tmp_
         ("10,0\n11,7\n", "a label that the task does not name"),
     ],
 )
-def test_an_answer_that_cannot_be_graded_against_is_noticed_before_anything_is_played(
-    tmp_path: Path, rows: str, said: str
-) -> None:
+def test_an_invalid_answer_is_reported_before_the_first_episode(tmp_path: Path, rows: str, said: str) -> None:
     write(tmp_path, TITANIC)
     (tmp_path / "data/answers/titanic/test_answer.csv").write_text("PassengerId,Survived\n" + rows)
     with pytest.raises(ConfigError, match=said):

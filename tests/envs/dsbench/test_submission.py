@@ -86,19 +86,19 @@ def test_line_ends_quotes_blank_lines_and_a_byte_order_mark_are_plain_csv(text: 
         (b"id,y\n7,1\n003,[0.2]\na b,3\n", "range"),
     ],
 )
-def test_what_is_wrong_is_named(text: bytes | None, wanted: str) -> None:
+def test_errors_are_reported(text: bytes | None, wanted: str) -> None:
     found = validate(text, VALUES)
     assert found.code == wanted, found
     assert found.values is None
     assert found.detail
 
 
-def test_wrong_ids_are_named_by_the_first_of_the_file_and_of_the_key() -> None:
+def test_wrong_ids_are_reported_with_examples() -> None:
     found = validate(b"id,y\nq,1\np,2\no,3\n", VALUES)
     assert found.detail == "unknown: 3 (e.g. 'q'); missing: 3 (e.g. '7')"
 
 
-def test_probabilities_lie_in_0_to_1_both_included() -> None:
+def test_probabilities_are_in_0_to_1_inclusive() -> None:
     assert code("id,y\n7,0\n003,1\na b,0.5\n", PROBA) == "ok"
     assert code("id,y\n7,-0.01\n003,1\na b,0.5\n", PROBA) == "range"
     assert code("id,y\n7,1.0000001\n003,1\na b,0.5\n", PROBA) == "range"
@@ -112,13 +112,13 @@ def test_labels_are_those_of_the_task_and_numbers_among_them_compare_as_numbers(
     assert code("id,y\n7,NA\n003,0\na b,1\n", replace(LABELS, labels=("0", "1", "NA"))) == "ok"
 
 
-def test_a_lower_bound_is_left_out_itself() -> None:
+def test_a_lower_bound_is_exclusive() -> None:
     key = replace(VALUES, low=-1.0)
     assert code("id,y\n7,-0.999\n003,0\na b,1\n", key) == "ok"
     assert code("id,y\n7,-1\n003,0\na b,1\n", key) == "range"
 
 
-def test_equal_labels_have_one_form() -> None:
+def test_equal_labels_have_one_canonical_form() -> None:
     assert canonical("1.0") == canonical("1") == canonical("1e0") == "1"
     assert canonical("-2.0") == "-2"
     assert canonical("1.5") == "1.5"
@@ -145,7 +145,7 @@ def test_equal_labels_have_one_form() -> None:
         "digits",
     ],
 )
-def test_a_hostile_file_is_refused_at_once(data: bytes) -> None:
+def test_a_hostile_file_is_rejected_at_once(data: bytes) -> None:
     start = time.perf_counter()
     found = validate(data, VALUES)
     assert found.values is None
@@ -153,7 +153,7 @@ def test_a_hostile_file_is_refused_at_once(data: bytes) -> None:
     assert time.perf_counter() - start < 1.0
 
 
-def test_a_hostile_file_no_larger_than_a_large_task_allows_is_refused_in_seconds() -> None:
+def test_a_hostile_file_within_the_size_limit_is_rejected_in_seconds() -> None:
     key = replace(VALUES, ids=tuple(map(str, range(100_000))))
     for data in (b"id,y\n" * 100_001, b'id,y\n"' + b"\n" * 5_000_000, b"id,y\n" + b"\n" * 5_000_000):
         start = time.perf_counter()
@@ -161,7 +161,7 @@ def test_a_hostile_file_no_larger_than_a_large_task_allows_is_refused_in_seconds
         assert time.perf_counter() - start < 5.0
 
 
-def test_a_message_never_carries_much_of_a_hostile_value() -> None:
+def test_messages_shorten_hostile_values() -> None:
     found = validate(f"id,y\n7,1\n003,{'x' * 4000}\na b,3\n".encode(), VALUES)
     assert found.code == "range"
     assert len(found.detail) < 200
@@ -173,7 +173,7 @@ def test_a_message_never_carries_much_of_a_hostile_value() -> None:
         st.binary(max_size=300), st.text(alphabet='id,y\n\r"7a b03.e-nf\0', max_size=80).map(str.encode)
     )
 )
-def test_nothing_makes_it_raise(data: bytes) -> None:
+def test_validation_never_raises(data: bytes) -> None:
     for key in (VALUES, PROBA, LABELS, TWO):
         found = validate(data, key)
         assert (found.values is not None) == (found.code == "ok")
@@ -184,7 +184,7 @@ def test_nothing_makes_it_raise(data: bytes) -> None:
     st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=3, max_size=3),
     st.permutations(range(3)),
 )
-def test_any_finite_values_come_back_in_the_order_of_the_key(values: list[float], order: list[int]) -> None:
+def test_finite_values_are_returned_in_the_order_of_the_key(values: list[float], order: list[int]) -> None:
     out = io.StringIO("")
     frame = pd.DataFrame({"id": VALUES.ids, "y": values}).iloc[list(order)]
     frame.to_csv(out, index=False)
@@ -193,7 +193,7 @@ def test_any_finite_values_come_back_in_the_order_of_the_key(values: list[float]
     assert np.array_equal(found.values[:, 0], values)
 
 
-def test_the_codes_are_those_of_the_module_text() -> None:
+def test_the_codes_are_those_of_the_module_docstring() -> None:
     assert submission.__doc__ is not None
     for name in ("missing", "unreadable", "columns", "rows", "ids", "nan", "range", "ok"):
         assert f"\n    {name}" in submission.__doc__

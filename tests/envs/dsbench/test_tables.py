@@ -26,13 +26,13 @@ def frames(task: Task) -> dict[str, pd.DataFrame]:
     return {name: pd.read_csv(getattr(table, name)) for name in ("train", "test", "sample", "answer")}
 
 
-def test_there_are_twelve_tables_to_train_on_and_eight_held_out_balanced_by_kind() -> None:
+def test_there_are_twelve_training_tables_and_eight_held_out_ones_balanced_by_kind() -> None:
     assert {split: len(tasks) for split, tasks in TASKS.items()} == {"train": 12, "heldout": 8}
     for tasks in TASKS.values():
         assert sum(task.kind == "classification" for task in tasks) * 2 == len(tasks)
 
 
-def test_tables_are_small_enough_to_ship() -> None:
+def test_tables_are_small_enough_to_bundle() -> None:
     assert sum(path.stat().st_size for path in TABLES.rglob("*") if path.is_file()) < 1_000_000
     for task in ALL:
         assert 60 <= task.facts["n_train"] <= 1200
@@ -47,7 +47,7 @@ def test_every_mix_of_kind_missing_values_and_text_is_in_both_splits() -> None:
 
 
 @pytest.mark.parametrize("task", ALL, ids=lambda task: task.id)
-def test_files_of_a_table_fit_together(task: Task) -> None:
+def test_files_of_a_table_are_consistent(task: Task) -> None:
     f, target = frames(task), task.facts["target_columns"][0]
     assert list(f["sample"].columns) == list(f["answer"].columns) == ["id", target]
     assert list(f["train"].columns) == [*f["test"].columns, target]
@@ -64,7 +64,7 @@ def test_files_of_a_table_fit_together(task: Task) -> None:
 
 
 @pytest.mark.parametrize("task", ALL, ids=lambda task: task.id)
-def test_a_prompt_opens_with_the_facts_and_holds_no_other_heading(task: Task) -> None:
+def test_a_prompt_begins_with_the_facts_and_has_no_other_heading(task: Task) -> None:
     lines = task.prompt.splitlines()
     heading = HEADING.fullmatch(lines[0])
     assert heading is not None
@@ -83,7 +83,7 @@ def test_a_prompt_opens_with_the_facts_and_holds_no_other_heading(task: Task) ->
 
 
 @pytest.mark.parametrize("task", ALL, ids=lambda task: task.id)
-def test_the_answer_is_in_nothing_that_agents_or_coaches_see(task: Task) -> None:
+def test_agents_and_coaches_cannot_see_the_answer(task: Task) -> None:
     assert set(task.files) == {"train.csv", "test.csv", "sample_submission.csv"}
     assert "answer" not in " ".join(path.name for path in task.files.values())
     assert "answer.csv" not in task.prompt + repr(task) + repr(task.facts)
@@ -91,7 +91,7 @@ def test_the_answer_is_in_nothing_that_agents_or_coaches_see(task: Task) -> None
 
 
 @pytest.mark.parametrize("task", ALL, ids=lambda task: task.id)
-def test_a_table_names_its_origin_and_a_free_licence(task: Task) -> None:
+def test_a_table_states_its_origin_and_a_free_licence(task: Task) -> None:
     spec = task.answer.spec
     assert spec.origin
     assert spec.licence.startswith(("public domain", "CC0-1.0", "Wikidata, CC0-1.0"))

@@ -59,7 +59,7 @@ def test_the_last_balanced_box_counts(text: str, content: str | None) -> None:
         ("12 or 13", "12 or 13"),
     ],
 )
-def test_answers_are_brought_to_a_common_form(given: str, common: str) -> None:
+def test_answers_are_normalised(given: str, common: str) -> None:
     assert normalized(given) == common
 
 
@@ -78,12 +78,12 @@ def test_answers_are_brought_to_a_common_form(given: str, common: str) -> None:
         (r"\boxed{9}", ("9",)),
     ],
 )
-def test_a_files_answer_becomes_the_list_of_accepted_ones(answer: Any, right: tuple[str, ...]) -> None:
+def test_the_answer_of_a_file_becomes_the_list_of_accepted_ones(answer: Any, right: tuple[str, ...]) -> None:
     assert accepted(answer) == right
 
 
 @pytest.mark.parametrize("answer", [None, True, "", " ", [], {}, float("nan"), float("inf"), [None]])
-def test_what_is_no_answer_is_an_error(answer: Any) -> None:
+def test_an_invalid_answer_is_an_error(answer: Any) -> None:
     with pytest.raises(ValueError, match="no answer"):
         accepted(answer)
 
@@ -112,7 +112,7 @@ def test_boxed_answers_are_graded(given: str, right: str, code: str, checker: Ch
     assert grade(f"First \\boxed{{1}}, then \\boxed{{{given}}}.", accepted(right), checker) == code
 
 
-def test_a_number_in_prose_is_no_answer(checker: Checker) -> None:
+def test_a_number_in_prose_is_not_an_answer(checker: Checker) -> None:
     assert grade("The answer is 12.", ("12",), checker) == "no_answer"
 
 

@@ -46,7 +46,7 @@ def test_fields_can_be_mapped(tmp_path: Path) -> None:
     assert load(path, fields)[0].answer == ("3",)
 
 
-def test_problems_that_differ_in_blanks_case_and_dollars_are_one(tmp_path: Path) -> None:
+def test_problems_that_differ_in_spaces_case_and_dollar_signs_are_one(tmp_path: Path) -> None:
     texts = ["Find $x$ .", "find x.", "Find\n$x$.", "Find $y$."]
     path = write(tmp_path / "x.json", [{"prompt": text, "answer": 1} for text in texts])
     assert [task.prompt for task in load(path, FIELDS)] == ["## Problem: Find $x$ .", "## Problem: Find $y$."]
@@ -55,18 +55,23 @@ def test_problems_that_differ_in_blanks_case_and_dollars_are_one(tmp_path: Path)
 @pytest.mark.parametrize(
     ("records", "complaint"),
     [
-        ("{", "is no JSON"),
+        ("{", "not valid JSON"),
         ({"prompt": "a"}, "must be a JSON array"),
         ([], "at least one"),
-        ([{"prompt": "a", "answer": 1}, 3], "record 1: is no JSON object"),
+        ([{"prompt": "a", "answer": 1}, 3], "record 1: is not a JSON object"),
         ([{"answer": 1}], "record 0: has no problem text under any of problem, prompt"),
         ([{"prompt": " ", "answer": 1}], "record 0: has no problem text"),
         ([{"prompt": "a"}], "record 0: has no answer"),
-        ([{"prompt": "a", "answer": {}}], "record 0: {} is no answer"),
-        ([{"prompt": "a", "answer": 1, "id": 5}, {"prompt": "b", "answer": 1, "id": 5}], "have the id '5'"),
+        ([{"prompt": "a", "answer": {}}], "record 0: {} is not a valid answer"),
+        (
+            [{"prompt": "a", "answer": 1, "id": 5}, {"prompt": "b", "answer": 1, "id": 5}],
+            "have the same id '5'",
+        ),
     ],
 )
-def test_a_malformed_file_is_one_line_that_names_it(tmp_path: Path, records: Any, complaint: str) -> None:
+def test_a_malformed_file_is_a_one_line_error_with_its_name(
+    tmp_path: Path, records: Any, complaint: str
+) -> None:
     path = write(tmp_path / "bad.json", records)
     with pytest.raises(conf.ConfigError, match=complaint) as raised:
         load(path, FIELDS)
@@ -74,9 +79,9 @@ def test_a_malformed_file_is_one_line_that_names_it(tmp_path: Path, records: Any
     assert "\n" not in str(raised.value)
 
 
-def test_a_file_that_is_no_text_is_one_line(tmp_path: Path) -> None:
+def test_a_binary_file_is_a_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(conf.ConfigError, match="is no JSON"):
+    with pytest.raises(conf.ConfigError, match="not valid JSON"):
         load(tmp_path / "x.json", FIELDS)
 
 
@@ -94,7 +99,7 @@ def test_every_kind_is_split_by_seed() -> None:
     assert [t for t in both if t in train] == train
 
 
-def test_what_is_evaluated_on_is_not_trained_on(tmp_path: Path) -> None:
+def test_no_evaluation_task_is_trained_on(tmp_path: Path) -> None:
     one = write(tmp_path / "a.json", [{"prompt": f"Problem {n}?", "answer": n} for n in range(5)])
     two = write(tmp_path / "b.json", [{"prompt": "problem $3$ ?", "answer": 3}])
     assert len(without(load(one, FIELDS), load(two, FIELDS))) == 4
@@ -103,7 +108,7 @@ def test_what_is_evaluated_on_is_not_trained_on(tmp_path: Path) -> None:
     assert [task.id for task in env.scenario.tasks("train")] == ["a/0", "a/1", "a/2", "a/4"]
 
 
-def test_files_that_leave_nothing_to_train_on_are_refused(tmp_path: Path) -> None:
+def test_files_without_training_tasks_are_rejected(tmp_path: Path) -> None:
     path = write(tmp_path / "a.json", [{"prompt": "One?", "answer": 1}])
     with pytest.raises(conf.ConfigError, match="cannot be split"):
         envs.make("mathchat", sandbox=FakeBackend(), tasks=str(path))

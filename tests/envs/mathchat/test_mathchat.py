@@ -23,7 +23,7 @@ def play(env: PipelineEnv, *actions: str) -> PipelineEnv:
     return env
 
 
-def test_the_module_plugs_in_by_its_name() -> None:
+def test_the_environment_is_built_by_its_name() -> None:
     assert conf.plugin_class("envs", "mathchat") is MathChat
 
 
@@ -42,7 +42,7 @@ def test_another_split_seed_holds_out_other_problems() -> None:
     assert make(split_seed=1).scenario.tasks("heldout") != first
 
 
-def test_a_team_that_computes_answers_right() -> None:
+def test_a_team_that_computes_answers_correctly() -> None:
     env = make()
     env.reset(seed=0, options={"task": "problems/modular_power-0"})
     a, b, c = (int(word) for word in env.task.prompt.replace("?", "").split() if word.isdigit())
@@ -66,7 +66,7 @@ def test_a_team_that_computes_answers_right() -> None:
         ("\\boxed{9^{9^{9^9}}}", "timeout"),
     ],
 )
-def test_a_wrong_answer_scores_nothing_and_says_why(answer: str, code: str) -> None:
+def test_a_wrong_answer_scores_0_with_its_failure_code(answer: str, code: str) -> None:
     env = play(make(grading_timeout=0.5), "plan", "no code", answer)
     assert not env.outcome.success
     assert env.outcome.score == env.outcome.metrics["fair"] == 0.0
@@ -82,7 +82,7 @@ def test_only_the_verifiers_answer_counts() -> None:
     assert env.outcome.failure_code == "no_answer"
 
 
-def test_the_problem_is_the_first_line_that_everybody_reads() -> None:
+def test_the_problem_is_the_first_line_of_every_agents_task() -> None:
     env = play(make(), "plan")
     for agent in env.possible_agents:
         chat = env.observe(agent)["messages"]

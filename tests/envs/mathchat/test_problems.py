@@ -1,4 +1,4 @@
-"""Every bundled answer is computed a second time, by another method than the one that made it."""
+"""Computes every bundled answer a second time, by another method."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_bundled_answers_agree_with_a_second_method_and_with_the_program(family:
         assert int(out.getvalue()) == record["answer"]
 
 
-def test_the_file_is_what_the_generator_makes() -> None:
+def test_the_file_is_the_output_of_the_generator() -> None:
     assert generate() == RECORDS
 
 
