@@ -82,7 +82,7 @@ class ModelKind(Protocol):
 
 
 class Source(Protocol):
-    """What a generator that keeps its own copy may ask of a policy's weights, which may be in another process.
+    """A policy's weights, maybe in another process, as a generator with its own copy sees them.
 
     Every process among which they are sharded (``Weights.shard``) must make each of these calls.
     """
@@ -98,11 +98,11 @@ class Source(Protocol):
         ...
 
     def save(self, folder: Path) -> None:
-        """Writes the trained weights, for ``transformers`` (an adapter: ``peft``) to load; and the tokenizer."""
+        """Writes the trained weights and the tokenizer for ``transformers``, or for ``peft`` (an adapter)."""
         ...
 
     def save_base(self, folder: Path) -> None:
-        """Writes the model that an adapter belongs to, as it was before training; a whole model as ``save`` does.
+        """Writes the base of an adapter, as it was before training; of a whole model, what ``save`` writes.
 
         Also writes the tokenizer and the generation config.
         """
@@ -114,7 +114,7 @@ class Source(Protocol):
 
 
 class Weights(Source, Protocol):
-    """One policy's trainable weights in a loaded model, and their initial values: the reference of KL terms."""
+    """One policy's trainable weights in a loaded model, and their initial values, for KL terms."""
 
     loaded: LoadedModel
 
@@ -183,22 +183,23 @@ class WeightsKind(Protocol):
 class Generator(Protocol):
     """Samples from the current weights of every policy.
 
-    The class that a module of ``learners.generators`` exports: ``Kind(config, policies=…)``. ``policies`` maps
-    names to ``Source``s, or to ``Weights`` if ``lockstep``; without ``trains`` it holds names alone.
+    The class that a module of ``learners.generators`` exports: ``Kind(config, policies=…)``. ``policies``
+    maps names to ``Source``s, or to ``Weights`` if ``lockstep``; without ``trains`` it holds names alone.
     """
 
     trains: bool
     """Whether its completions can be trained on. Without it, no weights are loaded at all."""
     lockstep: bool
-    """Whether requests are batched by ``learners.rollout.lockstep``: batches then never depend on timing, but a
-    slot is free again only when a whole wave of episodes has ended."""
+    """Whether requests are batched by ``learners.rollout.lockstep``: batches then never depend on timing, but
+    a slot is free again only when a whole wave of episodes has ended."""
 
     def generate(
         self, policy: str, messages: Sequence[Message], *, seed: int, order: int, temperature: float = 1.0
     ) -> Completion:
         """Returns one completion; blocking. Requests of concurrent episodes are batched.
 
-        ``seed`` alone decides the random stream; ``order`` (the number of the episode) the position in the batch.
+        ``seed`` alone decides the random stream; ``order`` (the number of the episode) the position in the
+        batch.
 
         Raises:
             EpisodeError: no completion could be obtained.
@@ -251,7 +252,7 @@ class Learner(Protocol):
         ...
 
     def reference_logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
-        """Returns the logprobs of the sampled tokens under the frozen reference (for KL terms), natural log."""
+        """Returns the logprobs (natural log) of the sampled tokens under the frozen reference, for KL."""
         ...
 
     def save(self, path: Path) -> None:

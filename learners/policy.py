@@ -18,7 +18,7 @@ class Policy:
     """
 
     def __init__(self, name: str, generator: Generator, learner: Learner | None = None) -> None:
-        """``learner``: None where the policy only acts; every method but ``act`` then raises ``TrainingError``."""
+        """``learner``: None for a policy that only acts: all other methods then raise ``TrainingError``."""
         self.name = name
         self.generator = generator
         self._learner = learner

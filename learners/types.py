@@ -119,7 +119,7 @@ class Completion:
     weight_version: int
     finish_reason: Literal["stop", "length"]
     bill: Bill | None = None
-    """Set by a server that reports no ids: the three tuples above are then empty, and nothing can be trained."""
+    """From a server that reports no ids: the three tuples above are empty, and it cannot be trained on."""
 
     @property
     def prompt_tokens(self) -> int | None:
@@ -223,7 +223,7 @@ class Transition:
     reward: float | None
     """The action's score; None where the coach reached no verdict: masked and counted, never guessed."""
     ref_logprobs: tuple[float, ...] | None = None
-    """Logprobs under the agent's frozen reference, one per sampled token; None where the algorithm needs none."""
+    """Under the agent's frozen reference, one per sampled token; None if the algorithm does not need them."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Imports follow DESIGN §2: they go one way, without cycles, and outside packages stay in the files named here.
+"""Imports go one way, without cycles, and outside packages are imported only in the files named here.
 
 Every import counts: at any depth, in functions, and under ``TYPE_CHECKING``.
 """
@@ -222,7 +222,8 @@ def test_making_an_environment_loads_no_torch(tmp_path: Path) -> None:
 
 def test_a_process_that_plays_or_judges_for_a_run_loads_no_torch(tmp_path: Path) -> None:
     code = (
-        "import learners.runtimes.ray, learners.runtimes.distributed.rollout_workers, learners.runtimes.distributed.coach, learners.runtimes.distributed.engines\n"
+        "import learners.runtimes.ray\n"
+        "from learners.runtimes.distributed import coach, engines, rollout_workers\n"
         "print(sorted({'torch', 'transformers'} & set(sys.modules)))"
     )
     assert fresh(code, path=[ROOT], folder=tmp_path) == "[]"

@@ -28,7 +28,7 @@ PERMANENT = (401, 403, 404)
 
 
 class Api(InferenceOnly):
-    """Text in and text out: token ids and logprobs of a server, if it reports any, do not match our templates.
+    """Text in and text out: a server's token ids and logprobs, if it reports any, do not match our templates.
 
     So completions have none, their ``weight_version`` is 0, and nothing can be trained on them. Whatever the
     model writes is its action: a refusal, an empty text, or what it had written when it ran out of tokens.

@@ -61,9 +61,9 @@ class ChatFormat:
     def completion(
         self, prompt: Sequence[int], token_ids: Sequence[int], logprobs: Sequence[float], version: int
     ) -> Completion:
-        """Returns the completion for the sampled ids, stop token included; without one at the end it was truncated."""
+        """Returns the completion of the sampled ids; if the last one is no stop id, it was truncated."""
         text = str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True))
-        # Templates of thinking models open the thought in the prompt: without the tag it would look like an answer.
+        # Some templates open the thought in the prompt: without the tag it would look like an answer.
         opened = str(self.tokenizer.decode(list(prompt[-8:]))).rstrip().endswith("<think>")
         return Completion(
             text="<think>\n" + text if opened else text,

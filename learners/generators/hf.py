@@ -25,7 +25,7 @@ from learners.types import Completion, GenerationRequest, LoadedModel
 from learners.update.logprobs import compute_logits, head_dtype
 
 COMPACT_BELOW = 0.75
-"""Finished rows are dropped from the batch once at most this share of it still runs: dropping copies the cache."""
+"""Drop finished rows once at most this share of the batch still runs: dropping copies the cache."""
 
 
 @dataclass
@@ -206,7 +206,7 @@ def _left_valid(prompts: Sequence[list[int]]) -> torch.Tensor:
 
 
 def _prefill_mask(valid: torch.Tensor) -> torch.Tensor:
-    """bool [B, 1, P, P]: causal, real tokens only; padding attends to itself, because an empty softmax is NaN."""
+    """bool [B, 1, P, P]: causal, real tokens only; padding attends to itself: an empty softmax is NaN."""
     size = valid.shape[1]
     square = torch.ones(size, size, dtype=torch.bool, device=valid.device)
     return ((square.tril() & valid[:, None, :]) | torch.eye(size, dtype=torch.bool, device=valid.device))[

@@ -1,4 +1,4 @@
-"""The parts that the trainer sequences, from the configuration of a run; and what the run's records say of them."""
+"""Builds the parts of a run from its configuration, and describes them for its records."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class Runtime(Protocol):
     """How often a run that raised ``LostError`` is rebuilt, to continue from its newest checkpoint."""
 
     def assemble(self, config: RunConfig) -> Parts:
-        """Builds everything that ``config`` names; cheap parts first, so that mistakes show before a model loads.
+        """Builds everything that ``config`` names; cheap parts first: mistakes show before a model loads.
 
         Raises:
             ConfigError: a part is not available, or its settings are invalid.
@@ -35,8 +35,9 @@ class Runtime(Protocol):
     ) -> list[Out | Exception]:
         """Runs ``fn`` on every item, at most ``limit`` at once; results in the order of the items.
 
-        ``waves``: the next ``limit`` items start together, as participants of one ``learners.rollout.lockstep``
-        session, once all of the last ones have ended; otherwise each starts as soon as a slot is free.
+        ``waves``: the next ``limit`` items start together, as participants of one
+        ``learners.rollout.lockstep`` session, once all of the last ones have ended; otherwise each starts as
+        soon as a slot is free.
 
         An ``Exception`` takes the place of the result where ``fn`` raised it.
         """

@@ -17,8 +17,9 @@ from learners.runtimes.parts import assemble
 class Local:
     """Runs items in waves of threads, or in a thread pool.
 
-    Waves are for generators whose batches must not depend on timing (``learners.rollout.lockstep``). A pool gives
-    a free slot to the next item as soon as one ends, so timing decides which requests are batched together.
+    Waves are for generators whose batches must not depend on timing (``learners.rollout.lockstep``). A pool
+    gives a free slot to the next item as soon as one ends, so timing decides which requests are batched
+    together.
     """
 
     @dataclass
@@ -42,8 +43,8 @@ class Local:
     ) -> list[Out | Exception]:
         """Runs ``fn`` on every item, in ``limit`` threads at once; results in the order of the items.
 
-        An ``Exception`` takes the place of the result where ``fn`` raised it. Anything else that ``fn`` raises,
-        such as an interrupt, is raised here.
+        An ``Exception`` takes the place of the result where ``fn`` raised it. Anything else that ``fn``
+        raises, such as an interrupt, is raised here.
         """
         return run_waves(fn, items, limit, Lockstep) if waves else run_pool(fn, items, limit)
 

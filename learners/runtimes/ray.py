@@ -5,10 +5,10 @@ How a call travels:
 1. ``Ray.spawn`` starts an actor (``_Host``) in a process of its own, which builds one object, say a ``Rank``.
    The driver, and every process that it is sent to, has a ``_Handle`` of it.
 2. ``handle.start("update", …)`` sends the method's name and arguments, and returns a ``_Pending`` at once.
-3. In the actor's process, ``_Host.call`` calls the method in one of ``threads`` threads. What the method raises
-   comes back as a value (``_Failure``), together with its cause.
-4. ``pending.wait()`` returns the answer, raises the method's exception, or raises ``LostError`` when the process
-   died or the deadline passed. The callers decide what a loss means: a rollout worker is replaced
+3. In the actor's process, ``_Host.call`` calls the method in one of ``threads`` threads. What the method
+   raises comes back as a value (``_Failure``), together with its cause.
+4. ``pending.wait()`` returns the answer, raises the method's exception, or raises ``LostError`` when the
+   process died or the deadline passed. The callers decide what a loss means: a rollout worker is replaced
    (``RolloutWorkerPool``), anything else ends this attempt of the run (``learners.run.run``).
 """
 
@@ -44,7 +44,7 @@ STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
 
 
 class Ray:
-    """Runs learners, engines, rollout workers and the coach as Ray actors of the same classes as ``runtime=local``.
+    """Runs learners, engines, rollout workers and the coach as Ray actors.
 
     Episodes in flight are threads of the driver, each of which waits for the process that plays it. When a
     machine or process is lost: a rollout worker is replaced and its episodes are played again; for any other
@@ -57,8 +57,8 @@ class Ray:
     @dataclass
     class Config:
         address: str | None
-        """Of a running cluster (``auto``: this machine's). None: a cluster for this run alone, on this machine
-        and its loopback address."""
+        """Of a running cluster (``auto``: this machine's). None: a cluster for this run alone, on this
+        machine and its loopback address."""
         torch_threads: int | None
         """Of a process that trains; see ``runtime=local``."""
         rollout_workers: int
@@ -202,7 +202,7 @@ class Ray:
                     "Ray was imported before runtime=ray was built, and would listen on all of the machine's "
                     f"addresses; set {OPEN}=0 in the environment (or 1 to allow it)"
                 )
-            # Most of our processes only wait, so a cluster of our own may promise more CPUs than the machine has.
+            # Most of our processes only wait: our own cluster may offer more CPUs than the machine has.
             workers = self.config.rollout_workers * self.config.rollout_worker_cpus
             wanted = total(bundles).cpus + workers
             settings = {"num_cpus": max(os.cpu_count() or 1, int(wanted) + 1), "include_dashboard": False}

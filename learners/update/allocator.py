@@ -8,7 +8,7 @@ import os
 M_MMAP_THRESHOLD = -3
 """Parameter number of mallopt(3)."""
 HUGE = "THP_MEM_ALLOC_ENABLE"
-"""Environment variable that torch reads when it makes its first tensor: 1 puts large tensors into huge pages."""
+"""Environment variable that torch reads at its first tensor: 1 puts large tensors into huge pages."""
 
 
 def prepare(size: int = 2**20) -> bool:
@@ -16,8 +16,8 @@ def prepare(size: int = 2**20) -> bool:
 
     Freed blocks of at least ``size`` bytes are returned to the system at once. By default, glibc soon serves
     blocks of up to 32 MiB from its heap, which cannot shrink below the topmost block in use: activations that
-    live until the backward pass and gradients that live until the step are scattered among short-lived blocks,
-    and a CPU update occupies twice the memory that its tensors need.
+    live until the backward pass and gradients that live until the step are scattered among short-lived
+    blocks, and a CPU update occupies twice the memory that its tensors need.
 
     Huge pages compensate for the cost: a fresh block of small pages takes a page fault for every 4 KiB.
 

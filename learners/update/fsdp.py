@@ -1,8 +1,8 @@
 """One policy's update on several processes: each computes whole rows, weights are sharded over all (FSDP2).
 
-Every process calls the same methods in the same order with the same rows. The result of an optimiser step does
-not depend on the number of processes: advantages and token weights are normalised over the whole step, so the
-losses and gradients of the processes *sum* to those of a single one.
+Every process calls the same methods in the same order with the same rows. The result of an optimiser step
+does not depend on the number of processes: advantages and token weights are normalised over the whole step,
+so the losses and gradients of the processes *sum* to those of a single one.
 """
 
 from __future__ import annotations

@@ -36,10 +36,10 @@ class LocalLearner:
         """Trains on the rows that have advantages; without any, the weights do not change and ``rows`` is 0.
 
         Returns:
-            The metrics of ``Updater.update``, and of all rows: ``truncated``, the number of truncated completions;
-            ``prompts_at_limit``, the number of prompts of the maximum length (almost all of which lost their
-            middle); ``staleness``, the number of updates between the weights that sampled and those that are
-            trained (the mean over rows, 0 without any).
+            The metrics of ``Updater.update``, and of all rows: ``truncated``, the number of truncated
+            completions; ``prompts_at_limit``, the number of prompts of the maximum length (almost all of
+            which lost their middle); ``staleness``, the number of updates between the weights that sampled
+            and those that are trained (the mean over rows, 0 without any).
         """
         completions = [transition.completion for transition in transitions]
         lags = [self._version - completion.weight_version for completion in completions]
@@ -54,7 +54,7 @@ class LocalLearner:
         return metrics
 
     def reference_logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
-        """Returns the logprobs of the sampled tokens under the initial weights, natural log; one tuple per completion.
+        """Returns the logprobs (natural log) of the sampled tokens under the initial weights, by completion.
 
         Raises:
             ValueError: this policy has no reference.

@@ -103,9 +103,9 @@ def _chunks(count: int, size: int) -> list[slice]:
 def compute_logits(
     hidden: torch.Tensor, weight: torch.Tensor, *, out: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Returns [n, V] logits in at least float32, multiplied in the dtype of ``hidden`` [n, H] even under autocast.
+    """Returns [n, V] logits in at least float32, multiplied in the dtype of ``hidden`` [n, H].
 
-    They are written to the first n rows of ``out``, if given.
+    Autocast does not apply. They are written to the first n rows of ``out``, if given.
     """
     exact = torch.promote_types(hidden.dtype, torch.float32)
     with torch.autocast(hidden.device.type, enabled=False):
@@ -125,8 +125,8 @@ def head_dtype(model: PreTrainedModel, config: ModelConfig) -> torch.dtype:
 
 
 def attention_mask(segment: torch.Tensor) -> torch.Tensor:
-    """Returns bool [B, 1, T, T]: causal within each row of a bin. Padding (segment 0) attends to padding, because a
-    softmax over nothing is NaN."""
+    """Returns bool [B, 1, T, T]: causal within each row of a bin. Padding (segment 0) attends to padding,
+    because a softmax over nothing is NaN."""
     length = segment.shape[1]
     causal = torch.ones(length, length, dtype=torch.bool, device=segment.device).tril()
     return ((segment[:, :, None] == segment[:, None, :]) & causal)[:, None]
@@ -154,7 +154,7 @@ def batch_logprobs(
 def completion_logprobs(
     model: PreTrainedModel, completions: Sequence[Completion], config: ModelConfig
 ) -> list[tuple[float, ...]]:
-    """Returns the log-probability of every sampled token, one tuple per completion, computed on packed batches."""
+    """Returns the log-probability of every sampled token, one tuple per completion."""
     return score_completions(
         lambda batch: batch_logprobs(model, batch, config), completions, config.update_tokens
     )
@@ -166,7 +166,7 @@ def score_completions(
     completions: Sequence[Completion],
     update_tokens: int,
 ) -> list[tuple[float, ...]]:
-    """``completion_logprobs`` with ``score`` in place of a model; see ``batch_logprobs`` for what it returns."""
+    """``completion_logprobs`` with ``score`` in place of a model; it returns what ``batch_logprobs`` does."""
     rows_logprobs: list[list[float]] = [[] for _ in completions]
     sampled = [i for i, completion in enumerate(completions) if completion.token_ids]
     rows = [Row(completions[i], [0.0] * len(completions[i].token_ids), 0.0) for i in sampled]

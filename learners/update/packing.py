@@ -49,8 +49,8 @@ def to_rows(
 def split_rows(rows: Sequence[Row], world_size: int) -> list[list[Row]]:
     """Splits an optimiser step among workers, about equally by tokens; a worker may get no row.
 
-    Advantages and weights were computed on the whole step, so the losses and gradients of the workers *sum* to
-    those of a single one: reduce by sum, not mean.
+    Advantages and weights were computed on the whole step, so the losses and gradients of the workers *sum*
+    to those of a single one: reduce by sum, not mean.
     """
     return [[rows[i] for i in part] for part in split_indices(rows, world_size)]
 
@@ -70,8 +70,8 @@ def pack(rows: Sequence[Row], max_tokens: int) -> list[Batch]:
     """Packs rows into micro-batches of at most ``max_tokens`` tokens each, padding included.
 
     First-fit decreasing into bins as long as the longest row (longer bins would only make attention more
-    expensive); bins that are about equally full then share a micro-batch. A row is never split: one longer than
-    ``max_tokens`` is a micro-batch of its own. ``Batch.row`` holds indices into ``rows``.
+    expensive); bins that are about equally full then share a micro-batch. A row is never split: one longer
+    than ``max_tokens`` is a micro-batch of its own. ``Batch.row`` holds indices into ``rows``.
 
     ``Batch`` has a worked example.
 
@@ -129,8 +129,8 @@ def _batch(rows: Sequence[Row], bins: Sequence[Sequence[int]]) -> Batch:
             ids[b, start:end] = torch.tensor(row.completion.prompt_ids + row.completion.token_ids)
             segment[b, start:end] = number
             position[b, start:end] = torch.arange(end - start)
-            # The hidden state at a position predicts the NEXT token: the first completion token is predicted from
-            # the last one of the prompt.
+            # The hidden state at a position predicts the NEXT token: the first completion token is
+            # predicted from the last one of the prompt.
             first = b * longest + start + len(row.completion.prompt_ids) - 1
             source += range(first, first + len(row.completion.token_ids))
             order.append(index)

@@ -3,15 +3,16 @@
 What one ``Updater.update`` does, with ``epochs=1``, ``minibatches=2`` and two ranks:
 
 1. Drop the transitions without advantages (``rows_skipped``).
-2. As there is more than one optimiser step, compute the *proximal* log-probabilities of all sampled tokens under
-   the weights of before the first step. With a single step its own forward pass gives them.
+2. Compute the *proximal* log-probabilities of all sampled tokens: those under the weights before the first
+   optimiser step. (With a single optimiser step this is skipped: its own forward pass gives them.)
 3. Split the rows at random into two minibatches. Each is one optimiser step:
 
    a. The algorithm gives every row its weight per token, normalised over the step.
    b. The rows are split between the ranks by tokens, and each rank packs its own into micro-batches.
-   c. For every micro-batch: forward, loss, backward. Gradients add up; no scaling by the number of micro-batches.
-      A rank with fewer of them computes idle ones, because FSDP ranks must run in step.
-   d. Sum metrics, and gradients that are not sharded, over ranks. Clip. Refuse a loss or gradient that is not finite.
+   c. For every micro-batch: forward, loss, backward. Gradients add up; no scaling by the number of
+      micro-batches. A rank with fewer of them computes idle ones, because FSDP ranks must run in step.
+   d. Sum metrics, and gradients that are not sharded, over ranks. Clip. Refuse a loss or gradient that is not
+      finite.
    e. AdamW step, with the learning rate of this step.
 
 4. Return the mean of each metric over optimiser steps.
@@ -89,10 +90,10 @@ class Updater:
         """Trains on the transitions that have advantages.
 
         Returns:
-            ``rows`` and ``tokens`` trained on, ``rows_skipped`` (without advantages), and, if there are any rows,
-            ``loss``, ``entropy``, ``grad_norm`` (before clipping), ``lr``, ``padding`` (share of positions),
-            ``mismatch_kl`` and ``mismatch_k1`` (``learners.algorithms.losses.mismatch``) and the algorithm's own,
-            each the mean over optimiser steps.
+            ``rows`` and ``tokens`` trained on, ``rows_skipped`` (without advantages), and, if there are any
+            rows, ``loss``, ``entropy``, ``grad_norm`` (before clipping), ``lr``, ``padding`` (share of
+            positions), ``mismatch_kl`` and ``mismatch_k1`` (``learners.algorithms.losses.mismatch``) and the
+            algorithm's own, each the mean over optimiser steps.
 
         Raises:
             NonFiniteError: a loss or gradient is not finite.
@@ -219,8 +220,8 @@ def learning_rate(config: Optimizer, done: int, total: int) -> float:
 def _training(loaded: LoadedModel) -> Iterator[None]:
     """Enables gradient checkpointing for a block, if configured.
 
-    ``transformers`` checkpoints in train mode only. Otherwise the model stays in eval mode; either way without
-    dropout (``models.base.prepare_model``), because the trained policy must be the one that acted.
+    ``transformers`` checkpoints in train mode only. Otherwise the model stays in eval mode; either way
+    without dropout (``models.base.prepare_model``), because the trained policy must be the one that acted.
     """
     if not loaded.config.gradient_checkpointing:
         yield

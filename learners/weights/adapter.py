@@ -52,7 +52,7 @@ class Adapter:
     def load(
         self, kind: ModelKind, names: Sequence[str], env_name: str, seed: int, *, reference: bool
     ) -> dict[str, AdapterWeights]:
-        """Loads one base with an adapter per policy in ``names``; there is a reference whether or not it is needed.
+        """Loads one base with an adapter per policy in ``names``; the base is always a reference.
 
         Raises:
             ConfigError: the model is not available, or has none of the target layers.

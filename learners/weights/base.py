@@ -17,6 +17,6 @@ def fingerprint(model: Any) -> float:
 
 
 def check_origin(name: str, state: Mapping[str, Any], origin: float | None) -> None:
-    """Raises ``ConfigError`` if ``state`` was not trained from initial weights with the checksum ``origin``."""
+    """Raises ``ConfigError`` if the initial weights of ``state`` did not have the checksum ``origin``."""
     if state["origin"] != origin:
         raise ConfigError(f"the initial weights of {name} are not those its checkpoint was trained from")

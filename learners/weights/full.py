@@ -22,7 +22,7 @@ from learners.weights.base import check_origin, fingerprint
 
 
 class Full:
-    """Trains all weights. Memory of a policy: weights, gradients, two moments and, for a KL term, a frozen copy."""
+    """Trains all weights. A policy has weights, gradients, two moments and, for a KL term, a frozen copy."""
 
     shares_base = False
 

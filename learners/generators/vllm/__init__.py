@@ -1,7 +1,8 @@
 """Samples with vLLM, in this process: engines of its own, which get the weights after every update.
 
-The kind of weights decides how. Adapters: one engine with the frozen base for all policies, and one LoRA each,
-under a fresh name and path for every version. Whole models: one engine per policy, and weights loaded in place.
+The kind of weights decides how. Adapters: one engine with the frozen base for all policies, and one LoRA
+each, under a fresh name and path for every version. Whole models: one engine per policy, and weights loaded
+in place.
 
 How one completion is sampled (``Vllm.generate``), from any number of threads:
 
@@ -16,8 +17,8 @@ How new weights arrive (``Vllm.sync``), after every update:
 2. The driver waits until no request is under way; later requests wait too.
 3. The engine loads the folder: a new adapter before the old one is removed, or the whole weights in place.
    Cached keys and values are dropped.
-4. A fixed prompt runs through every policy (``weight_check``): the updated policy must agree with the trainer,
-   all others must give exactly what they gave before. Otherwise the run stops.
+4. A fixed prompt runs through every policy (``weight_check``): the updated policy must agree with the
+   trainer, all others must give exactly what they gave before. Otherwise the run stops.
 """
 
 from __future__ import annotations
@@ -221,7 +222,7 @@ class Vllm:
         self._scratch.drop(folder)
 
     def _swap_adapter(self, served: ServedPolicy, folder: Path, version: int) -> None:
-        """Adds the new adapter, then removes the old one, whose files must exist as long as the engine has it."""
+        """Adds the new adapter, removes the old one, then deletes its files: the engine may still read them."""
         number = next(self._numbers)
         fresh = LoraAdapter(f"{served.source.name}-v{version}.{number}", number, folder)
         weights = served.weights

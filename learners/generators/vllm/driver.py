@@ -50,7 +50,7 @@ class _Work:
 
 
 class Driver:
-    """First come, first served. A command waits until all requests before it are answered; later requests wait for it.
+    """First come, first served; a command waits for all earlier requests, and later requests wait for it.
 
     Args:
         name: of the engines, for messages.
@@ -125,7 +125,7 @@ class Driver:
             log.warning("%s did not end cleanly: %s", self._name, error)
 
     def _receive(self) -> Callable[[], Any] | None:
-        """Queues incoming work, waiting for some only if idle. Returns the last command once it has arrived."""
+        """Queues incoming work, and waits for some only if idle. Returns the last command, if it came."""
         idle = not self._waiting and not self._running
         while True:
             try:

@@ -22,7 +22,8 @@ log = logging.getLogger(__name__)
 
 TESTED = "0.32"
 VERSIONS = ((0, 28), (0, 33))
-"""First and last (major, minor) that have all the calls made here, by their sources; tests ran with ``TESTED``."""
+"""First and last (major, minor) that have all the calls made here, by their sources; tests ran with
+``TESTED``."""
 
 
 @dataclass
@@ -50,8 +51,8 @@ class EngineConfig:
 class VllmEngine:
     """One vLLM engine. Only the driver's thread may call it.
 
-    It samples synchronously, a step at a time: ``add`` puts a request into its queue, ``step`` computes one token
-    for every running request (continuous batching) and returns those that are complete.
+    It samples synchronously, a step at a time: ``add`` puts a request into its queue, ``step`` computes one
+    token for every running request (continuous batching) and returns those that are complete.
     """
 
     def __init__(
@@ -151,7 +152,8 @@ class VllmEngine:
     def reload(self, name: str, folder: Path) -> None:
         """Loads the whole weights of policy ``name`` from ``folder`` in place.
 
-        A packed copy of the output head would keep the old weights (``HeadKeeper``): it is packed again, checked.
+        A packed copy of the output head would keep the old weights (``HeadKeeper``): it is packed again,
+        and checked.
         """
         self._engine.collective_rpc("reload_weights", kwargs={"weights_path": str(folder)})
         self._engine.collective_rpc("repack_head")

@@ -24,7 +24,7 @@ class HeadKeeper:
 
     @torch.inference_mode()
     def head_is_current(self) -> bool:
-        """Returns whether a packed head equals its weights (if tied: the embedding) in 16 columns, bit for bit.
+        """Returns whether 16 columns of a packed head equal its weights (if tied: the embedding) bit for bit.
 
         Multiplying with unit vectors picks single columns, without rounding.
         """

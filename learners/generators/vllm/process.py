@@ -21,7 +21,7 @@ SETTINGS = {
 
 @contextmanager
 def process_left_alone() -> Iterator[None]:
-    """Undoes what starting an engine does to the process: it seeds all generators and replaces a torch function."""
+    """Undoes side effects of starting an engine: it seeds all generators and replaces a torch function."""
     numbers, arrays, threads = random.getstate(), np.random.get_state(), torch.set_num_threads
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)

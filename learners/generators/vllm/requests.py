@@ -39,8 +39,8 @@ class TokenRequest:
     stop: frozenset[int]
     """Ids that end the completion, and are part of it."""
     served: ServedWeights
-    """Read when the engine takes the request, not when the request is made: new weights may arrive in between,
-    and the adapter of before is then gone."""
+    """Read when the engine takes the request, not when the request is made: new weights may arrive in
+    between, and the adapter of before is then gone."""
     prompt_logprobs: bool = False
     """Whether the log-probabilities of the prompt's tokens are wanted too."""
 

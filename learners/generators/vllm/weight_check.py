@@ -72,8 +72,8 @@ def distance(one: Sequence[float], other: Sequence[float]) -> float:
 def check_updated(name: str, now: Checked, before: Checked | None, tolerance: float) -> None:
     """Checks that the engine has the trainer's weights.
 
-    Small steps are hidden by the rounding of bfloat16, so old weights can be within the tolerance. But an engine
-    whose values did not change at all, although the trainer's did, has the old weights.
+    Small steps are hidden by the rounding of bfloat16, so old weights can be within the tolerance. But an
+    engine whose values did not change at all, although the trainer's did, has the old weights.
 
     Raises:
         TrainingError: it has other weights.

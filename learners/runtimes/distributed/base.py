@@ -93,8 +93,8 @@ class Cluster(Protocol):
         """Returns the results of all calls, in order.
 
         Raises:
-            LostError: as soon as one process is lost. It takes precedence over other exceptions, which may merely
-                be a consequence: whoever waits for the lost process fails too.
+            LostError: as soon as one process is lost. It takes precedence over other exceptions, which may
+                merely be a consequence: whoever waits for the lost process fails too.
             Exception: what a method raised.
         """
         ...

@@ -24,7 +24,7 @@ class CoachTraits:
 
 
 class CoachHost:
-    """The only coach of a run, in a process of its own: its rate limits and its budget are those of the run."""
+    """The only coach of a run, in a process of its own: rate limits and budget are those of the run."""
 
     def __init__(self, config: RunConfig) -> None:
         self._coach: Any = conf.build("coaches", config.coach)

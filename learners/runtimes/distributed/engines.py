@@ -40,8 +40,8 @@ class RemoteEngines:
         return completion
 
     def sync(self, policy: str, version: int) -> None:
-        """Updates one copy after the other: each asks all ranks for the weights, and ranks answer one question
-        at a time, all in the same order."""
+        """Updates one copy after the other: each asks all ranks for the weights, and ranks answer one
+        question at a time, all in the same order."""
         for engine in self._engines[policy]:
             engine.call("sync", policy, version)
 
@@ -64,8 +64,8 @@ class RemoteEngines:
 class BatchBarrier:
     """Batches the requests of all rollout workers, for a generator that lives with the trained weights.
 
-    It has a process of its own (see ``learners.rollout.lockstep``): a round is complete when *every* episode of
-    the wave has asked or ended, whichever policy it asks and whichever process it is played in.
+    It has a process of its own (see ``learners.rollout.lockstep``): a round is complete when *every* episode
+    of the wave has asked or ended, whichever policy it asks and whichever process it is played in.
     """
 
     def __init__(self, ranks: Mapping[str, Handle]) -> None:
@@ -100,7 +100,7 @@ class BatchBarrier:
 
 
 class BarrierGenerator:
-    """A ``learners.base.Generator`` that samples where the weights are trained, by way of a ``BatchBarrier``."""
+    """A ``learners.base.Generator`` that samples where weights are trained, through a ``BatchBarrier``."""
 
     trains = True
     lockstep = True

@@ -20,8 +20,8 @@ class Resources:
 class PlacementPlan:
     """Where the ranks and engines of every group of policies go.
 
-    Where a group has as many engines as ranks, rank i and engine i share a bundle: they are on one machine, and
-    share a GPU if their fractions allow it. Otherwise each process has a bundle of its own.
+    Where a group has as many engines as ranks, rank i and engine i share a bundle: they are on one machine,
+    and share a GPU if their fractions allow it. Otherwise each process has a bundle of its own.
     """
 
     groups: int

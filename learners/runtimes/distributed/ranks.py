@@ -130,7 +130,7 @@ class RankGroup:
     """The processes that train a group of policies, in the order of their rank.
 
     All of them must get calls in the same order, because in the middle of a call each waits for the others.
-    Calls from concurrent threads, as for policies that share a base, are therefore started one after the other.
+    Concurrent calls, as of policies that share a base, are therefore started one after the other.
     """
 
     def __init__(self, handles: Sequence[Handle], gather: Callable[[Sequence[Pending]], list[Any]]) -> None:

@@ -27,7 +27,7 @@ def make_rollout_worker(
     traits: CoachTraits,
     generator: Generator,
 ) -> LocalRolloutWorker:
-    """Builds a worker with an environment and sandboxes of its own; coach and generator are in other processes.
+    """Builds a worker with its own environment and sandboxes; coach and generator are in other processes.
 
     Args:
         config: of the run.
