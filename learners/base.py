@@ -44,7 +44,7 @@ class Algorithm(Protocol):
         """
         ...
 
-    def weights(self, transitions: Sequence[Transition]) -> list[float]:
+    def token_weights(self, transitions: Sequence[Transition]) -> list[float]:
         """Returns each row's weight per token, for the trained rows of ONE agent's optimiser step.
 
         The loss of the step is ``sum over rows and tokens of weight * token loss``.

@@ -58,7 +58,7 @@ class Grpo(GroupRelative):
     def __init__(self, config: Config) -> None:
         super().__init__(config, needs_reference=config.kl != "off")
 
-    def weights(self, transitions: Sequence[Transition]) -> list[float]:
+    def token_weights(self, transitions: Sequence[Transition]) -> list[float]:
         """Returns each row's weight per token, as ``loss_agg`` says."""
         return losses.aggregation(transitions, self.config.loss_agg)
 
@@ -70,7 +70,7 @@ class Grpo(GroupRelative):
         """The k3 estimate, as published."""
         if self.config.kl == "off":
             return None
-        return self.config.kl_coef * (batch.weights * losses.k3(logprobs, batch)).sum()
+        return self.config.kl_coef * (batch.token_weights * losses.k3(logprobs, batch)).sum()
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ class Gspo(GroupRelative):
 
     config: Config
 
-    def weights(self, transitions: Sequence[Transition]) -> list[float]:
+    def token_weights(self, transitions: Sequence[Transition]) -> list[float]:
         """Returns each row's weight per token: the loss is the mean over sequences."""
         return losses.aggregation(transitions, "sequence")
 

@@ -104,7 +104,7 @@ class ReinforcePP(PolicyGradient):
         keys = ["" if config.adv_norm == "all" else transition.turn.agent for transition in transitions]
         return whiten(rows, keys, by_action=config.norm_weighting == "action")
 
-    def weights(self, transitions: Sequence[Transition]) -> list[float]:
+    def token_weights(self, transitions: Sequence[Transition]) -> list[float]:
         """Returns each row's weight per token, as ``loss_agg`` says."""
         return losses.aggregation(transitions, self.config.loss_agg)
 

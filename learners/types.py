@@ -248,7 +248,7 @@ class Batch:
         target    21 22  2 23  2  2
         row        0  0  0  1  1  2
 
-    ``old_logprobs``, ``advantages``, ``weights`` and the like have the same order of N tokens.
+    ``old_logprobs``, ``advantages``, ``token_weights`` and the like have the same order of N tokens.
     """
 
     ids: torch.Tensor
@@ -272,6 +272,6 @@ class Batch:
     """float32 [N], or None."""
     advantages: torch.Tensor
     """float32 [N]."""
-    weights: torch.Tensor
+    token_weights: torch.Tensor
     """float32 [N]: a token's share of the loss, normalised over the *whole* optimiser step, all micro-batches
     and workers, so that the step's loss is the plain sum of the losses of its micro-batches."""

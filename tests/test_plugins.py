@@ -99,11 +99,11 @@ class Vanilla:
             for t in transitions
         ]
 
-    def weights(self, transitions):
+    def token_weights(self, transitions):
         return [1.0 / sum(len(t.completion.token_ids) for t in transitions)] * len(transitions)
 
     def loss(self, logprobs, batch):
-        loss = -(batch.weights * batch.advantages * logprobs).sum()
+        loss = -(batch.token_weights * batch.advantages * logprobs).sum()
         return loss, {"vanilla_loss": float(loss.detach())}
 '''
 

@@ -46,7 +46,7 @@ class PolicyGradient(ABC):
         """
         return None
 
-    def weights(self, transitions: Sequence[Transition]) -> list[float]:
+    def token_weights(self, transitions: Sequence[Transition]) -> list[float]:
         """Each row's weight per token. By default the loss is the mean over all tokens of the step."""
         return losses.aggregation(transitions, "token")
 
@@ -62,10 +62,10 @@ class PolicyGradient(ABC):
         """
         ratios = losses.compare(logprobs, batch, self.config)
         objective = self.objective(logprobs, ratios, batch)
-        loss = policy_loss = -(batch.weights * ratios.importance * objective.values).sum()
+        loss = policy_loss = -(batch.token_weights * ratios.importance * objective.values).sum()
         metrics = {"policy_loss": policy_loss}
         for name, tokens in objective.shares.items():
-            metrics[name] = (batch.weights * tokens).sum()
+            metrics[name] = (batch.token_weights * tokens).sum()
         kl_loss = self.kl_loss(logprobs, ratios, batch)
         if kl_loss is not None:
             metrics["kl_loss"] = kl_loss

@@ -53,7 +53,7 @@ class Objective:
 
 def compare(logprobs: torch.Tensor, batch: Batch, settings: Settings) -> Ratios:
     """Computes the ratios of a (micro-)batch from new logprobs [N]."""
-    weights = batch.weights
+    weights = batch.token_weights
     log_ratio = (logprobs - proximal(logprobs, batch)).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
     weight, limited = importance(_log_importance(logprobs, batch), batch.row, settings)
     ratio = log_ratio.exp()
@@ -79,8 +79,8 @@ def mismatch(logprobs: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
     """
     log_weight = _log_importance(logprobs, batch)
     return {
-        "mismatch_kl": (batch.weights * (log_weight.exp() - 1.0 - log_weight)).sum(),
-        "mismatch_k1": -(batch.weights * log_weight).sum(),
+        "mismatch_kl": (batch.token_weights * (log_weight.exp() - 1.0 - log_weight)).sum(),
+        "mismatch_k1": -(batch.token_weights * log_weight).sum(),
     }
 
 
@@ -132,7 +132,7 @@ def k2_loss(logprobs: torch.Tensor, ratios: Ratios, batch: Batch) -> torch.Tenso
     Raises:
         ValueError: the batch has no ``ref_logprobs``.
     """
-    return (batch.weights * ratios.importance * ratios.ratio.detach() * k2(logprobs, batch)).sum()
+    return (batch.token_weights * ratios.importance * ratios.ratio.detach() * k2(logprobs, batch)).sum()
 
 
 def k2(logprobs: torch.Tensor, batch: Batch) -> torch.Tensor:

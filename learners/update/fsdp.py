@@ -125,7 +125,7 @@ def idle_batch(*, reference: bool) -> Batch:
         prox_logprobs=None,
         ref_logprobs=torch.zeros(1) if reference else None,
         advantages=torch.zeros(1),
-        weights=torch.zeros(1),
+        token_weights=torch.zeros(1),
     )
 
 

@@ -16,7 +16,7 @@ class Row:
 
     completion: Completion
     advantages: Sequence[float]
-    weight: float
+    token_weight: float
     """Share of the loss of each of its tokens, normalised over the whole optimiser step."""
     ref_logprobs: Sequence[float] | None = None
     prox_logprobs: Sequence[float] | None = None
@@ -29,7 +29,7 @@ class Row:
 def to_rows(
     transitions: Sequence[Transition],
     advantages: Sequence[Sequence[float]],
-    weights: Sequence[float],
+    token_weights: Sequence[float],
     proximal: Sequence[Sequence[float] | None] | None = None,
 ) -> list[Row]:
     """Returns one row per transition, in order; ``proximal``: the ``prox_logprobs`` of each, if any.
@@ -39,7 +39,9 @@ def to_rows(
     """
     rows = []
     prox_logprobs = [None] * len(transitions) if proximal is None else proximal
-    for transition, values, weight, prox in zip(transitions, advantages, weights, prox_logprobs, strict=True):
+    for transition, values, weight, prox in zip(
+        transitions, advantages, token_weights, prox_logprobs, strict=True
+    ):
         if len(values) != len(transition.completion.token_ids):
             raise ValueError(f"{len(values)} advantages for {len(transition.completion.token_ids)} tokens")
         rows.append(Row(transition.completion, values, weight, transition.ref_logprobs, prox))
@@ -147,7 +149,7 @@ def _batch(rows: Sequence[Row], bins: Sequence[Sequence[int]]) -> Batch:
         prox_logprobs=_all_or_none([row.prox_logprobs for row in packed]),
         ref_logprobs=_all_or_none([row.ref_logprobs for row in packed]),
         advantages=_floats([value for row in packed for value in row.advantages]),
-        weights=_floats([row.weight for row in packed for _ in row.completion.token_ids]),
+        token_weights=_floats([row.token_weight for row in packed for _ in row.completion.token_ids]),
     )
 
 

@@ -158,7 +158,7 @@ class Updater:
     def _step(self, used: Sequence[_TrainedRow], algorithm: Algorithm) -> Metrics:
         """One optimiser step on all the given rows: steps 3a to 3e of the module's docstring."""
         transitions, advantages, proximal = zip(*used, strict=True)
-        rows = to_rows(transitions, advantages, algorithm.weights(transitions), proximal)
+        rows = to_rows(transitions, advantages, algorithm.token_weights(transitions), proximal)
         own = split_rows(rows, self.ranks.size)[self.ranks.index]
         batches = pack(own, self.loaded.config.update_tokens)
         rate = learning_rate(self.config, self.steps_done, self._total)
@@ -202,7 +202,7 @@ class Updater:
         logprobs, entropy = self.weights.score(batch)
         loss, metrics = algorithm.loss(logprobs, batch)
         loss.backward()  # type: ignore[no-untyped-call]
-        own = {"loss": loss, "entropy": (batch.weights * entropy).sum()}
+        own = {"loss": loss, "entropy": (batch.token_weights * entropy).sum()}
         return metrics | losses.floats(own | losses.mismatch(logprobs, batch))
 
 

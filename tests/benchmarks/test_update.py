@@ -68,7 +68,9 @@ def test_the_gradient_of_the_plain_loss_is_that_of_ours() -> None:
     ready, given, old = loaded(JOB), rows(JOB), score(JOB)
     ours, plain = Ours(ready, given, old, JOB), Plain(ready, given, old, JOB)
     algorithm, transitions = ours._algorithm, ours._transitions
-    batches = pack(to_rows(transitions, ours._advantages, algorithm.weights(transitions)), JOB.micro_tokens)
+    batches = pack(
+        to_rows(transitions, ours._advantages, algorithm.token_weights(transitions)), JOB.micro_tokens
+    )
     grads = []
     for losses in (
         [algorithm.loss(batch_logprobs(ready.model, b, ready.config)[0], b)[0] for b in batches],

@@ -57,7 +57,7 @@ def step(name: str, **changes: Any) -> tuple[Any, list[Row], list[Transition]]:
     prox = [[p + dice.gauss(0, 0.5) for p in t.completion.logprobs] for t in transitions]
     return (
         subject,
-        to_rows(transitions, [a for _, a in used], subject.weights(transitions), prox),
+        to_rows(transitions, [a for _, a in used], subject.token_weights(transitions), prox),
         transitions,
     )
 
@@ -93,7 +93,7 @@ def test_every_algorithm_of_the_issue_is_here() -> None:
 @every
 def test_the_weights_of_a_step_add_up_to_1(name: str) -> None:
     _, rows, _ = step(name)
-    assert math.fsum(row.weight * len(row.advantages) for row in rows) == pytest.approx(1.0)
+    assert math.fsum(row.token_weight * len(row.advantages) for row in rows) == pytest.approx(1.0)
 
 
 @every
@@ -136,7 +136,7 @@ def test_where_nothing_disagrees_the_gradient_is_minus_weight_times_advantage(na
     logprobs = batch.old_logprobs.clone().requires_grad_()
     loss, metrics = subject.loss(logprobs, batch)
     loss.backward()
-    torch.testing.assert_close(logprobs.grad, -batch.weights * batch.advantages, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(logprobs.grad, -batch.token_weights * batch.advantages, atol=1e-6, rtol=1e-5)
     assert {metrics[key] for key in SHARED} == {0.0}
     assert "reference_kl" not in metrics
     assert len(transitions) == len(rows)
@@ -155,7 +155,7 @@ def test_a_reference_is_needed_exactly_where_it_is_asked_for(name: str) -> None:
 
         def run(subject: Any = subject, rows: list[Transition] = rows) -> None:
             used = [(t, a) for t, a in zip(rows, subject.advantages(rows), strict=True) if a is not None]
-            weights = subject.weights([t for t, _ in used])
+            weights = subject.token_weights([t for t, _ in used])
             for batch in pack(to_rows([t for t, _ in used], [a for _, a in used], weights), 10**6):
                 subject.loss(batch.old_logprobs, batch)
 
@@ -207,7 +207,7 @@ def test_the_better_action_becomes_likelier(name: str, changes: dict[str, Any], 
         given = [t for t, _ in used]
         now = logits.detach().log_softmax(-1)
         prox = [[float(now[t.completion.prompt_ids[0], t.completion.token_ids[0]])] for t in given]
-        packed = to_rows(given, [a for _, a in used], subject.weights(given), prox)
+        packed = to_rows(given, [a for _, a in used], subject.token_weights(given), prox)
         for _ in range(2):
             optimizer.zero_grad()
             for batch in pack(packed, 10**6):

@@ -168,7 +168,7 @@ def test_loss_and_gradient_equal_the_papers(name: str, changes: dict[str, Any]) 
         return slow_loss(name, subject.config, moved, new, prox, old, ref, a)
 
     found, gradient, seen = 0.0, [[0.0] * len(row) for row in new], [0] * len(rows)
-    for batch in pack(to_rows(rows, a, subject.weights(rows), prox), 14):
+    for batch in pack(to_rows(rows, a, subject.token_weights(rows), prox), 14):
         places = []
         for k in batch.row.tolist():
             places.append((k, seen[k]))
@@ -201,7 +201,7 @@ def test_the_clip_of_gspo_cuts_whole_sequences() -> None:
     rows = [transition(r, episode=f"e{r}", sampled=completion(3, seed=int(r))) for r in (2.0, 8.0)]
     values = [row for row in subject.advantages(rows) if row is not None]
     prox = [t.completion.logprobs for t in rows]
-    (batch,) = pack(to_rows(rows, values, subject.weights(rows), prox), 100)
+    (batch,) = pack(to_rows(rows, values, subject.token_weights(rows), prox), 100)
     good = batch.advantages > 0
     for shift, share in (([0.3, 0.3, -0.2], 0.5), ([0.3, 0.3, -0.4], 0.0)):  # means of 0.13 and 0.07
         logprobs = batch.old_logprobs.clone()
@@ -219,11 +219,11 @@ def test_cispo_caps_what_a_token_counts_and_never_takes_its_gradient_away() -> N
     rows = [transition(r, episode=f"e{r}", sampled=completion(2, seed=int(r))) for r in (2.0, 8.0)]
     values = [row for row in subject.advantages(rows) if row is not None]
     prox = [t.completion.logprobs for t in rows]
-    (batch,) = pack(to_rows(rows, values, subject.weights(rows), prox), 100)
+    (batch,) = pack(to_rows(rows, values, subject.token_weights(rows), prox), 100)
     logprobs = (batch.old_logprobs + 3.0).requires_grad_()
     loss, metrics = subject.loss(logprobs, batch)
     loss.backward()
-    torch.testing.assert_close(logprobs.grad, -2.0 * batch.weights * batch.advantages)
+    torch.testing.assert_close(logprobs.grad, -2.0 * batch.token_weights * batch.advantages)
     assert metrics["cap_fraction"] == pytest.approx(1.0)
 
 

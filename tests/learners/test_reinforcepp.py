@@ -270,7 +270,7 @@ def test_the_loss_equals_the_slow_reference(options: dict[str, Any]) -> None:
             total += weight
     assert total == pytest.approx(1.0)
     found = 0.0
-    for batch in pack(to_rows(used, values, subject.weights(used), prox), max_tokens=16):
+    for batch in pack(to_rows(used, values, subject.token_weights(used), prox), max_tokens=16):
         logprobs = torch.tensor([new[r][n] for r, n in counted(batch.row.tolist())], dtype=torch.float64)
         found += float(subject.loss(logprobs, batch)[0])
     assert found == pytest.approx(wanted, abs=TOLERANCE)
@@ -286,7 +286,7 @@ def test_metrics_of_micro_batches_add_up_to_those_of_one_batch() -> None:
     subject = algorithm(kl="loss_k2", dual_clip=3.0, truncated="keep")
     rows = [t for t in rows if t.completion.token_ids]
     values = [a for a in subject.advantages(rows) if a is not None]
-    packed = to_rows(rows, values, subject.weights(rows), [t.completion.logprobs for t in rows])
+    packed = to_rows(rows, values, subject.token_weights(rows), [t.completion.logprobs for t in rows])
 
     def total(max_tokens: int) -> dict[str, float]:
         sums: dict[str, float] = {}
@@ -305,11 +305,11 @@ def test_the_gradient_at_unchanged_weights_is_minus_advantage_times_weight() -> 
     rows = [t for t in episodes(4, unknown=False) if t.completion.token_ids]
     subject = algorithm(truncated="keep")
     values = [a for a in subject.advantages(rows) if a is not None]
-    (batch,) = pack(to_rows(rows, values, subject.weights(rows)), 10**6)
+    (batch,) = pack(to_rows(rows, values, subject.token_weights(rows)), 10**6)
     logprobs = batch.old_logprobs.clone().requires_grad_()  # the engine agrees with the trainer
     loss, metrics = subject.loss(logprobs, batch)
     loss.backward()  # type: ignore[no-untyped-call]
-    torch.testing.assert_close(logprobs.grad, -batch.weights * batch.advantages)
+    torch.testing.assert_close(logprobs.grad, -batch.token_weights * batch.advantages)
     assert metrics["clip_fraction"] == 0.0
     assert metrics["approx_kl"] == 0.0
 
@@ -321,9 +321,9 @@ def test_dual_clip_bounds_the_loss_of_a_bad_action_and_leaves_good_ones_alone() 
     (batch,) = pack(to_rows(rows, values, [1.0, 1.0], [t.completion.logprobs for t in rows]), 100)
     bad = batch.advantages < 0
     far = batch.old_logprobs + 5.0
-    loss = subject.loss(far, replace(batch, weights=bad.float()))[0]
+    loss = subject.loss(far, replace(batch, token_weights=bad.float()))[0]
     assert float(loss) == pytest.approx(3.0, rel=1e-4)
-    assert float(subject.loss(far, replace(batch, weights=(~bad).float()))[0]) == pytest.approx(
+    assert float(subject.loss(far, replace(batch, token_weights=(~bad).float()))[0]) == pytest.approx(
         -1.2, rel=1e-4
     )
 
@@ -334,7 +334,7 @@ def test_a_vast_ratio_makes_no_nan_gradient(known: bool) -> None:
     subject = algorithm()
     values = [a for a in subject.advantages(rows) if a is not None]
     prox = [t.completion.logprobs if known else None for t in rows]
-    (batch,) = pack(to_rows(rows, values, subject.weights(rows), prox), 100)
+    (batch,) = pack(to_rows(rows, values, subject.token_weights(rows), prox), 100)
     logprobs = (batch.old_logprobs + 500.0).requires_grad_()
     subject.loss(logprobs, batch)[0].backward()  # type: ignore[no-untyped-call]
     assert logprobs.grad is not None

@@ -48,7 +48,7 @@ def batch(**changes: Any) -> Batch:
         prox_logprobs=OLD + GAP,
         ref_logprobs=None,
         advantages=torch.ones(count),
-        weights=torch.full((count,), 1 / count),
+        token_weights=torch.full((count,), 1 / count),
     )
     return replace(plain, **changes)
 
@@ -99,7 +99,11 @@ def test_mismatch_kl_estimates_the_divergence_of_the_sampling_policy_from_the_pr
     """Exactly its expectation: tokens weighted by the probability with which they are sampled."""
     old, prox = torch.tensor([0.5, 0.3, 0.2]), torch.tensor([0.2, 0.2, 0.6])
     given = batch(
-        row=torch.arange(3), old_logprobs=old.log(), prox_logprobs=prox.log(), weights=old, advantages=old
+        row=torch.arange(3),
+        old_logprobs=old.log(),
+        prox_logprobs=prox.log(),
+        token_weights=old,
+        advantages=old,
     )
     found = losses.mismatch(prox.log(), given)
     divergence = float((old * (old / prox).log()).sum())
@@ -120,7 +124,7 @@ def test_importance_weights_make_samples_of_another_policy_tell_the_gradient_of_
             row=torch.arange(3),
             old_logprobs=old.log(),
             prox_logprobs=None,
-            weights=old,
+            token_weights=old,
             advantages=advantages,
         )
         logprobs = logits.log_softmax(0)

@@ -110,7 +110,7 @@ class Recorder:
         self.asked.append(transitions)
         return [None if t.reward is None else [t.reward] for t in transitions]
 
-    def weights(self, transitions: Sequence[Transition]) -> list[float]:
+    def token_weights(self, transitions: Sequence[Transition]) -> list[float]:
         return [1.0] * len(transitions)
 
     def loss(self, logprobs: torch.Tensor, batch: Any) -> tuple[torch.Tensor, Metrics]:

@@ -51,7 +51,9 @@ def test_trained_tokens_stand_right_behind_their_sources_and_carry_their_rows_nu
             assert batch.target[where].tolist() == list(row.completion.token_ids)
             assert batch.old_logprobs[where].tolist() == pytest.approx(row.completion.logprobs)
             assert batch.advantages[where].tolist() == pytest.approx(list(row.advantages), rel=1e-6)
-            assert batch.weights[where].tolist() == pytest.approx([row.weight] * len(row.advantages))
+            assert batch.token_weights[where].tolist() == pytest.approx(
+                [row.token_weight] * len(row.advantages)
+            )
 
 
 def test_short_rows_share_bins_so_that_little_is_wasted() -> None:

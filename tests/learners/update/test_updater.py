@@ -56,7 +56,7 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 def rows(loaded: LoadedModel) -> list[Row]:
     given, subject = transitions(loaded), algorithm()
     values = [a for a in subject.advantages(given) if a is not None]
-    return to_rows(given, values, subject.weights(given))
+    return to_rows(given, values, subject.token_weights(given))
 
 
 def gradient(loaded: LoadedModel, given: list[Row], max_tokens: int) -> list[torch.Tensor]:
@@ -180,9 +180,9 @@ def test_minibatches_and_epochs_make_that_many_steps_and_visit_every_row() -> No
     seen: list[str] = []
 
     class Spy(ReinforcePP):
-        def weights(self, transitions: Any) -> list[float]:
+        def token_weights(self, transitions: Any) -> list[float]:
             seen.extend(t.episode for t in transitions)
-            return super().weights(transitions)
+            return super().token_weights(transitions)
 
     subject = Spy(algorithm().config)
     updater = updater_of(loaded)
