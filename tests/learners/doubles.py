@@ -1,4 +1,4 @@
-"""Small stand-ins for the learner's tests: random models, transitions out of thin air."""
+"""Small stand-ins for the learner's tests: random models and made-up transitions."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def model_config(**changes: Any) -> ModelConfig:
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
-    """One id a character, ``<s>`` opening and ``<e>`` ending a message."""
+    """Returns a tokenizer with one id per character; ``<s>`` opens and ``<e>`` ends a message."""
     vocabulary = {token: i for i, token in enumerate(["<s>", "<e>", "<u>", *LETTERS])}
     core = Tokenizer(models.WordLevel(vocabulary, unk_token="<u>"))
     core.pre_tokenizer = pre_tokenizers.Split("", "isolated")
@@ -72,7 +72,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 def loaded_model(seed: int = 0, kind: str = "llama", **changes: Any) -> LoadedModel:
-    """A random two-layer model of hidden size 32, peaked enough that completions end and logprobs vary.
+    """Returns a random two-layer model of hidden size 32, peaked enough that completions end.
 
     ``wide`` is a llama whose heads are as large as the kernels of vLLM for CPUs want them.
     """
@@ -102,7 +102,7 @@ def loaded_model(seed: int = 0, kind: str = "llama", **changes: Any) -> LoadedMo
 
 
 def saved_model(folder: Path) -> list[str]:
-    """Writes a random model to ``folder``; settings of a short run that trains on every row."""
+    """Writes a random model to ``folder``; returns settings of a short run that trains on every row."""
     loaded = loaded_model()
     loaded.model.save_pretrained(folder)
     loaded.tokenizer.save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""The thread that has the engines: what is asked at once is under way together, and nobody waits for ever."""
+"""The engines' thread: concurrent requests are processed together, and no caller waits forever."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from learners.runtimes.local import Local
 
 
 class Countdown:
-    """Answers a number after that many steps; -1 is refused, and a full house makes it fail."""
+    """Answers a number after that many steps; refuses -1, and fails with ``fails_at`` requests at once."""
 
     def __init__(self) -> None:
         self.left: dict[str, int] = {}
@@ -49,7 +49,7 @@ def at_once(fn: Callable[[int], object], count: int) -> list[object]:
     return list(Local(Local.Config(torch_threads=None)).map(fn, range(count), limit=count, waves=False))
 
 
-def test_requests_of_several_threads_are_under_way_together_in_one_thread(driver: Driver) -> None:
+def test_requests_of_several_threads_are_processed_together_in_one_thread(driver: Driver) -> None:
     one, other = Countdown(), Countdown()
     barrier = threading.Barrier(8)
 
@@ -64,7 +64,7 @@ def test_requests_of_several_threads_are_under_way_together_in_one_thread(driver
     assert threading.get_ident() not in one.threads
 
 
-def test_a_command_waits_for_what_was_asked_before_and_what_is_asked_later_waits_for_it(
+def test_a_command_waits_for_earlier_requests_and_later_ones_wait_for_it(
     driver: Driver,
 ) -> None:
     engine, inside, gate, seen = Countdown(), threading.Event(), threading.Event(), list[tuple[int, int]]()
@@ -82,7 +82,9 @@ def test_a_command_waits_for_what_was_asked_before_and_what_is_asked_later_waits
     threads = [threading.Thread(target=one) for one in work]
     threads[0].start()
     assert inside.wait(20)
-    for number, thread in enumerate(threads[1:], 1):  # in line behind what holds the thread, in this order
+    for number, thread in enumerate(
+        threads[1:], 1
+    ):  # queued in this order behind the command that blocks the thread
         thread.start()
         while driver._incoming.qsize() < number:
             time.sleep(0.001)
@@ -94,20 +96,20 @@ def test_a_command_waits_for_what_was_asked_before_and_what_is_asked_later_waits
     assert engine.together == 1
 
 
-def test_a_refused_request_is_its_callers_alone(driver: Driver) -> None:
+def test_a_refused_request_raises_in_its_caller_alone(driver: Driver) -> None:
     engine = Countdown()
     found = at_once(lambda number: driver.ask(engine, -1 if number == 1 else 300), 3)
     assert isinstance(found[1], ValueError)
     assert [found[0], found[2]] == [300, 300]
 
 
-def test_what_a_command_raises_is_raised_where_it_was_given_and_ends_nothing(driver: Driver) -> None:
+def test_an_exception_of_a_command_is_raised_in_its_caller_and_ends_nothing(driver: Driver) -> None:
     with pytest.raises(ZeroDivisionError):
         driver.call(lambda: 1 / 0)
     assert driver.call(lambda: 3) == 3
 
 
-def test_an_engine_that_fails_fails_everyone_who_waits_and_who_comes_later(driver: Driver) -> None:
+def test_an_engine_that_fails_fails_all_waiting_and_all_later_callers(driver: Driver) -> None:
     engine = Countdown()
     engine.fails_at = 3
     barrier = threading.Barrier(3)
@@ -123,14 +125,14 @@ def test_an_engine_that_fails_fails_everyone_who_waits_and_who_comes_later(drive
         driver.ask(engine, 1)
 
 
-def test_nobody_waits_longer_than_the_deadline() -> None:
+def test_no_caller_waits_longer_than_the_deadline() -> None:
     driver = Driver("the engine", deadline=0.2)
     with pytest.raises(TrainingError, match=r"the engine gave no answer within 0\.2 s"):
         driver.ask(Countdown(), 10**9)
     driver.close(lambda: None)
 
 
-def test_closing_tells_who_waits_and_runs_the_last_command_once() -> None:
+def test_closing_fails_waiting_callers_and_runs_the_last_command_once() -> None:
     driver, engine, ended = Driver("the engine", deadline=20), Countdown(), list[int]()
     found: list[object] = []
     thread = threading.Thread(target=lambda: found.extend(at_once(lambda _: driver.ask(engine, 10**9), 2)))
@@ -146,6 +148,6 @@ def test_closing_tells_who_waits_and_runs_the_last_command_once() -> None:
         driver.call(lambda: None)
 
 
-def test_a_last_command_that_fails_is_told_and_hides_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_last_command_that_fails_is_logged_and_hides_nothing(caplog: pytest.LogCaptureFixture) -> None:
     Driver("the engine", deadline=20).close(lambda: print(1 / 0))
     assert "the engine did not end cleanly: division by zero" in caplog.text

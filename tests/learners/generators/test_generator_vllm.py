@@ -1,4 +1,4 @@
-"""The ``vllm`` generator: what it reports is what the trainer says, of the weights as they are now."""
+"""The ``vllm`` generator: its logprobs are the trainer's, of the current weights."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def generator(policies: dict[str, Weights], **settings: Any) -> Vllm:
 
 
 class Rig:
-    """A generator, the weights that it samples from, and what a test asks of the two."""
+    """A generator, the weights that it samples from, and helpers for both."""
 
     def __init__(self, way: str) -> None:
         self.way = way
@@ -64,11 +64,11 @@ class Rig:
         return self.subject.generate(name, messages(text), seed=seed, order=0, temperature=temperature)
 
     def gap(self, name: str, row: Completion) -> float:
-        """The largest distance of the completion's logprobs from the trainer's."""
+        """Returns the largest distance of the completion's logprobs from the trainer's."""
         return float(np.abs(np.subtract(self.weights[name].logprobs([row])[0], row.logprobs)).max())
 
     def train(self, name: str, seed: int = 0) -> int:
-        """Other weights, and the version that they have with the generator."""
+        """Changes the weights, syncs them, and returns their version."""
         numbers = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for parameter in self.weights[name].parameters():
@@ -80,7 +80,7 @@ class Rig:
 
 @pytest.mark.vllm
 @needs_vllm
-def test_it_leaves_nothing_behind_in_process_memory_or_files(
+def test_closing_leaves_nothing_in_the_process_memory_or_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -98,8 +98,12 @@ def test_it_leaves_nothing_behind_in_process_memory_or_files(
         assert (random.random(), np.random.rand(), torch.initial_seed()) == wanted
         assert torch.set_num_threads is threads
         row = subject.generate("first", messages("a"), seed=0, order=0)
-        assert (len(row.token_ids), row.finish_reason) == (1, "stop"), "of the generation config too"
-        assert len(list(tmp_path.glob("coachgym-*"))) == 1, "the base is read once, an adapter perhaps again"
+        assert (len(row.token_ids), row.finish_reason) == (1, "stop"), (
+            "stop ids of the generation config count too"
+        )
+        assert len(list(tmp_path.glob("coachgym-*"))) == 1, (
+            "the folder of the base is removed, that of the adapter is kept"
+        )
         [engine] = subject._engines
         model = weakref.ref(engine._engine.model_executor.driver_worker.worker.model_runner.get_model())
         with pytest.raises(ConfigError, match="runtime=ray"):
@@ -123,7 +127,7 @@ def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
 
 @pytest.mark.vllm
 @needs_vllm
-def test_logprobs_equal_the_trainers_and_tokens_are_those_that_were_sampled(rig: Rig) -> None:
+def test_logprobs_equal_the_trainers_and_tokens_are_the_sampled_ones(rig: Rig) -> None:
     rows = [rig.says("first", "x" * (7 * i % 20), seed=i) for i in range(12)]
     loaded = rig.weights["first"].loaded
     end = loaded.tokenizer.eos_token_id
@@ -140,7 +144,7 @@ def test_logprobs_equal_the_trainers_and_tokens_are_those_that_were_sampled(rig:
 
 @pytest.mark.vllm
 @needs_vllm
-def test_seeds_alone_decide_and_temperature_changes_what_is_sampled_but_not_its_logprobs(rig: Rig) -> None:
+def test_samples_depend_on_seeds_alone_and_temperature_does_not_change_logprobs(rig: Rig) -> None:
     assert rig.says("first", seed=2**62 + 1) == rig.says("first", seed=2**62 + 1)
     assert rig.says("first", seed=1).token_ids != rig.says("first", seed=2).token_ids
     greedy = {rig.says("first", seed=seed, temperature=0.0).token_ids for seed in range(3)}
@@ -175,7 +179,7 @@ def test_requests_of_many_threads_are_batched_and_each_gets_its_own_answer(
 
 @pytest.mark.vllm
 @needs_vllm
-def test_each_policy_samples_from_its_own_weights_as_they_are_now(rig: Rig) -> None:
+def test_each_policy_samples_from_its_own_current_weights(rig: Rig) -> None:
     before = {name: rig.says(name) for name in NAMES}
     version = rig.train("second", seed=1)
     now = {name: rig.says(name) for name in NAMES}
@@ -196,7 +200,7 @@ def test_each_policy_samples_from_its_own_weights_as_they_are_now(rig: Rig) -> N
 
 @pytest.mark.vllm
 @needs_vllm
-def test_waking_finds_outputs_of_unchanged_weights_as_they_were_or_stops_the_run(rig: Rig) -> None:
+def test_outputs_of_unchanged_weights_that_changed_during_sleep_stop_the_run(rig: Rig) -> None:
     rig.train("first", seed=4)
     before = rig.says("first")
     rig.subject.sleep()
@@ -218,7 +222,7 @@ def test_waking_finds_outputs_of_unchanged_weights_as_they_were_or_stops_the_run
 
 @pytest.mark.vllm
 @needs_vllm
-def test_weights_that_do_not_arrive_stop_the_run(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_were_not_loaded_stop_the_run(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as broken:
         broken.setattr(Vllm, "_load", lambda *_: None)
         with pytest.raises(
@@ -233,7 +237,7 @@ def test_weights_that_do_not_arrive_stop_the_run(rig: Rig, monkeypatch: pytest.M
 @needs_vllm
 @pytest.mark.parametrize("rig", ["full"], indirect=True)
 @pytest.mark.parametrize("size", [0.3, 1e-3])
-def test_a_head_tied_to_a_changed_embedding_is_the_new_one_or_stops_the_run(
+def test_an_outdated_tied_output_head_is_packed_again_or_stops_the_run(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, size: float
 ) -> None:
     loaded = rig.weights["third"].loaded
@@ -256,7 +260,7 @@ def test_a_head_tied_to_a_changed_embedding_is_the_new_one_or_stops_the_run(
 
 @pytest.mark.vllm
 @needs_vllm
-def test_an_adapter_of_a_rank_that_vllm_has_not_is_refused_before_an_engine_starts(
+def test_an_adapter_rank_beyond_vllms_limit_is_refused_before_an_engine_starts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("learners.generators.vllm.VllmEngine", None)
@@ -272,7 +276,7 @@ def test_adapters_beside_whole_models_are_refused() -> None:
         generator(mixed)
 
 
-def test_an_installation_that_cannot_work_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_installation_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", {"VLLM_LOGGING_LEVEL": "DEBUG"})
     with monkeypatch.context() as missing:
         missing.setattr(importlib.util, "find_spec", lambda _: None)
@@ -290,11 +294,13 @@ def test_an_installation_that_cannot_work_is_one_clear_line(monkeypatch: pytest.
     with pytest.raises(ConfigError, match="pip uninstall -y torchvision torchaudio torchcodec") as caught:
         engine.import_vllm()
     assert "\n" not in str(caught.value)
-    assert os.environ == process.SETTINGS | {"VLLM_LOGGING_LEVEL": "DEBUG"}, "what was set is not set again"
+    assert os.environ == process.SETTINGS | {"VLLM_LOGGING_LEVEL": "DEBUG"}, (
+        "variables that are set keep their value"
+    )
 
 
 @pytest.mark.parametrize("version", ["0.28.0", "0.32.0", "0.33.1+cpu"])
-def test_a_version_within_the_range_is_taken_silently(version: str) -> None:
+def test_a_version_within_the_range_is_accepted_silently(version: str) -> None:
     assert engine.version_warning(version) is None
 
 
@@ -314,7 +320,7 @@ def test_a_version_outside_of_the_range_is_named_with_the_range(version: str) ->
         ({"tolerance": {"float32": 0.1}}, "bfloat16"),
     ],
 )
-def test_settings_that_cannot_be_are_one_clear_line(settings: dict[str, Any], complaint: str) -> None:
+def test_invalid_settings_are_one_clear_line(settings: dict[str, Any], complaint: str) -> None:
     node = conf.load("generator", "vllm")
     values = {str(key): node[key] for key in node if key != "name"} | settings
     with pytest.raises(ConfigError, match=complaint):

@@ -1,4 +1,4 @@
-"""The probe: what it is made of, and what it takes for weights that are not the right ones."""
+"""The weight check: what the probe consists of, and which differences stop a run."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_trace_is_scored_from_its_second_token_on() -> None:
     assert OLD.gap == pytest.approx(0.01)
 
 
-def test_a_mean_gap_beyond_the_tolerance_stops_the_run_and_so_does_what_is_no_number() -> None:
+def test_a_mean_gap_above_the_tolerance_or_not_finite_stops_the_run() -> None:
     weight_check.check_updated("a", OLD, None, 0.02)
     with pytest.raises(
         TrainingError, match=r"the weights that sample for a are not the trained ones: 0\.01 nats"
@@ -57,7 +57,7 @@ def test_a_mean_gap_beyond_the_tolerance_stops_the_run_and_so_does_what_is_no_nu
         weight_check.distance((1, 2, 3, 4), (1, 2, 3))
 
 
-def test_an_engine_that_has_not_moved_at_all_while_the_trainer_has_stops_the_run() -> None:
+def test_an_engine_that_did_not_change_while_the_trainer_did_stops_the_run() -> None:
     moved = Checked(trace(-1.0, -2.0, -3.1, -4.1, sampled=(5, 5)), (-1.03, -2.03, -3.11, -4.11))
     with pytest.raises(TrainingError, match=r"did not change at all, though training moved them by 0\.02"):
         weight_check.check_updated("a", moved, OLD, 0.1)

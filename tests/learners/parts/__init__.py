@@ -1,1 +1,1 @@
-"""Parts of a run that take no time, one a module: for runs whose processes build their own."""
+"""Parts of a run that take no time, one per module: for runs whose processes build their own parts."""

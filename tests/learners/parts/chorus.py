@@ -1,4 +1,4 @@
-"""Three agents say something, one after the other. The process in which they do may die of it."""
+"""An environment: three agents speak in turn. It can kill its process in the middle of an episode."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Chorus:
     class Config:
         turns: int
         dies: str | None
-        """A file: the process that first finds it missing makes it, and dies in the middle of an episode."""
+        """A file: the first process that finds it missing creates it and dies in the middle of an episode."""
 
     name = "chorus"
     context = "full"
@@ -46,7 +46,7 @@ class Chorus:
 
 
 def die_once(path: Path) -> None:
-    """Kills this process, unless ``path`` says that one has died already."""
+    """Kills this process, unless ``path`` exists: then one has died already."""
     try:
         path.touch(exist_ok=False)
     except FileExistsError:

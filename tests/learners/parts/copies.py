@@ -49,7 +49,7 @@ class Copies:
         return chat.completion(prompt, row.token_ids, row.logprobs, version)
 
     def sync(self, policy: str, version: int) -> None:
-        """Loads what is trained now, and compares."""
+        """Loads the current weights and compares."""
         source = self._sources[policy]
         with TemporaryDirectory() as folder:
             source.save(Path(folder))
@@ -59,7 +59,7 @@ class Copies:
         probe = [completion(9, seed=1)]
         [wanted], [found] = source.logprobs(probe), completion_logprobs(copy.model, probe, copy.config)
         if max(abs(a - b) for a, b in zip(wanted, found, strict=True)) > 1e-5:
-            raise TrainingError(f"{policy}: what is sampled from is not what was trained")
+            raise TrainingError(f"{policy}: the weights sampled from are not the trained ones")
         self._copies[policy] = (copy, version)
 
     def sleep(self) -> None: ...

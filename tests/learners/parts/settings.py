@@ -1,4 +1,4 @@
-"""The configuration of a whole run made of the parts beside this."""
+"""The configuration of a whole run made of the parts in this folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PARTS = "tests.learners.parts"
 
 
 def settings(run_dir: Path, parts: Mapping[str, Any] | None = None, **changes: Any) -> DictConfig:
-    """Two steps of four episodes of three agents with a turn each. ``parts`` replace what is there."""
+    """Returns two steps of four episodes of three agents with one turn each; ``parts`` replace its own."""
     model: Any = OmegaConf.to_container(conf.load("model", "tiny"))
     del model["size"], model["warm_start"]
     small = {

@@ -1,4 +1,4 @@
-"""What a process may hold. It loads next to nothing, for every process that holds one has to load it."""
+"""An object for a process of its own. It imports little, because every such process has to import it."""
 
 from __future__ import annotations
 

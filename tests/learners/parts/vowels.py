@@ -1,4 +1,4 @@
-"""A coach that likes vowels, and has no word on what has none; it learns how many it has seen."""
+"""A coach that scores vowels, reaches no verdict without one, and learns how many turns it has seen."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Vowels:
     class Config:
         each: float
         budget: int | None
-        """So many questions are paid for."""
+        """How many verdicts the budget allows."""
 
     def __init__(self, config: Config) -> None:
         self.config = config

@@ -1,4 +1,4 @@
-"""Lockstep: batches do not depend on timing, and nobody waits for ever."""
+"""Lockstep: batches do not depend on timing, and no thread waits forever."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from learners.runtimes.local import Local
 
 
 def runtime() -> Local:
-    found = conf.build("learners.runtimes", conf.load("runtime", "local"))
-    assert isinstance(found, Local)
-    return found
+    built = conf.build("learners.runtimes", conf.load("runtime", "local"))
+    assert isinstance(built, Local)
+    return built
 
 
 def recorded_batches(seed: int) -> list[tuple[str, tuple[int, ...]]]:
@@ -44,14 +44,14 @@ def recorded_batches(seed: int) -> list[tuple[str, tuple[int, ...]]]:
     return batches
 
 
-def test_batches_are_the_same_whatever_the_timing() -> None:
+def test_batches_do_not_depend_on_timing() -> None:
     first = recorded_batches(0)
     assert first[:2] == [("a", (0, 2, 4)), ("b", (1, 3))]
     for seed in range(1, 6):
         assert recorded_batches(seed) == first
 
 
-def test_a_failing_batch_raises_in_each_of_its_threads_and_the_others_go_on() -> None:
+def test_a_failing_batch_raises_in_each_of_its_threads_and_the_others_continue() -> None:
     def run(requests: Sequence[int]) -> Sequence[int]:
         if 0 in requests:
             raise MemoryError("too much")
@@ -64,7 +64,7 @@ def test_a_failing_batch_raises_in_each_of_its_threads_and_the_others_go_on() ->
     assert [type(result).__name__ for result in results] == ["MemoryError", "int", "MemoryError", "int"]
 
 
-def test_a_participant_that_dies_or_never_asks_does_not_hold_up_the_others() -> None:
+def test_a_participant_that_fails_or_never_asks_does_not_block_the_others() -> None:
     def episode(number: int) -> int:
         if number == 1:
             raise KeyError(number)
@@ -110,7 +110,7 @@ def test_map_runs_no_more_than_limit_at_once_and_keeps_the_order(waves: bool) ->
         runtime().map(work, [1], limit=0, waves=waves)
 
 
-def test_without_waves_a_slow_item_holds_up_no_other() -> None:
+def test_without_waves_a_slow_item_delays_no_other() -> None:
     ended = threading.Event()
 
     def work(number: int) -> str:
@@ -127,7 +127,7 @@ def test_without_waves_a_slow_item_holds_up_no_other() -> None:
     assert results == [str(n) for n in range(10) if n != 5]
 
 
-def test_without_waves_an_interrupt_is_raised_and_nothing_more_begins() -> None:
+def test_without_waves_an_interrupt_is_raised_and_no_further_item_starts() -> None:
     begun: list[int] = []
 
     def work(number: int) -> None:

@@ -10,7 +10,7 @@ def tasks(**kinds: int) -> list[Task]:
     return [Task(f"{kind}{i}", "", kind, None) for kind, count in kinds.items() for i in range(count)]
 
 
-def test_a_step_sample_taskss_the_same_tasks_whatever_was_sample_tasksn_before() -> None:
+def test_a_step_samples_the_same_tasks_whatever_was_sampled_before() -> None:
     pool = tasks(a=5, b=3)
     assert sample_tasks(pool, step=7, count=4, seed=1) == sample_tasks(pool, step=7, count=4, seed=1)
     assert any(
@@ -19,7 +19,7 @@ def test_a_step_sample_taskss_the_same_tasks_whatever_was_sample_tasksn_before()
     )
 
 
-def test_kinds_are_sample_tasksn_in_equal_parts_however_many_tasks_they_have() -> None:
+def test_kinds_are_sampled_in_equal_parts_however_many_tasks_they_have() -> None:
     sample_tasksn = Counter(
         task.kind for s in range(9) for task in sample_tasks(tasks(a=5, b=3, c=1), step=s, count=4, seed=0)
     )

@@ -1,4 +1,4 @@
-"""What a run's processes do for each other, without any process."""
+"""How the processes of a run work together, with handles in this process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from learners.types import Assignment, GenerationRequest
 
 @dataclass
 class Here:
-    """A handle whose calls are answered by a function; ``asked`` remembers them."""
+    """A handle whose calls are answered by a function; ``asked`` records them."""
 
     name: str
     answer: Callable[..., Any]
@@ -50,7 +50,7 @@ def assignment(order: int) -> Assignment:
 
 
 class Fleet:
-    """Rollout workers of which those in ``mortal`` are lost with their first episode."""
+    """A pool of rollout workers; those in ``mortal`` are lost with their first episode."""
 
     def __init__(self, *mortal: str, retries: int = 1, count: int = 2) -> None:
         self.mortal = set(mortal)
@@ -68,7 +68,7 @@ class Fleet:
         return self.handles[-1]
 
 
-def test_an_episode_goes_to_the_worker_with_the_fewest() -> None:
+def test_an_episode_goes_to_the_least_busy_worker() -> None:
     together = threading.Barrier(4)
     fleet = Fleet()
     for handle in fleet.handles:
@@ -93,7 +93,7 @@ def test_an_episode_that_loses_every_worker_is_dropped() -> None:
     assert str(fleet.pool.play(assignment(1), coached=True)).startswith("e1 by rollout worker ")
 
 
-def test_the_loss_of_what_all_workers_need_is_no_worker_s() -> None:
+def test_the_loss_of_a_process_that_all_workers_need_replaces_no_worker() -> None:
     fleet = Fleet()
     for handle in fleet.handles:
 
@@ -114,7 +114,7 @@ def ask(barrier: BatchBarrier, policy: str, order: int, caller: str = "p") -> An
     return barrier.generate(policy, GenerationRequest((Message("user", ""),), order, 1.0), order, caller)
 
 
-def test_requests_of_all_processes_meet_in_one_batch_a_policy() -> None:
+def test_requests_of_all_processes_form_one_batch_per_policy() -> None:
     ranks = {name: Here(name, batch) for name in "ab"}
     barrier = BatchBarrier(ranks)
     barrier.start_wave(4)
@@ -125,7 +125,7 @@ def test_requests_of_all_processes_meet_in_one_batch_a_policy() -> None:
     assert [len(rank.asked) for rank in ranks.values()] == [1, 1]
 
 
-def test_what_a_lost_process_asked_for_is_forgotten_and_its_episodes_ask_anew() -> None:
+def test_requests_of_a_lost_process_are_cancelled_and_its_episodes_ask_again() -> None:
     barrier = BatchBarrier({"a": Here("a", batch)})
     barrier.start_wave(2)
     with ThreadPoolExecutor(3) as pool:
@@ -160,7 +160,7 @@ def test_an_episode_keeps_to_one_engine_and_weights_reach_every_copy() -> None:
         (1, 0, [(1.0, 0.5)] * 2, [0, 1], []),
     ],
 )
-def test_ranks_and_engines_of_a_group_are_neighbours_where_they_are_as_many(
+def test_rank_and_engine_share_a_bundle_where_there_are_as_many_of_each(
     ranks: int, engines: int, bundles: list[tuple[float, float]], rank: list[int], engine: list[int]
 ) -> None:
     plan = PlacementPlan(2, ranks, engines, Resources(1.0, 0.5), Resources(2.0, 0.5))
@@ -169,11 +169,11 @@ def test_ranks_and_engines_of_a_group_are_neighbours_where_they_are_as_many(
     assert [plan.of_engine(g, i).bundle for g in range(2) for i in range(engines)] == engine
 
 
-def test_all_ranks_of_a_group_are_asked_in_one_order_whoever_asks() -> None:
-    """Policies that share a base learn at once; ranks with two orders would wait for each other for ever."""
+def test_all_ranks_of_a_group_get_concurrent_calls_in_the_same_order() -> None:
+    """Policies that share a base learn at once; with different orders, ranks would deadlock."""
 
     def slowly(*_: Any) -> None:
-        time.sleep(0.002)  # so that another thread could come between two ranks
+        time.sleep(0.002)  # so that another thread could call in between
 
     ranks = [Here(f"rank {n}", slowly) for n in range(2)]
     group = RankGroup(ranks, lambda pending: [one.wait() for one in pending])
@@ -182,5 +182,5 @@ def test_all_ranks_of_a_group_are_asked_in_one_order_whoever_asks() -> None:
     assert len(ranks[0].asked) == 40
     assert ranks[0].asked == ranks[1].asked
     assert pickle.loads(pickle.dumps(RankGroup((), list))).call is not None, (
-        "engines in other processes ask too"
+        "engines in other processes call ranks too"
     )

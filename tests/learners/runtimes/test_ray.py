@@ -1,4 +1,4 @@
-"""The same run in many processes: the same numbers; what is lost is replaced, dropped or gone back for."""
+"""A run in many processes gives the numbers of a run in one, also after the loss of a process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from learners.runtimes.ray import OPEN, Ray
 from tests.learners.parts.settings import PARTS, settings
 from tests.learners.parts.thing import Thing
 
-# Looked for, not imported: that is left to the runtime.
+# Not imported here: the runtime must be the first to import it.
 missing = importlib.util.find_spec("ray") is None
 pytestmark = [
     pytest.mark.ray,
@@ -34,7 +34,7 @@ pytestmark = [
     pytest.mark.skipif(missing, reason="the extra 'ray' is not installed"),
 ]
 
-# Sums of floats depend on how many threads share them.
+# Sums of floats depend on the number of threads.
 LOCAL = conf.load("runtime", "local", torch_threads=1)
 COPIES = {"name": f"{PARTS}.copies"}
 
@@ -51,7 +51,7 @@ def metrics(run: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """The metrics of a run in one process that samples from copies; one policy plays all parts."""
+    """Returns the metrics of a run in one process that samples from copies; all agents share a policy."""
     run = tmp_path_factory.mktemp("unbroken") / "run"
     train(settings(run, {"runtime": LOCAL, "generator": COPIES}, policies="shared"))
     return metrics(run)
@@ -65,13 +65,13 @@ def test_a_run_in_many_processes_is_the_run_in_one(tmp_path: Path) -> None:
     one, many = (tmp_path / name / "episodes.jsonl" for name in ("one", "many"))
     assert one.read_text() == many.read_text()
     masked = [row for row in metrics(tmp_path / "many") if row.get("masked/LookupError")]
-    assert masked, "why a coach had no verdict is known also where it lives elsewhere"
+    assert masked, "the cause of a missing verdict survives the way from the coach's process"
 
 
 def test_the_episodes_of_a_killed_rollout_worker_are_played_again_and_the_run_is_the_same(
     tmp_path: Path, unbroken: list[dict[str, Any]]
 ) -> None:
-    """Two ranks share each update, which leaves rounding errors; episodes come from an engine's copies."""
+    """Two ranks share each update, so results differ by rounding errors; an engine samples from copies."""
     run, died = tmp_path / "run", tmp_path / "died"
     parts = {"runtime": ray(ranks=2), "generator": COPIES}
     train(settings(run, parts, policies="shared", env={"dies": str(died)}))
@@ -96,7 +96,7 @@ def test_without_a_retry_the_episodes_of_a_killed_rollout_worker_are_dropped_and
     assert steps[1]["lost"] == 0
 
 
-def test_a_killed_trainer_is_started_anew_and_the_run_goes_on_from_its_newest_checkpoint(
+def test_after_a_killed_rank_the_run_restarts_from_its_newest_checkpoint(
     tmp_path: Path, unbroken: list[dict[str, Any]]
 ) -> None:
     algorithm = conf.load("algorithm", "reinforcepp", truncated="keep")
@@ -134,7 +134,7 @@ def runtime() -> Iterator[Ray]:
 ANYWHERE = Placement(None, 0.0, 0.0)
 
 
-def test_a_method_answers_and_raises_as_if_it_were_here(runtime: Ray) -> None:
+def test_a_remote_method_returns_and_raises_like_a_local_one(runtime: Ray) -> None:
     handle = runtime.spawn(Thing, 3, name="thing", placement=replace(ANYWHERE, bundle=1, cpus=1.0))
     assert handle.call("add", 4) == 7
     assert handle.call("answer_of", History((), "42")) == (0, "42")
@@ -142,16 +142,18 @@ def test_a_method_answers_and_raises_as_if_it_were_here(runtime: Ray) -> None:
         handle.call("raise_with_a_cause")
     assert isinstance(caught.value.__cause__, TimeoutError)
     assert handle.pid() != os.getpid()
-    assert handle.address().startswith("127.0.0.1:"), "a cluster of its own is nobody else's to reach"
+    assert handle.address().startswith("127.0.0.1:"), (
+        "the run's own cluster is not reachable from other machines"
+    )
     handle.kill()
 
 
-def test_what_cannot_be_built_says_why_in_its_own_words(runtime: Ray) -> None:
+def test_an_object_that_cannot_be_built_raises_its_own_exception(runtime: Ray) -> None:
     with pytest.raises(ConfigError, match="too small"):
         runtime.spawn(Thing, -1, name="thing", placement=ANYWHERE)
 
 
-def test_who_dies_or_is_late_is_named_and_lost(runtime: Ray) -> None:
+def test_a_process_that_dies_or_is_late_is_named_and_lost(runtime: Ray) -> None:
     handle = runtime.spawn(Thing, 3, name="sleeper", placement=ANYWHERE)
     with pytest.raises(LostError, match=r"sleeper has not answered 'sleep' within 2 s") as late:
         handle.call("sleep", 60.0)
@@ -163,7 +165,7 @@ def test_who_dies_or_is_late_is_named_and_lost(runtime: Ray) -> None:
     assert died.value.process == "mortal"
 
 
-def test_among_many_the_loss_of_one_is_told_before_what_others_raise(runtime: Ray) -> None:
+def test_a_lost_process_takes_precedence_over_exceptions_of_others(runtime: Ray) -> None:
     first, second = (runtime.spawn(Thing, n, name=f"thing {n}", placement=ANYWHERE) for n in (1, 2))
     assert runtime.gather([first.start("add", 1), second.start("add", 1)]) == [2, 3]
     with pytest.raises(CoachError):
@@ -173,7 +175,7 @@ def test_among_many_the_loss_of_one_is_told_before_what_others_raise(runtime: Ra
     first.kill()
 
 
-def test_a_cluster_without_room_says_what_is_missing() -> None:
+def test_a_cluster_without_enough_resources_says_what_is_missing() -> None:
     built: Ray = conf.build("learners.runtimes", ray(start_timeout=1.0))
     try:
         with pytest.raises(

@@ -1,4 +1,4 @@
-"""Freed host memory goes back to the system, whatever lies on top of it; large tensors are in huge pages."""
+"""Freed host memory is returned to the system, also below blocks in use; large tensors are in huge pages."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from pathlib import Path
 import torch
 from learners.memory import prepare
 
-def held():
+def resident():
     [line] = [x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmRSS:")]
     return int(line.split()[1]) / 1024
 
 if sys.argv[1] == "yes":
     assert prepare()
-torch.ones(4 * 2**20).sum()  # freed: by itself, glibc takes blocks of this size from its heap from now on
-before = held()
+torch.ones(4 * 2**20).sum()  # after it is freed, glibc by default serves blocks of this size from its heap
+before = resident()
 short, kept = zip(*[(torch.ones(2**20), torch.ones(2**19)) for _ in range(16)])
 del short
-print(held() - before)
+print(resident() - before)
 """
 
 
 def printed(program: str, asked: str) -> float:
-    """The number that a fresh interpreter prints, in which no other test has asked for huge pages."""
+    """Returns the number that a fresh interpreter prints, where no other test has enabled huge pages."""
     env = {name: value for name, value in os.environ.items() if name != HUGE}
     command = [sys.executable, "-c", program, asked]
     done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=120, check=False)
@@ -41,10 +41,10 @@ def printed(program: str, asked: str) -> float:
     return float(done.stdout)
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
 @pytest.mark.parametrize(("asked", "least", "most"), [("yes", 30, 45), ("no", 80, 110)])
-def test_only_what_is_in_use_is_held(asked: str, least: float, most: float) -> None:
-    """In MiB: 16 x 2 are kept of 16 x 6. Unasked, glibc holds them all; once it does not, drop the call."""
+def test_only_memory_in_use_stays_resident(asked: str, least: float, most: float) -> None:
+    """In MiB: 16 x 2 of 16 x 6 are kept. By default glibc keeps it all; once it does not, drop the call."""
     assert least < printed(PROGRAM, asked) < most
 
 
@@ -64,9 +64,10 @@ SETTING = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 @pytest.mark.skipif(
-    not SETTING.exists() or "[madvise]" not in SETTING.read_text(), reason="not for the program to choose"
+    not SETTING.exists() or "[madvise]" not in SETTING.read_text(),
+    reason="programs cannot choose huge pages here",
 )
 @pytest.mark.parametrize(("asked", "least", "most"), [("yes", 48, 64), ("no", 0, 0)])
 def test_large_tensors_are_in_huge_pages(asked: str, least: float, most: float) -> None:
-    """In MiB, of a tensor of 64."""
+    """In MiB, for a tensor of 64."""
     assert least <= printed(PAGES, asked) <= most

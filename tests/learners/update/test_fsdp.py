@@ -1,4 +1,4 @@
-"""Two processes learn what one learns: loss, gradient norm and weights, whoever has the rows."""
+"""Two ranks learn what one does: same loss, gradient norm and weights, however rows are split."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.learners.doubles import completion, loaded_model, optimizer, transiti
 
 CASES: dict[str, dict[str, Any]] = {
     "uneven": {"rows": 7},
-    "one row, so that a process has none": {"rows": 1},
+    "one row, so that one rank has none": {"rows": 1},
     "many micro-batches": {"rows": 9, "update_tokens": 48},
     "untied head": {"rows": 7, "kind": "qwen3"},
     "checkpointing": {"rows": 7, "gradient_checkpointing": True},
@@ -41,7 +41,7 @@ CASES: dict[str, dict[str, Any]] = {
     "bfloat16 weights": {"rows": 7, "dtype": "bfloat16", "head_float32": True, "minibatches": 2},
 }
 HALF = ("autocast", "bfloat16 weights")
-"""Cases whose sums are rounded to bfloat16 on the way, in another order with two processes."""
+"""Cases with intermediate sums rounded to bfloat16, in another order with two ranks."""
 STEPS = 3
 SCORED = [completion(1 + i, prompt=4 + 3 * i, seed=i) for i in range(5)]
 BEFORE = (("full", SCORED), ("full", SCORED[:1]), ("adapter", SCORED))
@@ -76,7 +76,9 @@ def algorithm(case: dict[str, Any]) -> ReinforcePP:
 def experience(loaded: LoadedModel, count: int, step: int) -> list[Transition]:
     rows = [completion(1 + i % 6, prompt=4 + 7 * i % 30, seed=100 * step + i) for i in range(count)]
     known = [
-        tuple(value + 0.02 * (place % 3) for place, value in enumerate(values))  # an engine that is off
+        tuple(
+            value + 0.02 * (place % 3) for place, value in enumerate(values)
+        )  # an engine whose logprobs differ
         for values in completion_logprobs(loaded.model, rows, loaded.config)
     ]
     return [
@@ -89,7 +91,7 @@ def experience(loaded: LoadedModel, count: int, step: int) -> list[Transition]:
 
 
 def learned(case: dict[str, Any], ranks: Ranks, state: Any = None, first: int = 0) -> dict[str, Any]:
-    """Metrics of each step, and the whole state at the end."""
+    """Returns the metrics of each step, and the whole state at the end."""
     loaded = loaded_model(3, kind=case.get("kind", "llama"))
     own, subject = weights(case), algorithm(case)
     updater = Updater(own, steps=2 * STEPS, seed=0, ranks=ranks)
@@ -106,7 +108,7 @@ def learned(case: dict[str, Any], ranks: Ranks, state: Any = None, first: int = 
 def _some(subject: ReinforcePP, rows: list[Transition]) -> list[list[float] | None]:
     if len(rows) > 1:
         return subject.advantages(rows)
-    return [[0.7] * len(rows[0].completion.token_ids)]  # whitening would leave 0 of a single row
+    return [[0.7] * len(rows[0].completion.token_ids)]  # whitening a single row would give 0
 
 
 def _two(index: int, port: int, folder: str) -> None:
@@ -156,7 +158,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def close(one: Any, other: Any) -> None:
-    """Equal to 1e-5 throughout, float32."""
+    """Asserts that nested values are equal to 1e-5."""
     assert type(one) is type(other)
     if isinstance(one, dict):
         assert one.keys() == other.keys()
@@ -174,11 +176,11 @@ def close(one: Any, other: Any) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_two_processes_learn_what_one_learns(two: dict[str, Any], name: str) -> None:
+def test_two_ranks_learn_what_one_learns(two: dict[str, Any], name: str) -> None:
     wanted = learned(CASES[name], Ranks())
     for metrics in wanted["metrics"] + two[name]["metrics"]:
         assert metrics["rows"] == CASES[name]["rows"]
-        del metrics["padding"]  # rows are packed otherwise
+        del metrics["padding"]  # rows are packed differently
     assert all(metrics["grad_norm"] > 1e-3 for metrics in wanted["metrics"])
     close(two["other"][name]["state"], two[name]["state"])
     if name not in HALF:
@@ -187,7 +189,7 @@ def test_two_processes_learn_what_one_learns(two: dict[str, Any], name: str) -> 
         assert one == pytest.approx(other, rel=0.05, abs=0.01)
 
 
-def test_bfloat16_stays_where_it_was_asked_for(two: dict[str, Any]) -> None:
+def test_weights_keep_their_dtype(two: dict[str, Any]) -> None:
     for name, dtype in (("autocast", torch.float32), ("bfloat16 weights", torch.bfloat16)):
         state = two[name]["state"]["weights"]["model"]
         assert {value.dtype for value in state.values()} == {dtype}
@@ -196,16 +198,14 @@ def test_bfloat16_stays_where_it_was_asked_for(two: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("place", range(3))
-def test_both_processes_know_the_logprobs_before_an_update_whoever_computed_them(
-    two: dict[str, Any], place: int
-) -> None:
+def test_both_ranks_have_all_proximal_logprobs(two: dict[str, Any], place: int) -> None:
     loaded = loaded_model(3)
     wanted = completion_logprobs(loaded.model, BEFORE[place][1], loaded.config)
     for found in (two["before"][place], two["other"]["before"][place]):
         close([list(values) for values in found], [list(values) for values in wanted])
 
 
-def test_a_checkpoint_of_two_processes_resumes_in_one_and_the_other_way_round(two: dict[str, Any]) -> None:
+def test_a_checkpoint_of_two_ranks_resumes_on_one_and_vice_versa(two: dict[str, Any]) -> None:
     case = CASES["uneven"]
     unbroken = learned(case, Ranks(), learned(case, Ranks())["state"], first=STEPS)
     in_one = learned(case, Ranks(), two["uneven"]["state"], first=STEPS)
@@ -215,11 +215,11 @@ def test_a_checkpoint_of_two_processes_resumes_in_one_and_the_other_way_round(tw
         close(found, unbroken)
 
 
-def test_what_is_not_finite_stops_every_process(two: dict[str, Any]) -> None:
+def test_a_loss_that_is_not_finite_stops_every_rank(two: dict[str, Any]) -> None:
     assert two["refused"] == two["other"]["refused"] == "the loss of optimiser step 0 is nan"
 
 
-def test_spread_weights_are_saved_whole(two: dict[str, Any]) -> None:
+def test_sharded_weights_are_saved_whole(two: dict[str, Any]) -> None:
     saved = AutoModelForCausalLM.from_pretrained(two["folder"] / "saved-0")
     whole = loaded_model(3).model.state_dict()
     for key, value in saved.state_dict().items():
@@ -227,14 +227,14 @@ def test_spread_weights_are_saved_whole(two: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("name", "seed"), [("scored", 3), ("scored again", 4)])
-def test_spread_weights_say_what_whole_ones_say(two: dict[str, Any], name: str, seed: int) -> None:
+def test_sharded_weights_give_the_logprobs_of_whole_ones(two: dict[str, Any], name: str, seed: int) -> None:
     whole = loaded_model(seed)
     wanted = completion_logprobs(whole.model, SCORED, whole.config)
     for found in (two[name], two["other"][name]):
         for row, expected in zip(found, wanted, strict=True):
             assert list(row) == pytest.approx(list(expected), abs=1e-5)
-    assert two["shares"], "every process has its share alone again"
+    assert two["shares"], "weights are sharded again afterwards"
 
 
-def test_a_sum_over_processes_takes_what_is_missing_for_0(two: dict[str, Any]) -> None:
+def test_a_sum_over_ranks_counts_a_missing_value_as_0(two: dict[str, Any]) -> None:
     assert two["idle"] == {"a": 1.0, "b": 2.0}

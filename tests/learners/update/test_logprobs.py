@@ -1,4 +1,4 @@
-"""Log-probabilities in chunks: the naive way's values and gradients, and never all logits at once."""
+"""Log-probabilities in chunks: values and gradients of the naive way, and never all logits at once."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_bfloat16_hidden_states_give_float32_logprobs_near_the_exact_ones() -> N
     torch.testing.assert_close(found, naive(hidden, weight, target)[0], atol=0.15, rtol=0)
 
 
-def test_the_gradient_of_a_bfloat16_head_does_not_depend_on_how_many_chunks_there_are() -> None:
+def test_the_gradient_of_a_bfloat16_head_does_not_depend_on_the_number_of_chunks() -> None:
     hidden, weight, target = (part.detach() for part in inputs(400, torch.float32))
     hidden, weight = hidden.bfloat16(), weight.bfloat16()
     exact = weight.double().requires_grad_()
@@ -83,7 +83,7 @@ def test_logits_exist_for_one_chunk_at_a_time(monkeypatch: pytest.MonkeyPatch) -
     assert sum(sizes) == 2 * 1000 * 17  # once forward, once backward
 
 
-def test_nothing_of_the_size_of_all_logits_is_ever_allocated() -> None:
+def test_nothing_as_large_as_all_logits_is_ever_allocated() -> None:
     hidden, weight, target = inputs(4096)
     with torch.profiler.profile(profile_memory=True) as profile:
         token_logprobs(hidden, weight, target, chunk=64)[0].sum().backward()  # type: ignore[no-untyped-call]
@@ -117,8 +117,8 @@ def test_packed_logprobs_equal_those_of_each_row_alone(kind: str) -> None:
         assert list(values) == pytest.approx(wanted, abs=1e-5)
 
 
-def test_rows_that_share_no_bin_need_no_mask(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And padding after them changes nothing."""
+def test_rows_with_a_bin_each_need_no_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Padding after them changes nothing either."""
     loaded = loaded_model(update_tokens=90)
     rows = [completion(3 + i, prompt=20, seed=i) for i in range(6)]
     monkeypatch.setattr(logprobs, "attention_mask", None)

@@ -1,4 +1,4 @@
-"""Packing: every row whole, once, apart from its bin mates."""
+"""Packing: every row whole, once, separate from the others in its bin."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from learners.types import Batch, Completion
 from learners.update.packing import Row, pack, padding_share, split_rows, to_rows
 from tests.learners.doubles import completion, transition
 
@@ -41,7 +42,7 @@ def test_every_row_is_packed_once_whole_and_with_its_own_positions(max_tokens: i
     assert sorted(seen) == list(range(len(given)))
 
 
-def test_trained_tokens_stand_right_behind_their_sources_and_carry_their_rows_numbers() -> None:
+def test_trained_tokens_follow_their_sources_and_carry_the_numbers_of_their_rows() -> None:
     given = rows()
     for batch in pack(given, 100):
         flat = batch.ids.flatten()
@@ -56,14 +57,33 @@ def test_trained_tokens_stand_right_behind_their_sources_and_carry_their_rows_nu
             )
 
 
-def test_short_rows_share_bins_so_that_little_is_wasted() -> None:
+def test_the_example_in_the_docstring_of_batch_is_what_packing_gives() -> None:
+    examples = [((11, 12), (21, 22, 2)), ((13,), (23, 2)), ((14,), (2,))]
+    given = [
+        Row(Completion("", prompt, ids, (0.0,) * len(ids), 0, "stop"), [1.0] * len(ids), 0.1)
+        for prompt, ids in examples
+    ]
+    (batch,) = pack(given, 100)
+    assert batch.ids.tolist() == [[11, 12, 21, 22, 2], [13, 23, 2, 14, 2]]
+    assert batch.segment.tolist() == [[1, 1, 1, 1, 1], [1, 1, 1, 2, 2]]
+    assert batch.position.tolist() == [[0, 1, 2, 3, 4], [0, 1, 2, 0, 1]]
+    assert batch.source.tolist() == [1, 2, 3, 5, 6, 8]
+    assert batch.target.tolist() == [21, 22, 2, 23, 2, 2]
+    assert batch.row.tolist() == [0, 0, 0, 1, 1, 2]
+    lines = str(Batch.__doc__)
+    for name in ("source", "target", "row"):
+        (line,) = [line for line in lines.splitlines() if line.split()[:1] == [name] and ":" not in line]
+        assert list(map(int, line.split()[1:])) == getattr(batch, name).tolist()
+
+
+def test_short_rows_share_bins_so_that_there_is_little_padding() -> None:
     given = rows(200)
     longest = max(len(row) for row in given)
     alone = 1 - sum(len(row) for row in given) / (longest * len(given))
     assert padding_share(pack(given, 4096)) < 0.1 < alone
 
 
-def test_reference_logprobs_travel_with_their_rows_or_not_at_all() -> None:
+def test_reference_logprobs_are_those_of_all_rows_or_none() -> None:
     given = [replace(row, ref_logprobs=[-float(i)] * len(row.advantages)) for i, row in enumerate(rows())]
     for batch in pack(given, 100):
         assert batch.ref_logprobs is not None
@@ -72,7 +92,7 @@ def test_reference_logprobs_travel_with_their_rows_or_not_at_all() -> None:
     assert batch.ref_logprobs is None
 
 
-def test_shards_hold_every_row_once_and_about_the_same_number_of_tokens() -> None:
+def test_parts_have_every_row_once_and_about_the_same_number_of_tokens() -> None:
     given = rows(50)
     parts = split_rows(given, 3)
     assert sorted(map(id, given)) == sorted(id(row) for part in parts for row in part)

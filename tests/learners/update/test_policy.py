@@ -1,4 +1,4 @@
-"""A policy acts, learns, remembers where it began, and comes back exactly."""
+"""A policy acts, learns, keeps its initial weights as reference, and is restored exactly."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def test_on_policy_updates_start_at_ratio_1_and_raise_the_version() -> None:
         assert {row.completion.weight_version for row in experience(subject)} == {step + 1}
 
 
-def test_new_weights_act_at_once() -> None:
+def test_new_weights_are_sampled_from_at_once() -> None:
     subject = policy(optimizer=optimizer(lr=0.05))
     before = subject.act(messages("a"), seed=1, order=0)
     learn(subject)
     assert subject.act(messages("a"), seed=1, order=0).logprobs != before.logprobs
 
 
-def test_the_reference_stays_where_training_began() -> None:
+def test_the_reference_keeps_the_initial_weights() -> None:
     subject = policy(reference=True, optimizer=optimizer(lr=0.05))
     rows = [row.completion for row in experience(subject)]
     first = subject.reference_logprobs(rows)
@@ -99,7 +99,7 @@ def test_a_kl_term_pulls_back_to_the_reference(kl: str) -> None:
     assert drift(5.0) < drift(0.0)
 
 
-def test_a_restored_policy_acts_and_learns_bit_for_bit_as_the_unbroken_one(tmp_path: Path) -> None:
+def test_a_restored_policy_acts_and_learns_exactly_as_the_unbroken_one(tmp_path: Path) -> None:
     subject = policy(reference=True)
     learn(subject)
     subject.save(tmp_path / "state.pt")
@@ -115,7 +115,7 @@ def test_a_checkpoint_of_other_initial_weights_is_refused(tmp_path: Path) -> Non
         policy(seed=1, reference=True).restore(tmp_path / "state.pt")
 
 
-def test_counts_say_what_was_cut() -> None:
+def test_truncated_prompts_and_completions_are_counted() -> None:
     subject = policy(max_prompt_tokens=40)
     rows = [
         transition(1.0, episode=text, sampled=subject.act(messages(text), seed=i, order=i))
@@ -126,21 +126,21 @@ def test_counts_say_what_was_cut() -> None:
     assert metrics["truncated"] == sum(row.completion.finish_reason == "length" for row in rows)
 
 
-def test_what_training_freed_is_given_back_before_anything_is_sampled(
+def test_gpu_memory_that_training_freed_is_released_before_sampling(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An engine on the same GPU wakes then, and could not have what torch keeps for later."""
-    given: list[str] = []
+    """An engine on the same GPU wakes then, and cannot use memory that torch caches."""
+    emptied: list[str] = []
     subject = policy(reference=True)
     rows = experience(subject)
-    monkeypatch.setattr("learners.update.learner.empty_cache", lambda: given.append("back"))
+    monkeypatch.setattr("learners.update.learner.empty_cache", lambda: emptied.append("yes"))
     subject.reference_logprobs([row.completion for row in rows])
-    assert given == ["back"]
+    assert emptied == ["yes"]
     subject.update(rows, algorithm().advantages(rows), algorithm())
-    assert given == ["back", "back"]
+    assert emptied == ["yes", "yes"]
 
 
-def test_freed_memory_of_a_gpu_is_given_back_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_of_a_gpu_is_emptied_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[bool] = []
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append(True))
     for here in (False, True):

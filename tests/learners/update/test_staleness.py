@@ -1,4 +1,4 @@
-"""Episodes of the next step are played while policies learn from those of this one."""
+"""With staleness 1, the next step is played while policies learn from this one."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def rows(run: Path, name: str = "metrics") -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / f"{name}.jsonl").read_text().splitlines()]
 
 
-def test_from_the_second_step_on_what_is_learned_from_is_one_version_old(tmp_path: Path) -> None:
+def test_from_the_second_step_on_episodes_are_one_version_old(tmp_path: Path) -> None:
     runs = []
     for name in ("first", "again"):
         train(settings(tmp_path / name, COPIES, steps=4, rollout=AHEAD, evaluation={"every": 2}))
         runs.append(rows(tmp_path / name))
-    assert runs[0] == runs[1], "timing decides nothing"
+    assert runs[0] == runs[1], "results do not depend on timing"
     steps = [row for row in runs[0] if row["phase"] == "train"]
     assert [row["staleness/a"] for row in steps] == [0.0, 1.0, 1.0, 1.0]
     versions: dict[int, set[int]] = {}
@@ -46,7 +46,7 @@ def test_from_the_second_step_on_what_is_learned_from_is_one_version_old(tmp_pat
     assert evaluated == {(0, 0), (2, 2), (4, 4)}, "an evaluation is never stale"
 
 
-def test_a_run_that_played_ahead_is_resumed_without_an_episode_twice(tmp_path: Path) -> None:
+def test_a_run_that_played_ahead_is_resumed_without_repeating_an_episode(tmp_path: Path) -> None:
     run = tmp_path / "run"
     train(settings(run, COPIES, steps=3, rollout=AHEAD, evaluation={"every": 0}))
     found = checkpoint.latest(run)
@@ -62,10 +62,10 @@ def test_a_run_that_played_ahead_is_resumed_without_an_episode_twice(tmp_path: P
     assert [row["step"] for row in rows(run)] == [1, 2, 3]
 
 
-def test_money_that_runs_out_ahead_ends_the_run_once_what_was_paid_for_is_learned_from(
+def test_a_budget_that_runs_out_ahead_ends_the_run_after_learning_from_the_paid_verdicts(
     tmp_path: Path,
 ) -> None:
-    """A step takes twelve verdicts: the thirteenth is asked for while policies learn from the first step."""
+    """A step takes twelve verdicts; the thirteenth is requested while policies learn from the first step."""
     config = settings(tmp_path / "run", COPIES, steps=4, rollout=AHEAD, evaluation={"every": 0})
     config.coach.budget = 12
     with pytest.raises(BudgetError):
@@ -83,7 +83,7 @@ def test_money_that_runs_out_ahead_ends_the_run_once_what_was_paid_for_is_learne
         (COPIES, 2, "must be 0 or 1"),
     ],
 )
-def test_what_cannot_be_stale_is_refused_in_one_line(
+def test_staleness_that_is_not_possible_is_refused_in_one_line(
     tmp_path: Path, parts: dict[str, Any], staleness: int, reason: str
 ) -> None:
     with pytest.raises(ConfigError, match=reason):

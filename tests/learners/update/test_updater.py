@@ -1,4 +1,4 @@
-"""Updates: the same however rows are packed or shared out, exact to resume, and never silently wrong."""
+"""Updates: independent of packing and splitting, exact after a resumption, and never silently wrong."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def algorithm(**changes: Any) -> ReinforcePP:
 
 
 def transitions(loaded: LoadedModel, count: int = 12) -> list[Transition]:
-    """Rows whose sampling logprobs are those of the model's present weights."""
+    """Returns rows sampled from the current weights of the model."""
     rows = [completion(1 + i % 6, prompt=4 + 7 * i % 30, seed=i) for i in range(count)]
     known = completion_logprobs(loaded.model, rows, loaded.config)
     return [
@@ -87,7 +87,7 @@ def test_good_actions_become_likelier_and_bad_ones_less_likely() -> None:
     assert not loaded.model.training
 
 
-def test_the_gradient_is_the_same_however_rows_are_packed() -> None:
+def test_the_gradient_does_not_depend_on_packing() -> None:
     loaded = loaded_model()
     given = rows(loaded)
     one, many = gradient(loaded, given, 10**6), gradient(loaded, given, 1)
@@ -97,7 +97,7 @@ def test_the_gradient_is_the_same_however_rows_are_packed() -> None:
 
 
 @pytest.mark.parametrize("world_size", [2, 3])
-def test_the_gradients_of_the_workers_add_up_to_that_of_one(world_size: int) -> None:
+def test_gradients_of_several_workers_add_up_to_that_of_one(world_size: int) -> None:
     loaded = loaded_model()
     given = rows(loaded)
     whole = gradient(loaded, given, 100)
@@ -119,7 +119,7 @@ def _work(rank: int, port: int, path: str) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_make_the_gradient_of_one(tmp_path: Any) -> None:
+def test_two_processes_compute_the_gradient_of_one(tmp_path: Any) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -139,7 +139,7 @@ def test_a_learning_rate_of_0_leaves_the_weights_bit_for_bit() -> None:
 
 
 @pytest.mark.parametrize("limit", [0.01, 1e6])
-def test_a_gradient_is_cut_to_the_norm_that_is_allowed_and_reported_as_it_was(limit: float) -> None:
+def test_a_gradient_is_clipped_and_its_norm_before_that_is_reported(limit: float) -> None:
     loaded = loaded_model(optimizer=optimizer(max_grad_norm=limit, betas=[0.9, 0.95]))
     given = transitions(loaded)
     updater = updater_of(loaded)
@@ -150,7 +150,7 @@ def test_a_gradient_is_cut_to_the_norm_that_is_allowed_and_reported_as_it_was(li
     assert taken == pytest.approx(min(norm, limit), rel=1e-3)
 
 
-def test_rows_without_advantages_are_left_out_and_counted() -> None:
+def test_rows_without_advantages_are_skipped_and_counted() -> None:
     loaded, other = loaded_model(), loaded_model()
     given = transitions(loaded)
     advantages = algorithm().advantages(given)
@@ -162,7 +162,7 @@ def test_rows_without_advantages_are_left_out_and_counted() -> None:
     assert (metrics["rows"], metrics["rows_skipped"]) == (12, 2)
 
 
-def test_nothing_to_train_on_changes_nothing() -> None:
+def test_without_rows_to_train_on_nothing_changes() -> None:
     loaded = loaded_model()
     before, updater = weights(loaded), updater_of(loaded)
     assert updater.update([transition(None)], [None], algorithm()) == {
@@ -174,7 +174,7 @@ def test_nothing_to_train_on_changes_nothing() -> None:
     assert updater.steps_done == 0
 
 
-def test_minibatches_and_epochs_make_that_many_steps_and_visit_every_row() -> None:
+def test_minibatches_and_epochs_give_that_many_steps_and_use_every_row() -> None:
     loaded = loaded_model(optimizer=optimizer(minibatches=3, epochs=2))
     given = transitions(loaded)
     seen: list[str] = []
@@ -193,7 +193,7 @@ def test_minibatches_and_epochs_make_that_many_steps_and_visit_every_row() -> No
 
 
 class Watcher(ReinforcePP):
-    """Keeps what it is given as (sampled tokens, proximal logprobs), one a row and optimiser step."""
+    """Records (sampled tokens, proximal logprobs), one entry per row and optimiser step."""
 
     def __init__(self, config: ReinforcePP.Config) -> None:
         super().__init__(config)
@@ -208,7 +208,7 @@ class Watcher(ReinforcePP):
 
 
 @pytest.mark.parametrize("way", ["full", "adapter"])
-def test_every_step_of_an_update_is_measured_against_the_weights_before_its_first(way: str) -> None:
+def test_the_proximal_policy_is_that_before_the_first_step_of_an_update(way: str) -> None:
     loaded = loaded_model(optimizer=optimizer(minibatches=3, epochs=2, lr=1e-2))
     given, subject = transitions(loaded), Watcher(algorithm(importance_weighting="off").config)
     updater = updater_of(loaded)
@@ -226,7 +226,7 @@ def test_every_step_of_an_update_is_measured_against_the_weights_before_its_firs
     assert 0 <= metrics["mismatch_kl"] < 1e-6
 
 
-def test_a_single_step_needs_no_pass_before_it() -> None:
+def test_a_single_step_needs_no_extra_forward_pass() -> None:
     loaded = loaded_model()
     given, subject = transitions(loaded), Watcher(algorithm().config)
     metrics = updater_of(loaded).update(given, subject.advantages(given), subject)
@@ -234,7 +234,7 @@ def test_a_single_step_needs_no_pass_before_it() -> None:
     assert metrics["approx_kl"] == metrics["clip_fraction"] == 0.0
 
 
-def test_what_the_engine_reports_otherwise_than_the_trainer_is_measured_and_corrected() -> None:
+def test_a_mismatch_between_engine_and_trainer_is_measured_and_corrected() -> None:
     loaded, other = loaded_model(), loaded_model()
     given = transitions(loaded)
     off = [
@@ -252,7 +252,7 @@ def test_what_the_engine_reports_otherwise_than_the_trainer_is_measured_and_corr
 
 
 @pytest.mark.parametrize("where", ["reward", "weights"])
-def test_what_is_not_finite_is_an_error_and_not_a_step(where: str) -> None:
+def test_a_value_that_is_not_finite_is_an_error_and_not_a_step(where: str) -> None:
     loaded = loaded_model()
     given = transitions(loaded)
     advantages = algorithm().advantages(given)
@@ -267,7 +267,7 @@ def test_what_is_not_finite_is_an_error_and_not_a_step(where: str) -> None:
     assert same(before, weights(loaded))
 
 
-def test_a_restored_updater_goes_on_bit_for_bit() -> None:
+def test_a_restored_updater_continues_bit_for_bit() -> None:
     settings = optimizer(minibatches=2, schedule="cosine", warmup_steps=1)
     loaded = loaded_model(optimizer=settings)
     given = transitions(loaded)

@@ -1,4 +1,4 @@
-"""Full weights and adapters: what each trains, what it leaves alone, and what loads elsewhere."""
+"""Full weights and adapters: what each trains, what stays unchanged, and what other libraries load."""
 
 from __future__ import annotations
 
@@ -82,12 +82,12 @@ def logprobs(own: Weights, rows: list[Completion]) -> list[tuple[float, ...]]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_policy_learns_and_the_others_stay_as_they_were(way: str) -> None:
+def test_a_policy_learns_and_the_others_do_not_change(way: str) -> None:
     policies = team(weights(way))
     before = {name: says(policy) for name, policy in policies.items()}
     metrics = learn(policies["second"])
     assert metrics["rows"] == 6
-    assert metrics["mismatch_kl"] < 1e-7, "sampled from the very weights that were trained"
+    assert metrics["mismatch_kl"] < 1e-7, "sampled from the trained weights themselves"
     assert says(policies["second"]).logprobs != before["second"].logprobs
     assert says(policies["second"]).weight_version == 1
     assert says(policies["first"]) == before["first"]
@@ -95,7 +95,7 @@ def test_a_policy_learns_and_the_others_stay_as_they_were(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_untrained_weights_are_the_reference_and_trained_ones_leave_it_alone(way: str) -> None:
+def test_the_reference_is_the_initial_weights_also_after_training(way: str) -> None:
     found = weights(way)
     policies = team(found)
     rows = [row.completion for row in experience(policies["first"])]
@@ -115,7 +115,7 @@ def test_a_reference_in_host_memory_is_the_same_reference() -> None:
         assert completion_logprobs(loaded.model, rows, loaded.config) == logprobs(own, rows)
 
 
-def test_adapters_share_one_base_that_no_update_touches() -> None:
+def test_adapters_share_one_base_that_no_update_changes() -> None:
     found = weights("adapter")
     bases = {id(own.loaded.model) for own in found.values()}
     assert len(bases) == 1
@@ -131,9 +131,9 @@ def test_adapters_share_one_base_that_no_update_touches() -> None:
     assert not any("lm_head" in key for key in named if "lora_" in key)
 
 
-def test_new_adapters_are_drawn_by_name_and_seed_alone() -> None:
+def test_new_adapters_depend_on_name_and_seed_alone() -> None:
     def drawn(name: str, seed: int = 0) -> dict[str, torch.Tensor]:
-        torch.rand(1)  # whatever was drawn before
+        torch.rand(1)  # other random numbers drawn before do not matter
         return {k: v.clone() for k, v in weights("adapter", seed=seed)[name].state()["model"].items()}
 
     one, again, other = drawn("first"), drawn("first"), drawn("first", seed=1)
@@ -143,7 +143,7 @@ def test_new_adapters_are_drawn_by_name_and_seed_alone() -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_restored_policy_learns_on_bit_for_bit(way: str, tmp_path: Path) -> None:
+def test_a_restored_policy_continues_to_learn_bit_for_bit(way: str, tmp_path: Path) -> None:
     policies = team(weights(way))
     for policy in policies.values():
         learn(policy)
@@ -170,7 +170,7 @@ def test_a_checkpoint_of_another_rank_is_refused() -> None:
         weights("adapter")["first"].restore(other.state())
 
 
-def test_full_weights_load_elsewhere(tmp_path: Path) -> None:
+def test_full_weights_load_in_transformers(tmp_path: Path) -> None:
     found = weights("full")
     policies = team(found)
     learn(policies["first"])
@@ -182,7 +182,7 @@ def test_full_weights_load_elsewhere(tmp_path: Path) -> None:
     assert AutoTokenizer.from_pretrained(tmp_path).chat_template == loaded.tokenizer.chat_template
 
 
-def test_an_adapter_loads_elsewhere_on_its_base(tmp_path: Path) -> None:
+def test_an_adapter_loads_in_peft_on_its_base(tmp_path: Path) -> None:
     found = weights("adapter")
     policies = team(found)
     for policy in policies.values():
@@ -198,7 +198,7 @@ def test_an_adapter_loads_elsewhere_on_its_base(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_the_base_loads_elsewhere_and_is_what_it_was_before_training(way: str, tmp_path: Path) -> None:
+def test_the_base_loads_in_transformers_as_it_was_before_training(way: str, tmp_path: Path) -> None:
     found = weights(way)
     policies = team(found)
     rows = [row.completion for row in experience(policies["first"])]
@@ -214,7 +214,7 @@ def test_the_base_loads_elsewhere_and_is_what_it_was_before_training(way: str, t
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_logprobs_are_those_of_the_weights_as_they_are_now(way: str) -> None:
+def test_logprobs_are_those_of_the_current_weights(way: str) -> None:
     found = weights(way)
     policies = team(found)
     rows = [row.completion for row in experience(policies["first"])]
@@ -231,7 +231,7 @@ def test_an_adapter_in_bfloat16_weights_is_float32() -> None:
     assert learn(team({"first": own})["first"])["rows"] == 6
 
 
-def test_targets_that_the_model_has_not_are_one_clear_line() -> None:
+def test_targets_that_the_model_lacks_are_one_clear_line() -> None:
     built = conf.build("learners.weights", conf.load("weights", "adapter", targets=["no_such_layer"]))
     with pytest.raises(ConfigError, match=r"weights adapter: .*no_such_layer"):
         built.load(Kind(), NAMES, "any", 0, reference=False)
