@@ -40,12 +40,12 @@ class Vanilla:
             for row in transitions
         ]
 
-    def weights(self, transitions: Sequence[Transition]) -> list[float]:
+    def token_weights(self, transitions: Sequence[Transition]) -> list[float]:
         """The loss is the mean over all tokens of the optimiser step."""
         tokens = sum(len(row.completion.token_ids) for row in transitions)
         return [1.0 / tokens] * len(transitions)
 
     def loss(self, logprobs: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
         """Loss and metrics of a micro-batch, as sums: the updater adds micro-batches up."""
-        loss = -(batch.weights * batch.advantages * logprobs).sum()
+        loss = -(batch.token_weights * batch.advantages * logprobs).sum()
         return loss, {"vanilla_loss": float(loss.detach())}
