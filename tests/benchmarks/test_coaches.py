@@ -126,21 +126,21 @@ def test_the_margin_is_between_the_fault_and_the_rest_of_its_episode() -> None:
 
 
 def test_false_blame_is_counted_on_sound_episodes_only() -> None:
-    found = row(
+    measured = row(
         judged(case("ab", task="t1"), [8, 9]),
         judged(case("ab", task="t2"), [8, 4]),
         judged(case("ab", task="t3"), [8, 9], ["a"]),
         judged(case("ab", 0, task="t4"), [0, 0], ["b"]),
     )
-    assert found.false_blame.value == pytest.approx(2 / 3)
+    assert measured.false_blame.value == pytest.approx(2 / 3)
 
 
 def test_turns_without_a_verdict_are_counted_by_cause_and_stay_in_the_measures() -> None:
-    found = row(judged(case("ab", 0), [None, 9]), judged(case("ab"), [9, None]))
-    assert found.masked.value == 0.5
-    assert found.causes == {"CoachError": 2}
-    assert found.found_agent.value == 0.0
-    assert found.seconds == 0.5
+    measured = row(judged(case("ab", 0), [None, 9]), judged(case("ab"), [9, None]))
+    assert measured.masked.value == 0.5
+    assert measured.causes == {"CoachError": 2}
+    assert measured.found_agent.value == 0.0
+    assert measured.seconds == 0.5
 
 
 def test_retest_and_biases_by_hand() -> None:
@@ -150,10 +150,10 @@ def test_retest_and_biases_by_hand() -> None:
     ]
     again = [judged(one.case, [7, 9]) for one in first[:1]] + [judged(first[1].case, [5, None])]
     padded = [judged(one.case, [10, 10]) for one in first]
-    found = row(*first, again=again, padded=padded)
-    assert found.retest.value == pytest.approx(1 / 3)
-    assert found.position_bias.value == pytest.approx(1.0)
-    assert found.length_bias.value == pytest.approx((2 + 1 + 5 + 4) / 4)
+    measured = row(*first, again=again, padded=padded)
+    assert measured.retest.value == pytest.approx(1 / 3)
+    assert measured.position_bias.value == pytest.approx(1.0)
+    assert measured.length_bias.value == pytest.approx((2 + 1 + 5 + 4) / 4)
 
 
 def test_a_planted_preference_for_regression_is_measured_apart_from_quality() -> None:
@@ -164,9 +164,9 @@ def test_a_planted_preference_for_regression_is_measured_apart_from_quality() ->
             assert one.episode.outcome is not None
             due = 5 * one.episode.outcome.score + planted * (one.episode.kind == "regression")
             judgements.append(judged(one, [due + 0.5 * (turn.index % 2) for turn in one.episode.turns]))
-        found = row(*judgements)
-        assert found.kind_bias.value == pytest.approx(planted, abs=0.2)
-        assert found.kind_bias.low <= planted <= found.kind_bias.high
+        measured = row(*judgements)
+        assert measured.kind_bias.value == pytest.approx(planted, abs=0.2)
+        assert measured.kind_bias.low <= planted <= measured.kind_bias.high
 
 
 def test_chance_is_what_random_scores_reach() -> None:
@@ -180,9 +180,9 @@ def test_a_retest_uses_no_cache() -> None:
 
 
 def test_settings_follow_the_name_of_their_coach() -> None:
-    found = __main__.nodes(["coach=rules,random", "random.seed=3", "rules.ran=2.5"])
-    assert found["random"] == {"name": "random", "seed": 3}
-    assert found["rules"]["ran"] == 2.5
+    nodes = __main__.nodes(["coach=rules,random", "random.seed=3", "rules.ran=2.5"])
+    assert nodes["random"] == {"name": "random", "seed": 3}
+    assert nodes["rules"]["ran"] == 2.5
     with pytest.raises(ConfigError, match=r"not a setting of rules"):
         __main__.nodes(["coach=rules", "random.seed=3"])
     with pytest.raises(ConfigError, match="each coach once"):
@@ -205,21 +205,21 @@ def test_one_run_ranks_the_controls_and_a_coach_of_the_user(
     names = ["rules", "outcome", "random", "length", "hindsight", oracle]
     out = tmp_path / "board"
     assert __main__.main([f"coach={','.join(names)}", "--out", str(out), "--attacked", "2"]) == 0
-    found = json.loads((out / "coaches.json").read_text(encoding="utf-8"))
-    rows = {row["coach"]: row for row in found["rows"]}
+    board = json.loads((out / "coaches.json").read_text(encoding="utf-8"))
+    rows = {row["coach"]: row for row in board["rows"]}
     assert set(rows) == set(names)
-    assert found["rows"][0]["coach"] == oracle
+    assert board["rows"][0]["coach"] == oracle
     assert rows[oracle]["found_agent"]["value"] == rows[oracle]["auc"]["value"] == 1.0
     assert rows[oracle]["false_blame"]["value"] == rows[oracle]["masked"]["value"] == 0.0
     blind = rows["random"]["found_agent"]
-    assert blind["low"] <= found["chance_agent"] <= blind["high"]
+    assert blind["low"] <= board["chance_agent"] <= blind["high"]
     assert rows["random"]["auc"]["low"] <= 0.5 <= rows["random"]["auc"]["high"]
     assert rows["random"]["retest"]["value"] > 2.0
     assert rows["length"]["length_bias"]["low"] > 0.5
     for name in ("rules", "outcome", "hindsight", oracle):
         assert rows[name]["length_bias"]["high"] <= 0.05, name
         assert rows[name]["retest"]["value"] == 0.0
-    assert rows["hindsight"]["found_agent"]["value"] > found["chance_agent"]
+    assert rows["hindsight"]["found_agent"]["value"] > board["chance_agent"]
     printed = capsys.readouterr().out
     assert all(name in printed for name in names)
     page = (out / "coaches.html").read_text(encoding="utf-8")
@@ -256,9 +256,9 @@ def test_a_user_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_names_from_outside_are_escaped() -> None:
-    found = row(judged(case("ab", 0), [1, 9]))
+    measured = row(judged(case("ab", 0), [1, 9]))
     shown = report.html(
-        report.Report({"part": "<b>"}, 0.5, 0.5, {}, [replace(found, coach="<script>alert(1)</script>")])
+        report.Report({"part": "<b>"}, 0.5, 0.5, {}, [replace(measured, coach="<script>alert(1)</script>")])
     )
     assert "<script>" not in shown and "<b>" not in shown  # noqa: PT018
 
@@ -268,9 +268,9 @@ def test_a_browser_shows_every_row_within_its_width(tmp_path: Path) -> None:
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("there is no chromium")
-    found = replace(row(judged(case("ab", 0), [1, 9]), judged(case("ab"), [9, 9])), coach="the <coach>")
+    measured = replace(row(judged(case("ab", 0), [1, 9]), judged(case("ab"), [9, 9])), coach="the <coach>")
     page = tmp_path / "page.html"
-    shown = report.html(report.Report({"part": "made"}, 0.5, 0.5, {}, [found]))
+    shown = report.html(report.Report({"part": "made"}, 0.5, 0.5, {}, [measured]))
     wide = "<script>document.title = document.documentElement.scrollWidth <= window.innerWidth</script>"
     page.write_text(shown.replace("</body>", f"{wide}</body>"), encoding="utf-8")
     command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1280,900"]

@@ -14,40 +14,40 @@ from learners.run.metrics import wilson
 def test_the_interval_of_a_mean_is_that_of_whole_tasks_drawn_again() -> None:
     rng = np.random.default_rng(0)
     groups = {f"t{i}": rng.normal(rng.normal(), 0.1, size=1 + i % 3).tolist() for i in range(12)}
-    found = estimates.mean([(task, value) for task, values in groups.items() for value in values])
+    estimate = estimates.mean([(task, value) for task, values in groups.items() for value in values])
     names, slow = list(groups), []
     for _ in range(4000):
         drawn = [groups[names[i]] for i in rng.integers(len(names), size=len(names))]
         slow.append(np.mean([value for values in drawn for value in values]))
-    assert found.value == pytest.approx(np.mean([v for values in groups.values() for v in values]))
-    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(slow, [2.5, 97.5])), abs=0.06)
+    assert estimate.value == pytest.approx(np.mean([v for values in groups.values() for v in values]))
+    assert (estimate.low, estimate.high) == pytest.approx(tuple(np.percentile(slow, [2.5, 97.5])), abs=0.06)
 
 
 def test_intervals_of_a_mean_hold_the_truth_about_as_often_as_they_say() -> None:
     rng, held = np.random.default_rng(1), 0
     for _ in range(200):
         samples = [(f"t{i}", 2.0 + shift + rng.normal()) for i, shift in enumerate(rng.normal(size=30))]
-        found = estimates.mean(samples)
-        held += found.low <= 2.0 <= found.high
+        estimate = estimates.mean(samples)
+        held += estimate.low <= 2.0 <= estimate.high
     assert 0.88 <= held / 200 <= 0.99
 
 
 def test_a_difference_over_the_same_tasks_is_free_of_what_tasks_have_in_common() -> None:
     first = [(f"t{i}", 10.0 * i + 1.0) for i in range(8)]
     second = [(f"t{i}", 10.0 * i) for i in range(8)]
-    found = estimates.difference(first, second)
-    assert (found.value, found.low, found.high) == pytest.approx((1.0, 1.0, 1.0))
+    estimate = estimates.difference(first, second)
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((1.0, 1.0, 1.0))
 
 
 def test_a_share_of_ones_is_not_certain() -> None:
-    found = estimates.share([(f"t{i}", 1.0) for i in range(10)])
-    assert (found.value, found.high) == (1.0, 1.0)
-    assert found.low == pytest.approx(wilson(10, 10).low)
+    estimate = estimates.share([(f"t{i}", 1.0) for i in range(10)])
+    assert (estimate.value, estimate.high) == (1.0, 1.0)
+    assert estimate.low == pytest.approx(wilson(10, 10).low)
 
 
 def test_nothing_measured_is_no_number() -> None:
-    for found in (estimates.mean([]), estimates.share([]), estimates.statistic([], estimates.auc)):
-        assert found.n == 0 and isnan(found.value)  # noqa: PT018
+    for estimate in (estimates.mean([]), estimates.share([]), estimates.statistic([], estimates.auc)):
+        assert estimate.n == 0 and isnan(estimate.value)  # noqa: PT018
 
 
 def test_the_auc_is_the_share_of_pairs_in_the_right_order() -> None:

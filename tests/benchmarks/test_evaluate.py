@@ -80,16 +80,16 @@ def printed(*shown: Any) -> str:
 
 
 def test_an_evaluation_is_read_from_its_folder(tmp_path: Path) -> None:
-    found = reading.read(played(tmp_path / "run", fails="5"))
-    assert (found.label, found.step, found.metrics["success"]) == ("large", 0, 0.5)
-    assert found.failures == {"missing": 2}
-    assert found.blamed == {"maker": 0, "changer": 2, "teller": 0}
+    evaluation = reading.read(played(tmp_path / "run", fails="5"))
+    assert (evaluation.label, evaluation.step, evaluation.metrics["success"]) == ("large", 0, 0.5)
+    assert evaluation.failures == {"missing": 2}
+    assert evaluation.blamed == {"maker": 0, "changer": 2, "teller": 0}
     turns = {"maker": 2 * 4, "changer": 2 * 4, "teller": 4}
-    effort = found.effort
+    effort = evaluation.effort
     assert effort.by_agent == {agent: 7 * count for agent, count in turns.items()} != {}
     assert (effort.tokens, effort.prompt_tokens, effort.uncounted_turns) == (7 * 20, 100 * 20, 0)
     assert (effort.cost, effort.coach_cost) == (0.25 * 20, 0.5 * 16)
-    assert sorted((one.task, one.success, one.fair) for one in found.episodes) == [
+    assert sorted((one.task, one.success, one.fair) for one in evaluation.episodes) == [
         ("heldout-4", True, 1.0),
         ("heldout-4", True, 1.0),
         ("heldout-5", False, 0.0),
@@ -98,8 +98,8 @@ def test_an_evaluation_is_read_from_its_folder(tmp_path: Path) -> None:
 
 
 def test_the_tables_show_blamed_agents_and_costs(tmp_path: Path) -> None:
-    found = reading.read(played(tmp_path / "run", fails="5"))
-    text = printed(tables.outcomes([found]), tables.diagnosis([found]))
+    evaluation = reading.read(played(tmp_path / "run", fails="5"))
+    text = printed(tables.outcomes([evaluation]), tables.diagnosis([evaluation]))
     lines = {
         line.split("│")[1].strip(): line.split("│")[2].strip() for line in text.splitlines() if "│" in line
     }
@@ -114,20 +114,20 @@ def test_the_tables_show_blamed_agents_and_costs(tmp_path: Path) -> None:
 
 
 def test_turns_without_token_counts_are_reported_and_add_to_no_sum(tmp_path: Path) -> None:
-    found = reading.read(played(tmp_path / "run", fails="", counts=False))
-    assert (found.effort.tokens, found.effort.uncounted_turns) == (0, 20)
-    assert "turns without a count" in printed(tables.diagnosis([found]))
+    evaluation = reading.read(played(tmp_path / "run", fails="", counts=False))
+    assert (evaluation.effort.tokens, evaluation.effort.uncounted_turns) == (0, 20)
+    assert "turns without a count" in printed(tables.diagnosis([evaluation]))
 
 
 def test_evaluations_are_compared_task_by_task(tmp_path: Path) -> None:
     one = reading.read(played(tmp_path / "one", fails="45", model="small"))
     two = reading.read(played(tmp_path / "two", fails="5"))
-    found = reading.difference(one, two)
-    assert (found.label, found.baseline, found.tasks) == ("large", "small", 2)
-    assert found.success.value == 0.5
+    difference = reading.difference(one, two)
+    assert (difference.label, difference.baseline, difference.tasks) == ("large", "small", 2)
+    assert difference.success.value == 0.5
     wanted = estimates.mean([("4", 1.0), ("5", 0.0)])
-    assert (found.fair.low, found.fair.high) == (wanted.low, wanted.high)
-    assert "large minus small" in printed(tables.comparison([found]))
+    assert (difference.fair.low, difference.fair.high) == (wanted.low, wanted.high)
+    assert "large minus small" in printed(tables.comparison([difference]))
     config = OmegaConf.load(tmp_path / "two" / "config.yaml")
     assert [one.label for one in reading.distinct([two, two, one])] == ["large two", "large two", "small"]
     assert config.generator.endpoint.model == "large"
@@ -192,7 +192,7 @@ def test_a_hosted_team_is_evaluated_and_diagnosed_from_the_command_line(
     assert shown.count("Held-out tasks") == 1
     assert "hosted-1" in shown
     report = json.loads((tmp_path / "run" / "evaluation.json").read_text())
-    [found] = report["evaluations"]
-    assert found["effort"]["tokens"] == 9 * asked
-    assert found["effort"]["cost"] == pytest.approx(9e-3 * asked)
-    assert found["blamed"] is not None
+    [evaluation] = report["evaluations"]
+    assert evaluation["effort"]["tokens"] == 9 * asked
+    assert evaluation["effort"]["cost"] == pytest.approx(9e-3 * asked)
+    assert evaluation["blamed"] is not None

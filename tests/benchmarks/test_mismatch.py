@@ -82,16 +82,16 @@ def test_a_jump_at_the_first_weight_sync_exceeds_the_bound(tmp_path: Path) -> No
 
 def test_the_slope_and_its_interval_are_those_of_least_squares() -> None:
     values = noise(2e-3)
-    found = mismatch.judge("solver", "mismatch_kl", values, bound=1.0, growth=1.0)
+    judged = mismatch.judge("solver", "mismatch_kl", values, bound=1.0, growth=1.0)
     places = range(STEPS)
     middle, mean = (STEPS - 1) / 2, sum(values) / STEPS
     spread = sum((x - middle) ** 2 for x in places)
     slope = sum((x - middle) * (y - mean) for x, y in zip(places, values, strict=True)) / spread
     rest = sum((y - mean - slope * (x - middle)) ** 2 for x, y in zip(places, values, strict=True))
     reach = stats.t.ppf(0.975, STEPS - 2) * sqrt(rest / (STEPS - 2) / spread)
-    assert found.slope == pytest.approx(slope)
-    assert (found.low, found.high) == pytest.approx((slope - reach, slope + reach))
-    assert (found.mean, found.largest, found.steps) == pytest.approx((mean, max(values), STEPS))
+    assert judged.slope == pytest.approx(slope)
+    assert (judged.low, judged.high) == pytest.approx((slope - reach, slope + reach))
+    assert (judged.mean, judged.largest, judged.steps) == pytest.approx((mean, max(values), STEPS))
 
 
 @pytest.mark.parametrize(
@@ -132,8 +132,8 @@ def test_too_few_steps_are_refused_before_any_is_taken(
 def test_a_real_run_trains_at_rate_0_and_is_flat(tmp_path: Path) -> None:
     words = [*saved_model(tmp_path / "base"), "steps=3", "algorithm.kl=reward_k1", f"run_dir={tmp_path}/run"]
     assert mismatch.main([*words, "--bound", "1e-6"]) == 0
-    found = json.loads((tmp_path / "run" / "mismatch.json").read_text())["policies"]
-    assert {one["policy"] for one in found} == {"problem_solver", "code_executor", "verifier"}
-    assert "reference_kl" in {one["metric"] for one in found}
-    assert all(one["steps"] == 3 for one in found)
-    assert any(one["largest"] > 0.0 for one in found), "decoding and one pass over a row round differently"
+    policies = json.loads((tmp_path / "run" / "mismatch.json").read_text())["policies"]
+    assert {one["policy"] for one in policies} == {"problem_solver", "code_executor", "verifier"}
+    assert "reference_kl" in {one["metric"] for one in policies}
+    assert all(one["steps"] == 3 for one in policies)
+    assert any(one["largest"] > 0.0 for one in policies), "decoding and one pass over a row round differently"

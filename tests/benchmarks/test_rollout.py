@@ -14,19 +14,19 @@ from benchmarks.rollout.simulated import TURNS
 
 
 def test_the_bounds_by_hand() -> None:
-    found = Latencies(
+    latencies = Latencies(
         model=np.array([[1.0, 1.0], [3.0, 0.5]]),
         tool=np.array([[0.5, 0.5], [0.0, 0.5]]),
         coach=np.array([[9.0, 1.0], [0.5, 2.0]]),
     )
-    assert found.played(2) == 4.0
-    assert found.bound(2) == 10.5  # the first verdict of the first episode arrives last
-    assert found.blocking(2) == 13.0
-    assert found.one_by_one(2) == 13.0
-    assert found.played(1) == 7.0  # one episode after the other
-    assert found.bound(1) == 10.5  # and no turn waits for a verdict
-    assert found.blocking(1) == 19.5
-    assert found.one_by_one(1) == 19.5
+    assert latencies.played(2) == 4.0
+    assert latencies.bound(2) == 10.5  # the first verdict of the first episode arrives last
+    assert latencies.blocking(2) == 13.0
+    assert latencies.one_by_one(2) == 13.0
+    assert latencies.played(1) == 7.0  # one episode after the other
+    assert latencies.bound(1) == 10.5  # and no turn waits for a verdict
+    assert latencies.blocking(1) == 19.5
+    assert latencies.one_by_one(1) == 19.5
 
 
 def test_latencies_have_the_given_medians_and_depend_on_the_seed_only() -> None:

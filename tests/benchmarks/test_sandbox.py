@@ -52,8 +52,8 @@ def check_report(report: dict[str, Any], *methods: str) -> None:
         assert all(0 < s["low"] <= s["median"] <= s["high"] for s in row["latency_ms"].values())
     medians = {row["name"]: row["latency_ms"]["snippet"]["median"] for row in report["rows"]}
     for ours, peers in report["ratios"].items():
-        for peer, found in peers.items():
-            assert found["median"] == pytest.approx(medians[ours] / medians[peer])
+        for peer, measured in peers.items():
+            assert measured["median"] == pytest.approx(medians[ours] / medians[peer])
     for target in report["targets"]:
         met = None if target["value"] is None else target["value"] <= target["bound"]
         assert target["met"] is met
@@ -137,9 +137,9 @@ def test_open_lanes_are_closed_when_another_fails_to_open() -> None:
 
 def test_a_ratio_has_the_quartiles_of_the_rounds() -> None:
     ours, theirs = [[1.0, 3.0], [4.0], [6.0]], [[10.0], [10.0], [20.0, 40.0]]
-    found = ratio(ours, theirs)
-    assert found.median == statistics.median([1, 3, 4, 6]) / statistics.median([10, 10, 20, 40])
-    assert (found.low, found.high) == pytest.approx((0.2, 0.3))  # of 0.2, 0.4 and 0.2
+    overall = ratio(ours, theirs)
+    assert overall.median == statistics.median([1, 3, 4, 6]) / statistics.median([10, 10, 20, 40])
+    assert (overall.low, overall.high) == pytest.approx((0.2, 0.3))  # of 0.2, 0.4 and 0.2
     with pytest.raises(ValueError, match="argument"):
         ratio(ours, theirs[:2])
 
@@ -163,8 +163,8 @@ def test_the_targets_are_for_our_backends_and_not_for_peers() -> None:
     ratios["docker"] = {"docker exec": Ratio(0.02, 0, 1), "fork server": Ratio(1.2, 1, 2)}
     ratios["docker"]["fork server, image"] = ratios["landlock"]["fork server, image"] = Ratio(1.6, 1, 2)
     ours = [row("docker", "ours"), row("landlock", "ours")]
-    found = targets([*ours, row("fork server", "peer")], ratios, [], QUICK)
-    assert [(target.name, target.value, target.met) for target in found] == [
+    goals = targets([*ours, row("fork server", "peer")], ratios, [], QUICK)
+    assert [(target.name, target.value, target.met) for target in goals] == [
         ("docker / docker exec", 0.02, False),
         ("docker / fork server", 1.2, True),
         ("docker / fork server, image", 1.6, False),

@@ -33,9 +33,9 @@ def trained(variant: Any, job: Job) -> tuple[list[Step], dict[str, torch.Tensor]
     return steps, dict(ready.model.state_dict())
 
 
-def same(found: tuple[list[Step], dict[str, torch.Tensor]], job: Job) -> None:
+def same(result: tuple[list[Step], dict[str, torch.Tensor]], job: Job) -> None:
     """Compares tokens, losses and gradient norms of all steps, and the final weights, with those of ours."""
-    (mine, weights), (steps, others) = trained(Ours, job), found
+    (mine, weights), (steps, others) = trained(Ours, job), result
     assert [step.trained for step in steps] == [step.trained for step in mine]
     for a, b in zip(steps, mine, strict=True):
         assert a.loss == pytest.approx(b.loss, abs=1e-5)
@@ -96,12 +96,12 @@ def test_padding_is_neither_attended_to_nor_trained_on() -> None:
 
 
 def test_uneven_rows_stay_within_the_limits_and_one_reaches_them() -> None:
-    found = lengths(replace(JOB, count=64, prompt=128, completion=384))
-    assert all(64 <= prompt <= 128 and 1 <= completion <= 384 for prompt, completion in found)
+    sizes = lengths(replace(JOB, count=64, prompt=128, completion=384))
+    assert all(64 <= prompt <= 128 and 1 <= completion <= 384 for prompt, completion in sizes)
     for seed in range(9):
         few = lengths(replace(JOB, count=2, completion=384, seed=seed))
         assert max(completion for _, completion in few) == 384
-    assert len({completion for _, completion in found}) > 32
+    assert len({completion for _, completion in sizes}) > 32
     assert rows(JOB) == rows(replace(JOB, variant="trl"))
 
 
@@ -116,8 +116,8 @@ def test_flops_by_hand() -> None:
 
 @pytest.mark.parametrize("most", [1024, 1500, 5000, 200000])
 def test_the_largest_length_that_fits_is_determined_to_a_sixteenth(most: int) -> None:
-    found = __main__.largest(lambda length: length <= most, 1024, 262144)
-    assert found <= most < found * (1 + 1 / 16) + 1
+    longest = __main__.largest(lambda length: length <= most, 1024, 262144)
+    assert longest <= most < longest * (1 + 1 / 16) + 1
     assert __main__.largest(lambda length: False, 1024, 262144) == 0
 
 

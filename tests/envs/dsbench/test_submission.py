@@ -24,20 +24,20 @@ def code(text: str | bytes | None, key: Key = VALUES) -> str:
 
 
 def test_rows_are_joined_by_id_in_any_order_and_columns_by_name() -> None:
-    found = validate(b"z,id,y\n30,a b,3\n20,003,2\n10,7,1\n", TWO)
-    assert found.code == "ok"
-    assert found.values is not None
-    assert found.values.tolist() == [[1, 10], [2, 20], [3, 30]]
+    result = validate(b"z,id,y\n30,a b,3\n20,003,2\n10,7,1\n", TWO)
+    assert result.code == "ok"
+    assert result.values is not None
+    assert result.values.tolist() == [[1, 10], [2, 20], [3, 30]]
 
 
 def test_what_pandas_writes_is_read_back_exactly() -> None:
     frame = pd.DataFrame({"id": VALUES.ids, "y": [1 / 3, -1e-300, 12345678901234.5]})
-    found = validate(frame.to_csv(index=False).encode(), VALUES)
-    assert found.values is not None
-    assert found.values[:, 0].tolist() == frame["y"].tolist()
-    found = validate(frame.assign(y=["no, thanks", "1", "0"]).to_csv(index=False).encode(), LABELS)
-    assert found.values is not None
-    assert found.values[:, 0].tolist() == ["no, thanks", "1", "0"]
+    result = validate(frame.to_csv(index=False).encode(), VALUES)
+    assert result.values is not None
+    assert result.values[:, 0].tolist() == frame["y"].tolist()
+    result = validate(frame.assign(y=["no, thanks", "1", "0"]).to_csv(index=False).encode(), LABELS)
+    assert result.values is not None
+    assert result.values[:, 0].tolist() == ["no, thanks", "1", "0"]
 
 
 @pytest.mark.parametrize(
@@ -87,15 +87,15 @@ def test_line_ends_quotes_blank_lines_and_a_byte_order_mark_are_plain_csv(text: 
     ],
 )
 def test_errors_are_reported(text: bytes | None, wanted: str) -> None:
-    found = validate(text, VALUES)
-    assert found.code == wanted, found
-    assert found.values is None
-    assert found.detail
+    result = validate(text, VALUES)
+    assert result.code == wanted, result
+    assert result.values is None
+    assert result.detail
 
 
 def test_wrong_ids_are_reported_with_examples() -> None:
-    found = validate(b"id,y\nq,1\np,2\no,3\n", VALUES)
-    assert found.detail == "unknown: 3 (e.g. 'q'); missing: 3 (e.g. '7')"
+    result = validate(b"id,y\nq,1\np,2\no,3\n", VALUES)
+    assert result.detail == "unknown: 3 (e.g. 'q'); missing: 3 (e.g. '7')"
 
 
 def test_probabilities_are_in_0_to_1_inclusive() -> None:
@@ -147,9 +147,9 @@ def test_equal_labels_have_one_canonical_form() -> None:
 )
 def test_a_hostile_file_is_rejected_at_once(data: bytes) -> None:
     start = time.perf_counter()
-    found = validate(data, VALUES)
-    assert found.values is None
-    assert len(found.detail) < 600
+    result = validate(data, VALUES)
+    assert result.values is None
+    assert len(result.detail) < 600
     assert time.perf_counter() - start < 1.0
 
 
@@ -162,9 +162,9 @@ def test_a_hostile_file_within_the_size_limit_is_rejected_in_seconds() -> None:
 
 
 def test_messages_shorten_hostile_values() -> None:
-    found = validate(f"id,y\n7,1\n003,{'x' * 4000}\na b,3\n".encode(), VALUES)
-    assert found.code == "range"
-    assert len(found.detail) < 200
+    result = validate(f"id,y\n7,1\n003,{'x' * 4000}\na b,3\n".encode(), VALUES)
+    assert result.code == "range"
+    assert len(result.detail) < 200
 
 
 @settings(max_examples=300, deadline=None)
@@ -175,8 +175,8 @@ def test_messages_shorten_hostile_values() -> None:
 )
 def test_validation_never_raises(data: bytes) -> None:
     for key in (VALUES, PROBA, LABELS, TWO):
-        found = validate(data, key)
-        assert (found.values is not None) == (found.code == "ok")
+        result = validate(data, key)
+        assert (result.values is not None) == (result.code == "ok")
 
 
 @settings(max_examples=100, deadline=None)
@@ -188,9 +188,9 @@ def test_finite_values_are_returned_in_the_order_of_the_key(values: list[float],
     out = io.StringIO("")
     frame = pd.DataFrame({"id": VALUES.ids, "y": values}).iloc[list(order)]
     frame.to_csv(out, index=False)
-    found = validate(out.getvalue().encode(), VALUES)
-    assert found.values is not None
-    assert np.array_equal(found.values[:, 0], values)
+    result = validate(out.getvalue().encode(), VALUES)
+    assert result.values is not None
+    assert np.array_equal(result.values[:, 0], values)
 
 
 def test_the_codes_are_those_of_the_module_docstring() -> None:
