@@ -34,7 +34,7 @@ class Row:
     auc: Estimate
     """Probability that a sound turn scores above a faulty one, over all episodes; 0.5 is chance level."""
     false_blame: Estimate
-    """Share of sound episodes in which somebody is blamed, or a turn scores below ``FAULTY``."""
+    """Share of sound episodes in which an agent is blamed, or a turn scores below ``FAULTY``."""
     calibration: Estimate
     """Expected calibration error of score / 10 as the probability that a turn is sound
     (``estimates.calibration_error``)."""
@@ -164,7 +164,7 @@ def _accuses(one: JudgedCase) -> bool:
 
 
 def _pairs(first: Sequence[JudgedCase], second: Sequence[JudgedCase]) -> Iterator[tuple[str, float, float]]:
-    """Returns the task and both scores of every turn that has two. Both sequences hold the same cases in the
+    """Returns the task and both scores of every turn that has two. Both sequences have the same cases in the
     same order."""
     for one, other in zip(first, second, strict=True):
         for a, b in zip(one.verdicts, other.verdicts, strict=True):

@@ -99,7 +99,7 @@ def statistic(
 ) -> Estimate:
     """Returns any statistic of pairs, with the bootstrap over groups (tasks).
 
-    ``groups`` holds the pairs of each task; ``compute`` gets two arrays of shape (pairs,). Resamples for
+    ``groups`` contains the pairs of each task; ``compute`` gets two arrays of shape (pairs,). Resamples for
     which ``compute`` returns NaN (because they have one class only, for example) are left out.
     """
     arrays = [np.array(group, np.float64).reshape(-1, 2) for group in groups if group]

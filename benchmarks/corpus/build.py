@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import conf
-from benchmarks.corpus import faults_tables, faults_words
+from benchmarks.corpus import faults_dsbench, faults_mathchat
 from benchmarks.corpus.cases import SPLITS
 from benchmarks.corpus.faults import Fault
 from benchmarks.corpus.play import Played, perform, row, worse
@@ -24,7 +24,7 @@ from sandbox.base import Backend
 MARGIN = 0.05
 """A faulty episode that succeeds scores at least this much (on a scale of 1) below every sound one of its
 task."""
-FAULTS: Mapping[str, Sequence[Fault]] = {"dsbench": faults_tables.FAULTS, "mathchat": faults_words.FAULTS}
+FAULTS: Mapping[str, Sequence[Fault]] = {"dsbench": faults_dsbench.FAULTS, "mathchat": faults_mathchat.FAULTS}
 _FAULTY = {"dsbench": (2, 1), "mathchat": (2,)}
 """For each sound episode of a task, the number of faulty episodes that depart from it."""
 _PER_FAMILY = 2

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.corpus import tables, words
+from benchmarks.corpus import dsbench, mathchat
 from benchmarks.corpus.styles import STYLES, Manner
 from conf import ConfigError
 from envs.types import Message
@@ -17,12 +17,12 @@ from envs.types import Message
 Script = Callable[[Sequence[Message], Manner], str]
 
 _SCRIPTS: Mapping[str, Script] = {
-    "data_engineer": tables.data_engineer,
-    "modeler": tables.modeler,
-    "analyst": tables.analyst,
-    "problem_solver": words.problem_solver,
-    "code_executor": words.code_executor,
-    "verifier": words.verifier,
+    "data_engineer": dsbench.data_engineer,
+    "modeler": dsbench.modeler,
+    "analyst": dsbench.analyst,
+    "problem_solver": mathchat.problem_solver,
+    "code_executor": mathchat.code_executor,
+    "verifier": mathchat.verifier,
 }
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from benchmarks.corpus.dsbench import ALL_ROWS, ARCSINH, COLUMN, ITSELF
 from benchmarks.corpus.faults import Change, Fault, swap
-from benchmarks.corpus.tables import ALL_ROWS, ARCSINH, COLUMN, ITSELF
 from envs.types import Task
 
 _SAVE_X = 'X.to_pickle("X_train.pkl")'
