@@ -1,4 +1,4 @@
-"""What a sandbox is: the protocol every backend implements, and the records that cross it."""
+"""The sandbox protocol that every backend implements, and the records that cross it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sandbox.guest.session import MAX_SESSIONS as MAX_SESSIONS
 Status = Literal["ok", "error", "timeout", "killed", "output_limit"]
 
 GUARANTEES = frozenset({"net", "fs", "pids", "memory", "disk", "pidns"})
-"""What a backend can promise against hostile code: no network; no file outside the work folder written and no
+"""What a backend can guarantee against hostile code: no network; no file outside the work folder written and no
 host file read; bounded processes; bounded memory; bounded disk; host processes invisible."""
 
 
@@ -20,7 +20,7 @@ class SandboxError(Exception):
 
 
 class LostError(SandboxError):
-    """A sandbox that was ready is gone: its process was killed, its daemon stopped, its answers are wrong."""
+    """A sandbox that was ready is gone: its process was killed, its daemon stopped, or its replies are invalid."""
 
     def __init__(self, reason: str, *, running: bool) -> None:
         super().__init__(f"the sandbox was lost: {reason}")
@@ -30,7 +30,7 @@ class LostError(SandboxError):
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds that hold against hostile code, for one sandbox."""
+    """Limits of one sandbox, enforced against hostile code."""
 
     timeout: float = 30.0
     """Seconds of wall time for one execution, unless ``run`` is given its own."""
@@ -38,24 +38,25 @@ class Limits:
     processes: int = 64
     disk_mb: int = 64
     output_kb: int = 64
-    """Kilobytes of stdout and of stderr that are kept: the head and the tail. Sixty-four times as much kills.
-    """
+    """Kilobytes of stdout and of stderr that are kept: the head and the tail. Sixty-four times as much ends the
+    program."""
     file_mb: int = 16
     """Largest file that ``read`` and ``write`` move, in megabytes."""
     idle: float = 3600.0
-    """Seconds without a request after which the sandbox ends itself, should its host have forgotten it."""
+    """Seconds without a request after which the sandbox ends itself, in case its host has forgotten it."""
     lifetime: float = 14400.0
     """Seconds after which the sandbox ends itself in any case, as soon as no program runs."""
 
     @classmethod
     def read(cls, values: Mapping[str, float]) -> Limits:
-        """From settings, where every limit has its value. Raises ``SandboxError`` when one is missing or
-        unknown."""
+        """Returns the limits in settings that define every one of them.
+
+        Raises:
+            SandboxError: a limit is missing, unknown or not positive.
+        """
         names = [item.name for item in fields(cls)]
         if sorted(values) != sorted(names):
-            raise SandboxError(
-                f"limits must give {', '.join(names)}, and no others; they give {', '.join(values)}"
-            )
+            raise SandboxError(f"limits must define exactly {', '.join(names)}; got {', '.join(values)}")
         if wrong := [name for name, value in values.items() if value <= 0]:
             raise SandboxError(f"limits must be positive: {', '.join(wrong)}")
         seconds = {"timeout", "idle", "lifetime"}
@@ -65,16 +66,16 @@ class Limits:
 
 @dataclass(frozen=True)
 class SandboxSpec:
-    """What a sandbox is made for; equal specs may share a pool."""
+    """What a sandbox must provide; equal specs may share a pool."""
 
     preload: tuple[str, ...] = ()
-    """Modules imported once, before any code runs, e.g. ``("numpy", "pandas")``. What is no module's name is
-    run as a program, for what libraries import only when they are first used; it may leave no threads."""
+    """Modules imported once, before any code runs, e.g. ``("numpy", "pandas")``. An entry that is not a module name
+    is run as a program, for what libraries import only when they are first used; it must leave no threads."""
     limits: Limits | None = None
     """None: those of the backend."""
     libraries: tuple[str, ...] = ()
-    """What programs need beyond the libraries of every sandbox: names as pip knows them, or ``name==version``
-    (``sandbox.host.libraries``)."""
+    """Libraries that programs need in addition to the standard ones: names as pip knows them, or
+    ``name==version`` (``sandbox.host.libraries``)."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Result:
     """
 
     status: Status
-    """``ok``: exit code 0. ``error``: any other. The other three were ended by the sandbox."""
+    """``ok``: exit code 0. ``error``: any other. The sandbox ended programs with one of the other three."""
     exit_code: int | None
     stdout: str
     stderr: str
@@ -94,10 +95,10 @@ class Result:
     wall_s: float
     cpu_s: float
     state_lost: bool = False
-    """The variables of this program's session are gone: with the program, as it ended its process or did not
-    stop when interrupted; or before it, in which case it ran in a new session, and stderr says so."""
+    """The variables of this program's session are gone. Either the program ended its process or did not stop when
+    interrupted; or they were lost before it started: then it ran in a new session, and stderr says so."""
     losses: int = 0
-    """How many sandboxes were lost before this result came (``sandbox.host.recovery``)."""
+    """How many sandboxes were lost before this result was obtained (``sandbox.host.recovery``)."""
 
 
 @dataclass(frozen=True)
@@ -117,19 +118,19 @@ class Sandbox(Protocol):
     ) -> Result:
         """Runs ``code`` as one fresh program in the work folder. Code that fails is a ``Result``.
 
-        ``session`` names an interpreter that stays, with its variables, from one program to the next, as a
-        notebook's does; at most ``MAX_SESSIONS`` of a sandbox live at once. ``seed`` fixes the global random
-        state of ``random`` and, when preloaded, numpy; in a session, only at its start.
+        ``session`` names an interpreter that keeps its variables from one program to the next, like that of a
+        notebook; at most ``MAX_SESSIONS`` exist in a sandbox at once. ``seed`` fixes the global random state of
+        ``random`` and, when preloaded, numpy; in a session, only when it starts.
 
         Raises:
-            LostError: the sandbox was lost before it could tell.
+            LostError: the sandbox was lost before it replied.
             SandboxError: it is closed.
             ValueError: one session too many.
         """
         ...
 
     def read(self, path: str) -> bytes:
-        """The bytes of a regular file in the work folder (never a link, device or pipe).
+        """Returns the bytes of a regular file in the work folder (never a link, device or pipe).
 
         Raises:
             FileNotFoundError: there is no such regular file.
@@ -139,11 +140,11 @@ class Sandbox(Protocol):
         ...
 
     def write(self, path: str, data: bytes) -> None:
-        """Creates or replaces a regular file in the work folder. Raises like ``read``."""
+        """Creates or replaces a regular file in the work folder. Raises the same errors as ``read``."""
         ...
 
     def list(self) -> tuple[FileInfo, ...]:
-        """The regular files of the work folder, sorted by path; hidden ones left out."""
+        """Returns the regular files of the work folder, sorted by path, without hidden ones."""
         ...
 
     def close(self) -> None:
@@ -154,14 +155,34 @@ class Sandbox(Protocol):
 class Backend(Protocol):
     """Opens sandboxes of one kind."""
 
-    name: str
-    guarantees: frozenset[str]
-    """A subset of ``GUARANTEES``: what this backend, on this machine, holds to."""
-    versions: Mapping[str, str]
-    """Names and versions of the libraries that code inside finds."""
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def guarantees(self) -> frozenset[str]:
+        """A subset of ``GUARANTEES``: what this backend guarantees on this machine."""
+        ...
+
+    @property
+    def known_gaps(self) -> frozenset[str]:
+        """The names of the checks in ``sandbox.contract`` that this backend is known to fail."""
+        ...
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """Names and versions of the libraries that programs can import."""
+        ...
 
     def open(self, spec: SandboxSpec) -> Sandbox:
-        """Raises ``SandboxError`` when none can be started."""
+        """Opens a sandbox. Raises ``SandboxError`` when none can be started."""
+        ...
+
+    def resources(self) -> frozenset[str]:
+        """Names what this backend holds outside of this process and its children, such as containers.
+
+        Raises:
+            SandboxError: that cannot be determined.
+        """
         ...
 
     def close(self) -> None:
@@ -170,8 +191,8 @@ class Backend(Protocol):
 
 
 def warning(backend: Backend) -> str:
-    """One line for a person about what ``backend`` does not hold; empty where it holds everything."""
+    """Returns one line for a person about what ``backend`` does not isolate; "" where it guarantees everything."""
     if not backend.guarantees:
         return f"sandbox {backend.name}: programs run WITHOUT ISOLATION, and can do all that you can do"
-    lacking = ", ".join(sorted(GUARANTEES - backend.guarantees))
-    return f"sandbox {backend.name} does not hold: {lacking}" if lacking else ""
+    missing = ", ".join(sorted(GUARANTEES - backend.guarantees))
+    return f"sandbox {backend.name}: not isolated: {missing}" if missing else ""

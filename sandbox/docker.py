@@ -29,8 +29,7 @@ from typing import Any
 from conf import ConfigError
 from sandbox import image
 from sandbox.base import GUARANTEES, Limits, Sandbox, SandboxError, SandboxSpec
-from sandbox.guest import boot
-from sandbox.host import daemon, reaper
+from sandbox.host import boot, daemon, reaper
 from sandbox.host.client import GuestSandbox
 from sandbox.host.libraries import missing, name_of
 from sandbox.host.owner import owner
@@ -113,11 +112,10 @@ class Docker:
         self._reaper.kill()
         self._reaper.wait()
 
-    def traces(self) -> frozenset[str]:
-        """The containers that there are of this backend (``sandbox.host.traces``). Raises ``SandboxError``."""
+    def resources(self) -> frozenset[str]:
         with daemon.connect(self._version) as client:
-            found = client.api.containers(all=True, filters={"label": f"{daemon.RUN}={self._run}"})
-        return frozenset(f"container {container['Id'][:12]} {container['State']}" for container in found)
+            ours = client.api.containers(all=True, filters={"label": f"{daemon.RUN}={self._run}"})
+        return frozenset(f"container {container['Id'][:12]} {container['State']}" for container in ours)
 
     def _find_image(self, client: daemon.Client, added: tuple[str, ...]) -> None:
         given = self._config.image

@@ -1,20 +1,20 @@
 """Sandboxes without a daemon, isolated by the kernel alone.
 
-``mode: namespaces`` forks each sandbox out of a process that has its libraries loaded. It holds everything in
-``GUARANTEES``: no network, files or processes of the machine; memory and processes are bounded per process by
-rlimits and in sum by the user's own count and a look every 0.1 s, so a burst may pass the bound for that
-long. Not covered: kernel memory (descriptors, page tables), CPU time within the timeout, and flaws of the
-kernel that is shared.
+``mode: namespaces`` forks each sandbox out of a process that has its libraries loaded. It guarantees everything in
+``GUARANTEES``: no network, files or processes of the machine. Rlimits bound the memory and processes of each process;
+their sums are bounded by the kernel's count per user and a measurement every 0.1 s, so a burst may exceed the limit
+for that long. Not covered: kernel memory (descriptors, page tables), CPU time within the timeout, and vulnerabilities
+of the shared kernel.
 
-``mode: bwrap`` holds the same where only ``bwrap`` (bubblewrap) may make namespaces. Each sandbox imports its
-libraries anew, so that ``pool`` and ``starting`` count here. The number of files is bounded by the look every
-0.1 s; and where the kernel has no Landlock, a program can run what it wrote, isolated as itself.
+``mode: bwrap`` guarantees the same where only ``bwrap`` (bubblewrap) may make namespaces. Each sandbox imports its
+libraries itself, so ``pool`` and ``starting`` apply here. The measurement every 0.1 s bounds the number of files; and
+where the kernel lacks Landlock, a program can execute what it wrote, isolated as itself.
 
-``mode: landlock`` lacks ``pidns`` (other processes' existence, not their content, could be inferred) and
-``disk`` (the same look every 0.1 s is all there is). Where we are not root and processes are counted per
-user, the user's own processes count too.
+``mode: landlock`` lacks ``pidns`` (the existence of other processes, not their content, can be inferred) and ``disk``
+(only the measurement every 0.1 s bounds it). Where we are not root and processes are counted per user, the user's own
+processes count too.
 
-``mode: none`` is no isolation at all, only limits against accidents. It has to be asked for.
+``mode: none`` is no isolation at all, only limits against accidents. It must be requested explicitly.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from pathlib import Path
 from typing import Protocol
 
 from sandbox.base import GUARANTEES, Limits, Sandbox, SandboxError, SandboxSpec
-from sandbox.guest import boot, landlock
-from sandbox.host import libraries
+from sandbox.guest import landlock
+from sandbox.host import boot, libraries
 from sandbox.host.client import GuestSandbox
 from sandbox.isolation.bwrap import Bubblewrap
 
 MODES = ("namespaces", "bwrap", "landlock")
-"""Those that isolate, the best first."""
-_HELD = {
+"""The modes that isolate, the best first."""
+_GUARANTEES = {
     "namespaces": GUARANTEES,
     "bwrap": GUARANTEES,
     "landlock": GUARANTEES - {"disk", "pidns"},
@@ -53,13 +53,13 @@ _HELD = {
 _KERNEL = frozenset({"more than the limit in the kernel's buffers"})
 _DISK = frozenset({"filling the disk at one blow", "filling the disk with files that have no name"})
 STARTUP = 180.0
-"""Seconds for the imports of a nursery."""
+"""Seconds for the imports of a fork server."""
 _CHECK = """
 import socket
-def held(action):
+def denied(action):
     try: action()
     except OSError: return True
-print(held(socket.socket), *(held(lambda: open(path)) for path in {paths!r}))
+print(denied(socket.socket), *(denied(lambda: open(path)) for path in {paths!r}))
 """
 
 
@@ -81,23 +81,23 @@ class Local:
     @dataclass(frozen=True)
     class Config:
         mode: str
-        """``auto``: the first of ``MODES`` that holds here."""
+        """``auto``: the first of ``MODES`` that isolates here."""
         pool: int
-        """Sandboxes kept ready for each kind, where they start slowly: in ``mode: bwrap``."""
+        """Sandboxes kept ready for each spec, where they start slowly: in ``mode: bwrap``."""
         starting: int
-        """Those that start at once; the imports of each take a core for a second."""
+        """How many start at once; the imports of each occupy a core for a second."""
         allow_unisolated: bool
-        """Run without isolation where it cannot be had, instead of refusing."""
+        """Run without isolation where no mode works, instead of refusing."""
         limits: dict[str, float]
-        """Of a sandbox whose spec has none."""
+        """Limits of a sandbox whose spec has none."""
 
     def __init__(self, config: Config) -> None:
-        """Raises ``SandboxError`` when no allowed mode holds what it promises here."""
+        """Raises ``SandboxError`` when no allowed mode isolates programs here."""
         self.limits = Limits.read(config.limits)
         self.mode = _choose(config)
         self._launcher = _launcher(self.mode, config.pool, config.starting)
         self.name = f"local-{self.mode}"
-        self.guarantees = _HELD[self.mode]
+        self.guarantees = _GUARANTEES[self.mode]
         self.known_gaps = _gaps(self.mode)
         self.versions: Mapping[str, str] = {"python": platform.python_version(), **libraries.installed()}
 
@@ -105,17 +105,20 @@ class Local:
         self.versions = {**self.versions, **libraries.installed(spec.libraries)}
         return self._launcher.open(spec.preload, spec.limits or self.limits)
 
+    def resources(self) -> frozenset[str]:
+        return frozenset()  # everything is below this process, or in a work folder of its descendants
+
     def close(self) -> None:
         self._launcher.close()
 
 
 def _launcher(mode: str, pool: int, starting: int) -> Launcher:
-    """Raises ``SandboxError``."""
-    return Bubblewrap(pool, starting) if mode == "bwrap" else _Nurseries(mode)
+    """Returns what starts sandboxes in ``mode``. Raises ``SandboxError``."""
+    return Bubblewrap(pool, starting) if mode == "bwrap" else _ForkServers(mode)
 
 
 def _gaps(mode: str) -> frozenset[str]:
-    """The checks of ``sandbox.contract`` that fail."""
+    """Returns the checks of ``sandbox.contract`` that fail in ``mode``."""
     if mode == "landlock":
         return _KERNEL | _DISK | {"a process outside can be noticed"}
     if mode == "bwrap" and landlock.version() < landlock.NEEDED:
@@ -142,7 +145,7 @@ def _choose(config: Local.Config) -> str:
 
 
 def _verify(mode: str) -> None:
-    """Opens a sandbox and looks from inside whether it holds. Raises ``SandboxError``."""
+    """Opens a sandbox and checks from inside that it isolates. Raises ``SandboxError``."""
     launcher = _launcher(mode, pool=0, starting=1)
     try:
         with tempfile.NamedTemporaryFile() as canary:
@@ -152,39 +155,39 @@ def _verify(mode: str) -> None:
     finally:
         launcher.close()
     if result.stdout.split() != ["True"] * 3:
-        raise SandboxError(f"it does not hold (sockets, files, our files): {result.stdout}{result.stderr}")
+        raise SandboxError(f"not isolated (sockets, files, our files): {result.stdout}{result.stderr}")
 
 
-class _Nurseries:
-    """One nursery a set of preloaded modules, started at its first use."""
+class _ForkServers:
+    """One fork server for each set of preloaded modules, started when it is first used."""
 
     def __init__(self, mode: str) -> None:
         self._mode = mode
         self._lock = threading.Lock()
-        self._nurseries: dict[tuple[str, ...], _Nursery] = {}
+        self._servers: dict[tuple[str, ...], _ForkServer] = {}
         self._closed = False
 
     def open(self, preload: tuple[str, ...], limits: Limits) -> Sandbox:
-        return self._nursery(preload).open(limits)
+        return self._server(preload).open(limits)
 
     def close(self) -> None:
         with self._lock:
             self._closed = True
-            nurseries = list(self._nurseries.values())
-        for nursery in nurseries:
-            nursery.close()
+            servers = list(self._servers.values())
+        for server in servers:
+            server.close()
 
-    def _nursery(self, preload: tuple[str, ...]) -> _Nursery:
+    def _server(self, preload: tuple[str, ...]) -> _ForkServer:
         with self._lock:
             if self._closed:
                 raise SandboxError("the backend is closed")
-            nursery = self._nurseries.get(preload)
-            if nursery is None or not nursery.alive:
-                nursery = self._nurseries[preload] = _Nursery(self._mode, preload)
-            return nursery
+            server = self._servers.get(preload)
+            if server is None or not server.alive:
+                server = self._servers[preload] = _ForkServer(self._mode, preload)
+            return server
 
 
-class _Nursery:
+class _ForkServer:
     """The host's side of a ``sandbox.isolation.fork_server`` process."""
 
     def __init__(self, mode: str, preload: tuple[str, ...]) -> None:
@@ -207,16 +210,16 @@ class _Nursery:
             )  # fmt: skip
         self._control.settimeout(STARTUP)
         try:
-            answer = json.loads(self._control.recv(1 << 16) or b"{}")
+            reply = json.loads(self._control.recv(1 << 16) or b"{}")
         except OSError as error:
-            answer = {"error": str(error)}
-        if not answer.get("ready"):
+            reply = {"error": str(error)}
+        if not reply.get("ready"):
             self.close()
-            raise SandboxError(answer.get("error", "the launcher ended at once"))
+            raise SandboxError(reply.get("error", "the fork server ended immediately"))
 
     @property
     def alive(self) -> bool:
-        """Whether it still listens; a process that was just killed hangs up before it can be waited for."""
+        """Whether it still listens. The socket of a killed process closes before the process can be waited for."""
         listening = select.poll()
         listening.register(self._control, 0)
         return self._process.poll() is None and not listening.poll(0)
@@ -231,7 +234,7 @@ class _Nursery:
                     socket.send_fds(self._control, [json.dumps(settings).encode()], [theirs.fileno()])
             except OSError as error:
                 ours.close()
-                raise SandboxError(f"the launcher of sandboxes is gone: {error}") from None
+                raise SandboxError(f"the fork server is gone: {error}") from None
         box = GuestSandbox(_Stream(ours), limits)
         box.wait(30)
         return box
@@ -246,7 +249,7 @@ class _Nursery:
 
 
 class _Stream:
-    """A socket whose ``close`` returns once the guest has ended all its processes."""
+    """A socket. ``close`` returns once the guest has ended all its processes."""
 
     def __init__(self, stream: socket.socket) -> None:
         self._stream = stream

@@ -74,6 +74,7 @@ class FakeBackend:
 
     name = "fake"
     guarantees: frozenset[str] = frozenset()
+    known_gaps: frozenset[str] = frozenset()
     versions: Mapping[str, str] = {}
 
     def __init__(self, *, broken: bool = False) -> None:
@@ -85,6 +86,9 @@ class FakeBackend:
             raise SandboxError("no daemon")
         self.opened.append(FakeSandbox(spec))
         return self.opened[-1]
+
+    def resources(self) -> frozenset[str]:
+        return frozenset()
 
     def close(self) -> None:
         for sandbox in self.opened:

@@ -74,6 +74,9 @@ class Tool:
     def open(self, spec: SandboxSpec) -> Sandbox:
         return self
 
+    def resources(self) -> frozenset[str]:
+        return frozenset()
+
     def run(
         self, code: str, *, timeout: float | None = None, seed: int = 0, session: str | None = None
     ) -> Result:

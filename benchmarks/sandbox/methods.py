@@ -14,7 +14,7 @@ from typing import Any, Literal
 import conf
 from benchmarks.sandbox.lanes import Command, Lane, MethodError, SandboxLane, in_container, in_process, output
 from sandbox.base import Backend, SandboxError, SandboxSpec
-from sandbox.guest.boot import ENVIRONMENT
+from sandbox.host.boot import ENVIRONMENT
 
 _FORK_SERVER, _PEERS = (Path(__file__).with_name(name) for name in ("forkserver.py", "peers.py"))
 _LONGEST = "7200"

@@ -21,7 +21,7 @@ from sandbox.attacks import ATTACKS, PREAMBLE
 from sandbox.attacks.canary import HIDE, LOOK
 from sandbox.attacks.pickles import DEADLY, MAKE
 from sandbox.base import Backend, Limits, Sandbox, SandboxSpec
-from sandbox.host.traces import left, traces
+from sandbox.host.leftovers import leftovers, resources
 
 SMALL = Limits(timeout=4.0, memory_mb=128, processes=24, disk_mb=8, output_kb=8, file_mb=4)
 """The limits under which the checks run."""
@@ -44,9 +44,9 @@ def sandbox(backend: Backend) -> Iterator[Sandbox]:
 def nothing_left(backend: Backend) -> Iterator[None]:
     """What happens in here leaves nothing behind."""
     backend.open(SandboxSpec(limits=SMALL)).close()  # what a backend keeps, it has from now on
-    before = traces(backend)
+    before = resources(backend)
     yield
-    new = left(backend, before, USABLE)
+    new = leftovers(backend, before, USABLE)
     assert not new, f"left behind: {', '.join(sorted(new))}"
 
 

@@ -1,9 +1,9 @@
-"""Puts guests into roots of their own with ``bwrap`` (bubblewrap), for machines where no other program may
-make namespaces: some distributions allow that to it alone.
+"""Mode ``bwrap``: puts guests into roots of their own with bubblewrap, for machines where no other program may make
+namespaces: some distributions allow that to it alone.
 
-Each sandbox imports its libraries itself, so a pool hides the start. All that it can write is one tmpfs,
-which goes with it. When we are root, it runs as a user that nobody else has: root, whatever a user namespace
-calls it, is bound by no limit on processes.
+Each sandbox imports its libraries itself, so a pool hides the start. It can write only to one tmpfs, which is removed
+with it. When we are root, it runs as a user that nobody else has: root, whatever a user namespace calls it, is bound
+by no limit on processes.
 """
 
 from __future__ import annotations
@@ -26,22 +26,25 @@ from queue import SimpleQueue
 from typing import NamedTuple
 
 from sandbox.base import Limits, LostError, Sandbox, SandboxError, SandboxSpec
-from sandbox.guest import boot
 from sandbox.guest.processes import descendants
+from sandbox.host import boot
 from sandbox.host.client import GuestSandbox
 from sandbox.host.owner import dead, owner
 from sandbox.host.pool import Pool, Warm
-from sandbox.isolation import jail
+from sandbox.isolation import view
+from sandbox.isolation.privileges import unused_user
 
 STARTUP = 180.0
 """Seconds for a guest to import what it preloads."""
 _PATIENCE = 5.0
-_TEMPORARY = f"{jail.WORK}/.tmp"
+_TEMPORARY = f"{view.WORK}/.tmp"
 _ISOLATED = (
     "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session", "--as-pid-1",
     "--cap-drop", "ALL", "--clearenv", "--hostname", "sandbox", "--uid", "65534", "--gid", "65534",
 )  # fmt: skip
-_AS_USER = "import sys; from sandbox.isolation import jail; jail.run_as(int(sys.argv[1]), sys.argv[2:])"
+_AS_USER = (
+    "import sys; from sandbox.isolation.privileges import run_as; run_as(int(sys.argv[1]), sys.argv[2:])"
+)
 
 
 class Bubblewrap:
@@ -71,8 +74,8 @@ class Bubblewrap:
         """Ends every sandbox. Safe to call twice."""
         self._pool.close()
         with self._lock:
-            left = list(self._open)
-        for process in left:
+            remaining = list(self._open)
+        for process in remaining:
             _kill(process)
         self._orders.put(None)
 
@@ -86,11 +89,11 @@ class Bubblewrap:
                 ours.close()
                 raise SandboxError(f"bwrap cannot be started: {error}") from None
         box = GuestSandbox(ours, limits, lambda: self._end(process))
-        settings = dataclasses.asdict(limits) | {"work": jail.WORK, "nproc": "own"}
+        settings = dataclasses.asdict(limits) | {"work": view.WORK, "nproc": "own"}
         settings["watch"] = ["memory", "files"]  # bwrap's tmpfs bounds bytes, and not the number of files
         del settings["timeout"]
         assert process.stderr is not None
-        with process.stderr as complaints:
+        with process.stderr as messages:
             try:
                 ours.settimeout(STARTUP)
                 with contextlib.suppress(OSError):  # it has ended already
@@ -98,17 +101,17 @@ class Bubblewrap:
                 box.wait(STARTUP)
             except SandboxError as error:
                 box.close()
-                raise SandboxError(_reason(error, complaints.read())) from None
+                raise SandboxError(_reason(error, messages.read())) from None
         return box
 
     def _launch(self, limits: Limits, stream: socket.socket) -> subprocess.Popen[bytes]:
         """Raises ``OSError``."""
-        work = ["--perms", "0700", "--size", str(limits.disk_mb << 20), "--tmpfs", jail.WORK]
-        work += ["--perms", "0700", "--dir", _TEMPORARY, "--chdir", jail.WORK, "--remount-ro", "/", "--"]
+        work = ["--perms", "0700", "--size", str(limits.disk_mb << 20), "--tmpfs", view.WORK]
+        work += ["--perms", "0700", "--dir", _TEMPORARY, "--chdir", view.WORK, "--remount-ro", "/", "--"]
         command = [self._program, *_ISOLATED, *self._view, *work, sys.executable, "-P", "-c", boot.PROGRAM]
         with self._lock:
             self._started += 1
-            user = jail.unused_user(self._started)
+            user = unused_user(self._started)
         if user != os.geteuid():
             command = [sys.executable, "-P", "-c", _AS_USER, str(user), *command]
         order = _Order(command, stream.fileno(), Future())
@@ -119,7 +122,7 @@ class Bubblewrap:
         return process
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
-        """Returns when all of a sandbox is gone, which the end of its input brings about; else force."""
+        """Returns when a sandbox is gone entirely. The end of its input ends it; otherwise it is killed."""
         if not _ended(process):
             _kill(process)
         with self._lock:
@@ -133,7 +136,7 @@ class _Order(NamedTuple):
 
 
 def _parent(orders: SimpleQueue[_Order | None]) -> None:
-    """Starts processes, which die with the thread that started them: this one stays."""
+    """Starts processes. They die with the thread that started them, so this one lives as long as the backend."""
     environment = boot.ENVIRONMENT | {"PYTHONPATH": str(Path(__file__).parents[2])}
     while order := orders.get():
         try:
@@ -148,33 +151,33 @@ def _parent(orders: SimpleQueue[_Order | None]) -> None:
 
 
 def _view() -> Iterator[str]:
-    """What a sandbox sees besides its work folder, as arguments."""
-    for path, link in jail.shown().items():
+    """Yields the arguments that define what a sandbox sees besides its work folder."""
+    for path, link in view.shown().items():
         yield from ("--ro-bind", path, path) if link is None else ("--symlink", link, path)
-    for path in jail.masked():
+    for path in view.masked():
         yield from ("--perms", "0555", "--tmpfs", path, "--remount-ro", path)
-    for path in jail.DEVICES:
+    for path in view.DEVICES:
         yield from ("--dev-bind", path, path)
     yield from ("--proc", "/proc", "--symlink", _TEMPORARY, "/dev/shm")
-    if jail.temporary() == "/tmp":
+    if view.temporary() == "/tmp":
         yield from ("--symlink", _TEMPORARY, "/tmp")
     for name, value in _environment().items():
         yield from ("--setenv", name, value)
 
 
 def _environment() -> dict[str, str]:
-    own = {"HOME": jail.WORK, "TMPDIR": _TEMPORARY}
+    own = {"HOME": view.WORK, "TMPDIR": _TEMPORARY}
     if site.getusersitepackages() in sys.path:
         own["PYTHONUSERBASE"] = site.getuserbase()
     return boot.ENVIRONMENT | own
 
 
-def _reason(error: SandboxError, complaints: bytes) -> str:
-    """Why a sandbox did not start: what it says itself, or what its ``bwrap`` said last."""
-    said = complaints.decode(errors="replace").strip().splitlines()
-    if not said or not isinstance(error, LostError):
+def _reason(error: SandboxError, stderr: bytes) -> str:
+    """Returns why a sandbox did not start: its own error, or the last line of its ``bwrap``."""
+    lines = stderr.decode(errors="replace").strip().splitlines()
+    if not lines or not isinstance(error, LostError):
         return str(error)
-    return said[-1] + ("; install bubblewrap 0.8 or newer" if "Unknown option" in said[-1] else "")
+    return lines[-1] + ("; install bubblewrap 0.8 or newer" if "Unknown option" in lines[-1] else "")
 
 
 def _ended(process: subprocess.Popen[bytes]) -> bool:
@@ -185,7 +188,7 @@ def _ended(process: subprocess.Popen[bytes]) -> bool:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Ends a sandbox by force, and returns when all of it is gone."""
+    """Kills every process of a sandbox, and returns when all are gone."""
     below = {pid: owner(pid) for pid in descendants(process.pid)}
     for pid in below:
         with contextlib.suppress(ProcessLookupError):

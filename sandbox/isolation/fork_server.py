@@ -1,10 +1,8 @@
-"""The launcher of local sandboxes: imports the libraries once, and forks a guest out of itself for every
-sandbox.
+"""The fork server of local sandboxes: imports the libraries once, and forks a guest for every sandbox.
 
-It never sees what an agent wrote, so nothing passes from one sandbox to the next. A message on its control
-socket is one frame's header with one descriptor, the guest's end of the sandbox's own connection. It ends,
-and with it every guest, when that socket closes; guests also watch a lifeline, so that none is left if it
-dies first.
+It never sees what an agent wrote, so nothing passes from one sandbox to the next. A message on its control socket is
+one frame's header with one descriptor, the guest's end of the sandbox's own connection. When that socket closes, it
+ends, and every guest with it; guests also watch a lifeline, so that none is left if the server dies first.
 
 Started as ``python -P -m sandbox.isolation.fork_server <control descriptor> <mode> <preload as JSON>``.
 """
@@ -28,31 +26,34 @@ from typing import Any
 from sandbox.guest import landlock
 from sandbox.guest.folder import remove
 from sandbox.guest.frames import pack
-from sandbox.guest.main import Guest, Settings
 from sandbox.guest.preload import preload
 from sandbox.guest.processes import end_descendants
 from sandbox.guest.seccomp import filter_on_host, libc
+from sandbox.guest.server import Guest
+from sandbox.guest.settings import Settings
 from sandbox.host.owner import FOLDER, dead, folder_owner, folder_prefix
-from sandbox.isolation import jail
+from sandbox.isolation import namespaces, rules
+from sandbox.isolation.privileges import drop_rights, readable_by_all, unused_user
+from sandbox.isolation.view import WORK, temporary
 
 _PR_SET_CHILD_SUBREAPER = 36
 GRACE = 2.0
 """Seconds that guests have to end by themselves once the control socket closed."""
 
 
-class Nursery:
+class ForkServer:
     """Serves one control socket."""
 
     def __init__(self, control: socket.socket, mode: str) -> None:
         self.control, self.mode = control, mode
         self.lifeline, self.life = os.pipe()
         self.guests: dict[int, str | None] = {}
-        """Process -> its work folder on disk, to be removed after it."""
+        """Process id -> its work folder on disk, which is removed when it has ended."""
         self.opened = 0
         libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
     def serve(self) -> None:
-        """Forks guests until the control socket closes; then ends them, and removes their folders."""
+        """Forks guests until the control socket closes; then ends them and removes their folders."""
         wake, wake_end = os.pipe2(os.O_NONBLOCK)
         signal.set_wakeup_fd(wake_end)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -73,7 +74,7 @@ class Nursery:
         if not message:
             return False
         self.opened += 1
-        user = jail.unused_user(self.opened)
+        user = unused_user(self.opened)
         try:
             work = None if self.mode == "namespaces" else self._folder(user)
             pid = self._fork(fds[0], json.loads(message), user, work)
@@ -87,14 +88,14 @@ class Nursery:
     def _folder(self, user: int) -> str:
         path = tempfile.mkdtemp(prefix=folder_prefix(os.getpid()))
         os.mkdir(f"{path}/.tmp", 0o700)
-        if user != os.geteuid() and jail.readable_by_all():
+        if user != os.geteuid() and readable_by_all():
             for folder in (path, f"{path}/.tmp"):
                 os.chown(folder, user, user)
         return path
 
     def _fork(self, fd: int, settings: dict[str, Any], user: int, work: str | None) -> int:
-        """The process id of a new guest, as seen from here."""
-        pid = jail.fork_guest() if work is None else os.fork()
+        """Returns the process id of a new guest in our own pid namespace."""
+        pid = namespaces.fork_guest() if work is None else os.fork()
         if pid == 0:
             self._become(
                 fd, lambda: self._in_folder(settings, user, work) if work else self._in_root(settings, user)
@@ -119,14 +120,13 @@ class Nursery:
             os._exit(status)
 
     def _in_root(self, given: dict[str, Any], user: int) -> tuple[Settings, Callable[[], None]]:
-        jail.mount_guest(given["disk_mb"], user)
-        jail.drop_rights(user, user)
-        rules = jail.rules_in_root()
-        landlock.restrict(rules)
-        os.environ.update(HOME=jail.WORK, TMPDIR=jail.temporary())
-        return Settings(**given, work=jail.WORK, nproc="own", watch=["memory"]), lambda: landlock.restrict(
-            rules
-        )
+        namespaces.mount_guest(given["disk_mb"], user)
+        drop_rights(user, user)
+        ruleset = rules.rules_in_root()
+        landlock.restrict(ruleset)
+        os.environ.update(HOME=WORK, TMPDIR=temporary())
+        settings = Settings(**given, work=WORK, nproc="own", watch=["memory"])
+        return settings, lambda: landlock.restrict(ruleset)
 
     def _in_folder(self, given: dict[str, Any], user: int, work: str) -> tuple[Settings, Callable[[], None]]:
         libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -136,18 +136,19 @@ class Nursery:
         settings = Settings(**given, work=work, nproc=nproc, watch=["memory", "disk"])
         if self.mode == "none":
             return settings, lambda: None
-        rules, ours = jail.rules_on_host(work, processes=False), jail.rules_on_host(work, processes=True)
-        jail.drop_rights(user, os.stat(work).st_uid)
-        landlock.restrict(ours)
+        of_programs = rules.rules_on_host(work, processes=False)
+        of_guest = rules.rules_on_host(work, processes=True)
+        drop_rights(user, os.stat(work).st_uid)
+        landlock.restrict(of_guest)
 
         def enter() -> None:
-            landlock.restrict(rules)
+            landlock.restrict(of_programs)
             filter_on_host()
 
         return settings, enter
 
     def _reap(self) -> None:
-        """Takes leave of processes that ended: a guest's folder goes, and so does what outlived the guest."""
+        """Reaps exited children. Removes the folder of a guest that ended, and ends processes that outlived it."""
         ended: list[str] = []
         with contextlib.suppress(ChildProcessError):
             while pid := os.waitpid(-1, os.WNOHANG)[0]:
@@ -177,16 +178,16 @@ class Nursery:
 
 
 def remove_orphans() -> None:
-    """Removes the work folders of nurseries that were killed before they could."""
+    """Removes the work folders of fork servers that were killed before they could do so."""
     for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
         if dead(folder_owner(folder.name)):
             remove(str(folder))
 
 
 def _enter_root() -> None:
-    """Raises ``OSError``."""
+    """Moves this process into its own root. Raises ``OSError`` with what the machine lacks."""
     try:
-        jail.enter_root()
+        namespaces.enter_root()
     except OSError as error:
         need = "it needs root's rights, or a kernel that lets users make namespaces"
         raise OSError(f"{error.strerror}; {need}") from None
@@ -201,7 +202,7 @@ def main() -> None:
     try:
         if mode == "landlock" and landlock.version() < landlock.NEEDED:
             raise OSError(
-                "the kernel has no Landlock, or too old a one: install Linux 6.2 or newer, and enable it"
+                "the kernel lacks Landlock, or has an old version: install Linux 6.2 or newer, and enable it"
             )
         if mode == "namespaces":
             _enter_root()
@@ -210,7 +211,7 @@ def main() -> None:
         control.send(json.dumps({"ready": False, "error": str(error)}).encode())
         return
     control.send(json.dumps({"ready": True}).encode())
-    Nursery(control, mode).serve()
+    ForkServer(control, mode).serve()
 
 
 if __name__ == "__main__":

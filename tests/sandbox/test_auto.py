@@ -26,7 +26,7 @@ def test_without_a_daemon_programs_run_locally_and_one_line_says_so(
     assert result.truncated
     assert backend.name.startswith("local-")
     [line] = [record.getMessage() for record in caplog.records]
-    assert line.startswith(f"sandbox: {backend.name}, which holds ")
+    assert line.startswith(f"sandbox: {backend.name}, which guarantees ")
     assert "docker: no Docker daemon answers" in line
     assert "\n" not in line
 
@@ -41,9 +41,7 @@ def test_nothing_runs_where_nothing_isolates_unless_told_to(
     with pytest.raises(SandboxError) as refused:
         conf.build("sandbox", conf.load("sandbox", "auto"))
     line = str(refused.value)
-    assert line.startswith(
-        "nothing here isolates programs so that fs, memory, net, pids hold: docker: no Docker"
-    )
+    assert line.startswith("no backend here guarantees fs, memory, net, pids: docker: no Docker")
     for mode in ("namespaces", "bwrap", "landlock"):
         assert f"; local ({mode}): the kernel cannot" in line
     assert "\n" not in line
@@ -72,7 +70,7 @@ def test_what_holds_less_than_is_required_is_passed_over(no_docker: None, only_l
     backend = or_skip(lambda: conf.build("sandbox", conf.load("sandbox", "auto", requires=["net"])))
     assert backend.name == "local-landlock"
     backend.close()
-    with pytest.raises(SandboxError, match=r"local \(landlock\): it does not hold disk, pidns$"):
+    with pytest.raises(SandboxError, match=r"local \(landlock\): not isolated: disk, pidns$"):
         conf.build("sandbox", conf.load("sandbox", "auto", requires=["disk", "net", "pidns"]))
 
 
@@ -85,12 +83,12 @@ def test_who_allows_less_than_is_required_gets_what_there_is_and_a_warning(
     backend.close()
     [line] = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert line.startswith(
-        "sandbox: local-landlock, which holds fs, memory, net, pids; nothing here isolates"
+        "sandbox: local-landlock, which guarantees fs, memory, net, pids; no backend here guarantees"
     )
 
 
 def test_a_guarantee_that_there_is_not_is_refused() -> None:
-    with pytest.raises(SandboxError, match=r"requires may name disk, fs, .*, and not gpu"):
+    with pytest.raises(SandboxError, match=r"requires must be among disk, fs, .*; got gpu"):
         conf.build("sandbox", conf.load("sandbox", "auto", requires=["net", "gpu"]))
 
 
@@ -98,7 +96,7 @@ def test_a_guarantee_that_there_is_not_is_refused() -> None:
     ("guarantees", "line"),
     [
         (GUARANTEES, ""),
-        (GUARANTEES - {"disk", "pidns"}, "sandbox fake does not hold: disk, pidns"),
+        (GUARANTEES - {"disk", "pidns"}, "sandbox fake: not isolated: disk, pidns"),
         (frozenset(), "sandbox fake: programs run WITHOUT ISOLATION, and can do all that you can do"),
     ],
 )

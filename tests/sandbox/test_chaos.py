@@ -13,8 +13,8 @@ import pytest
 
 from sandbox.guest.processes import descendants
 from sandbox.host.daemon import RUN, connect
+from sandbox.host.leftovers import work_folders
 from sandbox.host.owner import owner
-from sandbox.host.traces import folders
 from tests.sandbox.test_contract import SETTINGS
 
 ROOT = Path(__file__).parents[2]
@@ -72,13 +72,13 @@ class Killed:
         found = [f"{who} {command(pid)}" for pid, who in self.processes.items() if owner(pid) == who]
         users = {
             (1 << 23) + pid % (1 << 22) for pid in self.processes
-        }  # see ``sandbox.isolation.jail.unused_user``
+        }  # see ``sandbox.isolation.privileges.unused_user``
         for path in Path("/proc").glob("[0-9]*"):
             try:
                 found += [f"process {path.name}"] if path.stat().st_uid // 128 in users else []
             except FileNotFoundError:
                 continue
-        found += map(str, folders(self.processes))
+        found += map(str, work_folders(self.processes))
         if self.run:
             with connect() as client:
                 label = {"label": f"{RUN}={self.run}"}

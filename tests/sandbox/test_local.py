@@ -17,9 +17,9 @@ import pytest
 from sandbox.attacks import ATTACKS, PREAMBLE
 from sandbox.base import GUARANTEES, Limits, Sandbox, SandboxError, SandboxSpec
 from sandbox.guest.processes import descendants
+from sandbox.host.leftovers import work_folders
 from sandbox.host.owner import dead, owner
-from sandbox.host.traces import folders
-from sandbox.local import MODES, Local, _Nurseries, _Nursery
+from sandbox.local import MODES, Local, _ForkServer, _ForkServers
 from tests.sandbox.backends import local, or_skip
 
 ROOT = Path(__file__).parents[2]
@@ -34,10 +34,10 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Local]:
     built.close()
 
 
-def nursery(backend: Local) -> int:
-    """The process id of its only launcher."""
-    assert isinstance(backend._launcher, _Nurseries)
-    [one] = backend._launcher._nurseries.values()
+def fork_server(backend: Local) -> int:
+    """The process id of its only fork server."""
+    assert isinstance(backend._launcher, _ForkServers)
+    [one] = backend._launcher._servers.values()
     return one._process.pid
 
 
@@ -166,7 +166,7 @@ def test_a_module_that_cannot_be_preloaded_is_named(backend: Local) -> None:
 
 def test_a_program_never_outlives_the_host(backend: Local) -> None:
     with busy_host(backend.mode) as (host, processes):
-        on_disk = folders(processes)
+        on_disk = work_folders(processes)
         assert len(on_disk) == (backend.mode == "landlock")
         host.kill()
         host.wait()
@@ -230,13 +230,13 @@ def test_the_folders_of_a_launcher_that_was_killed_go_at_the_next_start() -> Non
     dying, living = or_skip(lambda: local(mode="landlock")), local(mode="landlock")
     kept, lost = living.open(SandboxSpec()), dying.open(SandboxSpec())
     lost.run("import os\nfor _ in range(2000):\n    os.mkdir('d'); os.chdir('d')")
-    process = nursery(dying)
+    process = fork_server(dying)
     os.kill(process, signal.SIGKILL)
     dying.close()
-    assert len(folders([process])) == 1
+    assert len(work_folders([process])) == 1
     local(mode="landlock").close()
-    assert folders([process]) == []
-    assert len(folders([nursery(living)])) == 1
+    assert work_folders([process]) == []
+    assert len(work_folders([fork_server(living)])) == 1
     assert kept.run("print(1)").stdout == "1\n"
     living.close()
 
@@ -246,11 +246,11 @@ def test_closing_the_backend_ends_every_sandbox_and_removes_every_folder() -> No
     backend = or_skip(lambda: local(mode="landlock"))
     boxes = [backend.open(SandboxSpec()) for _ in range(3)]
     boxes[0].run("import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(60)")
-    process = nursery(backend)
-    assert len(folders([process])) == 3
+    process = fork_server(backend)
+    assert len(work_folders([process])) == 3
     backend.close()
     backend.close()
-    assert folders([process]) == []
+    assert work_folders([process]) == []
     with pytest.raises(SandboxError):
         boxes[1].run("1")
     with pytest.raises(SandboxError):
@@ -260,7 +260,7 @@ def test_closing_the_backend_ends_every_sandbox_and_removes_every_folder() -> No
 def test_an_unknown_mode_and_unknown_limits_are_refused() -> None:
     with pytest.raises(SandboxError, match="mode must be"):
         local(mode="magic")
-    with pytest.raises(SandboxError, match="limits must give"):
+    with pytest.raises(SandboxError, match="limits must define exactly"):
         Limits.read({"timeout": 3})
     with pytest.raises(SandboxError, match="must be positive: disk_mb"):
         local(limits={"disk_mb": 0})
@@ -278,14 +278,14 @@ def test_an_unknown_mode_and_unknown_limits_are_refused() -> None:
 )
 def test_attacks_get_through_where_nothing_isolates(name: str) -> None:
     """What shows that the attacks attack."""
-    nursery = _Nursery("none", ())
+    server = _ForkServer("none", ())
     outsider = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     with tempfile.NamedTemporaryFile() as secret:
         secret.write(b"x")
         secret.flush()
         known = f"SECRET, OURS, PID = {secret.name!r}, {str(ROOT)!r}, {outsider.pid}\n"
-        result = nursery.open(Limits()).run(known + PREAMBLE + ATTACKS[name].code)
-    nursery.close()
+        result = server.open(Limits()).run(known + PREAMBLE + ATTACKS[name].code)
+    server.close()
     outsider.kill()
     outsider.wait()
     assert "BREACH" in result.stdout

@@ -1,1 +1,4 @@
-"""Fuzzers of all that reads what hostile code wrote: ``python -m tests.sandbox.fuzz host --cases 10000``."""
+"""Property tests of everything that reads what untrusted code wrote.
+
+``COACHGYM_FUZZ_EXAMPLES=20000 pytest tests/sandbox/fuzz`` searches longer, and with new examples every time.
+"""

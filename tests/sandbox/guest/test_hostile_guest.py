@@ -86,12 +86,12 @@ def test_a_result_that_cannot_be_is_a_loss(change: dict[str, object]) -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_frame_is_a_loss(data: bytes) -> None:
-    asks: list[Callable[[GuestSandbox], object]] = [
+    asked: list[Callable[[GuestSandbox], object]] = [
         lambda box: box.run("1"),
         lambda box: box.write("a", b""),
         lambda box: box.list(),
     ]
-    for ask in asks:
+    for ask in asked:
         with talking(says(data)) as box, pytest.raises(LostError):
             ask(box)
 
@@ -113,8 +113,8 @@ def test_a_listing_that_cannot_be_is_a_loss(rows: object) -> None:
 
 
 def test_a_listing_of_clean_paths_is_taken() -> None:
-    rows: list[list[Any]] = [["a", 1, ""], ["a b/\u00e9", 2, "0" * 64], ["b/c/d", 2**40, ""]]
-    odd: list[list[Any]] = [["\0", 1, ""], ["a\n", 1, ""], ["c\u202ea", 1, ""], ["d\ud800", 1, ""]]
+    rows = [("a", 1, ""), ("a b/\u00e9", 2, "0" * 64), ("b/c/d", 2**40, "")]
+    odd = [("\0", 1, ""), ("a\n", 1, ""), ("c\u202ea", 1, ""), ("d\ud800", 1, "")]
     with talking(says(pack({}, json.dumps(sorted(rows + odd)).encode()))) as box:
         assert box.list() == tuple(FileInfo(*row) for row in rows)
 

@@ -128,8 +128,8 @@ def test_errors_that_are_no_loss_are_passed_on_and_not_repeated() -> None:
 
 def guests(backend: object) -> list[int]:
     """The processes below a local backend's launcher."""
-    [nursery] = backend._launcher._nurseries.values()  # type: ignore[attr-defined]
-    children = Path(f"/proc/{nursery._process.pid}/task/{nursery._process.pid}/children").read_text()
+    [server] = backend._launcher._servers.values()  # type: ignore[attr-defined]
+    children = Path(f"/proc/{server._process.pid}/task/{server._process.pid}/children").read_text()
     return [int(pid) for pid in children.split()]
 
 

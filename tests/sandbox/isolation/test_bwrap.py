@@ -10,8 +10,9 @@ import pytest
 
 from sandbox import contract
 from sandbox.base import Limits, SandboxError, SandboxSpec
-from sandbox.guest import boot, landlock
+from sandbox.guest import landlock
 from sandbox.guest.processes import descendants
+from sandbox.host import boot
 from sandbox.local import Local
 from tests.sandbox.backends import local, or_skip
 
@@ -114,7 +115,7 @@ def test_a_bwrap_that_may_not_start_is_quoted(
     fake.write_text(f"#!/bin/sh\necho '{line}' >&2\nexit 1\n")
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr("sandbox.isolation.jail.unused_user", lambda number: os.geteuid())
+    monkeypatch.setattr("sandbox.isolation.bwrap.unused_user", lambda number: os.geteuid())
     with pytest.raises(SandboxError, match=reason) as caught:
         bwrap()
     assert "\n" not in str(caught.value)

@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.isolation import jail
+from sandbox.isolation import view
 
 
 def test_a_folder_is_shown_by_its_parts_where_one_of_them_is_hidden(tmp_path: Path) -> None:
     for name in ("site/numpy", "site/envs/dsbench", "site/conf", "other"):
         (tmp_path / name).mkdir(parents=True)
     hidden = [str(tmp_path / "site/envs"), str(tmp_path / "site/conf")]
-    assert list(jail._without(str(tmp_path / "site"), hidden)) == [str(tmp_path / "site/numpy")]
-    assert list(jail._without(str(tmp_path / "other"), hidden)) == [str(tmp_path / "other")]
-    assert list(jail._without(hidden[0], hidden)) == []
+    assert list(view.without(str(tmp_path / "site"), hidden)) == [str(tmp_path / "site/numpy")]
+    assert list(view.without(str(tmp_path / "other"), hidden)) == [str(tmp_path / "other")]
+    assert list(view.without(hidden[0], hidden)) == []
 
 
 def test_our_packages_are_hidden_where_they_are_installed(
@@ -22,13 +22,13 @@ def test_our_packages_are_hidden_where_they_are_installed(
     for name in ("envs", "sandbox", "numpy"):
         (tmp_path / name).mkdir()
     monkeypatch.setattr("site.getsitepackages", lambda: [str(tmp_path)])
-    assert {str(tmp_path / "envs"), str(tmp_path / "sandbox")} <= set(jail.hidden())
-    assert str(tmp_path / "numpy") not in jail.hidden()
+    assert {str(tmp_path / "envs"), str(tmp_path / "sandbox")} <= set(view.hidden())
+    assert str(tmp_path / "numpy") not in view.hidden()
 
 
 def test_nothing_visible_holds_this_checkout() -> None:
     checkout = str(Path(__file__).parents[3])
-    assert not [path for path in jail.visible() if (checkout + "/").startswith(path + "/")]
+    assert not [path for path in view.visible() if (checkout + "/").startswith(path + "/")]
 
 
 def lay_out(root: Path, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -40,7 +40,7 @@ def lay_out(root: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (root / "bin/python3").touch()
     (root / "lib/python3/site/coaches").symlink_to(root / "apart/coaches")
     paths = [f"{root}/bin/python", f"{root}/lib/python3/site", f"{root}/lib64", f"{root}/missing"]
-    monkeypatch.setattr(jail, "visible", lambda: [path for path in paths if Path(path).exists()])
+    monkeypatch.setattr(view, "visible", lambda: [path for path in paths if Path(path).exists()])
     monkeypatch.setattr("site.getsitepackages", lambda: [f"{root}/lib64/python3/site"])
     return str(root)
 
@@ -49,7 +49,7 @@ def test_a_root_of_its_own_shows_links_and_what_they_lead_to_and_nothing_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = lay_out(tmp_path, monkeypatch)
-    assert jail.shown() == {
+    assert view.shown() == {
         f"{root}/bin/python": f"{root}/bin/python3",
         f"{root}/bin/python3": None,
         f"{root}/lib64": "lib",
@@ -61,6 +61,6 @@ def test_what_is_hidden_is_masked_where_links_lead_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = lay_out(tmp_path, monkeypatch)
-    assert jail.masked() == [f"{root}/lib/python3/site/envs"]
-    monkeypatch.setattr(jail, "visible", lambda: [f"{root}/lib64", f"{root}/apart"])
-    assert jail.masked() == [f"{root}/apart/coaches", f"{root}/lib/python3/site/envs"]
+    assert view.masked() == [f"{root}/lib/python3/site/envs"]
+    monkeypatch.setattr(view, "visible", lambda: [f"{root}/lib64", f"{root}/apart"])
+    assert view.masked() == [f"{root}/apart/coaches", f"{root}/lib/python3/site/envs"]

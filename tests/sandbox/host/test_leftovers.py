@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.host.traces import folders
+from sandbox.host.leftovers import work_folders
 
 NAME = "sandbox-c5d6dc12-8761-44f7-b9de-ddb92bd46ae5.4026531836.9015.2883017-f3e2oe0t"
 
@@ -16,6 +16,6 @@ def test_only_the_launcher_in_its_name_has_a_folder(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     for name in (NAME, "sandbox-other"):
         (tmp_path / name).mkdir()
-    assert folders([7, 9015]) == [tmp_path / NAME]
+    assert work_folders([7, 9015]) == [tmp_path / NAME]
     for number in (8761, 4026531836, 2883017):  # of the machine and of a clock
-        assert folders([number]) == []
+        assert work_folders([number]) == []

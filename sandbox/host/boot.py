@@ -1,7 +1,7 @@
-"""How a guest starts: in which environment, and, where nothing of this project is installed, with its sources
-coming over its standard input.
+"""How the host starts a guest: its environment variables and, where nothing of this project is installed, the
+guest's sources, sent over its standard input.
 
-``python3 -P -c PROGRAM``, then ``message`` on its stdin; it answers with frames on its stdout."""
+``python3 -P -c PROGRAM``, then ``message`` on its stdin; it replies with frames on its stdout."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from sandbox.guest.frames import pack
 
 _PACKAGE = "sandbox.guest"
 _MODULES = (
-    "frames", "seccomp", "landlock", "processes", "folder",
-    "output", "program", "session", "preload", "main",
+    "frames", "seccomp", "landlock", "processes", "folder", "output",
+    "program", "session", "preload", "settings", "outcome", "server", "main",
 )  # fmt: skip
-"""Each after those that it imports."""
+"""In dependency order: each after the modules that it imports."""
 ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
     "LANG": "C.UTF-8",
@@ -26,9 +26,9 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
-    # pandas imports pyarrow where it is installed, whose allocator would start a thread, which no fork has.
+    # pandas imports pyarrow where it is installed; its allocator would start a thread, which forks do not have.
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
-    "JOBLIB_MULTIPROCESSING": "0",  # n_jobs=-1 would pay an import of everything in each worker
+    "JOBLIB_MULTIPROCESSING": "0",  # with n_jobs=-1 every worker would import everything again
 }
 PROGRAM = f"""
 import json, sys, types
@@ -46,8 +46,8 @@ module.main()
 
 
 def message(preload: Sequence[str], settings: Mapping[str, Any]) -> bytes:
-    """The first bytes for a guest: its sources, then what it is to be."""
-    folder = Path(__file__).parent
+    """Returns the first bytes for a guest: its sources, then its preloads and settings."""
+    folder = Path(__file__).parents[1] / "guest"
     sources = [(name, (folder / f"{name}.py").read_text("utf-8")) for name in _MODULES]
     bundle = json.dumps(sources).encode()
     return len(bundle).to_bytes(4, "big") + bundle + pack({"preload": preload, "settings": settings})

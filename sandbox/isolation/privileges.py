@@ -1,0 +1,69 @@
+"""Users and capabilities of guests."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from sandbox.guest.seccomp import libc
+from sandbox.isolation.namespaces import check, enter_root
+
+_PR_CAPBSET_DROP, _PR_SET_SECUREBITS = 24, 28
+
+
+def unused_user(number: int) -> int:
+    """Returns a uid that nobody has, when we are root; else our own. ``number`` distinguishes a launcher's guests."""
+    if os.geteuid():
+        return os.geteuid()
+    user = (1 << 30) + os.getpid() % (1 << 22) * 128 + number % 128
+    for line in Path("/proc/self/uid_map").read_text().splitlines():
+        first, _, count = map(int, line.split())
+        if first <= user < first + count:
+            return user
+    return 20000 + (os.getpid() * 128 + number) % 40000
+
+
+def drop_rights(user: int, files_as: int) -> None:
+    """Becomes ``user`` irrevocably, without a single capability; files are opened as ``files_as``.
+
+    Raises ``OSError``.
+    """
+    if os.geteuid() == 0:
+        check(
+            "securebits", libc.prctl(_PR_SET_SECUREBITS, 1 << 2, 0, 0, 0)
+        )  # keeps the capabilities that the last lines need
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+        libc.setfsgid(files_as)
+        libc.setfsuid(files_as)
+    for capability in range(64):
+        libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
+    header = (0x20080522).to_bytes(4, sys.byteorder) + bytes(4)
+    check("capset", libc.capset(header, bytes(24)))
+
+
+def run_as(user: int, command: list[str]) -> NoReturn:
+    """Executes a program as ``user``; requires root. Raises ``OSError``.
+
+    Where the Python that runs here lies in folders closed to such a user, as below /root, the program gets a root of
+    its own that shows it.
+    """
+    if not readable_by_all():
+        enter_root(command[0])
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+    os.execv(command[0], command)
+
+
+def readable_by_all() -> bool:
+    """Returns whether a user without any privileges could read the Python that runs here."""
+    for path in filter(os.path.exists, {os.path.realpath(sys.executable), *sys.path}):
+        for part in (Path(path), *Path(path).parents):
+            if not stat.S_IMODE(part.stat().st_mode) & 0o001:
+                return False
+    return True
