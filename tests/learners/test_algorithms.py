@@ -29,18 +29,18 @@ def algorithm(name: str, **changes: Any) -> Any:
 
 def experience() -> list[Transition]:
     """Two agents, two tasks, four episodes of each; rows 3 to 5 are cut off, unscored and empty."""
-    dice, found = random.Random(0), []
+    dice, rows = random.Random(0), []
     for e in range(8):
         for agent in ("solver", "verifier"):
             sampled = completion(dice.randint(1, 5), prompt=dice.randint(1, 6), seed=dice.randrange(10**6))
             reference = tuple(p + dice.gauss(0, 0.3) for p in sampled.logprobs)
             given = {"agent": agent, "episode": f"e{e}", "task": f"t{e % 2}", "reference": reference}
-            found.append(transition(dice.uniform(0, 10), sampled=sampled, **given))  # type: ignore[arg-type]
-    cut = replace(found[3].completion, finish_reason="length")
-    found[3] = replace(found[3], completion=cut)
-    found[4] = replace(found[4], reward=None, verdict=None)
-    found[5] = replace(found[5], completion=completion(0), ref_logprobs=())
-    return found
+            rows.append(transition(dice.uniform(0, 10), sampled=sampled, **given))  # type: ignore[arg-type]
+    cut = replace(rows[3].completion, finish_reason="length")
+    rows[3] = replace(rows[3], completion=cut)
+    rows[4] = replace(rows[4], reward=None, verdict=None)
+    rows[5] = replace(rows[5], completion=completion(0), ref_logprobs=())
+    return rows
 
 
 def step(name: str, **changes: Any) -> tuple[Any, list[Row], list[Transition]]:
@@ -99,9 +99,9 @@ def test_the_weights_of_a_step_add_up_to_1(name: str) -> None:
 @every
 def test_advantages_are_one_a_token_and_none_for_what_is_cut_off_unscored_or_empty(name: str) -> None:
     rows = experience()
-    found = algorithm(name).advantages(rows)
-    assert [i for i, row in enumerate(found) if row is None] == [3, 4, 5]
-    for t, row in zip(rows, found, strict=True):
+    advantages = algorithm(name).advantages(rows)
+    assert [i for i, row in enumerate(advantages) if row is None] == [3, 4, 5]
+    for t, row in zip(rows, advantages, strict=True):
         assert row is None or len(row) == len(t.completion.token_ids)
     assert algorithm(name).advantages([]) == []
 
@@ -171,14 +171,14 @@ def test_a_reference_is_needed_exactly_where_it_is_asked_for(name: str) -> None:
 
 def play(logits: torch.Tensor, seed: int, engine: float) -> list[Transition]:
     """Sixteen actions a prompt, as an engine samples and reports them whose logits are off by a factor."""
-    numbers, found = torch.Generator().manual_seed(seed), []
+    numbers, rows_played = torch.Generator().manual_seed(seed), []
     sampling = (logits.detach() * engine).log_softmax(-1)
     for e in range(32):
         prompt = e % 2
         action = int(torch.multinomial(sampling[prompt].exp(), 1, generator=numbers))
         row = Completion("", (prompt,), (action,), (float(sampling[prompt, action]),), 0, "stop")
         better = 1 - prompt
-        found.append(
+        rows_played.append(
             transition(
                 8.0 if action == better else 3.0,
                 episode=f"e{e}",
@@ -187,7 +187,7 @@ def play(logits: torch.Tensor, seed: int, engine: float) -> list[Transition]:
                 reference=(math.log(0.5),),
             )
         )
-    return found
+    return rows_played
 
 
 CHANGES: dict[str, dict[str, Any]] = {"reinforcepp": {"baseline": "turn_mean"}}

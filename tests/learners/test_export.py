@@ -64,7 +64,7 @@ def trained(base: Path, way: str) -> dict[str, torch.Tensor]:
     """Logits of every policy of a run that has learned something."""
     made = config(base, way)
     run = train(made)
-    found = {}
+    logits = {}
     for number, (name, own) in enumerate(
         load_weights(RunConfig.read(made), envs.make("mathchat").scenario, reference=False).items()
     ):
@@ -72,10 +72,10 @@ def trained(base: Path, way: str) -> dict[str, torch.Tensor]:
             torch.manual_seed(number)
             for parameter in own.parameters():
                 parameter.add_(0.1 * torch.randn_like(parameter))
-            found[name] = loaded.model(IDS).logits
+            logits[name] = loaded.model(IDS).logits
         torch.save({"weights": own.state()}, checkpoint(run) / f"{name}.pt")
-    assert len(found) == 3
-    return found
+    assert len(logits) == 3
+    return logits
 
 
 @pytest.mark.parametrize("way", ["full", "adapter"])

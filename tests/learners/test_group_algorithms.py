@@ -35,13 +35,13 @@ def algorithm(name: str, **changes: Any) -> Any:
 
 def experience(agents: tuple[str, ...] = ("solver", "verifier")) -> list[Transition]:
     """Two tasks, four episodes of each, lengths, rewards and reference at random; one row is cut off."""
-    dice, found = random.Random(0), []
+    dice, rows = random.Random(0), []
     for e in range(8):
         for index, agent in enumerate(agents):
             sampled = completion(dice.randint(1, 4), prompt=dice.randint(1, 6), seed=dice.randrange(10**6))
             if e == 3:
                 sampled = replace(sampled, finish_reason="length")
-            found.append(
+            rows.append(
                 transition(
                     dice.uniform(0, 10),
                     agent=agent,
@@ -52,7 +52,7 @@ def experience(agents: tuple[str, ...] = ("solver", "verifier")) -> list[Transit
                     reference=tuple(p + dice.gauss(0, 0.3) for p in sampled.logprobs),
                 )
             )
-    return found
+    return rows
 
 
 # ---- the papers ----
@@ -62,10 +62,10 @@ def slow_advantages(name: str, c: Any, rows: list[Transition]) -> list[list[floa
     kept = [t for t in rows if t.completion.finish_reason == "stop"]
 
     def value(t: Transition) -> float:
-        found = 0.1 * float(t.reward or 0.0)
+        total = 0.1 * float(t.reward or 0.0)
         if name == "rloo" and c.kl == "reward_k1":
-            found -= c.kl_coef * (sum(t.completion.logprobs) - sum(t.ref_logprobs or ()))
-        return found
+            total -= c.kl_coef * (sum(t.completion.logprobs) - sum(t.ref_logprobs or ()))
+        return total
 
     def within(t: Transition) -> float:
         group = [o for o in kept if (o.turn.agent, o.turn.task_id) == (t.turn.agent, t.turn.task_id)]
@@ -147,10 +147,10 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
 def test_advantages_equal_the_papers(name: str, changes: dict[str, Any]) -> None:
     rows, subject = experience(), algorithm(name, **changes)
     wanted = slow_advantages(name, subject.config, rows)
-    for found, row in zip(subject.advantages(rows), wanted, strict=True):
-        assert (found is None) == (row is None)
+    for advantages, row in zip(subject.advantages(rows), wanted, strict=True):
+        assert (advantages is None) == (row is None)
         if row is not None:
-            assert found == pytest.approx(row, abs=1e-5)
+            assert advantages == pytest.approx(row, abs=1e-5)
 
 
 @pytest.mark.parametrize(("name", "changes"), VARIANTS)
@@ -167,7 +167,7 @@ def test_loss_and_gradient_equal_the_papers(name: str, changes: dict[str, Any]) 
     def slow(moved: Rows) -> float:
         return slow_loss(name, subject.config, moved, new, prox, old, ref, a)
 
-    found, gradient, seen = 0.0, [[0.0] * len(row) for row in new], [0] * len(rows)
+    total, gradient, seen = 0.0, [[0.0] * len(row) for row in new], [0] * len(rows)
     for batch in pack(to_rows(rows, a, subject.token_weights(rows), prox), 14):
         places = []
         for k in batch.row.tolist():
@@ -176,11 +176,11 @@ def test_loss_and_gradient_equal_the_papers(name: str, changes: dict[str, Any]) 
         logprobs = torch.tensor([new[k][t] for k, t in places], dtype=torch.float64, requires_grad=True)
         loss, _ = subject.loss(logprobs, batch)
         loss.backward()
-        found += float(loss.detach())
+        total += float(loss.detach())
         assert logprobs.grad is not None
         for (k, t), value in zip(places, logprobs.grad.tolist(), strict=True):
             gradient[k][t] = value
-    assert found == pytest.approx(slow(new), abs=1e-6)
+    assert total == pytest.approx(slow(new), abs=1e-6)
     for k, row in enumerate(new):
         for t in range(len(row)):
             assert gradient[k][t] == pytest.approx(slope(slow, new, k, t), abs=1e-6), (k, t)

@@ -42,7 +42,7 @@ def episodes(seed: int = 0, unknown: bool = True, count: int = 4) -> list[Transi
     """Episodes of three agents on two tasks: lengths, rewards and reference at random; some rows are
     truncated, some have no reward, one sampled nothing."""
     dice = random.Random(seed)
-    found = []
+    rows = []
     for e in range(count):
         index = 0
         for agent in ("engineer", "modeler", "analyst"):
@@ -54,7 +54,7 @@ def episodes(seed: int = 0, unknown: bool = True, count: int = 4) -> list[Transi
                     finish_reason="length" if dice.random() < 0.2 else "stop",
                 )
                 reward = None if unknown and dice.random() < 0.12 else dice.uniform(0, 10)
-                found.append(
+                rows.append(
                     transition(
                         reward,
                         agent=agent,
@@ -68,8 +68,8 @@ def episodes(seed: int = 0, unknown: bool = True, count: int = 4) -> list[Transi
                     )
                 )
                 index += 1
-    found[4] = replace(found[4], completion=completion(length=0), ref_logprobs=())
-    return found
+    rows[4] = replace(rows[4], completion=completion(length=0), ref_logprobs=())
+    return rows
 
 
 # ---- the slow reference: nothing clever, one token at a time ----
@@ -227,11 +227,11 @@ def test_combinations_cover_every_pair_of_values() -> None:
             assert seen == set(itertools.product(CHOICES[a], CHOICES[b]))
 
 
-def close(found: list[list[float] | None], wanted: list[list[float] | None]) -> bool:
+def close(values: list[list[float] | None], wanted: list[list[float] | None]) -> bool:
     return all(
         (a is None and b is None)
         or (a is not None and b is not None and a == pytest.approx(b, abs=TOLERANCE, rel=0))
-        for a, b in zip(found, wanted, strict=True)
+        for a, b in zip(values, wanted, strict=True)
     )
 
 
@@ -269,11 +269,11 @@ def test_the_loss_equals_the_slow_reference(options: dict[str, Any]) -> None:
             )
             total += weight
     assert total == pytest.approx(1.0)
-    found = 0.0
+    loss = 0.0
     for batch in pack(to_rows(used, values, subject.token_weights(used), prox), max_tokens=16):
         logprobs = torch.tensor([new[r][n] for r, n in counted(batch.row.tolist())], dtype=torch.float64)
-        found += float(subject.loss(logprobs, batch)[0])
-    assert found == pytest.approx(wanted, abs=TOLERANCE)
+        loss += float(subject.loss(logprobs, batch)[0])
+    assert loss == pytest.approx(wanted, abs=TOLERANCE)
 
 
 def counted(rows: list[int]) -> list[tuple[int, int]]:
@@ -371,10 +371,10 @@ def test_a_return_that_needs_an_unknown_reward_is_masked_and_earlier_agents_with
 
 def test_whitened_advantages_of_each_agent_have_mean_0_and_deviation_1() -> None:
     rows = episodes(6)
-    found = algorithm(adv_norm="agent").advantages(rows)
+    advantages = algorithm(adv_norm="agent").advantages(rows)
     for agent in ("engineer", "modeler", "analyst"):
         pool = torch.tensor(
-            [x for t, a in zip(rows, found, strict=True) if t.turn.agent == agent for x in a or []],
+            [x for t, a in zip(rows, advantages, strict=True) if t.turn.agent == agent for x in a or []],
             dtype=torch.float64,
         )
         assert float(pool.mean()) == pytest.approx(0.0, abs=1e-6)
@@ -382,8 +382,8 @@ def test_whitened_advantages_of_each_agent_have_mean_0_and_deviation_1() -> None
 
 
 def test_equal_rewards_teach_nothing() -> None:
-    found = algorithm().advantages([transition(7.0, episode=f"e{i}") for i in range(3)])
-    assert all(abs(x) < 1e-6 for row in found if row is not None for x in row)
+    advantages = algorithm().advantages([transition(7.0, episode=f"e{i}") for i in range(3)])
+    assert all(abs(x) < 1e-6 for row in advantages if row is not None for x in row)
 
 
 def test_scores_of_another_agent_do_not_move_an_agents_advantages() -> None:

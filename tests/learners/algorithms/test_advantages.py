@@ -17,7 +17,7 @@ def pipeline() -> list[Transition]:
     """Two tasks, three episodes of each. All solvers of a task read the same prompt. What an executor reads
     depends on its solver, and two solvers of the first task wrote the same; its second turn and the verifier
     read what nobody else does."""
-    found: list[Transition] = []
+    rows: list[Transition] = []
     for task in range(2):
         for e in range(3):
             seen = 100 * task + min(e, 1) if task == 0 else 100 * task + e
@@ -28,10 +28,10 @@ def pipeline() -> list[Transition]:
                 ("verifier", 0, 3000 + 10 * task + e),
             ]
             for index, (agent, attempt, prompt) in enumerate(prompts):
-                sampled = replace(completion(2, seed=len(found)), prompt_ids=(7, prompt))
-                found.append(
+                sampled = replace(completion(2, seed=len(rows)), prompt_ids=(7, prompt))
+                rows.append(
                     transition(
-                        float((7 * len(found)) % 11),
+                        float((7 * len(rows)) % 11),
                         agent=agent,
                         attempt=attempt,
                         index=index,
@@ -40,7 +40,7 @@ def pipeline() -> list[Transition]:
                         sampled=sampled,
                     )
                 )
-    return found
+    return rows
 
 
 def rewards(rows: list[Transition]) -> list[float | None]:
@@ -49,12 +49,12 @@ def rewards(rows: list[Transition]) -> list[float | None]:
 
 def names(rows: list[Transition], group: str) -> set[tuple[str, ...]]:
     """Every group, as agent, turn and its episodes."""
-    found = set()
+    groups_seen = set()
     for members in groups(rows, rewards(rows), group):
         first = rows[min(members)].turn
         assert {(rows[i].turn.agent, rows[i].turn.attempt) for i in members} == {(first.agent, first.attempt)}
-        found.add((f"{first.agent} {first.attempt}", *sorted(rows[i].episode for i in members)))
-    return found
+        groups_seen.add((f"{first.agent} {first.attempt}", *sorted(rows[i].episode for i in members)))
+    return groups_seen
 
 
 def test_rows_of_a_turn_are_compared_though_their_inputs_differ() -> None:
@@ -80,8 +80,8 @@ def test_two_agents_that_read_the_same_prompt_are_not_compared() -> None:
 def test_an_unknown_value_is_in_no_group(group: str) -> None:
     rows = pipeline()
     values = [None if t.turn.agent == "solver" and t.episode in ("e00", "e01") else 1.0 for t in rows]
-    found = group_relative(rows, values, group, deviation=False)
-    for t, value in zip(rows, found, strict=True):
+    advantages = group_relative(rows, values, group, deviation=False)
+    for t, value in zip(rows, advantages, strict=True):
         if t.turn.agent == "solver":
             assert (value is None) == (t.episode in ("e00", "e01", "e02"))
 

@@ -68,8 +68,8 @@ def slow_weights(how: str) -> list[float]:
 
 @pytest.mark.parametrize("how", IMPORTANCE_WEIGHTING)
 def test_importance_weights_equal_a_slow_reference(how: str) -> None:
-    found, limited = losses.importance(GAP, ROW, settings(importance_weighting=how))
-    assert found.tolist() == pytest.approx(slow_weights(how), rel=1e-6)
+    weights, limited = losses.importance(GAP, ROW, settings(importance_weighting=how))
+    assert weights.tolist() == pytest.approx(slow_weights(how), rel=1e-6)
     wanted = {
         "off": [0, 0, 0, 0, 0, 0],
         "token": [0, 1, 0, 0, 0, 0],
@@ -81,18 +81,22 @@ def test_importance_weights_equal_a_slow_reference(how: str) -> None:
 
 @pytest.mark.parametrize("how", IMPORTANCE_WEIGHTING)
 def test_the_share_of_limited_weights_is_told(how: str) -> None:
-    found = losses.compare(OLD + 1.0, batch(), settings(importance_weighting=how)).metrics
+    metrics = losses.compare(OLD + 1.0, batch(), settings(importance_weighting=how)).metrics
     share = {"off": 0, "token": 1 / 6, "sequence": 2 / 6, "icepop": 3 / 6}[how]
-    assert float(found["importance_limited"]) == pytest.approx(share)
+    assert float(metrics["importance_limited"]) == pytest.approx(share)
 
 
 @pytest.mark.parametrize("moved", [0.0, 1.0])
 def test_mismatch_is_of_the_policy_before_the_update_wherever_it_has_moved(moved: float) -> None:
-    found, gaps = losses.mismatch(OLD + GAP + moved, batch()), GAP.tolist()
-    assert float(found["mismatch_k1"]) == pytest.approx(-sum(gaps) / 6, rel=1e-5)
-    assert float(found["mismatch_kl"]) == pytest.approx(sum(math.exp(g) - 1 - g for g in gaps) / 6, rel=1e-5)
+    estimates, gaps = losses.mismatch(OLD + GAP + moved, batch()), GAP.tolist()
+    assert float(estimates["mismatch_k1"]) == pytest.approx(-sum(gaps) / 6, rel=1e-5)
+    assert float(estimates["mismatch_kl"]) == pytest.approx(
+        sum(math.exp(g) - 1 - g for g in gaps) / 6, rel=1e-5
+    )
     alone = losses.mismatch(OLD + GAP, batch(prox_logprobs=None))
-    assert {k: float(v) for k, v in alone.items()} == pytest.approx({k: float(v) for k, v in found.items()})
+    assert {k: float(v) for k, v in alone.items()} == pytest.approx(
+        {k: float(v) for k, v in estimates.items()}
+    )
 
 
 def test_mismatch_kl_estimates_the_divergence_of_the_sampling_policy_from_the_proximal_one() -> None:
@@ -105,10 +109,10 @@ def test_mismatch_kl_estimates_the_divergence_of_the_sampling_policy_from_the_pr
         token_weights=old,
         advantages=old,
     )
-    found = losses.mismatch(prox.log(), given)
+    estimates = losses.mismatch(prox.log(), given)
     divergence = float((old * (old / prox).log()).sum())
-    assert float(found["mismatch_kl"]) == pytest.approx(divergence, rel=1e-5)
-    assert float(found["mismatch_k1"]) == pytest.approx(divergence, rel=1e-5)
+    assert float(estimates["mismatch_kl"]) == pytest.approx(divergence, rel=1e-5)
+    assert float(estimates["mismatch_k1"]) == pytest.approx(divergence, rel=1e-5)
 
 
 def test_importance_weights_make_samples_of_another_policy_tell_the_gradient_of_this_one() -> None:
@@ -119,7 +123,7 @@ def test_importance_weights_make_samples_of_another_policy_tell_the_gradient_of_
     (wanted,) = torch.autograd.grad((probs * advantages).sum(), logits)
     old = torch.tensor([0.3, 0.3, 0.4], dtype=torch.float64)
 
-    def found(how: str) -> torch.Tensor:
+    def gradient_with(how: str) -> torch.Tensor:
         given = batch(
             row=torch.arange(3),
             old_logprobs=old.log(),
@@ -132,18 +136,18 @@ def test_importance_weights_make_samples_of_another_policy_tell_the_gradient_of_
         (gradient,) = torch.autograd.grad((old * ratios.importance * ratios.ratio * advantages).sum(), logits)
         return gradient
 
-    torch.testing.assert_close(found("token"), wanted)
-    torch.testing.assert_close(found("sequence"), wanted)
-    assert float((found("off") - wanted).abs().max()) > 0.01
+    torch.testing.assert_close(gradient_with("token"), wanted)
+    torch.testing.assert_close(gradient_with("sequence"), wanted)
+    assert float((gradient_with("off") - wanted).abs().max()) > 0.01
 
 
 def test_without_proximal_logprobs_the_ratio_is_1_and_has_the_gradient_of_the_new_ones() -> None:
     logprobs = (OLD + GAP).requires_grad_()
-    found = losses.compare(logprobs, batch(prox_logprobs=None), settings(importance_weighting="token"))
-    assert found.ratio.tolist() == [1.0] * 6
-    assert not found.importance.requires_grad
-    assert found.importance.tolist() == pytest.approx(slow_weights("token"), rel=1e-6)
-    found.ratio.sum().backward()  # type: ignore[no-untyped-call]
+    ratios = losses.compare(logprobs, batch(prox_logprobs=None), settings(importance_weighting="token"))
+    assert ratios.ratio.tolist() == [1.0] * 6
+    assert not ratios.importance.requires_grad
+    assert ratios.importance.tolist() == pytest.approx(slow_weights("token"), rel=1e-6)
+    ratios.ratio.sum().backward()  # type: ignore[no-untyped-call]
     assert logprobs.grad is not None
     assert logprobs.grad.tolist() == [1.0] * 6
 

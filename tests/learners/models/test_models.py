@@ -21,9 +21,9 @@ from tests.learners.doubles import loaded_model, model_config, tokenizer
 
 
 def load(name: str, **changes: Any) -> LoadedModel:
-    found = conf.build("learners.models", conf.load("model", name, **changes)).load("dsbench", 0)
-    assert isinstance(found, LoadedModel)
-    return found
+    loaded = conf.build("learners.models", conf.load("model", name, **changes)).load("dsbench", 0)
+    assert isinstance(loaded, LoadedModel)
+    return loaded
 
 
 def hub(path: Path | str) -> LoadedModel:
@@ -49,12 +49,12 @@ def test_a_model_folder_loads_as_it_was_saved(tmp_path: Path) -> None:
     saved = loaded_model(3)
     saved.model.save_pretrained(tmp_path)
     saved.tokenizer.save_pretrained(tmp_path)
-    found = hub(tmp_path)
+    loaded = hub(tmp_path)
     for name, tensor in saved.model.state_dict().items():
-        assert torch.equal(found.model.state_dict()[name].cpu(), tensor)
-    assert found.tokenizer.chat_template == saved.tokenizer.chat_template
-    assert found.chat == {"enable_thinking": True}
-    assert not found.model.training
+        assert torch.equal(loaded.model.state_dict()[name].cpu(), tensor)
+    assert loaded.tokenizer.chat_template == saved.tokenizer.chat_template
+    assert loaded.chat == {"enable_thinking": True}
+    assert not loaded.model.training
 
 
 def test_two_loads_are_independent(tmp_path: Path) -> None:
@@ -110,10 +110,10 @@ def test_smollm2_is_converted_once_and_answers(smollm2_cache: Path, monkeypatch:
     assert len(list(smollm2_cache.iterdir())) == 1
     monkeypatch.setenv("COACHGYM_CACHE", str(smollm2_cache))
     monkeypatch.setattr(smollm2, "_convert", None)  # loading must not convert again
-    found = load("smollm2", max_new_tokens=12)
-    assert found.tokenizer.eos_token == "<|im_end|>"
+    loaded = load("smollm2", max_new_tokens=12)
+    assert loaded.tokenizer.eos_token == "<|im_end|>"
     asked = [Message("user", "Write Python that prints 2+2.")]
-    weights = FullWeights("a", found, reference=False)
+    weights = FullWeights("a", loaded, reference=False)
     subject = Hf(Hf.Config(max_batch=1), policies={"a": weights})
     row = subject.generate("a", asked, seed=0, order=0, temperature=0.0)
     assert "print" in row.text
@@ -140,7 +140,7 @@ def test_models_that_packed_updates_would_get_wrong_are_refused() -> None:
 
 def test_dropout_is_off_whatever_the_mode() -> None:
     config = GPT2Config(n_embd=32, n_layer=1, n_head=2, vocab_size=50, n_positions=512, attn_pdrop=0.5)
-    found = prepare_model(GPT2LMHeadModel(config), tokenizer(), model_config())  # type: ignore[no-untyped-call]
-    found.model.train()
+    prepared = prepare_model(GPT2LMHeadModel(config), tokenizer(), model_config())  # type: ignore[no-untyped-call]
+    prepared.model.train()
     ids = torch.arange(10)[None]
-    assert torch.equal(found.model(ids).logits, found.model(ids).logits)
+    assert torch.equal(prepared.model(ids).logits, prepared.model(ids).logits)

@@ -33,9 +33,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def load(env_name: str = "dsbench", seed: int = 0, **changes: Any) -> LoadedModel:
     node = conf.load("model", "tiny", **{**SMALL, **changes})
-    found = conf.build("learners.models", node).load(env_name, seed)
-    assert isinstance(found, LoadedModel)
-    return found
+    loaded = conf.build("learners.models", node).load(env_name, seed)
+    assert isinstance(loaded, LoadedModel)
+    return loaded
 
 
 def weights(loaded: LoadedModel) -> torch.Tensor:

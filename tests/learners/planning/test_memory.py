@@ -59,20 +59,20 @@ def small(kind: str, dtype: str, *, adapter: bool) -> PreTrainedModel:
 def saved(model: PreTrainedModel, compute: Callable[[], object], counts: Callable[[torch.Size], bool]) -> int:
     """Bytes of the distinct storages that autograd keeps while ``compute`` runs, by the tensors' shapes."""
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    found: dict[int, int] = {}
+    sizes: dict[int, int] = {}
     alive = []
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         alive.append(tensor)  # else its place could be given to another one
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own and counts(tensor.shape):
-            found[storage.data_ptr()] = storage.nbytes()
+            sizes[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         kept = compute()
     del kept
-    return sum(found.values())
+    return sum(sizes.values())
 
 
 @pytest.mark.parametrize("adapter", [False, True])
@@ -118,8 +118,8 @@ def test_checkpointing_keeps_what_goes_into_layers_within_three_percent(
     shapes = read_shapes(CONFIGS["qwen3"])
     expected = 96 * kept_bytes(shapes, element=BYTES[dtype], trained=not adapter) + 56 * 4 * shapes.hidden
     with _training(LoadedModel(model, tokenizer(), config)):
-        found = saved(model, lambda: batch_logprobs(model, batch, config), lambda shape: True)
-    assert found == pytest.approx(expected, rel=0.03)
+        kept = saved(model, lambda: batch_logprobs(model, batch, config), lambda shape: True)
+    assert kept == pytest.approx(expected, rel=0.03)
 
 
 def test_the_largest_mask_is_that_of_any_packing() -> None:

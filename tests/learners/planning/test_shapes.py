@@ -24,9 +24,9 @@ PUBLISHED = {
 
 
 def architecture(name: str) -> PreTrainedConfig:
-    found = conf.build("learners.models", conf.load("model", name)).architecture()
-    assert isinstance(found, PreTrainedConfig)
-    return found
+    config = conf.build("learners.models", conf.load("model", name)).architecture()
+    assert isinstance(config, PreTrainedConfig)
+    return config
 
 
 @pytest.mark.parametrize(("name", "parameters"), PUBLISHED.items())
@@ -86,6 +86,6 @@ def test_a_folder_says_what_it_is_built_of_where_the_settings_do_not(tmp_path: P
     saved = loaded_model(0, "qwen3").model
     saved.config.save_pretrained(str(tmp_path))
     node = conf.load("model", "qwen3-4b", path=str(tmp_path), architecture=None)
-    found = conf.build("learners.models", node).architecture()
-    assert read_shapes(found) == read_shapes(saved.config)
-    assert isinstance(found, type(AutoConfig.for_model("qwen3")))
+    config = conf.build("learners.models", node).architecture()
+    assert read_shapes(config) == read_shapes(saved.config)
+    assert isinstance(config, type(AutoConfig.for_model("qwen3")))
