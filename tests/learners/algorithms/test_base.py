@@ -61,7 +61,7 @@ def test_an_algorithm_from_outside_inherits_settings_and_loss(search_path: str) 
     logprobs = batch.old_logprobs.clone().requires_grad_()
     loss, metrics = subject.loss(logprobs, batch)
     loss.backward()
-    torch.testing.assert_close(logprobs.grad, -2.0 * batch.weights * batch.advantages)
+    torch.testing.assert_close(logprobs.grad, -2.0 * batch.token_weights * batch.advantages)
     assert metrics["policy_loss"] == float(loss.detach()) == pytest.approx(-2.0 * 0.5)
     assert metrics["good"] == pytest.approx(0.5)
     assert metrics.keys() >= {"importance_limited", "approx_kl"}
