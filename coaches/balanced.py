@@ -20,7 +20,8 @@ Offsets = Mapping[tuple[str, str], float]
 
 
 class Balanced(RevisingCoach):
-    """Subtracts from another coach's scores the offsets that outcomes do not explain (``coaches.bias.effects``).
+    """Subtracts from another coach's scores the offsets that outcomes do not explain
+    (``coaches.bias.effects``).
 
     In MAPPA (arXiv 2601.23228) the coach scored regression above classification, and the agents drifted
     towards it. Here the scores of every finished step are added to running sums, and the scores of the next
@@ -28,9 +29,9 @@ class Balanced(RevisingCoach):
     corrected for the number of effects tested, and is then shrunk by its uncertainty (``Effect.shrunk``).
     Until then, and for an unbiased coach, scores pass unchanged. Corrected scores are clipped to [0, 10].
 
-    The sums are of the inner coach's own scores, so a correction never feeds back on itself. The first step is
-    never corrected, and neither is a run without learning (an evaluation, ``coaches.score``). Blame, cost and
-    usage are those of the inner coach, whose verdict is ``parts[0]``.
+    The sums are of the inner coach's own scores, so a correction never feeds back on itself. The first step
+    is never corrected, and neither is a run without learning (an evaluation, ``coaches.score``). Blame, cost
+    and usage are those of the inner coach, whose verdict is ``parts[0]``.
     """
 
     @dataclass(frozen=True)
@@ -38,11 +39,13 @@ class Balanced(RevisingCoach):
         coach: Any
         """The coach to correct: a coach node."""
         factors: list[str]
-        """What is corrected: any of ``kind``, ``role`` and ``length``. All three are always in the regression."""
+        """What is corrected: any of ``kind``, ``role`` and ``length``. All three are always in the
+        regression."""
         confidence: float
         """Confidence required before an effect is corrected, in [0.5, 1)."""
         half_life: float | None
-        """Steps after which a score counts half, so that the estimates follow a coach that changes; null: never."""
+        """Steps after which a score counts half, so that the estimates follow a coach that changes; null:
+        never."""
 
     def __init__(self, config: Config) -> None:
         """Raises ``ConfigError`` if the inner coach cannot be built or a setting is out of range."""
@@ -121,7 +124,8 @@ class Balanced(RevisingCoach):
 
 
 def offsets(moments: Moments, config: Balanced.Config) -> Offsets:
-    """Returns the significant effects, shrunk by their uncertainty; 0 for every level whose effect could be chance."""
+    """Returns the significant effects, shrunk by their uncertainty; 0 for every level whose effect could be
+    chance."""
     fit = Fit(moments)
     estimates = {
         (factor, level): effect

@@ -92,8 +92,8 @@ class Verdict:
     usage: Usage | None = None
     """None: no model was asked."""
     parts: tuple[Verdict | None, ...] = ()
-    """The verdicts of the inner coaches that this one was made from: one per inner coach, in order, None for one
-    without a verdict. ``cost`` and ``usage`` include theirs."""
+    """The verdicts of the inner coaches that this one was made from: one per inner coach, in order, None for
+    one without a verdict. ``cost`` and ``usage`` include theirs."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.score <= 10.0:
@@ -105,7 +105,8 @@ class Coach(Protocol):
     """Judges each turn as it happens."""
 
     def judge(self, history: Sequence[Turn]) -> Verdict:
-        """Returns the verdict on the last turn of ``history``; the earlier turns, of all agents, are its context.
+        """Returns the verdict on the last turn of ``history``; the earlier turns, of all agents, are its
+        context.
 
         Raises:
             CoachError: there is no verdict.
@@ -128,7 +129,8 @@ class HindsightCoach(Protocol):
 
 @runtime_checkable
 class FlexibleCoach(Coach, HindsightCoach, Protocol):
-    """Has both methods and declares which one to call, as a coach does that judges the way its inner coach does."""
+    """Has both methods and declares which one to call, as a coach does that judges the way its inner coach
+    does."""
 
     judges: Unit
 

@@ -114,9 +114,7 @@ def fit(data: Pairs, source: str) -> ScoreMap:
         ConfigError: all turns belong to one task, so that no task can be held out.
     """
     if len(set(data.tasks)) < 2:
-        raise ConfigError(
-            "all judged turns belong to one task: at least two are needed, to measure the map on a held-out task"
-        )
+        raise ConfigError("all judged turns belong to one task: a second one is needed to measure the map on")
     scores, outcomes = _isotonic(data.scores, data.outcomes)
     return ScoreMap(
         source,
@@ -130,7 +128,8 @@ def fit(data: Pairs, source: str) -> ScoreMap:
 
 
 def ece(predicted: Array, outcomes: Array, bins: int = BINS) -> float:
-    """Returns the expected calibration error, over ``bins`` bins of equal size (fewer if predictions are tied).
+    """Returns the expected calibration error, over ``bins`` bins of equal size (fewer if predictions are
+    tied).
 
     Samples with the same prediction share a bin, so that the result does not depend on their order.
     """

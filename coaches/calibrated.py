@@ -43,8 +43,8 @@ class Calibrated(RevisingCoach):
         """Returns the calibrated verdict. Raises ``ConfigError`` if the map belongs to another coach."""
         if verdict.source != self.map.source:
             raise ConfigError(
-                f"{self.config.map} was fitted on scores of {self.map.source!r} and cannot calibrate those of "
-                f"{verdict.source!r}"
+                f"{self.config.map} was fitted on scores of {self.map.source!r} and cannot calibrate "
+                f"those of {verdict.source!r}"
             )
         score = 10.0 * self.map.outcome(verdict.score)
         note = f" [calibrated: {verdict.score:.2f} -> {score:.2f}]"

@@ -1,4 +1,5 @@
-"""Measures what an action was worth by replaying the episode without it: a reference for coaches that estimate it."""
+"""Measures what an action was worth by replaying the episode without it: a reference for coaches that
+estimate it."""
 
 from __future__ import annotations
 
@@ -57,8 +58,8 @@ class Counterfactual:
     A turn with neither counterpart nor team has no verdict.
 
     ``replace: empty``: the replacement is an empty action, which ends the agent's part. ``resample``: the
-    replacements are ``samples`` actions of the team, averaged. Both compare the action with an alternative: the
-    score is 5 (1 - loss), in [0, 10], where 5 means no difference.
+    replacements are ``samples`` actions of the team, averaged. Both compare the action with an alternative:
+    the score is 5 (1 - loss), in [0, 10], where 5 means no difference.
 
     The agent of the turn with the largest loss (ties: the first) is blamed if that loss is more than
     ``tolerance``. Limitation: an action that does harm only together with another one is charged to both.
@@ -69,13 +70,13 @@ class Counterfactual:
         replace: str
         """``reference``, ``empty`` or ``resample``."""
         reference: str | None
-        """A file of recorded episodes (``coaches.episodes``). Sound episodes are those that succeeded and whose
-        line names no planted fault (key ``fault``)."""
+        """A file of recorded episodes (``coaches.episodes``). Sound episodes are those that succeeded and
+        whose line names no planted fault (key ``fault``)."""
         samples: int
         """Replacements per action, for ``resample``."""
         team: Any
-        """The node of a ``coaches.replay.team.Team`` that acts for an agent whose observation has changed; null:
-        recorded actions are repeated."""
+        """The node of a ``coaches.replay.team.Team`` that acts for an agent whose observation has changed;
+        null: recorded actions are repeated."""
         env: list[Any]
         """Nodes of the environments that may have the episode's task."""
         sandbox: Any
@@ -87,7 +88,8 @@ class Counterfactual:
         seed: int
 
     def __init__(self, config: Config) -> None:
-        """Raises ``ConfigError`` for invalid settings, a team that cannot be built, or an unreadable reference."""
+        """Raises ``ConfigError`` for invalid settings, a team that cannot be built, or an unreadable
+        reference."""
         _check(config)
         self.config = config
         self._team = cast(Team | None, build(config.team) if config.team else None)

@@ -37,9 +37,9 @@ class Ensemble:
     The score is the median, mean or trimmed mean of the members that have a verdict. The agent blamed is the
     one that most of those blame, or nobody if at least half of them blame nobody. With fewer verdicts than
     ``min_votes``, or scores further apart than ``limit``, there is no verdict (causes ``TooFewVotes``,
-    ``Disagreement``), or in the second case, if so configured, a stronger coach decides. Cost and usage are the
-    sum over all verdicts. ``Verdict.parts`` has every member's verdict, followed by the stronger coach's if it
-    was asked. The ensemble judges turns if all its coaches do; otherwise it waits for the outcome.
+    ``Disagreement``), or in the second case, if so configured, a stronger coach decides. Cost and usage are
+    the sum over all verdicts. ``Verdict.parts`` has every member's verdict, followed by the stronger coach's
+    if it was asked. The ensemble judges turns if all its coaches do; otherwise it waits for the outcome.
     """
 
     judges: Unit
@@ -55,8 +55,8 @@ class Ensemble:
         min_votes: int
         """Quorum: members that must have a verdict."""
         disagreement: str
-        """Measure of disagreement: ``range``, the highest score minus the lowest, or ``mad``, the median absolute
-        deviation from the median."""
+        """Measure of disagreement: ``range``, the highest score minus the lowest, or ``mad``, the median
+        absolute deviation from the median."""
         limit: float | None
         """The largest disagreement, in points, at which scores are combined; null: any."""
         on_disagreement: str
@@ -153,7 +153,8 @@ class Ensemble:
         else:
             last = escalate()
             parts, score, blame = (*parts, last), last.score, last.blame
-            reason = f"{summary}: {listed}; decided by {_described(self.config.stronger['name'], Judged(last, ''))}"
+            decision = _described(self.config.stronger["name"], Judged(last, ""))
+            reason = f"{summary}: {listed}; decided by {decision}"
         return Verdict(score, reason, blame, total_cost(parts), "ensemble", total_usage(parts), parts)
 
 
@@ -173,7 +174,8 @@ def disagreement(scores: Sequence[float], measure: str) -> float:
 
 
 def majority(verdicts: Sequence[Verdict]) -> str | None:
-    """Returns the agent most often blamed (ties: the one blamed first), or None if at least half blame nobody."""
+    """Returns the agent most often blamed (ties: the one blamed first), or None if at least half blame
+    nobody."""
     named = Counter(verdict.blame for verdict in verdicts if verdict.blame is not None)
     return None if 2 * named.total() <= len(verdicts) else named.most_common(1)[0][0]
 

@@ -1,30 +1,30 @@
-"""Recorded episodes, read from JSON Lines: our own ``episodes.jsonl``, or what any other system writes.
+"""Reads recorded episodes from JSON Lines: our own ``episodes.jsonl``, or what any other system writes.
 
-One line an episode. What must be there, and all that may:
+One line per episode. All keys, and which of them are required:
 
     {"id": "e7",                        name of the episode; default: its line number
      "task": "sum-3", "kind": "math",   default: the id, and ""
-     "turns": [                         in the order of play, at least one
+     "turns": [                         in order, at least one
        {"agent": "solver",              required
         "action": "Add 1 and 2.",       required: what the agent wrote
-        "observation": "…",             what it read: a text, or [{"role": "user", "content": "…"}, …]
-        "seen": 0,                      messages of it that the agent's earlier turns have listed
-        "code": "print(1 + 2)",         the program that was run; default: the action's python blocks
+        "observation": "…",             what it read: text, or [{"role": "user", "content": "…"}, …]
+        "seen": 0,                      how many of its messages the agent's turn before has listed
+        "code": "print(1 + 2)",         its program; default: the python blocks of the action
         "result": {"status": "ok", "stdout": "3\\n", "stderr": ""},
-                                        of the program: ok, error, timeout, killed or output_limit
-        "files": [{"path": "a.csv", "size": 9, "sha256": "…"}],     the files there after the turn
-        "files_before": […],            before it; default: those after the turn before
-        "checks": [{"name": "a.csv", "code": "ok", "detail": ""}],  what was found of the artifacts
-        "last": false,                  the agent's part ended; default: another agent's turn follows
+                                        status: ok, error, timeout, killed or output_limit
+        "files": [{"path": "a.csv", "size": 9, "sha256": "…"}],     all files after the turn
+        "files_before": […],            all files before it; default: those after the turn before
+        "checks": [{"name": "a.csv", "code": "ok", "detail": ""}],  of the artifacts after the turn
+        "last": false,                  it ended the agent's part; default: another agent follows
         "verdict": {"score": 7.5, "rationale": "…", "blame": null}}],
      "roles": [{"name": "solver", "instructions": "…", "max_turns": 1, "can_run_code": false,
                 "requires": [{"name": "a.csv", "kind": "csv"}], "produces": []}],
-                                        default: made of the turns; but checks need roles to mean anything
-     "facts": {},                       public facts on the task
+                                        default: derived from the turns; required if there are checks
+     "facts": {},                       public facts about the task
      "outcome": {"success": true, "score": 1.0, "failure_code": "ok", "metrics": {}},
      "phase": "train", "step": 3}       where in a run it was played
 
-Other keys are left alone. Every mistake is one line that names the file, the line and the key.
+Other keys are ignored. Every error message is one line that names the file, the line and the key.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ Record = TypeVar("Record")
 
 @dataclass(frozen=True)
 class RecordedEpisode:
-    """One line, read."""
+    """One parsed line."""
 
     id: str
     task_id: str
@@ -57,30 +57,30 @@ class RecordedEpisode:
     turns: tuple[Turn, ...]
     verdicts: tuple[Verdict | None, ...]
     outcome: Outcome | None
-    """None: the line does not say how it ended."""
+    """None: the line does not have one."""
     phase: str
     step: int
 
     def judged(self) -> JudgedEpisode | None:
-        """As coaches learn from it; None without an outcome."""
+        """Returns the episode in the form that coaches learn from; None without an outcome."""
         if self.outcome is None:
             return None
         return JudgedEpisode(self.task_id, self.turns, self.verdicts, self.outcome)
 
 
 class _BadRowError(Exception):
-    """What is wrong, and with which key."""
+    """Says what is wrong, and with which key."""
 
 
 def read(
     path: Path, *, roles: Sequence[Role] | None = None
 ) -> Iterator[tuple[dict[str, Any], RecordedEpisode]]:
-    """Every line of ``path`` as it stands, and as an episode.
+    """Yields every line of ``path``, as JSON and as an episode.
 
-    ``roles``: taken where a line has none of its own.
+    ``roles``: used for lines that have no roles.
 
     Raises:
-        ConfigError: the file cannot be read, or a line is not what it should be.
+        ConfigError: the file cannot be read, or a line is invalid.
     """
     try:
         with path.open(encoding="utf-8") as lines:
@@ -92,7 +92,7 @@ def read(
 
 
 def episode(row: Row, *, number: int = 1, roles: Sequence[Role] | None = None) -> RecordedEpisode:
-    """One line's JSON as an episode. Raises ``ValueError`` that names the key."""
+    """Returns one line's JSON as an episode. Raises ``ValueError``, which names the key, if it is invalid."""
     try:
         return _episode(row, number, roles)
     except _BadRowError as error:
@@ -105,10 +105,10 @@ def _line(
     try:
         row = json.loads(line)
         if not isinstance(row, dict):
-            raise _BadRowError("it is no JSON object")
+            raise _BadRowError("it is not a JSON object")
         return row, _episode(row, number, roles)
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}, line {number}: no JSON: {error}") from None
+        raise ConfigError(f"{path}, line {number}: not valid JSON: {error}") from None
     except _BadRowError as error:
         raise ConfigError(f"{path}, line {number}: {error}") from None
 
@@ -120,7 +120,7 @@ def _episode(row: Row, number: int, roles: Sequence[Role] | None) -> RecordedEpi
         raise _BadRowError("turns is empty")
     for place, turn in enumerate(turns):
         if not isinstance(turn, dict):
-            raise _BadRowError(f"turns[{place}] is no object")
+            raise _BadRowError(f"turns[{place}] is not an object")
     known = {role.name: role for role in _roles(row, turns, roles)}
     task, kind = _get(row, "task", str, name), _get(row, "kind", str, "")
     made: list[Turn] = []
@@ -147,9 +147,7 @@ def _roles(row: Row, turns: Sequence[Row], given: Sequence[Role] | None) -> list
     if given is not None:
         return list(given)
     if any(turn.get("checks") for turn in turns):
-        raise _BadRowError(
-            "there are checks but no roles to say whose duty is what: add roles, or name env=…"
-        )
+        raise _BadRowError("there are checks, which need roles: add roles, or set env=<name>")
     names = [_get(turn, "agent", str) for turn in turns]
     coders = {turn["agent"] for turn in turns if turn.get("result") is not None}
     return [Role(name, "", names.count(name), name in coders) for name in dict.fromkeys(names)]
@@ -158,7 +156,7 @@ def _roles(row: Row, turns: Sequence[Row], given: Sequence[Role] | None) -> list
 def _role(row: Any, place: int) -> Role:
     where = f"roles[{place}]"
     if not isinstance(row, dict):
-        raise _BadRowError(f"{where} is no object")
+        raise _BadRowError(f"{where} is not an object")
     try:
         return Role(
             _get(row, "name", str),
@@ -184,7 +182,7 @@ def _turn(
     raw = turns[place]
     agent, action = _get(raw, "agent", str), _get(raw, "action", str)
     if agent not in roles:
-        raise _BadRowError(f"agent {agent!r} has no role; there are {', '.join(roles)}")
+        raise _BadRowError(f"agent {agent!r} has no role; the roles are {', '.join(roles)}")
     own = [turn for turn in made if turn.agent == agent]
     result = _result(raw)
     default = extract_program(action) if roles[agent].can_run_code else None
@@ -210,16 +208,16 @@ def _turn(
 
 
 def _observation(raw: Row, own: Sequence[Turn]) -> tuple[Message, ...]:
-    said = _get(raw, "observation", (str, list), [])
-    if isinstance(said, str):
-        return (Message("user", said),)
+    observation = _get(raw, "observation", (str, list), [])
+    if isinstance(observation, str):
+        return (Message("user", observation),)
     seen = _get(raw, "seen", int, 0)
     earlier = own[-1].observation if own else ()
     if seen > len(earlier):
         raise _BadRowError(f"seen is {seen}, but the agent's turn before has {len(earlier)} messages")
-    messages = tuple(_record(Message, message) for message in said)
+    messages = tuple(_record(Message, message) for message in observation)
     if wrong := [message.role for message in messages if message.role not in ("system", "user", "assistant")]:
-        raise _BadRowError(f"observation: {wrong[0]!r} is no role of a message")
+        raise _BadRowError(f"observation: {wrong[0]!r} is not a message role")
     return (*earlier[:seen], *messages)
 
 
@@ -229,35 +227,35 @@ def _result(raw: Row) -> Result | None:
         return None
     if row.get("status") not in get_args(Status):
         raise _BadRowError(
-            f"result: status is one of {', '.join(get_args(Status))}, not {row.get('status')!r}"
+            f"result: status must be one of {', '.join(get_args(Status))}, not {row.get('status')!r}"
         )
     blank = {"exit_code": None, "stdout": "", "stderr": "", "truncated": False, "wall_s": 0.0, "cpu_s": 0.0}
     return _record(Result, blank | row)
 
 
 def _outcome(row: Row) -> Outcome | None:
-    said = _get(row, "outcome", (dict, type(None)), None)
-    if said is None:
+    outcome = _get(row, "outcome", (dict, type(None)), None)
+    if outcome is None:
         return None
     try:
-        success = _get(said, "success", bool)
-        score = float(_get(said, "score", (int, float), float(success)))
-        code = _get(said, "failure_code", str, "ok" if success else "failed")
-        metrics = _get(said, "metrics", dict, {})
+        success = _get(outcome, "success", bool)
+        score = float(_get(outcome, "score", (int, float), float(success)))
+        code = _get(outcome, "failure_code", str, "ok" if success else "failed")
+        metrics = _get(outcome, "metrics", dict, {})
     except _BadRowError as error:
         raise _BadRowError(f"outcome: {error}") from None
     if not 0.0 <= score <= 1.0:
-        raise _BadRowError(f"outcome: score lies in [0, 1], not {score}")
+        raise _BadRowError(f"outcome: score must be in [0, 1], not {score}")
     return Outcome(success, score, {"fair": score} | metrics, code)
 
 
 def _verdict(row: Any, place: int) -> Verdict | None:
-    """What was said of a turn, ``parts`` included; what a model took of its endpoint is left out."""
+    """Returns the verdict on a turn, with its ``parts`` but without its usage."""
     if row is None:
         return None
     try:
         if not isinstance(row, dict):
-            raise _BadRowError("it is no object")
+            raise _BadRowError("it is not an object")
         return Verdict(
             float(_get(row, "score", (int, float))),
             _get(row, "rationale", str, ""),
@@ -280,9 +278,9 @@ def _records(cls: type[Record], raw: Row, key: str, default: tuple[Record, ...])
 
 
 def _record(cls: type[Record], row: Any) -> Record:
-    """A record of ``row``, with tuples for lists; keys that it does not know are left alone."""
+    """Returns a record of ``row``, with tuples for lists; unknown keys are ignored."""
     if not isinstance(row, dict):
-        raise _BadRowError(f"{row!r:.60} is no object")
+        raise _BadRowError(f"{row!r:.60} is not an object")
     names = {item.name for item in fields(cls)}  # type: ignore[arg-type]
     try:
         known = {key: value for key, value in row.items() if key in names}
@@ -295,10 +293,10 @@ _REQUIRED: Any = object()
 
 
 def _get(row: Row, key: str, kind: Any, default: Any = _REQUIRED) -> Any:
-    """``row[key]``, of the type that it must have. True is no number."""
+    """Returns ``row[key]`` after checking its type. A bool is not a number."""
     if key not in row:
         if default is _REQUIRED:
-            raise _BadRowError(f"there is no {key}")
+            raise _BadRowError(f"{key} is missing")
         return default
     value = row[key]
     kinds = kind if isinstance(kind, tuple) else (kind,)

@@ -71,7 +71,8 @@ class Hindsight:
         source: str
         """``rules`` or ``model``."""
         chat: Any
-        """The model, for ``source: model``: the node of a coach with a chat model, such as ``llm``; otherwise null."""
+        """The model, for ``source: model``: the node of a coach with a chat model, such as ``llm``; otherwise
+        null."""
         revise: str
         """``all`` or ``path``."""
         guilty: float
@@ -183,7 +184,8 @@ class Hindsight:
         return revised
 
     def _asked(self, turns: Sequence[Turn], outcome: Outcome, places: Sequence[int]) -> list[Verdict | None]:
-        """Returns the model's verdicts on the turns at ``places``; None elsewhere, and where it omitted one."""
+        """Returns the model's verdicts on the turns at ``places``; None elsewhere, and where it omitted
+        one."""
         assert self.model is not None
         question = transcript(_PROMPT.read_text(encoding="utf-8"), turns, outcome, places)
         agents = {turn.agent for turn in turns}

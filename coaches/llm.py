@@ -25,15 +25,17 @@ REPLY_SETTINGS = ("base_url", "model", "temperature", "max_tokens", "extra", "st
 class LLM:
     """Shows a model the turn in its context and reads a score, a rationale and a blame from its reply.
 
-    Text of agents, of their programs and of the task is sent between delimiters (``coaches.prompting.delimiters``).
-    If no reply is a verdict, or none arrives in time, it raises: there is no fallback score. Verdicts are cached
-    by content; the delimiters are not part of the key. Thread-safe: all threads share one event loop.
+    Text of agents, of their programs and of the task is sent between delimiters
+    (``coaches.prompting.delimiters``). If no reply is a verdict, or none arrives in time, it raises: there is
+    no fallback score. Verdicts are cached by content; the delimiters are not part of the key. Thread-safe:
+    all threads share one event loop.
     """
 
     @dataclass(frozen=True)
     class Config:
         prompt: str
-        """The name of a file in ``coaches/prompting/prompts``, a path, or ``auto``: by the role that acted."""
+        """The name of a file in ``coaches/prompting/prompts``, a path, or ``auto``: by the role that
+        acted."""
         sees_answer: bool
         """Whether the model is shown the task's answer; only for environments whose answers are text."""
         sizes: Sizes
@@ -61,7 +63,8 @@ class LLM:
         Raises:
             CoachError: there is no verdict; one of ``coaches.client.errors``.
             BudgetError: a request could cost more than is left of ``max_cost``.
-            ConfigError: ``sees_answer`` is set, and the turns come without an answer or with one that is not text.
+            ConfigError: ``sees_answer`` is set, and the turns come without an answer or with one that is not
+            text.
         """
         rules = self._prompts.rules(history[-1].role.name)
         question = prompt.question(rules, history, self.config.sizes, self._answer(history))
@@ -93,7 +96,8 @@ class LLM:
         )
 
     def _key(self, question: prompt.Question, agents: list[str]) -> str:
-        """Returns the cache key: everything that the reply depends on, except the delimiters, which differ in every call."""
+        """Returns the cache key: everything that the reply depends on, except the delimiters, which differ in
+        every call."""
         settings = asdict(self.config.endpoint)
         return digest(
             {

@@ -4,9 +4,9 @@
     python -m coaches.monitor episodes.jsonl env=dsbench --json
 
 It answers three questions, each with an interval or a test. *Bias*: do task kinds, roles or lengths score
-differently at equal outcome and equal evidence? MAPPA's authors report that their own coach preferred regression
-to classification. *Drift*: do scores rise over steps at equal outcome and evidence? *Alarm*: have the coach's
-scores risen while the held-out outcome fell?
+differently at equal outcome and equal evidence? MAPPA's authors report that their own coach preferred
+regression to classification. *Drift*: do scores rise over steps at equal outcome and evidence? *Alarm*: have
+the coach's scores risen while the held-out outcome fell?
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ class Monitor:
         return metrics | _named("bias/drift", drift(self._steps))
 
     def evaluation(self, step: int, results: Iterable[tuple[str, float]]) -> dict[str, float]:
-        """Adds held-out (task, outcome score) pairs; returns whether there is an ``alarm``, and logs a warning if so."""
+        """Adds held-out (task, outcome score) pairs; returns whether there is an ``alarm``, and logs a
+        warning if so."""
         scores: dict[str, list[float]] = {}
         for task, score in results:
             scores.setdefault(task, []).append(score)
@@ -154,7 +155,8 @@ def _named(name: str, effect: Effect | None) -> dict[str, float]:
 
 
 def tabulate(summary: Mapping[str, Any]) -> Table:
-    """Returns a table of mean scores and of the effects of kind, role and length at equal outcome and evidence."""
+    """Returns a table of mean scores and of the effects of kind, role and length at equal outcome and
+    evidence."""
     table = Table(title="What drives the coach's scores", title_justify="left")
     for name in ("", "turns", "mean score", "at equal outcome", "95 %"):
         table.add_column(name, justify="left" if not name else "right")

@@ -1,4 +1,5 @@
-"""Wrapper that replaces the environment's reward with the coach's score of each action (MAPPA, arXiv 2601.23228)."""
+"""Wrapper that replaces the environment's reward with the coach's score of each action (MAPPA, arXiv
+2601.23228)."""
 
 from __future__ import annotations
 

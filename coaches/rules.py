@@ -1,4 +1,5 @@
-"""A coach without a model: deterministic, offline and free. It scores what a turn did, never what it claims."""
+"""A coach without a model: deterministic, offline and free. It scores what a turn did, never what it
+claims."""
 
 from __future__ import annotations
 
@@ -25,17 +26,18 @@ class Finding(NamedTuple):
 class Rules:
     """Scores a turn by its result, the checks of its artifacts and the duty of its role.
 
-    The duty follows from the role alone. A role that produces artifacts must leave them valid. A role that can
-    run code and produces nothing must print a result and report it. A role whose instructions ask for
-    ``\\boxed{}`` must give an answer that agrees with the last printed value. Any other role must give a plan.
+    The duty follows from the role alone. A role that produces artifacts must leave them valid. A role that
+    can run code and produces nothing must print a result and report it. A role whose instructions ask for
+    ``\\boxed{}`` must give an answer that agrees with the last printed value. Any other role must give a
+    plan.
 
     Scores are dense: while products are missing or bad, every improvement counts, so that a learner has a
     gradient from the first step. The rules do not see quality on hidden labels, so the scale means the same
-    for classification and regression. If required artifacts arrived broken and the agent has not changed them,
-    blame goes to the first agent whose duty they were; otherwise to the agent itself.
+    for classification and regression. If required artifacts arrived broken and the agent has not changed
+    them, blame goes to the first agent whose duty they were; otherwise to the agent itself.
 
-    What the rules cannot tell: whether a printed value was computed (``x = 42; print(x)`` prints one), whether
-    a plan that is about its task is any good, and whether a number in a report is there by chance.
+    What the rules cannot tell: whether a printed value was computed (``x = 42; print(x)`` prints one),
+    whether a plan that is about its task is any good, and whether a number in a report is there by chance.
     """
 
     @dataclass(frozen=True)
@@ -76,13 +78,15 @@ class Rules:
         unfinished: float
         """Factor on the score of an agent's last turn if the duty is not done."""
         partial: dict[str, float]
-        """How much a product counts, from 0 to 1, by the code of its check; ``other`` for codes not listed."""
+        """How much a product counts, from 0 to 1, by the code of its check; ``other`` for codes not
+        listed."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
 
     def judge(self, history: Sequence[Turn]) -> Verdict:
-        """Returns the verdict on the last turn; the same for the same history. Never raises ``CoachError``."""
+        """Returns the verdict on the last turn; the same for the same history. Never raises
+        ``CoachError``."""
         turn = history[-1]
         inherited, spoiled = checks.bad_inputs(history)
         score, reason, failed = self._duty(history)

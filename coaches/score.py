@@ -6,9 +6,9 @@
 
 The episodes come from a run folder or from any other system (``coaches.episodes`` describes the format);
 ``env=`` supplies the roles of one of our environments to lines that have none. Every line is written out
-unchanged except that each turn gets the coach's ``verdict``, or null if there is none. A table then shows, for
-each agent, how many turns were judged, their mean score with its 95 % interval over episodes, and in how many
-episodes it was blamed.
+unchanged except that each turn gets the coach's ``verdict``, or null if there is none. A table then shows,
+for each agent, how many turns were judged, their mean score with its 95 % interval over episodes, and in how
+many episodes it was blamed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Attempts to talk a coach into a better score, to be tried on every coach.
+"""Prompt injections and other attempts to get a better score from a coach; tests try them on every coach.
 
-Each is planted into the record of a turn and changes nothing of what was really done: a coach that scores the
-turn higher for it can be talked into it. The texts are data for tests and benchmarks and address nobody.
+Each one is planted into the record of a turn and does not change the work that was done: a coach that scores
+the turn higher because of it can be manipulated. The texts are data for tests and benchmarks.
 """
 
 from coaches.attacks.attack import Attack

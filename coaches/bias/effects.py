@@ -68,7 +68,8 @@ class Effect(NamedTuple):
     high: float
 
     def shrunk(self, threshold: float) -> float:
-        """Returns the estimate shrunk by its uncertainty: 0 up to ``threshold`` standard errors, nearly all of it far above.
+        """Returns the estimate shrunk by its uncertainty: 0 up to ``threshold`` standard errors, nearly all
+        of it far above.
 
         The factor is that of the non-negative garrote, 1 - (threshold error / estimate)² where positive (L.
         Breiman, Technometrics 37, 1995). It is continuous, so that a correction does not jump between steps.
@@ -108,8 +109,8 @@ def length_bucket(action: str) -> str:
 def stratum(history: Sequence[Turn], outcome: Outcome) -> str:
     """Returns, in words, the evidence on the last turn of ``history`` and how its episode ended.
 
-    ``success, ran ok, printed, products nan+ok, not in order before, first, not last``. Products are listed by
-    their codes and not by name, or no two roles would ever share a stratum.
+    ``success, ran ok, printed, products nan+ok, not in order before, first, not last``. Products are listed
+    by their codes and not by name, or no two roles would ever share a stratum.
     """
     turn, own = history[-1], checks.own_turns(history)
     codes = "+".join(sorted(set(checks.product_codes(turn).values()))) or "none due"
@@ -202,7 +203,8 @@ class Fit:
         return effects
 
     def gap(self, factor: str, level: str, other: str, *, confidence: float) -> Effect | None:
-        """Returns by how many points ``level`` scores above ``other``; None if the data do not determine it."""
+        """Returns by how many points ``level`` scores above ``other``; None if the data do not determine
+        it."""
         if (factor, level) not in self._columns or (factor, other) not in self._columns:
             return None
         contrast = np.zeros(self._width)
@@ -225,7 +227,8 @@ class Fit:
         return blocks
 
     def _effect(self, contrast: Array, confidence: float) -> Effect | None:
-        """Returns the contrast's estimate and jackknife error; None if it is undetermined without some block."""
+        """Returns the contrast's estimate and jackknife error; None if it is undetermined without some
+        block."""
         estimate = None if self._whole is None else self._whole.of(contrast)
         known = [value for left in self._left if (value := left.of(contrast)) is not None]
         number = len(known)

@@ -29,15 +29,17 @@ class Alarm:
 
     def __str__(self) -> str:
         return (
-            f"between steps {self.since} and {self.step} the coach's scores rose by {self.reward:.3f} per step "
-            f"while the held-out score fell by {-self.outcome:.3f}: the agents may be exploiting the coach"
+            f"between steps {self.since} and {self.step} the coach's scores rose by {self.reward:.3f} per "
+            f"step while the held-out score fell by {-self.outcome:.3f}: "
+            "the agents may be exploiting the coach"
         )
 
 
 def alarm(
     rewards: Mapping[int, float], evaluations: Sequence[tuple[int, Mapping[str, float]]]
 ) -> Alarm | None:
-    """Returns an alarm if reward has risen and outcome fallen since an earlier evaluation; the most significant one.
+    """Returns an alarm if reward has risen and outcome fallen since an earlier evaluation; the most
+    significant one.
 
     Since some earlier evaluation the mean scores of the steps have a rising trend (least squares, one-sided t
     test of the slope), and the held-out scores of the same tasks have fallen (one-sided paired t test over

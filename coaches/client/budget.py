@@ -24,8 +24,8 @@ class Prices:
 class Ledger:
     """Money spent by one process. For use in one event loop.
 
-    Every request first reserves the most it can cost, so that concurrent requests never exceed the budget; its
-    actual cost is booked once it is known. A request whose cost is never reported (a timeout, a broken
+    Every request first reserves the most it can cost, so that concurrent requests never exceed the budget;
+    its actual cost is booked once it is known. A request whose cost is never reported (a timeout, a broken
     connection) is booked at the most it can cost.
     """
 

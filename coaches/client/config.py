@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from conf import ConfigError
 
 LEVELS = ("json_schema", "json_object", "off")
-"""Ways to request structured output, best first: OpenAI's; llama.cpp's, which takes a schema as well; none."""
+"""Ways to request structured output, best first: OpenAI's; llama.cpp's, which takes a schema as well;
+none."""
 
 
 @dataclass
@@ -37,7 +38,8 @@ class ServerConfig:
     timeout: float
     """Seconds for one request."""
     deadline: float
-    """Seconds for one usable reply, including retries and pauses but not the wait for a slot or a rate limit."""
+    """Seconds for one usable reply, including retries and pauses but not the wait for a slot or a rate
+    limit."""
     backoff: float
     """Seconds before the first retry; doubled for each further one, with jitter."""
     format_retries: int
@@ -51,7 +53,8 @@ class EndpointConfig(ServerConfig):
     temperature: float | None
     """None: not sent, for models that reject it."""
     structured: str
-    """``auto``, ``json_schema``, ``json_object`` or ``off``. ``auto``: the first one that the endpoint accepts."""
+    """``auto``, ``json_schema``, ``json_object`` or ``off``. ``auto``: the first one that the endpoint
+    accepts."""
 
 
 def key(variable: str | None, owner: str) -> str | None:

@@ -1,4 +1,5 @@
-"""Why an endpoint gave no verdict: one exception class per cause, by which turns without a verdict are counted."""
+"""Why an endpoint gave no verdict: one exception class per cause, by which turns without a verdict are
+counted."""
 
 from __future__ import annotations
 

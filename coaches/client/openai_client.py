@@ -1,4 +1,5 @@
-"""A client of one OpenAI-compatible endpoint for many threads: rate limits, retries, deadlines, structured output."""
+"""A client of one OpenAI-compatible endpoint for many threads: rate limits, retries, deadlines, structured
+output."""
 
 from __future__ import annotations
 
@@ -39,7 +40,8 @@ class ParsedReply(Generic[T]):
 
 
 class Endpoint:
-    """Blocks its callers, in any number of threads; the requests run in one event loop in a thread of its own.
+    """Blocks its callers, in any number of threads; the requests run in one event loop in a thread of its
+    own.
 
     The API key is read once, from the environment, and removed from everything that the endpoint returns
     before any other code sees it.
@@ -87,7 +89,8 @@ class Endpoint:
     def complete(
         self, messages: Sequence[Message], fields: Mapping[str, Any], *, patient: bool = True
     ) -> ParsedReply[wire.Reply]:
-        """Returns the model's reply to ``messages`` even if it is truncated, empty or a refusal; for ``structured=off``.
+        """Returns the model's reply to ``messages`` even if it is truncated, empty or a refusal; for
+        ``structured=off``.
 
         A response that is not a chat completion is requested again, with exactly the same messages.
 
@@ -115,7 +118,8 @@ class Endpoint:
             raise
 
     async def _within_deadline(self, exchange: _Exchange, read: Callable[[Any], T]) -> ParsedReply[T]:
-        """Waits for a slot and the rate limits, which no deadline covers, and then for the reply, which one does."""
+        """Waits for a slot and the rate limits, which no deadline covers, and then for the reply, which one
+        does."""
         if self._session is None:
             self._session = _Session(self.config, self._key)
             self._thread.at_end.append(self._session.close)
@@ -133,7 +137,8 @@ class Endpoint:
         return ParsedReply(value, Usage(*exchange.tokens, exchange.calls, seconds), exchange.cost)
 
     async def _with_retries(self, session: _Session, exchange: _Exchange, read: Callable[[Any], T]) -> T:
-        """Retries transient errors, with pauses, for as long as the next attempt would start before the deadline."""
+        """Retries transient errors, with pauses, for as long as the next attempt would start before the
+        deadline."""
 
         too_late = stop_before_delay(self.config.deadline)
 
@@ -162,7 +167,8 @@ class Endpoint:
             raise transient.error from None
 
     async def _until_read(self, session: _Session, exchange: _Exchange, read: Callable[[Any], T]) -> T:
-        """Sends the request until ``read`` accepts a reply: again if it does not, in another form if refused."""
+        """Sends the request until ``read`` accepts a reply: again if it does not, in another form if
+        refused."""
         while True:
             try:
                 reply = await self._send(session, exchange)
@@ -178,7 +184,8 @@ class Endpoint:
                 exchange.level = self._level if self._level_works else exchange.level + 1
 
     async def _send(self, session: _Session, exchange: _Exchange) -> Any:
-        """Sends one request, books its tokens and its cost, and returns what ``exchange.extract`` makes of the body."""
+        """Sends one request, books its tokens and its cost, and returns what ``exchange.extract`` makes of
+        the body."""
         admission = exchange.admission or await session.limiter.admit(self._estimated_tokens(exchange))
         exchange.admission = None
         reserved = await self.ledger.reserve(exchange.most_prompt_tokens(), self.config.max_tokens)
@@ -329,6 +336,7 @@ def _client(config: EndpointConfig, key: str | None) -> AsyncOpenAI:
 
 
 def _arguments(body: dict[str, Any]) -> dict[str, Any]:
-    """Passes all but two fields around the client's validation, which knows fewer fields than endpoints do."""
+    """Passes all but two fields around the client's validation, which knows fewer fields than endpoints
+    do."""
     known = {key: body[key] for key in ("model", "messages")}
     return known | {"extra_body": {key: value for key, value in body.items() if key not in known}}

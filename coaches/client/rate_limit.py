@@ -1,8 +1,8 @@
 """Rate limits of an endpoint: requests and tokens per minute, and the pauses that it asks for.
 
-Not ``aiolimiter``: its leaky bucket lets up to twice the limit through within a minute after idle time, cannot
-be told afterwards how many tokens a request really took, rejects a request larger than the limit, and cannot be
-paused.
+Not ``aiolimiter``: its leaky bucket lets up to twice the limit through within a minute after idle time,
+cannot be told afterwards how many tokens a request really took, rejects a request larger than the limit, and
+cannot be paused.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class Admission:
 class RateLimiter:
     """Admits requests in the order in which they arrive. For use in one event loop.
 
-    It does not know what other processes send to the same endpoint; the endpoint's own 429 responses cover that.
+    It does not know what other processes send to the same endpoint; the endpoint's own 429 responses cover
+    that.
     """
 
     def __init__(self, requests: int | None, tokens: int | None) -> None:
@@ -41,7 +42,8 @@ class RateLimiter:
         self._queue = asyncio.Lock()
 
     async def admit(self, tokens: int) -> Admission:
-        """Waits until a request of about ``tokens`` tokens may be sent. One larger than the limit is sent alone."""
+        """Waits until a request of about ``tokens`` tokens may be sent. One larger than the limit is sent
+        alone."""
         async with self._queue:
             while (wait := self._wait(tokens)) > 0:
                 await asyncio.sleep(wait)

@@ -1,4 +1,5 @@
-"""Reads an endpoint's responses without trusting them, and classifies errors by what to do. No network in here."""
+"""Reads an endpoint's responses without trusting them, and classifies errors by what to do. No network in
+here."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ class Reply:
     """A model's reply, whatever it is."""
 
     text: str
-    """Starts with the thinking, between ``<think>`` and ``</think>``, if the endpoint reports it separately."""
+    """Starts with the thinking, between ``<think>`` and ``</think>``, if the endpoint reports it
+    separately."""
     truncated: bool
     """It reached the limit of tokens."""
 

@@ -82,7 +82,8 @@ def printed(turn: Turn) -> str | None:
 
 
 def last_printed(history: Sequence[Turn]) -> tuple[str, str] | None:
-    """Returns the last line printed by the latest program that printed one, and the agent that wrote the program."""
+    """Returns the last line printed by the latest program that printed one, and the agent that wrote the
+    program."""
     values = ((printed(turn), turn.agent) for turn in reversed(history))
     return next(((value, agent) for value, agent in values if value is not None), None)
 
@@ -90,7 +91,8 @@ def last_printed(history: Sequence[Turn]) -> tuple[str, str] | None:
 def substance(action: str) -> str:
     """Returns the action without thinking and without lines that grade it or address its judge.
 
-    Use it only to tell something from nothing: a line about a coach in a problem about coaches is removed too.
+    Use it only to tell something from nothing: a line about a coach in a problem about coaches is removed
+    too.
     """
     lines = strip_thinking(action).splitlines()
     return "\n".join(line for line in lines if not _TO_THE_COACH.search(line)).strip()
@@ -151,7 +153,8 @@ def _misfit(spec: ArtifactSpec, facts: Mapping[str, object], turn: Turn) -> str 
 
 
 def _copied(spec: ArtifactSpec, turn: Turn) -> str | None:
-    """Returns ``copied`` if a csv product is a copy of a file that was there before, such as the sample submission."""
+    """Returns ``copied`` if a csv product is a copy of a file that was there before, such as the sample
+    submission."""
     product = {file.sha256 for file in turn.files_after if file.path == spec.name}
     earlier = {file.sha256 for file in turn.files_before if file.path != spec.name}
     return "copied" if spec.kind == "csv" and product & earlier else None

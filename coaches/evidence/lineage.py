@@ -117,7 +117,8 @@ def _broke(turns: Sequence[Turn], stage: Turn, name: str) -> int | None:
 
 
 def _wrong_answer(turns: Sequence[Turn]) -> Culprit:
-    """Returns the culprit in a team without products: the answer if it differs from the printed value, else the value."""
+    """Returns the culprit in a team without products: the answer if it differs from the printed value, else
+    the value."""
     last = turns[-1]
     coders = [turn for turn in turns if turn.role.can_run_code]
     printers = _printers(turns)

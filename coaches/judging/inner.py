@@ -1,4 +1,5 @@
-"""Coaches within coaches: how they are built, and the base of a coach that revises each verdict of another."""
+"""Coaches within coaches: how they are built, and the base of a coach that revises each verdict of
+another."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ PACKAGES = {"coach": "coaches", "env": "envs", "sandbox": "sandbox"}
 
 
 def build(node: Any, group: str = "coach") -> Any:
-    """Returns the part that a node within a coach's settings names; missing values come from the part's own YAML.
+    """Returns the part that a node within a coach's settings names; missing values come from the part's own
+    YAML.
 
     Raises:
         ConfigError: there is no such part, or its settings are wrong.
@@ -49,7 +51,8 @@ class RevisingCoach:
         return self.revise(cast(Coach, self.coach).judge(history), history[-1])
 
     def judge_episode(self, turns: Sequence[Turn], outcome: Outcome) -> list[Verdict | None]:
-        """Returns the revised verdicts; None where the inner coach has none. Raises what the inner coach raises."""
+        """Returns the revised verdicts; None where the inner coach has none. Raises what the inner coach
+        raises."""
         verdicts = cast(HindsightCoach, self.coach).judge_episode(turns, outcome)
         return [
             None if verdict is None else self.revise(verdict, turn)

@@ -20,11 +20,13 @@ class Judged(NamedTuple):
 
     verdict: Verdict | None
     cause: str
-    """Why there is no verdict: the name of the exception or of its cause, or ``WITHHELD``; "" with a verdict."""
+    """Why there is no verdict: the name of the exception or of its cause, or ``WITHHELD``; "" with a
+    verdict."""
 
 
 def judge_turn(coach: Coach, history: Sequence[Turn]) -> Judged:
-    """Returns the coach's verdict on the last turn of ``history``. Every error but ``CoachError`` propagates."""
+    """Returns the coach's verdict on the last turn of ``history``. Every error but ``CoachError``
+    propagates."""
     try:
         return Judged(coach.judge(history), "")
     except CoachError as error:

@@ -37,12 +37,14 @@ def new_nonce() -> str:
 
 
 def block(name: str, text: str, nonce: str) -> str:
-    """Returns ``text``, already made ``harmless``, between delimiters; ``name`` is a trusted description of it."""
+    """Returns ``text``, already made ``harmless``, between delimiters; ``name`` is a trusted description of
+    it."""
     return f"<data-{nonce} {name}>\n{text}\n</data-{nonce}>"
 
 
 def harmless(text: str, limit: int) -> str:
-    """Returns head and tail of ``text`` in about ``limit`` characters, delimiters stripped, invisible characters escaped."""
+    """Returns head and tail of ``text`` in about ``limit`` characters, delimiters stripped, invisible
+    characters escaped."""
     visible = "".join(map(_visible, truncate_middle(text, limit).replace("\r\n", "\n")))
     return truncate_middle(_DELIMITER.sub(REMOVED, visible), limit)
 

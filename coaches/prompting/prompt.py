@@ -48,7 +48,7 @@ class Question:
     def messages(self, nonce: str) -> tuple[Message, Message]:
         """Returns the chat to send; the same for the same question and nonce."""
         data = "\n\n".join(delimiters.block(name, text, nonce) for name, text in self.blocks)
-        closing = f"End of the record. {self.facts} Answer with the JSON object only."
+        closing = f"The record ends here. {self.facts} Answer with the JSON object only."
         opening = f"{self.facts} The record follows, between delimiters with the number {nonce}."
         return Message("system", self.rules), Message("user", f"{opening}\n\n{data}\n\n{closing}")
 
@@ -56,12 +56,13 @@ class Question:
 class Prompts:
     """The text files that tell the coach what to look for, one per environment.
 
-    The first line of a file names the roles that it is for: ``roles: data_engineer modeler``, or ``roles: *``.
+    The first line of a file names the roles that it is for: ``roles: data_engineer modeler``, or ``roles:
+    *``.
     """
 
     def __init__(self, name: str) -> None:
-        """``name``: a file in ``coaches/prompting/prompts``, the path of another file, or ``auto``: for each turn
-        the file that names its role, or ``generic``.
+        """``name``: a file in ``coaches/prompting/prompts``, the path of another file, or ``auto``: for each
+        turn the file that names its role, or ``generic``.
 
         Raises:
             ConfigError: there is no such file, or its first line names no roles.
@@ -80,7 +81,8 @@ class Prompts:
 
 
 def question(rules: str, history: Sequence[Turn], sizes: Sizes, answer: str | None = None) -> Question:
-    """Returns the question about the last turn of ``history``. ``answer``: the ground truth, if the coach may see it."""
+    """Returns the question about the last turn of ``history``. ``answer``: the ground truth, if the coach may
+    see it."""
     turn = history[-1]
     parts = [
         ("role and duty", _duty(turn), sizes.seen),
@@ -120,8 +122,8 @@ def _parse(path: Path) -> tuple[list[str], str]:
 def _facts(turn: Turn) -> str:
     ends = "; it ended this agent's part" if turn.last else ""
     return (
-        f"The action to score is turn {turn.index + 1} of the episode. It is turn {turn.attempt + 1} of at most "
-        f"{turn.role.max_turns} of the agent {turn.agent}{ends}."
+        f"The action to score is turn {turn.index + 1} of the episode. It is turn {turn.attempt + 1} of at "
+        f"most {turn.role.max_turns} of the agent {turn.agent}{ends}."
     )
 
 
@@ -188,7 +190,8 @@ def _checks(turn: Turn) -> Iterator[str]:
 
 
 def answer_text(answer: Any) -> str:
-    """Returns a task's answer as text. Raises ``ConfigError`` if it is not text, as where files are graded."""
+    """Returns a task's answer as text. Raises ``ConfigError`` if it is not text, as where files are
+    graded."""
     if isinstance(answer, list | tuple) and all(isinstance(one, str | int | float) for one in answer):
         return " or ".join(map(str, answer))
     if isinstance(answer, str | int | float):

@@ -15,7 +15,8 @@ _OUTPUT_CHARS = 2000
 
 
 def transcript(rules: str, turns: Sequence[Turn], outcome: Outcome, places: Sequence[int]) -> Question:
-    """Returns the question about the turns at ``places``, with the task, every turn, its files, and the outcome.
+    """Returns the question about the turns at ``places``, with the task, every turn, its files, and the
+    outcome.
 
     The task is shown as the first agent read it. Long texts are reduced to head and tail. Actions, outputs,
     file names and the details of checks are data (``coaches.prompting.delimiters``); the facts contain none.
@@ -39,10 +40,10 @@ def transcript(rules: str, turns: Sequence[Turn], outcome: Outcome, places: Sequ
 def _roles(turns: Sequence[Turn]) -> Iterator[str]:
     """Yields a line per role: what it receives and what it must produce."""
     for role in {turn.agent: turn.role for turn in turns}.values():
-        receives = ", ".join(spec.name for spec in role.requires) or "no files"
-        produces = ", ".join(spec.name for spec in role.produces) or "no files"
+        receives = f"receives {', '.join(spec.name for spec in role.requires) or 'no files'}"
+        produces = f"must produce {', '.join(spec.name for spec in role.produces) or 'no files'}"
         code = "can run code" if role.can_run_code else "cannot run code"
-        yield f"- {role.name}: receives {receives}; must produce {produces}; {code}; at most {role.max_turns} turns"
+        yield f"- {role.name}: {receives}; {produces}; {code}; at most {role.max_turns} turns"
 
 
 def _line(turn: Turn) -> str:

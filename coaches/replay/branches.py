@@ -102,7 +102,8 @@ class Replayer:
 
 
 def _stored(store: ArtifactStore, env: PipelineEnv) -> tuple[FileInfo, ...]:
-    """Stores the current files and returns their listing. Raises ``ReplayError`` if any could not be stored."""
+    """Stores the current files and returns their listing. Raises ``ReplayError`` if any could not be
+    stored."""
     listing = env.files.list()
     stored = store.collect(env.files, listing)
     if stored != listing:

@@ -50,7 +50,7 @@ FEW = [
 
 def strict(prompt: str) -> str:
     """What stands outside of the blocks that the call's own number opens and closes."""
-    nonce = re.search(r"in marks with the number (\w+)", prompt)
+    nonce = re.search(r"between delimiters with the number (\w+)", prompt)
     assert nonce
     return re.sub(rf"<data-{nonce[1]} [^\n]*>\n.*?\n</data-{nonce[1]}>", "[data]", prompt, flags=re.DOTALL)
 

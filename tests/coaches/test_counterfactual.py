@@ -170,7 +170,7 @@ def _empty(**settings: Any) -> Counterfactual:
 def test_what_cannot_be_played_again_is_not_measured() -> None:
     env = played(sound())
     better = Outcome(True, env.outcome.score / 2, env.outcome.metrics, "ok")
-    with pytest.raises(ReplayError, match="when played again"):
+    with pytest.raises(ReplayError, match="but its replay scored"):
         _empty().judge_episode(env.turns, better)
     lost = _empty()
     lost.__dict__["_backend"] = FakeBackend(broken=True)
@@ -244,12 +244,12 @@ def test_resampled_actions_are_averaged(echo: str) -> None:
 
 def test_settings_that_cannot_be_are_one_clear_line() -> None:
     for wrong, match in (
-        ({"replace": "all"}, "replace is one of"),
+        ({"replace": "all"}, "replace must be one of"),
         ({"replace": "reference"}, r"coach\.reference="),
         ({"replace": "resample"}, "needs a team"),
         ({"samples": 0}, "at least 1"),
         ({"tolerance": 1.0}, "in \\[0, 1\\)"),
-        ({"sandbox": "docker"}, "no node"),
+        ({"sandbox": "docker"}, "is a node such as"),
     ):
         with pytest.raises(ConfigError, match=match):
             print(_empty(**wrong)._backend)
@@ -311,5 +311,5 @@ def test_a_model_behind_an_endpoint_can_play_the_team(tmp_path: Path) -> None:
     assert [verdict.score for verdict in verdicts if verdict] == [10, 10, 5, 10]
     assert [{"role": m.role, "content": m.content} for m in env.turns[3].observation] in asked
     assert all("response_format" not in request for request in server.requests)
-    with pytest.raises(ConfigError, match="no setting modell"):
+    with pytest.raises(ConfigError, match="unknown settings of the endpoint: modell"):
         _empty(replace="resample", team={"name": "coaches.replay.teams.model", "endpoint": {"modell": "x"}})

@@ -18,16 +18,16 @@ from envs.types import Message
 class ModelTeam:
     """Sends the agent's observation to the model and returns the reply as the action.
 
-    ``coach.team={name: coaches.replay.teams.model, endpoint: {model: qwen3-4b, temperature: 1.0}}``. Nothing is
-    cached. The seed is not sent, because not every endpoint accepts one: samples differ by the model's own
+    ``coach.team={name: coaches.replay.teams.model, endpoint: {model: qwen3-4b, temperature: 1.0}}``. Nothing
+    is cached. The seed is not sent, because not every endpoint accepts one: samples differ by the model's own
     randomness.
     """
 
     @dataclass(frozen=True)
     class Config:
         endpoint: dict[str, Any] = field(default_factory=dict)
-        """Settings of ``coaches.client.config.EndpointConfig``; missing ones are those of the coach ``llm``, but
-        without structured output."""
+        """Settings of ``coaches.client.config.EndpointConfig``; missing ones are those of the coach ``llm``,
+        but without structured output."""
         prompt_price: float = 0.0
         """US dollars per million tokens."""
         completion_price: float = 0.0

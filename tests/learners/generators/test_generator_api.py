@@ -188,7 +188,7 @@ def test_nobody_is_waited_for_at_the_start_and_a_missing_key_is_missed() -> None
         api("http://127.0.0.1:9/v1", deadline=60.0)
     assert time.monotonic() - began < 10.0
     with pytest.raises(
-        ConfigError, match="generator=api: its key is expected in the environment variable NO_KEY"
+        ConfigError, match="generator=api: set the environment variable NO_KEY to the API key"
     ):
         api("http://127.0.0.1:9/v1", key_env="NO_KEY")
     with pytest.raises(ConfigError, match="may contain temperature and seed, not 'top_p'"):
