@@ -1,6 +1,7 @@
 """Command lines: every command takes settings in Hydra's override grammar, and prints a user error as one line.
 
-The only module that imports Hydra. Commands import it when they run: it takes a fifth of a second.
+The only module that imports Hydra. Commands of ``coaches`` import it when they run, so that using ``coaches`` as a
+library does not load Hydra.
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ NOISE = (
     "See https://",
     "Set the environment variable HYDRA_FULL_ERROR",
 )
-"""How the lines begin that say nothing to the user in a message of Hydra or OmegaConf."""
+"""Beginnings of lines in messages of Hydra and OmegaConf that do not help the user."""
 
 
 def add_overrides(parser: ArgumentParser, help: str) -> None:
-    """Adds the arguments that ``compose`` and its like take: settings, and ``--config-dir``."""
+    """Adds the arguments that the ``compose…`` functions take: settings and ``--config-dir``."""
     parser.add_argument("overrides", nargs="*", metavar="setting=value", help=help)
     parser.add_argument("--config-dir", type=Path, help="folder of further YAMLs, <group>/<name>.yaml")
 
@@ -83,7 +84,7 @@ def compose_parts(
 ) -> DictConfig:
     """Returns the nodes of single parts, for commands that need no whole run.
 
-    ``parts``: group -> what is taken if the command line names none: a name, ``REQUIRED``, or None for no part.
+    ``parts``: group -> the part if the command line names none: a name, ``REQUIRED``, or None for no part.
     A part outside the project may also be named by its module, ``coach=my.module coach.setting=3``, and then needs
     no YAML.
 

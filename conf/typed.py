@@ -19,7 +19,7 @@ KINDS = {int: "an integer", float: "a number", str: "text", bool: "true or false
 def typed(cls: type[T], node: Mapping[str, Any] | DictConfig, path: str = "") -> T:
     """Returns ``node`` as the dataclass ``cls``, whose fields may be dataclasses too.
 
-    ``path`` is where ``node`` stands in the configuration, for messages. Numbers convert as in OmegaConf (``3``
+    ``path`` is the place of ``node`` in the configuration, for messages. Numbers convert as in OmegaConf (``3``
     is a float where one is expected, ``1.5`` is no integer); true and false are never numbers or text.
 
     Raises:

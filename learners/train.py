@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from coaches.base import BudgetError
 from conf import commands
+from learners.config import RunConfig
 from learners.errors import TrainingError
 from sandbox.base import SandboxError
 
@@ -55,7 +56,8 @@ def run_errors() -> Iterator[None]:
 
 
 def _train(config: DictConfig) -> None:
-    from learners.run.run import train  # loads torch, which --help and --cfg do not need
+    RunConfig.read(config)  # rejects mistakes before torch is imported, which takes seconds
+    from learners.run.run import train
 
     train(config)
 

@@ -42,16 +42,16 @@ def test_a_part_that_is_optional_is_absent_and_one_with_a_default_is_there() -> 
 def test_a_part_is_named_by_its_module_or_by_a_yaml_elsewhere(outside: Path) -> None:
     named = commands.compose_parts(["coach.ideal=3", "coach=my.module", "+coach.more={a: 1}"], PARTS)
     assert named.coach == {"name": "my.module", "ideal": 3, "more": {"a": 1}}
-    found = commands.compose_parts(["coach=mine", "coach.ideal=4"], PARTS, config_dir=outside)
-    assert found.coach == {"name": "my.module", "ideal": 4}
+    composed = commands.compose_parts(["coach=mine", "coach.ideal=4"], PARTS, config_dir=outside)
+    assert composed.coach == {"name": "my.module", "ideal": 4}
     assert commands.compose(["coach=mine", "seed=3"], config_dir=outside).coach.ideal == 300
 
 
 def test_a_composed_configuration_is_changed_and_a_part_that_is_named_is_replaced(outside: Path) -> None:
     base = commands.compose(["coach=llm", "seed=3"])
-    found = commands.compose_onto(base, ["coach=rules", "coach.ran=3", "evaluation.tasks=null"])
-    assert found.coach == conf.load("coach", "rules", ran=3)
-    assert (found.seed, found.evaluation.tasks) == (3, None)
+    composed = commands.compose_onto(base, ["coach=rules", "coach.ran=3", "evaluation.tasks=null"])
+    assert composed.coach == conf.load("coach", "rules", ran=3)
+    assert (composed.seed, composed.evaluation.tasks) == (3, None)
     assert commands.compose_onto(base, ["coach.max_cost=2"]).coach == conf.load("coach", "llm", max_cost=2)
     assert commands.compose_onto(base, ["coach=mine"], config_dir=outside).coach.ideal == 300
     assert commands.compose_onto(base, []) == base

@@ -175,19 +175,19 @@ def test_an_override_of_an_unknown_setting_names_the_known_ones() -> None:
 
 def test_a_nested_node_is_completed_from_its_own_yaml_at_any_depth() -> None:
     inner = {"name": "ensemble", "coaches": [{"name": "rules", "ran": 3.0}, {"name": "hindsight"}]}
-    found = conf.fill_defaults("coach", {"name": "balanced", "confidence": 0.9, "coach": inner})
-    assert (found.confidence, found.factors) == (0.9, ["kind", "role", "length"])
-    assert (found.coach.combine, found.coach.coaches[0].ran) == ("median", 3.0)
-    assert found.coach.coaches[0].partial.nan == conf.load("coach", "rules").partial.nan
-    assert found.coach.coaches[1].coach.delivered == conf.load("coach", "rules").delivered
-    assert conf.fill_defaults("coach", found) == found
+    completed = conf.fill_defaults("coach", {"name": "balanced", "confidence": 0.9, "coach": inner})
+    assert (completed.confidence, completed.factors) == (0.9, ["kind", "role", "length"])
+    assert (completed.coach.combine, completed.coach.coaches[0].ran) == ("median", 3.0)
+    assert completed.coach.coaches[0].partial.nan == conf.load("coach", "rules").partial.nan
+    assert completed.coach.coaches[1].coach.delivered == conf.load("coach", "rules").delivered
+    assert conf.fill_defaults("coach", completed) == completed
     with pytest.raises(ConfigError, match="no coach called 'ruels'"):
         conf.fill_defaults("coach", {"name": "balanced", "coach": {"name": "ruels"}})
 
 
 def test_a_mapping_that_sets_some_values_keeps_the_defaults_of_the_others() -> None:
-    found = conf.fill_defaults("coach", {"name": "rules", "partial": {"nan": 0.9}})
-    assert (found.partial.nan, found.partial.rows) == (0.9, conf.load("coach", "rules").partial.rows)
+    completed = conf.fill_defaults("coach", {"name": "rules", "partial": {"nan": 0.9}})
+    assert (completed.partial.nan, completed.partial.rows) == (0.9, conf.load("coach", "rules").partial.rows)
 
 
 @pytest.mark.parametrize("name", [name for _, name in files("coach")])

@@ -71,8 +71,8 @@ class Vowels:
         self.config = config
 
     def judge(self, history):
-        found = sum(history[-1].action.lower().count(letter) for letter in self.config.likes)
-        return Verdict(min(10.0, found * self.config.each), f"{found} vowels", source="vowels")
+        vowels = sum(history[-1].action.lower().count(letter) for letter in self.config.likes)
+        return Verdict(min(10.0, vowels * self.config.each), f"{vowels} vowels", source="vowels")
 '''
 
 ALGORITHM = '''

@@ -58,6 +58,14 @@ def test_an_unknown_key_is_one_line(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_a_value_out_of_range_is_one_line_and_nothing_is_loaded_or_written(tmp_path: Path) -> None:
+    done = learn(f"run_dir={tmp_path}/run", "checkpoint.every=0", PYTHONPROFILEIMPORTTIME="1")
+    [error] = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
+    assert (done.returncode, error) == (2, "error: checkpoint.every must be at least 1, not 0")
+    assert not any(line.endswith((" torch", " transformers")) for line in done.stderr.splitlines())
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_unknown_part_is_one_line() -> None:
     assert_one_line(learn("coach=oracle"), "oracle")
 
@@ -145,8 +153,8 @@ def test_a_run_without_isolation_says_so_at_its_start_at_its_end_and_in_its_fold
     assert "bwrap is missing" in done.stdout.splitlines()[lines[0]]
     assert len(lines) == 3
     assert lines[-1] == len(done.stdout.splitlines()) - 1
-    found = json.loads((run / "metadata.json").read_text())["sandbox"]
-    assert (found["backend"], found["guarantees"]) == ("local-none", [])
+    sandbox = json.loads((run / "metadata.json").read_text())["sandbox"]
+    assert (sandbox["backend"], sandbox["guarantees"]) == ("local-none", [])
     assert_one_line(
         learn(f"run_dir={tmp_path}/other", *SMOKE, *nothing[:2], PATH="/nowhere"), "install bubblewrap"
     )

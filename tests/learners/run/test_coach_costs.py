@@ -93,9 +93,9 @@ def test_a_spent_budget_ends_the_run_with_a_checkpoint_and_it_can_be_resumed(tmp
     with pytest.raises(BudgetError):
         trained(settings(tmp_path / "broken", **base), coach=PaidCoach(budget=35))
     with open_folder(settings(tmp_path / "broken", resume=True, **base)) as folder:
-        found = checkpoint.latest(folder.path)
-    assert found is not None
-    assert found.step in (1, 2), "after the first step, which its budget was enough for"
+        newest = checkpoint.latest(folder.path)
+    assert newest is not None
+    assert newest.step in (1, 2), "after the first step, which its budget was enough for"
     _, parts, _ = trained(settings(tmp_path / "broken", resume=True, **base), coach=PaidCoach())
     assert metrics(tmp_path / "broken") == metrics(tmp_path / "whole")
     policies: Any = parts.policies

@@ -39,7 +39,7 @@ def test_the_coach_judges_an_evaluation_on_request(tmp_path: Path) -> None:
     turns = [turn for row in folder.rows("episodes") for turn in row["turns"]]
     assert all((turn["verdict"] is None) == (turn["agent"] == "teller") for turn in turns)
     rows, _, _ = trained(settings(tmp_path / "other", steps=0, evaluation=coached), coach=LikesOdd())
-    assert rows[0]["coach/kind/odd"] > rows[0]["coach/kind/even"] + 1.9, "what its scores go by is told"
+    assert rows[0]["coach/kind/odd"] > rows[0]["coach/kind/even"] + 1.9, "the coach's bias is recorded"
 
 
 def test_a_coach_does_not_learn_from_evaluations_and_training_does_not_change(tmp_path: Path) -> None:
