@@ -221,6 +221,16 @@ def test_the_file_map_of_the_readme_is_true() -> None:
     assert len(tree.splitlines()) > 6
 
 
+def test_the_architecture_page_describes_every_folder_of_modules() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    folders = {
+        f"{path.parent.relative_to(ROOT)}/"
+        for package in PACKAGES[:-1]
+        for path in (ROOT / package).rglob("*.py")
+    }
+    assert {folder for folder in folders if f"`{folder}`" not in page} == set()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=ids)
 def test_paths_names_and_settings_in_code_spans_exist(page: Path) -> None:
     assert [span for span in spans(page) if not known(span)] == []
