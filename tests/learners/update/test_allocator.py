@@ -16,7 +16,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 import torch
-from learners.memory import prepare
+from learners.update.allocator import prepare
 
 def resident():
     [line] = [x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmRSS:")]
@@ -53,7 +53,7 @@ import re
 import sys
 from pathlib import Path
 import torch
-from learners.memory import prepare
+from learners.update.allocator import prepare
 
 if sys.argv[1] == "yes":
     assert prepare()

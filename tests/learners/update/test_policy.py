@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 import conf
+from learners.errors import TrainingError
 from learners.generators.hf import Hf
 from learners.models.base import empty_cache
 from learners.policy import Policy
@@ -147,3 +149,19 @@ def test_the_cache_of_a_gpu_is_emptied_where_there_is_one(monkeypatch: pytest.Mo
         monkeypatch.setattr(torch.cuda, "is_available", lambda here=here: here)
         empty_cache()
     assert calls == [True]
+
+
+def test_a_policy_without_a_learner_acts_and_refuses_everything_else(tmp_path: Path) -> None:
+    subject = policy()
+    actor = Policy("solver", subject.generator)
+    assert actor.act(messages("a"), seed=1, order=0) == subject.act(messages("a"), seed=1, order=0)
+    calls: list[Callable[[], object]] = [
+        lambda: actor.update([], [], algorithm()),
+        actor.publish,
+        lambda: actor.reference_logprobs([]),
+        lambda: actor.save(tmp_path / "state.pt"),
+        lambda: actor.restore(tmp_path / "state.pt"),
+    ]
+    for call in calls:
+        with pytest.raises(TrainingError, match="the policy solver only acts here"):
+            call()

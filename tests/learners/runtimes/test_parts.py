@@ -1,0 +1,53 @@
+"""Plug-ins declare their capabilities on the class, and these are read in one place."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from conf import ConfigError
+from learners.config import RunConfig
+from learners.runtimes.parts import generator_class, weights_class
+from tests.learners.parts.settings import settings
+
+
+def plugin_module(monkeypatch: pytest.MonkeyPatch, **capabilities: Any) -> str:
+    """Makes a module with a plug-in class that declares ``capabilities``; returns its name."""
+
+    @dataclass
+    class Config:
+        pass
+
+    name = "tests.learners.parts.declared"
+    module = ModuleType(name)
+    vars(module)["Declared"] = type("Declared", (), {"Config": Config, "__module__": name, **capabilities})
+    monkeypatch.setitem(sys.modules, name, module)
+    return name
+
+
+def config(tmp_path: Path, **parts: Any) -> RunConfig:
+    return RunConfig.read(settings(tmp_path / "run", parts))
+
+
+def test_the_shipped_plug_ins_declare_what_they_can_do(tmp_path: Path) -> None:
+    for name, trains, lockstep in (("hf", True, True), ("vllm", True, False), ("api", False, False)):
+        declared = generator_class(config(tmp_path, generator={"name": name}))
+        assert (declared.trains, declared.lockstep) == (trains, lockstep)
+    for name, shares in (("full", False), ("adapter", True)):
+        assert weights_class(config(tmp_path, weights={"name": name})).shares_base is shares
+
+
+def test_a_plug_in_that_declares_nothing_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = plugin_module(monkeypatch, trains=True)
+    with pytest.raises(ConfigError, match="the class Declared must set lockstep to True or False") as caught:
+        generator_class(config(tmp_path, generator={"name": name}))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ConfigError, match="must set shares_base to True or False"):
+        weights_class(config(tmp_path, weights={"name": name}))
