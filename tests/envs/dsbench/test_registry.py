@@ -156,7 +156,7 @@ def test_wrong_roots_and_names_are_one_clear_line(tmp_path: Path) -> None:
         scenario(tmp_path)
     with pytest.raises(ConfigError, match="no modelling task 'titanik'"):
         scenario(write(tmp_path, TITANIC), tasks=["titanik"])
-    with pytest.raises(ConfigError, match="needs a root"):
+    with pytest.raises(ConfigError, match="needs root"):
         conf.build("envs", conf.load("env", "dsbench", source="official"))
 
 
@@ -170,15 +170,17 @@ def test_an_answer_with_a_wrong_header_is_reported_before_the_first_episode(tmp_
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "complaint"),
     [
         ("10,0\n10,1\n", "not unique"),
         ("", "not unique"),
-        ("10,0\n11,7\n", "a label that the task does not name"),
+        ("10,0\n11,7\n", "a label that is not among the task's labels"),
     ],
 )
-def test_an_invalid_answer_is_reported_before_the_first_episode(tmp_path: Path, rows: str, said: str) -> None:
+def test_an_invalid_answer_is_reported_before_the_first_episode(
+    tmp_path: Path, rows: str, complaint: str
+) -> None:
     write(tmp_path, TITANIC)
     (tmp_path / "data/answers/titanic/test_answer.csv").write_text("PassengerId,Survived\n" + rows)
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=complaint):
         scenario(tmp_path).tasks("train")

@@ -112,11 +112,11 @@ def test_a_task_folder_of_the_user_is_read_like_a_bundled_one(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "complaint"),
     [
         ("metric: roc_auc", "metric: auc", "metric must be one of .*; got 'auc'"),
         ("prediction: proba", "prediction: label", "metric roc_auc needs prediction proba"),
-        ("task_type: binary", "task_type: yes_no", "task_type 'yes_no'"),
+        ("task_type: binary", "task_type: yes_no", "task_type must be one of .*; got 'yes_no'"),
         ("- survived", "- died", "has no column died"),
         ("split: train", "split: test", "split must be train or heldout"),
         ("id: titanic_survival\n", "", "Missing mandatory value|Structured config"),
@@ -124,19 +124,19 @@ def test_a_task_folder_of_the_user_is_read_like_a_bundled_one(tmp_path: Path) ->
         ("task_type", "{", "task.yaml"),
     ],
 )
-def test_a_malformed_task_file_is_one_clear_line(tmp_path: Path, old: str, new: str, said: str) -> None:
+def test_a_malformed_task_file_is_one_clear_line(tmp_path: Path, old: str, new: str, complaint: str) -> None:
     shutil.copytree(TABLES / "titanic_survival", tmp_path / "mine")
     path = tmp_path / "mine" / "task.yaml"
     text = path.read_text(encoding="utf-8")
     assert old in text
     path.write_text(text.replace(old, new), encoding="utf-8")
-    with pytest.raises(ConfigError, match=said) as error:
+    with pytest.raises(ConfigError, match=complaint) as error:
         scenario(source="local", root=str(tmp_path))
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "complaint"),
     [
         ({"context": "none"}, "context"),
         ({"source": "kaggle", "root": "/"}, "source"),
@@ -147,8 +147,8 @@ def test_a_malformed_task_file_is_one_clear_line(tmp_path: Path, old: str, new: 
         ({"timeout": "soon"}, "timeout"),
     ],
 )
-def test_a_wrong_setting_is_one_clear_line(settings: dict[str, object], said: str) -> None:
-    with pytest.raises(ConfigError, match=said) as error:
+def test_a_wrong_setting_is_one_clear_line(settings: dict[str, object], complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint) as error:
         scenario(**settings)
     assert "\n" not in str(error.value)
 

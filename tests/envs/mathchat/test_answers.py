@@ -84,7 +84,7 @@ def test_the_answer_of_a_file_becomes_the_list_of_accepted_ones(answer: Any, rig
 
 @pytest.mark.parametrize("answer", [None, True, "", " ", [], {}, float("nan"), float("inf"), [None]])
 def test_an_invalid_answer_is_an_error(answer: Any) -> None:
-    with pytest.raises(ValueError, match="no answer"):
+    with pytest.raises(ValueError, match="not a valid answer"):
         accepted(answer)
 
 
