@@ -1,4 +1,4 @@
-"""What every algorithm must keep to, whatever it computes; and that it makes the better action likelier."""
+"""Properties of every algorithm: sums over micro-batches, masking, and that better actions become likelier."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.learners.doubles import completion, transition
 
 NAMES = conf.names("algorithm")
 SHARED = {"importance_limited", "approx_kl"}
-"""Metrics that all of ours have."""
+"""Metrics that all shipped algorithms have."""
 every = pytest.mark.parametrize("name", NAMES)
 corrected = pytest.mark.parametrize("how", IMPORTANCE_WEIGHTING)
 
@@ -86,7 +86,7 @@ def shifted(batch: Batch) -> torch.Tensor:
     return (batch.prox_logprobs + torch.sin(batch.old_logprobs * 9) * 0.5).detach()
 
 
-def test_every_algorithm_of_the_issue_is_here() -> None:
+def test_all_six_algorithms_are_shipped() -> None:
     assert {"reinforcepp", "reinforcepp_baseline", "grpo", "rloo", "cispo", "gspo"} <= set(NAMES)
 
 
@@ -97,7 +97,7 @@ def test_the_weights_of_a_step_add_up_to_1(name: str) -> None:
 
 
 @every
-def test_advantages_are_one_a_token_and_none_for_what_is_cut_off_unscored_or_empty(name: str) -> None:
+def test_there_is_one_advantage_per_token_and_none_for_truncated_unscored_and_empty_rows(name: str) -> None:
     rows = experience()
     advantages = algorithm(name).advantages(rows)
     assert [i for i, row in enumerate(advantages) if row is None] == [3, 4, 5]
@@ -129,7 +129,7 @@ def test_losses_gradients_and_metrics_of_shards_and_micro_batches_add_up(name: s
 
 @every
 @corrected
-def test_where_nothing_disagrees_the_gradient_is_minus_weight_times_advantage(name: str, how: str) -> None:
+def test_if_all_policies_agree_the_gradient_is_minus_weight_times_advantage(name: str, how: str) -> None:
     changes = {"kl": "off"} if "kl" in conf.load("algorithm", name) else {}
     subject, rows, transitions = step(name, importance_weighting=how, **changes)
     (batch,) = pack([replace(row, prox_logprobs=None, ref_logprobs=None) for row in rows], 10**6)
@@ -143,7 +143,7 @@ def test_where_nothing_disagrees_the_gradient_is_minus_weight_times_advantage(na
 
 
 @every
-def test_a_reference_is_needed_exactly_where_it_is_asked_for(name: str) -> None:
+def test_a_reference_is_needed_exactly_if_there_is_a_kl_term(name: str) -> None:
     kinds = {"off", "reward_k1", "loss_k2", "loss_k3"}
     for kl in kinds if "kl" in conf.load("algorithm", name) else {None}:
         try:
@@ -170,7 +170,7 @@ def test_a_reference_is_needed_exactly_where_it_is_asked_for(name: str) -> None:
 
 
 def play(logits: torch.Tensor, seed: int, engine: float) -> list[Transition]:
-    """Sixteen actions a prompt, as an engine samples and reports them whose logits are off by a factor."""
+    """Sixteen actions per prompt, sampled and reported by an engine whose logits are off by a factor."""
     numbers, rows_played = torch.Generator().manual_seed(seed), []
     sampling = (logits.detach() * engine).log_softmax(-1)
     for e in range(32):
@@ -196,7 +196,7 @@ CASES = [*((name, CHANGES.get(name, {})) for name in NAMES), ("grpo", {"group": 
 
 @pytest.mark.parametrize(("name", "changes"), CASES)
 @pytest.mark.parametrize("engine", [1.0, 0.7], ids=["same engine", "other engine"])
-def test_the_better_action_becomes_likelier(name: str, changes: dict[str, Any], engine: float) -> None:
+def test_the_better_action_becomes_more_likely(name: str, changes: dict[str, Any], engine: float) -> None:
     """With two optimiser steps a batch, so that ratios leave 1."""
     subject = algorithm(name, **changes)
     logits = torch.zeros(2, 2, requires_grad=True)

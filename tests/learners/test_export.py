@@ -1,4 +1,4 @@
-"""What a run exports is what it trained, and loads without us."""
+"""An export is what the run trained, and loads without this project."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def config(base: Path, way: str) -> DictConfig:
 
 
 def checkpoint(run: Path) -> Path:
-    """The folder of a run's checkpoint, made if it has none: there were no steps."""
+    """The folder of a run's checkpoint, created if the run has none because it had no steps."""
     path = run / "checkpoints" / "step-000000"
     path.mkdir(parents=True, exist_ok=True)
     (path / "state.json").write_text(json.dumps({"step": 0, "sizes": {}, "coach": {}, "monitor": {}}))
@@ -61,7 +61,7 @@ def checkpoint(run: Path) -> Path:
 
 
 def trained(base: Path, way: str) -> dict[str, torch.Tensor]:
-    """Logits of every policy of a run that has learned something."""
+    """Logits of every policy of a run whose weights were changed."""
     made = config(base, way)
     run = train(made)
     logits = {}

@@ -196,7 +196,7 @@ def slope(slow: Callable[[Rows], float], new: Rows, k: int, t: int, step: float 
     return (at(new[k][t] + step) - at(new[k][t] - step)) / (2 * step)
 
 
-def test_the_clip_of_gspo_cuts_whole_sequences() -> None:
+def test_the_clip_of_gspo_applies_to_whole_sequences() -> None:
     subject = algorithm("gspo", clip_low=0.1, clip_high=0.1, importance_weighting="off")
     rows = [transition(r, episode=f"e{r}", sampled=completion(3, seed=int(r))) for r in (2.0, 8.0)]
     values = [row for row in subject.advantages(rows) if row is not None]
@@ -214,7 +214,7 @@ def test_the_clip_of_gspo_cuts_whole_sequences() -> None:
         assert bool((logprobs.grad[good] == 0).all()) == (share > 0)
 
 
-def test_cispo_caps_what_a_token_counts_and_never_takes_its_gradient_away() -> None:
+def test_cispo_caps_the_weight_of_a_token_and_never_removes_its_gradient() -> None:
     subject = algorithm("cispo", ratio_cap=2.0, importance_weighting="off")
     rows = [transition(r, episode=f"e{r}", sampled=completion(2, seed=int(r))) for r in (2.0, 8.0)]
     values = [row for row in subject.advantages(rows) if row is not None]
@@ -241,6 +241,6 @@ def test_cispo_caps_what_a_token_counts_and_never_takes_its_gradient_away() -> N
         ("gspo", {"group": "task"}),
     ],
 )
-def test_a_setting_that_cannot_be_is_one_clear_error(name: str, wrong: dict[str, Any]) -> None:
+def test_an_invalid_setting_is_one_clear_error(name: str, wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         algorithm(name, **wrong)

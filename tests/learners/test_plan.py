@@ -1,4 +1,4 @@
-"""The plan of a run, as a user sees it; and that the shipped experiments fit what they are named for."""
+"""A plan as users see it, and whether the shipped experiments fit the GPUs in their names."""
 
 from __future__ import annotations
 
@@ -66,7 +66,9 @@ def test_what_does_not_fit_is_printed_and_ends_with_exit_code_1(capsys: pytest.C
         assert "does not fit: " in capsys.readouterr().out
 
 
-def test_an_engine_without_room_for_one_sequence_does_not_fit(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_engine_whose_cache_is_too_small_for_one_sequence_does_not_fit(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with pytest.raises(SystemExit) as ended:
         plan(composed(f"experiment={ONE_GPU}", "generator.gpu_memory_utilization=0.18"))
     assert ended.value.code == 1
@@ -89,7 +91,7 @@ def test_what_cannot_be_planned_is_one_clear_line(words: list[str], complaint: s
     assert "\n" not in str(caught.value)
 
 
-def test_groups_of_a_plan_are_named_like_those_of_a_run() -> None:
+def test_groups_of_a_plan_are_set_like_those_of_a_run() -> None:
     assert arguments(["x", "seed=1"]) == ["x", "seed=1", "+hardware=h100", "+assume=usual"]
     assert arguments(["x", "hardware=h200"]) == ["x", "+hardware=h200", "+assume=usual"]
     assert arguments(["x", "hardware.gpus=2", "--cfg", "job"])[:2] == ["x", "hardware.gpus=2"]

@@ -34,7 +34,7 @@ SHIPPED = build("learners", load("algorithm", "reinforcepp"))
 
 
 def algorithm(**changes: Any) -> ReinforcePP:
-    """As shipped, but for ``changes``."""
+    """The shipped settings with ``changes``."""
     return ReinforcePP(replace(SHIPPED.config, **changes))
 
 
@@ -172,7 +172,7 @@ def slow_weight(c: ReinforcePP.Config, rows: list[Transition], k: int) -> float:
 
 
 def slow_importance(c: ReinforcePP.Config, prox: list[float], old: list[float], at: int) -> float:
-    """Of one token of a row."""
+    """The importance weight of one token of a row."""
     weight = math.exp(prox[at] - old[at])
     if c.importance_weighting == "token":
         return min(weight, c.importance_cap)
@@ -329,7 +329,7 @@ def test_dual_clip_bounds_the_loss_of_a_bad_action_and_leaves_good_ones_alone() 
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["vast ratio", "vast importance weight"])
-def test_a_vast_ratio_makes_no_nan_gradient(known: bool) -> None:
+def test_a_huge_ratio_makes_no_nan_gradient(known: bool) -> None:
     rows = [transition(r, sampled=completion(2, seed=int(r))) for r in (1.0, 9.0)]
     subject = algorithm()
     values = [a for a in subject.advantages(rows) if a is not None]
@@ -353,7 +353,7 @@ def test_masked_rows_change_nothing_for_the_others() -> None:
     assert with_extra[:-2] == subject.advantages(rows)
 
 
-def test_a_return_that_needs_an_unknown_reward_is_masked_and_earlier_agents_with_it_only_for_teams() -> None:
+def test_a_return_with_an_unknown_reward_is_masked_and_those_of_earlier_agents_only_for_teams() -> None:
     rows = [
         transition(5.0, agent="a", index=0),
         transition(None, agent="b", index=1),
@@ -409,7 +409,7 @@ def test_no_transitions_give_no_advantages() -> None:
     assert algorithm(baseline="leave_one_out").advantages([]) == []
 
 
-def test_a_reference_is_asked_for_exactly_when_there_is_a_kl_term() -> None:
+def test_a_reference_is_needed_exactly_if_there_is_a_kl_term() -> None:
     assert [algorithm(kl=kl).needs_reference for kl in CHOICES["kl"]] == [False, True, True]
     with pytest.raises(ValueError, match="ref_logprobs"):
         algorithm(kl="reward_k1").advantages([transition(1.0)])
@@ -418,6 +418,6 @@ def test_a_reference_is_asked_for_exactly_when_there_is_a_kl_term() -> None:
 @pytest.mark.parametrize(
     "wrong", [{"dual_clip": 1.0}, {"kl": "k3"}, {"loss_agg": "mean"}, {"clip_low": -0.1}]
 )
-def test_a_setting_that_does_not_exist_is_one_clear_error(wrong: dict[str, Any]) -> None:
+def test_an_invalid_setting_is_one_clear_error(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         algorithm(**wrong)

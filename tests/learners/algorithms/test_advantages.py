@@ -1,4 +1,4 @@
-"""Groups: who is compared with whom in a pipeline whose later prompts differ, and what that leaves."""
+"""Groups: which rows are compared in a pipeline whose later prompts differ."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_rows_of_a_turn_are_compared_though_their_inputs_differ() -> None:
     assert names(pipeline(), "turn") == {(turn, *episodes) for turn in turns for episodes in tasks}
 
 
-def test_only_rows_of_the_very_same_prompt_are_compared_and_the_later_agents_have_hardly_any() -> None:
+def test_by_prompt_only_identical_prompts_are_compared_and_later_agents_have_hardly_any() -> None:
     assert names(pipeline(), "prompt") == {
         ("solver 0", "e00", "e01", "e02"),
         ("solver 0", "e10", "e11", "e12"),
@@ -71,7 +71,7 @@ def test_only_rows_of_the_very_same_prompt_are_compared_and_the_later_agents_hav
     }
 
 
-def test_two_agents_that_read_the_same_prompt_are_not_compared() -> None:
+def test_two_agents_with_the_same_prompt_are_not_compared() -> None:
     rows = [transition(1.0, agent=agent, sampled=completion(2, seed=3)) for agent in ("a", "b")]
     assert groups(rows, rewards(rows), "prompt") == []
 
@@ -125,6 +125,6 @@ def test_equal_rewards_of_a_group_teach_nothing() -> None:
         assert values == pytest.approx([0.0] * 3, abs=1e-6)
 
 
-def test_the_kl_of_a_token_is_of_all_that_follows() -> None:
+def test_the_kl_of_a_token_includes_all_later_tokens() -> None:
     sampled = replace(completion(3), logprobs=(-1.0, -2.0, -3.0))
     assert kl_to_go(transition(1.0, sampled=sampled, reference=(-1.5, -2.0, -2.0))) == [-0.5, -1.0, -1.0]

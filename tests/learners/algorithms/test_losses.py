@@ -80,14 +80,14 @@ def test_importance_weights_equal_a_slow_reference(how: str) -> None:
 
 
 @pytest.mark.parametrize("how", IMPORTANCE_WEIGHTING)
-def test_the_share_of_limited_weights_is_told(how: str) -> None:
+def test_the_share_of_limited_weights_is_a_metric(how: str) -> None:
     metrics = losses.compare(OLD + 1.0, batch(), settings(importance_weighting=how)).metrics
     share = {"off": 0, "token": 1 / 6, "sequence": 2 / 6, "icepop": 3 / 6}[how]
     assert float(metrics["importance_limited"]) == pytest.approx(share)
 
 
 @pytest.mark.parametrize("moved", [0.0, 1.0])
-def test_mismatch_is_of_the_policy_before_the_update_wherever_it_has_moved(moved: float) -> None:
+def test_mismatch_is_that_of_the_policy_before_the_update(moved: float) -> None:
     estimates, gaps = losses.mismatch(OLD + GAP + moved, batch()), GAP.tolist()
     assert float(estimates["mismatch_k1"]) == pytest.approx(-sum(gaps) / 6, rel=1e-5)
     assert float(estimates["mismatch_kl"]) == pytest.approx(
@@ -100,7 +100,7 @@ def test_mismatch_is_of_the_policy_before_the_update_wherever_it_has_moved(moved
 
 
 def test_mismatch_kl_estimates_the_divergence_of_the_sampling_policy_from_the_proximal_one() -> None:
-    """Exactly its expectation: tokens weighted by the probability with which they are sampled."""
+    """The expectation is exact: tokens are weighted by the probability with which they are sampled."""
     old, prox = torch.tensor([0.5, 0.3, 0.2]), torch.tensor([0.2, 0.2, 0.6])
     given = batch(
         row=torch.arange(3),
@@ -115,7 +115,7 @@ def test_mismatch_kl_estimates_the_divergence_of_the_sampling_policy_from_the_pr
     assert float(estimates["mismatch_k1"]) == pytest.approx(divergence, rel=1e-5)
 
 
-def test_importance_weights_make_samples_of_another_policy_tell_the_gradient_of_this_one() -> None:
+def test_importance_weights_give_the_gradient_of_this_policy_from_samples_of_another() -> None:
     """In expectation over the sampling policy; uncorrected, they do not."""
     logits = torch.tensor([0.3, -0.2, 0.5], dtype=torch.float64, requires_grad=True)
     advantages = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
@@ -191,11 +191,11 @@ def test_kl_terms_are_the_published_estimates_and_need_a_reference() -> None:
         {"icepop_high": 0.9},
     ],
 )
-def test_a_setting_that_cannot_be_is_one_clear_error(wrong: dict[str, Any]) -> None:
+def test_an_invalid_setting_is_one_clear_error(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=f"algorithm.*{next(iter(wrong))}"):
         settings(**wrong)
 
 
-def test_a_group_that_does_not_exist_is_one_clear_error() -> None:
+def test_an_unknown_group_is_one_clear_error() -> None:
     with pytest.raises(ConfigError, match="group must be one of turn, prompt, not 'task'"):
         GroupSettings(**vars(settings()), group="task")

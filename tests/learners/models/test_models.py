@@ -1,4 +1,4 @@
-"""Loading: from a folder, from the package; and what cannot be had is one clear line."""
+"""Loading a model from a folder and from the package; a model that is not available is one clear line."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def hub(path: Path | str) -> LoadedModel:
     return load("qwen3-4b", path=str(path), architecture=None, max_prompt_tokens=100, max_new_tokens=20)
 
 
-def test_a_model_that_is_not_what_the_settings_say_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_model_that_differs_from_the_settings_is_one_clear_line(tmp_path: Path) -> None:
     saved = loaded_model(3, "qwen3")
     saved.model.save_pretrained(tmp_path)
     saved.tokenizer.save_pretrained(tmp_path)
@@ -119,7 +119,7 @@ def test_smollm2_is_converted_once_and_answers(smollm2_cache: Path, monkeypatch:
     assert "print" in row.text
 
 
-def test_models_that_packed_updates_would_get_wrong_are_refused() -> None:
+def test_models_that_packed_updates_would_compute_wrongly_are_rejected() -> None:
     tokens = tokenizer()
     narrow = MistralConfig(
         vocab_size=len(tokens),
@@ -138,7 +138,7 @@ def test_models_that_packed_updates_would_get_wrong_are_refused() -> None:
         prepare_model(loaded_model().model, bare, model_config())
 
 
-def test_dropout_is_off_whatever_the_mode() -> None:
+def test_dropout_is_off_in_every_mode() -> None:
     config = GPT2Config(n_embd=32, n_layer=1, n_head=2, vocab_size=50, n_positions=512, attn_pdrop=0.5)
     prepared = prepare_model(GPT2LMHeadModel(config), tokenizer(), model_config())  # type: ignore[no-untyped-call]
     prepared.model.train()

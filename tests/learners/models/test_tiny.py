@@ -1,4 +1,4 @@
-"""The teaching policy: made once, cached, the same for all; what it reads and what it is shown."""
+"""The teaching policy: trained once, cached, the same for all; its tokenizer and its demonstrations."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def reader() -> PreTrainedTokenizerFast:
     return make_tokenizer(["## Role: modeler"], 300)
 
 
-def test_it_is_made_once_and_then_read_from_the_cache(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+def test_it_is_trained_once_and_then_read_from_the_cache(
+    monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
     made = load()
     monkeypatch.setattr(tiny, "warm_start", lambda *_: pytest.fail("made a second time"))
     read = load(seed=7)
@@ -78,7 +80,7 @@ def test_other_settings_or_another_environment_give_another_base(cache: Path) ->
     assert len([path for path in cache.iterdir() if path.is_dir()]) == 3
 
 
-def test_making_it_leaves_the_callers_random_state_and_threads_alone() -> None:
+def test_training_it_leaves_the_callers_random_state_and_threads_alone() -> None:
     torch.manual_seed(5)
     wanted, threads = torch.rand(3), torch.get_num_threads()
     torch.manual_seed(5)
@@ -93,7 +95,7 @@ def test_an_environment_without_demonstrations_is_one_clear_line() -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_cache_that_cannot_be_made_is_one_clear_line(
+def test_a_cache_that_is_not_writable_is_one_clear_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -136,7 +138,7 @@ def test_the_chat_template_reads_headings_and_the_latest_result_alone() -> None:
     )
 
 
-def test_any_text_survives_the_tokenizer_and_digits_stand_alone() -> None:
+def test_the_tokenizer_preserves_any_text_and_each_digit_is_a_token() -> None:
     tokenizer = reader()
     text = 'X = pd.read_csv("é.csv")\n    x[12] == 345  # 日本\t\n'
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -145,7 +147,7 @@ def test_any_text_survives_the_tokenizer_and_digits_stand_alone() -> None:
     assert [word for word in words if word.isdigit()] == list("12345")
 
 
-def test_demonstrations_come_from_the_seed_and_show_every_role() -> None:
+def test_demonstrations_depend_on_the_seed_and_cover_every_role() -> None:
     for env_name, agents in (
         ("dsbench", {"data_engineer", "modeler", "analyst"}),
         ("mathchat", {"problem_solver", "code_executor", "verifier"}),
@@ -155,7 +157,7 @@ def test_demonstrations_come_from_the_seed_and_show_every_role() -> None:
         assert {_agent(one) for one in shown} == agents
 
 
-def test_after_a_good_result_most_stop_and_after_a_bad_one_most_try_again() -> None:
+def test_most_demonstrations_stop_after_a_good_result_and_try_again_after_a_bad_one() -> None:
     said: dict[str, Counter[bool]] = {"good": Counter(), "bad": Counter(), "first": Counter()}
     for one in collect("dsbench", 2000, 0):
         last = one.messages[-1].content.split("\n")[0]
@@ -168,7 +170,7 @@ def test_after_a_good_result_most_stop_and_after_a_bad_one_most_try_again() -> N
     assert 0.55 < _share(said["bad"]) < 0.75
 
 
-def test_mathematics_is_shown_on_problems_that_do_not_ship() -> None:
+def test_demonstrations_for_mathchat_use_no_shipped_problem() -> None:
     shipped = {record["problem"] for record in generate()}
     seen = {
         one.messages[1].content.split("\n")[0].removeprefix("## Problem: ")

@@ -1,4 +1,4 @@
-"""The scripts of the DSBench course, run on the bundled tables."""
+"""The scripts in the demonstrations for DSBench, run on the bundled tables."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def scenario() -> DSBench:
 
 
 def play(scenario: DSBench, task: Task, folder: Path, changed: Mapping[str, Mapping[str, str]]) -> str:
-    """Runs the best scripts, with some habits ``changed``, in the current folder; how the grader calls it."""
+    """Runs the best scripts, with some habits ``changed``, in the current folder; returns the grader's code."""
     for path in folder.iterdir():
         path.unlink()
     for name, source in task.files.items():
@@ -95,7 +95,7 @@ def test_the_best_habits_succeed_on_every_bundled_table(
         ("lincoln_high", "analyst", "saving", "misnamed", "missing"),
     ],
 )
-def test_a_faulty_habit_fails_as_it_should(
+def test_a_wrong_option_fails_in_the_expected_way(
     scenario: DSBench,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -125,7 +125,7 @@ def test_every_right_habit_is_common_enough_to_be_found() -> None:
             assert WEIGHTS[role][habit][option] >= 0.15, (role, habit)
 
 
-def test_only_kind_and_predict_lean_towards_what_the_task_wants() -> None:
+def test_only_kind_and_predict_depend_on_the_task() -> None:
     def share(role: str, habit: str, option: str, facts: Mapping[str, str]) -> float:
         rng = random.Random(1)
         return sum(choose(role, facts, rng)[habit] == option for _ in range(2000)) / 2000

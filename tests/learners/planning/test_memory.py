@@ -1,4 +1,4 @@
-"""Bytes: activations against what autograd keeps, shares of ranks against the real shapes, what fits."""
+"""Memory: activations against what autograd keeps, shares of ranks against real shapes, what fits."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_layer_keeps_what_autograd_keeps(kind: str, dtype: str, autocast: bool
             return layer(hidden, attention_mask=mask, position_embeddings=rope, position_ids=position)
 
     def of_tokens(shape: torch.Size) -> bool:
-        """Neither weights, nor the mask, nor rotary tables, which all layers share."""
+        """Excludes weights, the mask and rotary tables, which all layers share."""
         return LENGTH in shape and shape[-2:] != (LENGTH, LENGTH) and shape[:2] != (1, 1)
 
     shapes = read_shapes(CONFIGS[kind])
@@ -107,10 +107,10 @@ def test_a_layer_keeps_what_autograd_keeps(kind: str, dtype: str, autocast: bool
 
 @pytest.mark.parametrize("adapter", [False, True])
 @pytest.mark.parametrize(("dtype", "autocast"), SETTINGS)
-def test_checkpointing_keeps_what_goes_into_layers_within_three_percent(
+def test_checkpointing_keeps_the_inputs_of_layers_within_three_percent(
     dtype: str, autocast: bool, adapter: bool
 ) -> None:
-    """By the very code that updates: ids, targets and the like are the rest."""
+    """Measured in the code of real updates, where ids, targets and the like add the rest."""
     model = small("qwen3", dtype, adapter=adapter)
     config = model_config(dtype=dtype, autocast=autocast, gradient_checkpointing=True, head_float32=True)
     completion = Completion("", tuple(range(3, 43)), tuple(range(3, 59)), (0.0,) * 56, 0, "stop")
@@ -178,7 +178,7 @@ def test_an_engines_cache_holds_as_many_tokens_as_fill_its_share() -> None:
     assert items["adapters"] == 4 * 66_060_288 * 2  # one slot more than there are policies
 
 
-def test_what_is_held_at_the_fullest_time_decides_whether_it_fits() -> None:
+def test_the_peak_decides_whether_everything_fits() -> None:
     phases = (Phase("low", {"a": 3.0, "b": 4.0}), Phase("high", {"a": 9.0, "c": 1.0}))
     assert Device("gpu", 1, 10.0, phases).fits
     assert not Device("gpu", 1, 9.9, phases).fits
@@ -186,7 +186,7 @@ def test_what_is_held_at_the_fullest_time_decides_whether_it_fits() -> None:
     assert not memory.all_fit([Device("a", 1, 10.0, phases), Device("b", 1, 9.0, phases)])
 
 
-def test_an_engine_that_plays_during_updates_keeps_its_share() -> None:
+def test_an_engine_that_samples_during_updates_keeps_its_share() -> None:
     job, hardware, assume = parts("experiment=paper_dsbench_4b")
     (asleep,) = memory.gpus(job, hardware, assume)
     (awake,) = memory.gpus(replace(job, staleness=1), hardware, assume)
@@ -196,7 +196,7 @@ def test_an_engine_that_plays_during_updates_keeps_its_share() -> None:
     assert not awake.fits
 
 
-def test_trainer_and_engine_on_gpus_of_their_own_are_two_kinds_of_gpu() -> None:
+def test_trainer_and_engine_on_separate_gpus_are_two_kinds_of_gpu() -> None:
     apart = ("runtime.learner_gpus=1", "runtime.engine_gpus=1", "generator.gpu_memory_utilization=0.9")
     job, hardware, assume = parts("experiment=paper_dsbench_4b", *apart)
     learner, engine = memory.gpus(job, hardware, assume)

@@ -59,7 +59,7 @@ def test_an_adapter_on_no_layer_is_one_clear_line() -> None:
         read_shapes(architecture("qwen3-4b")).adapter(8, ["query"])
 
 
-def test_a_token_takes_as_much_of_the_cache_as_a_real_one_has() -> None:
+def test_the_cache_size_of_a_token_is_that_of_a_real_cache() -> None:
     model = loaded_model(0, "qwen3").model
     cache = DynamicCache()
     model(input_ids=torch.ones(1, 7, dtype=torch.long), past_key_values=cache, use_cache=True)
@@ -68,12 +68,12 @@ def test_a_token_takes_as_much_of_the_cache_as_a_real_one_has() -> None:
     assert read_shapes(model.config).cache(4) * 7 == held > 0
 
 
-def test_a_model_of_another_build_is_one_clear_line() -> None:
+def test_an_unsupported_architecture_is_one_clear_line() -> None:
     with pytest.raises(ConfigError, match="not 'gpt2'"):
         read_shapes(GPT2Config(n_layer=2, n_embd=32, n_head=2, vocab_size=50))
 
 
-def test_settings_that_describe_no_model_are_one_clear_line() -> None:
+def test_an_invalid_architecture_in_the_settings_is_one_clear_line() -> None:
     for facts in ({"hidden_size": 8}, {"model_type": "qwen99"}):
         settings = conf.to_dict(conf.load("model", "qwen3-4b")) | {"architecture": facts}
         kind = conf.build("learners.models", settings)
@@ -82,7 +82,7 @@ def test_settings_that_describe_no_model_are_one_clear_line() -> None:
         assert "\n" not in str(caught.value)
 
 
-def test_a_folder_says_what_it_is_built_of_where_the_settings_do_not(tmp_path: Path) -> None:
+def test_without_settings_the_architecture_is_read_from_the_folder(tmp_path: Path) -> None:
     saved = loaded_model(0, "qwen3").model
     saved.config.save_pretrained(str(tmp_path))
     node = conf.load("model", "qwen3-4b", path=str(tmp_path), architecture=None)

@@ -1,4 +1,4 @@
-"""Seconds: rooflines in closed form, and operations as torch counts them."""
+"""Timing: rooflines in closed form, and operations as counted by torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LENGTH = 40
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_operations_are_those_that_torch_counts(checkpointing: bool) -> None:
+def test_operations_equal_those_counted_by_torch(checkpointing: bool) -> None:
     model: Any = loaded_model(0, "qwen3").model
     if checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -39,7 +39,7 @@ def test_operations_are_those_that_torch_counts(checkpointing: bool) -> None:
     assert counter.get_total_flops() == passes * once - spared  # a layer's last product is not made again
 
 
-def test_one_sequence_is_bound_by_weights_and_a_thousand_by_arithmetic() -> None:
+def test_one_sequence_is_memory_bound_and_a_thousand_are_compute_bound() -> None:
     job, hardware, assume = parts(f"experiment={ONE_GPU}")
     exact = replace(assume, decode_share=1.0, prefill_mfu=1.0)
 
@@ -53,7 +53,7 @@ def test_one_sequence_is_bound_by_weights_and_a_thousand_by_arithmetic() -> None
     assert seconds(1000, 0) == pytest.approx(1000 * 2 * 4_022_468_096 / 989e12)
 
 
-def test_policies_learn_at_once_where_each_has_gpus_of_its_own_and_in_turn_where_they_share_one() -> None:
+def test_policies_learn_in_parallel_on_their_own_gpus_and_in_turn_on_a_shared_one() -> None:
     for name, at_once in ((PAPERS[0], max), (ONE_GPU, sum)):
         job, hardware, assume = parts(f"experiment={name}")
         each = [timing.update_seconds(job, hardware, assume, job.episodes * n) for n in job.turns.values()]
@@ -74,7 +74,7 @@ def test_a_slow_endpoint_bounds_a_step_from_below() -> None:
     assert timing.coaching_floor(mean, assume, 64) == pytest.approx(64 * 60)
 
 
-def test_a_hosted_coach_has_its_price_and_rules_have_none() -> None:
+def test_a_hosted_coach_costs_money_and_rules_are_free() -> None:
     job, hardware, assume = parts(f"experiment={PAPERS[0]}")
     coaching = timing.estimate(job, hardware, assume).coaching
     assert coaching.calls == pytest.approx(64 * (1 + 0.9 * 2 + 1))
@@ -91,7 +91,7 @@ def test_a_small_cache_makes_sequences_wait() -> None:
     assert tight.step["sampling, tools, verdicts"] > full.step["sampling, tools, verdicts"]
 
 
-def test_an_update_of_many_steps_begins_with_a_pass_of_its_own() -> None:
+def test_an_update_of_several_steps_starts_with_an_extra_forward_pass() -> None:
     job, hardware, assume = parts(f"experiment={ONE_GPU}")
     one = replace(job, model=replace(job.model, optimizer=replace(job.model.optimizer, minibatches=1)))
     first = timing.update_seconds(job, hardware, assume, 64) - timing.update_seconds(
