@@ -56,14 +56,14 @@ def weights_class(config: RunConfig) -> type[WeightsKind]:
 
 
 def _declaring(group: str, name: str, *capabilities: str) -> type[Any]:
-    found = conf.plugin_class(f"learners.{group}", name)
+    cls = conf.plugin_class(f"learners.{group}", name)
     for capability in capabilities:
-        if not isinstance(getattr(found, capability, None), bool):
+        if not isinstance(getattr(cls, capability, None), bool):
             raise ConfigError(
-                f"{group} {name}: the class {found.__name__} must set {capability} to True or False "
+                f"{group} {name}: the class {cls.__name__} must set {capability} to True or False "
                 "(see learners/base.py)"
             )
-    return found
+    return cls
 
 
 def build_scenario(config: RunConfig) -> Scenario:

@@ -37,15 +37,15 @@ class Ranks:
             return cls()
         return cls(dist.get_rank(), dist.get_world_size())
 
-    def totals(self, values: Mapping[str, float]) -> dict[str, float]:
+    def all_sum(self, values: Mapping[str, float]) -> dict[str, float]:
         """Returns the sum of each value over all processes; a key that a process lacks counts as 0."""
-        return _sum(self.gathered(dict(values)))
+        return _sum(self.all_gather(dict(values)))
 
     def max_over_ranks(self, count: int) -> int:
         """Returns the largest count of any process."""
-        return int(max(self.gathered(count)))
+        return int(max(self.all_gather(count)))
 
-    def gathered(self, value: Value) -> list[Value]:
+    def all_gather(self, value: Value) -> list[Value]:
         """Returns the value of every process, in the order of ranks."""
         if self.size == 1:
             return [value]

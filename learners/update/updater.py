@@ -152,7 +152,7 @@ class Updater:
         for batch, values in zip(batches, scored, strict=False):  # idle batches come last: ignored
             for number, value in zip(batch.row.tolist(), values, strict=True):
                 own_logprobs.setdefault(own[number], []).append(value)
-        logprobs = {i: tuple(row) for part in self.ranks.gathered(own_logprobs) for i, row in part.items()}
+        logprobs = {i: tuple(row) for part in self.ranks.all_gather(own_logprobs) for i, row in part.items()}
         return [logprobs[i] for i in range(len(completions))]
 
     def _step(self, used: Sequence[_TrainedRow], algorithm: Algorithm) -> Metrics:
@@ -167,7 +167,7 @@ class Updater:
             self._optimizer.zero_grad(set_to_none=True)
             for batch in self._with_idle(batches, reference=algorithm.needs_reference):
                 sums.update(self._accumulate(batch, algorithm))
-            metrics = self.ranks.totals(sums)  # before any check: if one rank raises, all must
+            metrics = self.ranks.all_sum(sums)  # before any check: if one rank raises, all must
             if not self._sharded:  # FSDP has summed the gradients of sharded weights already
                 self.ranks.sum_gradients(self._parameters)
             norm = self._clip()
@@ -177,7 +177,7 @@ class Updater:
             self._optimizer.step()
             self._optimizer.zero_grad(set_to_none=True)
         self.steps_done += 1
-        padding = self.ranks.totals({"padding": padding_share(batches) / self.ranks.size})
+        padding = self.ranks.all_sum({"padding": padding_share(batches) / self.ranks.size})
         return metrics | padding | {"grad_norm": norm, "lr": rate}
 
     def _with_idle(self, batches: list[Batch], *, reference: bool) -> list[Batch]:

@@ -64,11 +64,11 @@ def tokenizer() -> PreTrainedTokenizerFast:
     vocabulary = {token: i for i, token in enumerate(["<s>", "<e>", "<u>", *LETTERS])}
     core = Tokenizer(models.WordLevel(vocabulary, unk_token="<u>"))
     core.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-    found = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    built = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=core, eos_token="<e>", bos_token="<s>", unk_token="<u>"
     )
-    found.chat_template = TEMPLATE
-    return found
+    built.chat_template = TEMPLATE
+    return built
 
 
 def loaded_model(seed: int = 0, kind: str = "llama", **changes: Any) -> LoadedModel:

@@ -98,9 +98,9 @@ def test_a_command_waits_for_earlier_requests_and_later_ones_wait_for_it(
 
 def test_a_refused_request_raises_in_its_caller_alone(driver: Driver) -> None:
     engine = Countdown()
-    found = at_once(lambda number: driver.ask(engine, -1 if number == 1 else 300), 3)
-    assert isinstance(found[1], ValueError)
-    assert [found[0], found[2]] == [300, 300]
+    answers = at_once(lambda number: driver.ask(engine, -1 if number == 1 else 300), 3)
+    assert isinstance(answers[1], ValueError)
+    assert [answers[0], answers[2]] == [300, 300]
 
 
 def test_an_exception_of_a_command_is_raised_in_its_caller_and_ends_nothing(driver: Driver) -> None:
@@ -134,15 +134,15 @@ def test_no_caller_waits_longer_than_the_deadline() -> None:
 
 def test_closing_fails_waiting_callers_and_runs_the_last_command_once() -> None:
     driver, engine, ended = Driver("the engine", deadline=20), Countdown(), list[int]()
-    found: list[object] = []
-    thread = threading.Thread(target=lambda: found.extend(at_once(lambda _: driver.ask(engine, 10**9), 2)))
+    errors: list[object] = []
+    thread = threading.Thread(target=lambda: errors.extend(at_once(lambda _: driver.ask(engine, 10**9), 2)))
     thread.start()
     while len(engine.left) < 2:
         time.sleep(0.001)
     driver.close(lambda: ended.append(threading.get_ident()))
     driver.close(lambda: ended.append(0))
     thread.join(20)
-    assert [str(error) for error in found] == ["the engine is closed"] * 2
+    assert [str(error) for error in errors] == ["the engine is closed"] * 2
     assert ended == list(engine.threads)
     with pytest.raises(TrainingError, match="the engine is closed"):
         driver.call(lambda: None)

@@ -52,11 +52,11 @@ def api(server: e.Server | str, policies: tuple[str, ...] = ("solver",), **chang
 
 def test_a_completion_is_what_the_server_says_and_what_it_says_of_its_length() -> None:
     with serving(e.say("It is 2.", tokens=(17, 5))) as server:
-        found = api(server).generate("solver", CHAT, seed=2**40 + 3, order=0, temperature=0.6)
+        completion = api(server).generate("solver", CHAT, seed=2**40 + 3, order=0, temperature=0.6)
         request = server.requests[-1]
-    assert (found.text, found.finish_reason, found.weight_version) == ("It is 2.", "stop", 0)
-    assert (found.prompt_ids, found.token_ids, found.logprobs) == ((), (), ())
-    assert (found.prompt_tokens, found.tokens) == (17, 5)
+    assert (completion.text, completion.finish_reason, completion.weight_version) == ("It is 2.", "stop", 0)
+    assert (completion.prompt_ids, completion.token_ids, completion.logprobs) == ((), (), ())
+    assert (completion.prompt_tokens, completion.tokens) == (17, 5)
     assert request == {
         "model": "default",
         "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "1 + 1?"}],
@@ -109,9 +109,9 @@ def test_policies_may_be_played_by_other_models_and_each_is_greeted_once() -> No
 )
 def test_whatever_the_model_says_is_its_action(manner: e.Manner, text: str, reason: str) -> None:
     with serving(manner) as server:
-        found = api(server).generate("solver", CHAT, seed=1, order=0)
+        completion = api(server).generate("solver", CHAT, seed=1, order=0)
         assert len(server.requests) == 2
-    assert (found.text, found.finish_reason) == (text, reason)
+    assert (completion.text, completion.finish_reason) == (text, reason)
 
 
 BAD = {
@@ -153,8 +153,8 @@ def test_what_passes_costs_no_episode(manner: e.Manner) -> None:
 
 def test_a_server_that_does_not_count_is_not_said_to_have_sampled_nothing() -> None:
     with serving(e.say("2", tokens=None)) as server:
-        found = api(server).generate("solver", CHAT, seed=1, order=0)
-    assert (found.prompt_tokens, found.tokens) == (None, None)
+        completion = api(server).generate("solver", CHAT, seed=1, order=0)
+    assert (completion.prompt_tokens, completion.tokens) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -210,9 +210,9 @@ def test_completions_are_priced_and_the_budget_holds() -> None:
     with e.serving(e.say("2", tokens=(10, 3))) as server:
         made = api(server, prices=prices, max_tokens=10, max_cost=17.0)
         for _ in range(2):
-            found = made.generate("solver", CHAT, seed=1, order=0)
-            assert found.bill is not None
-            assert found.bill.cost == pytest.approx(3.0)
+            completion = made.generate("solver", CHAT, seed=1, order=0)
+            assert completion.bill is not None
+            assert completion.bill.cost == pytest.approx(3.0)
         with pytest.raises(BudgetError, match=spent):
             made.generate("solver", CHAT, seed=1, order=0)
         assert len(server.requests) == 3

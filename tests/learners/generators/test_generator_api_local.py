@@ -24,11 +24,11 @@ def test_every_agent_samples_from_a_real_server_and_its_tokens_are_counted(
             *("generator.endpoint.max_tokens=48", "generator.endpoint.concurrency=1"),
         ]
     )
-    found = reading.read(tmp_path / "run")
-    assert found.metrics["lost"] == 0.0
-    assert found.metrics["episodes"] == 2.0
-    assert set(found.effort.by_agent) == {"problem_solver", "code_executor", "verifier"}
-    assert found.effort.uncounted_turns == 0
-    assert 0 < found.effort.tokens <= 48 * 8
-    assert found.effort.prompt_tokens > found.effort.tokens
-    assert all(f"score/{agent}" in found.metrics for agent in found.effort.by_agent)
+    evaluation = reading.read(tmp_path / "run")
+    assert evaluation.metrics["lost"] == 0.0
+    assert evaluation.metrics["episodes"] == 2.0
+    assert set(evaluation.effort.by_agent) == {"problem_solver", "code_executor", "verifier"}
+    assert evaluation.effort.uncounted_turns == 0
+    assert 0 < evaluation.effort.tokens <= 48 * 8
+    assert evaluation.effort.prompt_tokens > evaluation.effort.tokens
+    assert all(f"score/{agent}" in evaluation.metrics for agent in evaluation.effort.by_agent)

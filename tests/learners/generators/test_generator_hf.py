@@ -22,9 +22,9 @@ from tests.learners.doubles import loaded_model, messages
 
 def generator(loaded: LoadedModel, max_batch: int = 64) -> Hf:
     weights = {"solver": FullWeights("solver", loaded, reference=False)}
-    found = build("learners.generators", load("generator", "hf", max_batch=max_batch), policies=weights)
-    assert isinstance(found, Hf)
-    return found
+    built = build("learners.generators", load("generator", "hf", max_batch=max_batch), policies=weights)
+    assert isinstance(built, Hf)
+    return built
 
 
 def play(subject: Hf, episodes: int = 7, turns: int = 3) -> list[list[Completion]]:
@@ -32,11 +32,11 @@ def play(subject: Hf, episodes: int = 7, turns: int = 3) -> list[list[Completion
 
     def episode(number: int) -> list[Completion]:
         chat: tuple[Message, ...] = messages("x" * (number * 3 % 10))
-        found: list[Completion] = []
+        completions: list[Completion] = []
         for turn in range(turns):
-            found.append(subject.generate("solver", chat, seed=100 * number + turn, order=number))
-            chat = (*chat, Message("assistant", found[-1].text), Message("user", "go on"))
-        return found
+            completions.append(subject.generate("solver", chat, seed=100 * number + turn, order=number))
+            chat = (*chat, Message("assistant", completions[-1].text), Message("user", "go on"))
+        return completions
 
     results = Local(Local.Config(torch_threads=1)).map(episode, range(episodes), limit=5, waves=True)
     for result in results:
@@ -52,9 +52,9 @@ def test_recomputed_logprobs_equal_those_of_generation_in_later_turns_too(kind: 
     rows = [row for episode in episodes for row in episode]
     assert {row.finish_reason for row in rows} == {"stop", "length"}
     assert len({len(row.prompt_ids) for row in rows}) > 5  # so that batches were padded, bins mixed
-    for row, wanted in zip(rows, completion_logprobs(loaded.model, rows, loaded.config), strict=True):
-        assert len(row.logprobs) == len(row.token_ids) == len(wanted)
-        assert list(row.logprobs) == pytest.approx(list(wanted), abs=1e-4)
+    for row, expected in zip(rows, completion_logprobs(loaded.model, rows, loaded.config), strict=True):
+        assert len(row.logprobs) == len(row.token_ids) == len(expected)
+        assert list(row.logprobs) == pytest.approx(list(expected), abs=1e-4)
 
 
 def test_prompts_are_the_templates_ids_and_texts_the_decoded_tokens() -> None:
@@ -109,8 +109,8 @@ def test_temperature_0_is_greedy_and_logprobs_stay_those_of_temperature_1() -> N
     assert len({row.token_ids for row in rows}) == 1
     hot = generator(loaded).generate("solver", messages("q"), seed=1, order=0, temperature=2.0)
     for row in (rows[0], hot):
-        (wanted,) = completion_logprobs(loaded.model, [row], loaded.config)
-        assert list(row.logprobs) == pytest.approx(list(wanted), abs=1e-4)
+        (expected,) = completion_logprobs(loaded.model, [row], loaded.config)
+        assert list(row.logprobs) == pytest.approx(list(expected), abs=1e-4)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
@@ -163,10 +163,10 @@ def test_completions_carry_the_weight_version() -> None:
 def test_bfloat16_generation_agrees_with_bfloat16_updates_roughly() -> None:
     loaded = loaded_model(autocast=True)
     rows = [row for episode in play(generator(loaded), turns=1) for row in episode]
-    wanted = completion_logprobs(loaded.model, rows, loaded.config)
+    expected = completion_logprobs(loaded.model, rows, loaded.config)
     gaps = [
         abs(a - b)
-        for row, values in zip(rows, wanted, strict=True)
+        for row, values in zip(rows, expected, strict=True)
         for a, b in zip(row.logprobs, values, strict=True)
     ]
     assert sum(gaps) / len(gaps) < 0.1

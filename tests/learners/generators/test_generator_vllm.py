@@ -41,8 +41,8 @@ class Kind:
 def weights(way: str, names: tuple[str, ...] = NAMES, **settings: Any) -> dict[str, Weights]:
     settings = {"rank": 4, "alpha": 8.0} | settings if way == "adapter" else settings
     built = conf.build("learners.weights", conf.load("weights", way, **settings))
-    found: dict[str, Weights] = built.load(Kind(), names, "any", 0, reference=False)
-    return found
+    loaded: dict[str, Weights] = built.load(Kind(), names, "any", 0, reference=False)
+    return loaded
 
 
 def generator(policies: dict[str, Weights], **settings: Any) -> Vllm:
@@ -92,10 +92,10 @@ def test_closing_leaves_nothing_in_the_process_memory_or_files(
     random.seed(1)
     np.random.seed(1)
     torch.manual_seed(1)
-    wanted = (random.Random(1).random(), np.random.RandomState(1).rand(), 1)
+    expected = (random.Random(1).random(), np.random.RandomState(1).rand(), 1)
     threads = torch.set_num_threads
     with contextlib.closing(generator(policies)) as subject:
-        assert (random.random(), np.random.rand(), torch.initial_seed()) == wanted
+        assert (random.random(), np.random.rand(), torch.initial_seed()) == expected
         assert torch.set_num_threads is threads
         row = subject.generate("first", messages("a"), seed=0, order=0)
         assert (len(row.token_ids), row.finish_reason) == (1, "stop"), (
@@ -120,9 +120,9 @@ def test_closing_leaves_nothing_in_the_process_memory_or_files(
 
 @pytest.fixture(scope="module", params=WAYS)
 def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
-    found = Rig(request.param)
-    yield found
-    found.subject.close()
+    made = Rig(request.param)
+    yield made
+    made.subject.close()
 
 
 @pytest.mark.vllm
@@ -168,13 +168,13 @@ def test_requests_of_many_threads_are_batched_and_each_gets_its_own_answer(
 
     monkeypatch.setattr(engine.VllmEngine, "step", counted)
     run = Local(Local.Config(torch_threads=None)).map
-    found = run(lambda i: rig.says(NAMES[i % 3], "y" * i, seed=i), range(12), limit=12, waves=False)
+    concurrent = run(lambda i: rig.says(NAMES[i % 3], "y" * i, seed=i), range(12), limit=12, waves=False)
     assert max(together) > 1
-    for row, wanted in zip(found, alone, strict=True):
+    for row, expected in zip(concurrent, alone, strict=True):
         assert isinstance(row, Completion)
-        assert row.prompt_ids == wanted.prompt_ids
-        assert row.token_ids == wanted.token_ids
-        assert list(row.logprobs) == pytest.approx(list(wanted.logprobs), abs=1e-4)
+        assert row.prompt_ids == expected.prompt_ids
+        assert row.token_ids == expected.token_ids
+        assert list(row.logprobs) == pytest.approx(list(expected.logprobs), abs=1e-4)
 
 
 @pytest.mark.vllm

@@ -28,13 +28,13 @@ OLD = Checked(trace(-1.0, -2.0, -3.0, -4.0), (-1.01, -2.01, -3.01, -4.01))
 
 
 def test_the_probe_is_random_tokens_and_a_chat_the_same_every_time() -> None:
-    found = weight_check.tokens(chat(), 40)
-    assert found == weight_check.tokens(chat(), 40)
-    assert max(found[: weight_check.RANDOM]) < 40
-    assert len(set(found[: weight_check.RANDOM])) > 20
+    probe = weight_check.tokens(chat(), 40)
+    assert probe == weight_check.tokens(chat(), 40)
+    assert max(probe[: weight_check.RANDOM]) < 40
+    assert len(set(probe[: weight_check.RANDOM])) > 20
     assert (
-        list(found[weight_check.RANDOM :])
-        == chat().prompt(weight_check.CHAT)[: len(found) - weight_check.RANDOM]
+        list(probe[weight_check.RANDOM :])
+        == chat().prompt(weight_check.CHAT)[: len(probe) - weight_check.RANDOM]
     )
     assert len(weight_check.tokens(chat(limit=20), 40)) == 20
 

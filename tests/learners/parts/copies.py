@@ -57,8 +57,8 @@ class Copies:
             tokenizer = AutoTokenizer.from_pretrained(folder)
         copy = LoadedModel(model.train(False), tokenizer, source.config)
         probe = [completion(9, seed=1)]
-        [wanted], [found] = source.logprobs(probe), completion_logprobs(copy.model, probe, copy.config)
-        if max(abs(a - b) for a, b in zip(wanted, found, strict=True)) > 1e-5:
+        [expected], [actual] = source.logprobs(probe), completion_logprobs(copy.model, probe, copy.config)
+        if max(abs(a - b) for a, b in zip(expected, actual, strict=True)) > 1e-5:
             raise TrainingError(f"{policy}: the weights sampled from are not the trained ones")
         self._copies[policy] = (copy, version)
 

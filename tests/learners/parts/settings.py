@@ -38,6 +38,6 @@ def settings(run_dir: Path, parts: Mapping[str, Any] | None = None, **changes: A
     }
     whole: Any = OmegaConf.load(conf.ROOT / "config.yaml")
     del whole["defaults"], whole["hydra"]
-    found = OmegaConf.merge(whole, base | dict(parts or {}), changes)
-    assert isinstance(found, DictConfig)
-    return found
+    config = OmegaConf.merge(whole, base | dict(parts or {}), changes)
+    assert isinstance(config, DictConfig)
+    return config

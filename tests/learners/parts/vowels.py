@@ -27,10 +27,10 @@ class Vowels:
         self._asked += 1
         if self.config.budget is not None and self._asked > self.config.budget:
             raise BudgetError("spent")
-        found = sum(history[-1].action.count(letter) for letter in "aeiou")
-        if not found:
+        count = sum(history[-1].action.count(letter) for letter in "aeiou")
+        if not count:
             raise CoachError("no vowel") from LookupError("vowel")
-        return Verdict(min(10.0, found * self.config.each + self.seen / 1000), history.answer, "a")  # type: ignore[attr-defined]
+        return Verdict(min(10.0, count * self.config.each + self.seen / 1000), history.answer, "a")  # type: ignore[attr-defined]
 
     def learn(self, episodes: Sequence[JudgedEpisode]) -> Mapping[str, float]:
         self.seen += sum(verdict is not None for one in episodes for verdict in one.verdicts)

@@ -35,8 +35,8 @@ class Here:
         return self.answer(method, *args, **kwargs)
 
     def start(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        found = self.call(method, *args, **kwargs)
-        return type("Pending", (), {"wait": lambda _, timeout=None: found})()
+        answer = self.call(method, *args, **kwargs)
+        return type("Pending", (), {"wait": lambda _, timeout=None: answer})()
 
     def address(self) -> str:
         return "nowhere:0"

@@ -76,11 +76,11 @@ def test_the_episodes_of_a_killed_rollout_worker_are_played_again_and_the_run_is
     parts = {"runtime": ray(ranks=2), "generator": COPIES}
     train(settings(run, parts, policies="shared", env={"dies": str(died)}))
     assert died.exists()
-    for found, wanted in zip(metrics(run), unbroken, strict=True):
-        assert found["lost"] == 0
-        assert found.keys() == wanted.keys()
-        for key in found.keys() - {"padding/shared"}:
-            assert found[key] == pytest.approx(wanted[key], abs=1e-4), key
+    for row, expected in zip(metrics(run), unbroken, strict=True):
+        assert row["lost"] == 0
+        assert row.keys() == expected.keys()
+        for key in row.keys() - {"padding/shared"}:
+            assert row[key] == pytest.approx(expected[key], abs=1e-4), key
 
 
 def test_without_a_retry_the_episodes_of_a_killed_rollout_worker_are_dropped_and_counted(
@@ -106,9 +106,9 @@ def test_after_a_killed_rank_the_run_restarts_from_its_newest_checkpoint(
     parts = {"runtime": ray(restarts=0), "generator": COPIES, "algorithm": fatal}
     with pytest.raises(LostError, match=r"learner \d\.0 died during 'update'"):
         train(settings(tmp_path / "run", parts, policies="shared"))
-    found = checkpoint.latest(tmp_path / "run")
-    assert found is not None
-    assert found.step == 0
+    newest = checkpoint.latest(tmp_path / "run")
+    assert newest is not None
+    assert newest.step == 0
     (tmp_path / "died").unlink()
     parts["runtime"] = ray(restarts=1)
     train(settings(tmp_path / "other", parts, policies="shared"))

@@ -62,8 +62,8 @@ def weights(case: dict[str, Any]) -> Weights:
     rates = optimizer(lr=1e-4, warmup_steps=2, schedule="cosine", **parts)
     way = case.get("way", "full")
     built = conf.build("learners.weights", conf.load("weights", way))
-    found: dict[str, Weights] = built.load(Kind(optimizer=rates, **changes), ["a"], "any", 3, reference=True)
-    return found["a"]
+    loaded: dict[str, Weights] = built.load(Kind(optimizer=rates, **changes), ["a"], "any", 3, reference=True)
+    return loaded["a"]
 
 
 def algorithm(case: dict[str, Any]) -> ReinforcePP:
@@ -116,32 +116,32 @@ def _two(index: int, port: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", rank=index, world_size=2)
     ranks = Ranks.here()
-    found: dict[str, Any] = {name: learned(case, ranks) for name, case in CASES.items()}
+    results: dict[str, Any] = {name: learned(case, ranks) for name, case in CASES.items()}
     alone = torch.load(f"{folder}/alone.pt", weights_only=True)
-    found["resumed"] = learned(CASES["uneven"], ranks, alone["state"], first=STEPS)
+    results["resumed"] = learned(CASES["uneven"], ranks, alone["state"], first=STEPS)
     broken = weights({"rows": 2})
     updater = Updater(broken, steps=1, seed=0, ranks=ranks)
     given = experience(loaded_model(3), 2, 0)
     try:
         updater.update(given, [[float("nan")] * len(t.completion.token_ids) for t in given], algorithm({}))
     except NonFiniteError as error:
-        found["refused"] = str(error)
-    found["before"] = [
+        results["refused"] = str(error)
+    results["before"] = [
         Updater(weights({"way": way}), steps=1, seed=0, ranks=ranks)._proximal_logprobs(rows)
         for way, rows in BEFORE
     ]
     own = weights({})
     own.shard()
     if index == 0:
-        found["idle"] = ranks.totals({"a": 1.0})
+        results["idle"] = ranks.all_sum({"a": 1.0})
     else:
-        ranks.totals({"b": 2.0})
-    found["scored"] = own.logprobs(SCORED)
-    found["shares"] = all(isinstance(p, DTensor) for p in own.loaded.model.parameters())
+        ranks.all_sum({"b": 2.0})
+    results["scored"] = own.logprobs(SCORED)
+    results["shares"] = all(isinstance(p, DTensor) for p in own.loaded.model.parameters())
     own.save(Path(folder) / f"saved-{index}")
     own.restore({"model": loaded_model(4).model.state_dict(), "origin": own.state()["origin"]})
-    found["scored again"] = own.logprobs(SCORED)
-    torch.save(found, f"{folder}/two-{index}.pt")
+    results["scored again"] = own.logprobs(SCORED)
+    torch.save(results, f"{folder}/two-{index}.pt")
     dist.destroy_process_group()
 
 
@@ -153,8 +153,8 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     mp.spawn(_two, args=(port, str(folder)), nprocs=2, join=True)  # type: ignore[attr-defined, no-untyped-call]
-    found: dict[str, Any] = torch.load(folder / "two-0.pt", weights_only=True)
-    return found | {"folder": folder, "other": torch.load(folder / "two-1.pt", weights_only=True)}
+    results: dict[str, Any] = torch.load(folder / "two-0.pt", weights_only=True)
+    return results | {"folder": folder, "other": torch.load(folder / "two-1.pt", weights_only=True)}
 
 
 def close(one: Any, other: Any) -> None:
@@ -177,15 +177,15 @@ def close(one: Any, other: Any) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_two_ranks_learn_what_one_learns(two: dict[str, Any], name: str) -> None:
-    wanted = learned(CASES[name], Ranks())
-    for metrics in wanted["metrics"] + two[name]["metrics"]:
+    expected = learned(CASES[name], Ranks())
+    for metrics in expected["metrics"] + two[name]["metrics"]:
         assert metrics["rows"] == CASES[name]["rows"]
         del metrics["padding"]  # rows are packed differently
-    assert all(metrics["grad_norm"] > 1e-3 for metrics in wanted["metrics"])
+    assert all(metrics["grad_norm"] > 1e-3 for metrics in expected["metrics"])
     close(two["other"][name]["state"], two[name]["state"])
     if name not in HALF:
-        close(two[name], wanted)
-    for one, other in zip(two[name]["metrics"], wanted["metrics"], strict=True):
+        close(two[name], expected)
+    for one, other in zip(two[name]["metrics"], expected["metrics"], strict=True):
         assert one == pytest.approx(other, rel=0.05, abs=0.01)
 
 
@@ -200,19 +200,19 @@ def test_weights_keep_their_dtype(two: dict[str, Any]) -> None:
 @pytest.mark.parametrize("place", range(3))
 def test_both_ranks_have_all_proximal_logprobs(two: dict[str, Any], place: int) -> None:
     loaded = loaded_model(3)
-    wanted = completion_logprobs(loaded.model, BEFORE[place][1], loaded.config)
-    for found in (two["before"][place], two["other"]["before"][place]):
-        close([list(values) for values in found], [list(values) for values in wanted])
+    expected = completion_logprobs(loaded.model, BEFORE[place][1], loaded.config)
+    for own in (two["before"][place], two["other"]["before"][place]):
+        close([list(values) for values in own], [list(values) for values in expected])
 
 
 def test_a_checkpoint_of_two_ranks_resumes_on_one_and_vice_versa(two: dict[str, Any]) -> None:
     case = CASES["uneven"]
     unbroken = learned(case, Ranks(), learned(case, Ranks())["state"], first=STEPS)
     in_one = learned(case, Ranks(), two["uneven"]["state"], first=STEPS)
-    for found in (in_one, two["resumed"]):
-        for metrics in (*found["metrics"], *unbroken["metrics"]):
+    for own in (in_one, two["resumed"]):
+        for metrics in (*own["metrics"], *unbroken["metrics"]):
             metrics.pop("padding", None)
-        close(found, unbroken)
+        close(own, unbroken)
 
 
 def test_a_loss_that_is_not_finite_stops_every_rank(two: dict[str, Any]) -> None:
@@ -229,10 +229,10 @@ def test_sharded_weights_are_saved_whole(two: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("name", "seed"), [("scored", 3), ("scored again", 4)])
 def test_sharded_weights_give_the_logprobs_of_whole_ones(two: dict[str, Any], name: str, seed: int) -> None:
     whole = loaded_model(seed)
-    wanted = completion_logprobs(whole.model, SCORED, whole.config)
-    for found in (two[name], two["other"][name]):
-        for row, expected in zip(found, wanted, strict=True):
-            assert list(row) == pytest.approx(list(expected), abs=1e-5)
+    expected = completion_logprobs(whole.model, SCORED, whole.config)
+    for own in (two[name], two["other"][name]):
+        for row, values in zip(own, expected, strict=True):
+            assert list(row) == pytest.approx(list(values), abs=1e-5)
     assert two["shares"], "weights are sharded again afterwards"
 
 

@@ -28,13 +28,13 @@ def inputs(count: int = 11, dtype: torch.dtype = torch.float64) -> tuple[torch.T
 def test_values_and_gradients_equal_the_naive_ones(chunk: int) -> None:
     hidden, weight, target = inputs()
     factor = torch.linspace(-1, 2, len(hidden), dtype=torch.float64)
-    found, entropy = token_logprobs(hidden, weight, target, chunk=chunk)
-    wanted, wanted_entropy = naive(hidden, weight, target)
-    torch.testing.assert_close(found, wanted, atol=1e-9, rtol=0)
-    torch.testing.assert_close(entropy, wanted_entropy, atol=1e-9, rtol=0)
+    logprobs, entropy = token_logprobs(hidden, weight, target, chunk=chunk)
+    expected, expected_entropy = naive(hidden, weight, target)
+    torch.testing.assert_close(logprobs, expected, atol=1e-9, rtol=0)
+    torch.testing.assert_close(entropy, expected_entropy, atol=1e-9, rtol=0)
     for a, b in zip(
-        torch.autograd.grad((factor * found).sum(), (hidden, weight)),
-        torch.autograd.grad((factor * wanted).sum(), (hidden, weight)),
+        torch.autograd.grad((factor * logprobs).sum(), (hidden, weight)),
+        torch.autograd.grad((factor * expected).sum(), (hidden, weight)),
         strict=True,
     ):
         torch.testing.assert_close(a, b, atol=1e-9, rtol=0)
@@ -47,9 +47,9 @@ def test_the_gradient_passes_gradcheck() -> None:
 
 def test_bfloat16_hidden_states_give_float32_logprobs_near_the_exact_ones() -> None:
     hidden, weight, target = inputs(200, torch.float32)
-    found, _ = token_logprobs(hidden.bfloat16(), weight, target)
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, naive(hidden, weight, target)[0], atol=0.15, rtol=0)
+    logprobs, _ = token_logprobs(hidden.bfloat16(), weight, target)
+    assert logprobs.dtype == torch.float32
+    torch.testing.assert_close(logprobs, naive(hidden, weight, target)[0], atol=0.15, rtol=0)
 
 
 def test_the_gradient_of_a_bfloat16_head_does_not_depend_on_the_number_of_chunks() -> None:
@@ -72,9 +72,9 @@ def test_logits_exist_for_one_chunk_at_a_time(monkeypatch: pytest.MonkeyPatch) -
     original = logprobs.compute_logits
 
     def spy(hidden: torch.Tensor, weight: torch.Tensor, *, out: torch.Tensor) -> torch.Tensor:
-        found = original(hidden, weight, out=out)
-        sizes.append(found.numel())
-        return found
+        logits = original(hidden, weight, out=out)
+        sizes.append(logits.numel())
+        return logits
 
     monkeypatch.setattr(logprobs, "compute_logits", spy)
     hidden, weight, target = inputs(1000)
@@ -106,15 +106,15 @@ def test_a_row_attends_to_its_own_past_and_to_nothing_else() -> None:
 def test_packed_logprobs_equal_those_of_each_row_alone(kind: str) -> None:
     loaded = loaded_model(kind=kind, update_tokens=90)
     rows = [completion(1 + i % 7, prompt=3 + 5 * i % 31, seed=i) for i in range(15)] + [completion(0)]
-    found = completion_logprobs(loaded.model, rows, loaded.config)
-    assert found[-1] == ()
-    for row, values in zip(rows[:-1], found, strict=False):
+    packed = completion_logprobs(loaded.model, rows, loaded.config)
+    assert packed[-1] == ()
+    for row, values in zip(rows[:-1], packed, strict=False):
         ids = torch.tensor([row.prompt_ids + row.token_ids])
         with torch.no_grad():
             table = loaded.model(ids).logits[0].log_softmax(-1)
         start = len(row.prompt_ids)
-        wanted = [float(table[start + n - 1, token]) for n, token in enumerate(row.token_ids)]
-        assert list(values) == pytest.approx(wanted, abs=1e-5)
+        expected = [float(table[start + n - 1, token]) for n, token in enumerate(row.token_ids)]
+        assert list(values) == pytest.approx(expected, abs=1e-5)
 
 
 def test_rows_with_a_bin_each_need_no_mask(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,9 +122,9 @@ def test_rows_with_a_bin_each_need_no_mask(monkeypatch: pytest.MonkeyPatch) -> N
     loaded = loaded_model(update_tokens=90)
     rows = [completion(3 + i, prompt=20, seed=i) for i in range(6)]
     monkeypatch.setattr(logprobs, "attention_mask", None)
-    found = completion_logprobs(loaded.model, rows, loaded.config)
-    for row, values in zip(rows, found, strict=True):
+    packed = completion_logprobs(loaded.model, rows, loaded.config)
+    for row, values in zip(rows, packed, strict=True):
         with torch.no_grad():
             table = loaded.model(torch.tensor([row.prompt_ids + row.token_ids])).logits[0].log_softmax(-1)
-        wanted = [float(table[19 + n, token]) for n, token in enumerate(row.token_ids)]
-        assert list(values) == pytest.approx(wanted, abs=1e-5)
+        expected = [float(table[19 + n, token]) for n, token in enumerate(row.token_ids)]
+        assert list(values) == pytest.approx(expected, abs=1e-5)

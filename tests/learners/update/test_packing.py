@@ -15,11 +15,11 @@ from tests.learners.doubles import completion, transition
 
 def rows(count: int = 23, seed: int = 0) -> list[Row]:
     dice = random.Random(seed)
-    found = []
+    made = []
     for i in range(count):
         sampled = completion(dice.randint(1, 9), prompt=dice.randint(1, 30), seed=i)
-        found.append(Row(sampled, [dice.gauss(0, 1) for _ in sampled.token_ids], dice.random()))
-    return found
+        made.append(Row(sampled, [dice.gauss(0, 1) for _ in sampled.token_ids], dice.random()))
+    return made
 
 
 @pytest.mark.parametrize("max_tokens", [1, 40, 100, 10_000])

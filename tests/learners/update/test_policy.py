@@ -30,9 +30,9 @@ def policy(seed: int = 0, reference: bool = False, **changes: Any) -> Policy:
 
 
 def algorithm(**changes: Any) -> ReinforcePP:
-    found = conf.build("learners", conf.load("algorithm", "reinforcepp", truncated="keep", **changes))
-    assert isinstance(found, ReinforcePP)
-    return found
+    built = conf.build("learners", conf.load("algorithm", "reinforcepp", truncated="keep", **changes))
+    assert isinstance(built, ReinforcePP)
+    return built
 
 
 def experience(subject: Policy, start: int = 0) -> list[Transition]:
@@ -105,10 +105,10 @@ def test_a_restored_policy_acts_and_learns_exactly_as_the_unbroken_one(tmp_path:
     subject = policy(reference=True)
     learn(subject)
     subject.save(tmp_path / "state.pt")
-    wanted = (learn(subject, 30), experience(subject, 60), learn(subject, 90))
+    expected = (learn(subject, 30), experience(subject, 60), learn(subject, 90))
     other = policy(reference=True)
     other.restore(tmp_path / "state.pt")
-    assert (learn(other, 30), experience(other, 60), learn(other, 90)) == wanted
+    assert (learn(other, 30), experience(other, 60), learn(other, 90)) == expected
 
 
 def test_a_checkpoint_of_other_initial_weights_is_refused(tmp_path: Path) -> None:

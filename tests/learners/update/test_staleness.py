@@ -34,8 +34,8 @@ def test_from_the_second_step_on_episodes_are_one_version_old(tmp_path: Path) ->
     versions: dict[int, set[int]] = {}
     for episode in rows(tmp_path / "first", "episodes"):
         if episode["phase"] == "train":
-            found = {turn["weight_version"] for turn in episode["turns"]}
-            versions.setdefault(episode["step"], set()).update(found)
+            seen = {turn["weight_version"] for turn in episode["turns"]}
+            versions.setdefault(episode["step"], set()).update(seen)
     assert versions == {0: {0}, 1: {0}, 2: {1}, 3: {2}}
     evaluated = {
         (episode["step"], turn["weight_version"])
@@ -49,9 +49,9 @@ def test_from_the_second_step_on_episodes_are_one_version_old(tmp_path: Path) ->
 def test_a_run_that_played_ahead_is_resumed_without_repeating_an_episode(tmp_path: Path) -> None:
     run = tmp_path / "run"
     train(settings(run, COPIES, steps=3, rollout=AHEAD, evaluation={"every": 0}))
-    found = checkpoint.latest(run)
-    assert found is not None
-    assert found.step == 3
+    newest = checkpoint.latest(run)
+    assert newest is not None
+    assert newest.step == 3
     ids = [(row["step"], row["id"]) for row in rows(run, "episodes")]
     assert len(ids) == len(set(ids)) == 12
     whole = rows(run, "episodes")
@@ -70,9 +70,9 @@ def test_a_budget_that_runs_out_ahead_ends_the_run_after_learning_from_the_paid_
     config.coach.budget = 12
     with pytest.raises(BudgetError):
         train(config)
-    found = checkpoint.latest(tmp_path / "run")
-    assert found is not None
-    assert found.step == 1
+    newest = checkpoint.latest(tmp_path / "run")
+    assert newest is not None
+    assert newest.step == 1
     assert [row["step"] for row in rows(tmp_path / "run")] == [1]
 
 

@@ -26,9 +26,9 @@ from tests.learners.doubles import completion, loaded_model, optimizer, transiti
 
 
 def algorithm(**changes: Any) -> ReinforcePP:
-    found = build("learners", load("algorithm", "reinforcepp", **changes))
-    assert isinstance(found, ReinforcePP)
-    return found
+    built = build("learners", load("algorithm", "reinforcepp", **changes))
+    assert isinstance(built, ReinforcePP)
+    return built
 
 
 def transitions(loaded: LoadedModel, count: int = 12) -> list[Transition]:
@@ -102,19 +102,19 @@ def test_gradients_of_several_workers_add_up_to_that_of_one(world_size: int) -> 
     given = rows(loaded)
     whole = gradient(loaded, given, 100)
     parts = [gradient(loaded, part, 100) for part in split_rows(given, world_size)]
-    for i, wanted in enumerate(whole):
-        torch.testing.assert_close(sum(part[i] for part in parts), wanted, atol=1e-6, rtol=1e-4)
+    for i, expected in enumerate(whole):
+        torch.testing.assert_close(sum(part[i] for part in parts), expected, atol=1e-6, rtol=1e-4)
 
 
 def _work(rank: int, port: int, path: str) -> None:
     dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     torch.set_num_threads(1)
     loaded = loaded_model()
-    found = gradient(loaded, split_rows(rows(loaded), 2)[rank], 100)
-    for part in found:
+    gradients = gradient(loaded, split_rows(rows(loaded), 2)[rank], 100)
+    for part in gradients:
         dist.all_reduce(part)
     if rank == 0:
-        torch.save(found, path)
+        torch.save(gradients, path)
     dist.destroy_process_group()
 
 
@@ -125,8 +125,8 @@ def test_two_processes_compute_the_gradient_of_one(tmp_path: Any) -> None:
         port = free.getsockname()[1]
     start_processes(_work, (port, str(tmp_path / "gradient.pt")), nprocs=2)  # type: ignore[no-untyped-call]
     loaded = loaded_model()
-    wanted = gradient(loaded, rows(loaded), 100)
-    for a, b in zip(torch.load(tmp_path / "gradient.pt"), wanted, strict=True):
+    expected = gradient(loaded, rows(loaded), 100)
+    for a, b in zip(torch.load(tmp_path / "gradient.pt"), expected, strict=True):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
 
 
@@ -243,12 +243,12 @@ def test_a_mismatch_between_engine_and_trainer_is_measured_and_corrected() -> No
     ]
     advantages = algorithm().advantages(given)
     plain = updater_of(loaded).update(given, advantages, algorithm())
-    found = updater_of(other).update(
+    corrected = updater_of(other).update(
         off, advantages, algorithm(importance_weighting="token", importance_cap=2.0)
     )
-    assert found["mismatch_k1"] == pytest.approx(-0.1, abs=1e-5)
-    assert found["mismatch_kl"] == pytest.approx(math.exp(0.1) - 1.1, abs=1e-5)
-    assert found["grad_norm"] == pytest.approx(math.exp(0.1) * plain["grad_norm"], rel=1e-4)
+    assert corrected["mismatch_k1"] == pytest.approx(-0.1, abs=1e-5)
+    assert corrected["mismatch_kl"] == pytest.approx(math.exp(0.1) - 1.1, abs=1e-5)
+    assert corrected["grad_norm"] == pytest.approx(math.exp(0.1) * plain["grad_norm"], rel=1e-4)
 
 
 @pytest.mark.parametrize("where", ["reward", "weights"])
@@ -275,12 +275,12 @@ def test_a_restored_updater_continues_bit_for_bit() -> None:
     updater = updater_of(loaded, steps=4)
     updater.update(given, advantages, algorithm())
     kept, state = weights(loaded), copy.deepcopy(dict(updater.state()))
-    wanted = updater.update(given, advantages, algorithm())
+    expected = updater.update(given, advantages, algorithm())
     resumed = loaded_model(seed=9, optimizer=settings)
     resumed.model.load_state_dict(kept)
     other = updater_of(resumed, steps=4)
     other.restore(state)
-    assert other.update(given, advantages, algorithm()) == wanted
+    assert other.update(given, advantages, algorithm()) == expected
     assert same(weights(loaded), weights(resumed))
 
 

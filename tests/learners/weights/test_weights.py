@@ -41,15 +41,15 @@ def weights(way: str, *, seed: int = 0, reference: bool = True, **model: Any) ->
     settings = {"rank": 4, "alpha": 8.0} if way == "adapter" else {}
     built = conf.build("learners.weights", conf.load("weights", way, **settings))
     model = {"optimizer": optimizer(lr=0.02)} | model
-    found: dict[str, Weights] = built.load(Kind(**model), NAMES, "any", seed, reference=reference)
-    return found
+    loaded: dict[str, Weights] = built.load(Kind(**model), NAMES, "any", seed, reference=reference)
+    return loaded
 
 
-def team(found: dict[str, Weights]) -> dict[str, Policy]:
-    generator = Hf(Hf.Config(max_batch=8), policies=found)
+def team(policies: dict[str, Weights]) -> dict[str, Policy]:
+    generator = Hf(Hf.Config(max_batch=8), policies=policies)
     return {
         name: Policy(name, generator, LocalLearner(own, Updater(own, steps=9, seed=0)))
-        for name, own in found.items()
+        for name, own in policies.items()
     }
 
 
@@ -96,35 +96,35 @@ def test_a_policy_learns_and_the_others_do_not_change(way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_reference_is_the_initial_weights_also_after_training(way: str) -> None:
-    found = weights(way)
-    policies = team(found)
+    own = weights(way)
+    policies = team(own)
     rows = [row.completion for row in experience(policies["first"])]
     reference = policies["first"].reference_logprobs(rows)
-    assert reference == logprobs(found["first"], rows)
+    assert reference == logprobs(own["first"], rows)
     learn(policies["first"])
     learn(policies["second"])
     assert policies["first"].reference_logprobs(rows) == reference
-    assert logprobs(found["first"], rows) != reference
+    assert logprobs(own["first"], rows) != reference
 
 
 def test_a_reference_in_host_memory_is_the_same_reference() -> None:
-    found = conf.build("learners.weights", conf.load("weights", "full", offload_reference=True))
-    own = found.load(Kind(), NAMES[:1], "any", 0, reference=True)["first"]
+    kind = conf.build("learners.weights", conf.load("weights", "full", offload_reference=True))
+    own = kind.load(Kind(), NAMES[:1], "any", 0, reference=True)["first"]
     rows = [row.completion for row in experience(team({"first": own})["first"])]
     with own.reference() as loaded:
         assert completion_logprobs(loaded.model, rows, loaded.config) == logprobs(own, rows)
 
 
 def test_adapters_share_one_base_that_no_update_changes() -> None:
-    found = weights("adapter")
-    bases = {id(own.loaded.model) for own in found.values()}
+    adapters = weights("adapter")
+    bases = {id(own.loaded.model) for own in adapters.values()}
     assert len(bases) == 1
-    model = found["first"].loaded.model
+    model = adapters["first"].loaded.model
     base = {key: p.detach().clone() for key, p in model.named_parameters() if "lora_" not in key}
-    for policy in team(found).values():
+    for policy in team(adapters).values():
         learn(policy)
     assert all(torch.equal(model.get_parameter(key), value) for key, value in base.items())
-    sizes = [sum(p.numel() for p in own.parameters()) for own in found.values()]
+    sizes = [sum(p.numel() for p in own.parameters()) for own in adapters.values()]
     assert len(set(sizes)) == 1
     assert sizes[0] < sum(value.numel() for value in base.values())
     named = dict(model.named_parameters())
@@ -149,11 +149,11 @@ def test_a_restored_policy_continues_to_learn_bit_for_bit(way: str, tmp_path: Pa
         learn(policy)
     for name, policy in policies.items():
         policy.save(tmp_path / name)
-    wanted = {name: (learn(policy), says(policy)) for name, policy in policies.items()}
+    expected = {name: (learn(policy), says(policy)) for name, policy in policies.items()}
     others = team(weights(way))
     for name, policy in others.items():
         policy.restore(tmp_path / name)
-    assert {name: (learn(policy), says(policy)) for name, policy in others.items()} == wanted
+    assert {name: (learn(policy), says(policy)) for name, policy in others.items()} == expected
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -171,58 +171,58 @@ def test_a_checkpoint_of_another_rank_is_refused() -> None:
 
 
 def test_full_weights_load_in_transformers(tmp_path: Path) -> None:
-    found = weights("full")
-    policies = team(found)
+    own = weights("full")
+    policies = team(own)
     learn(policies["first"])
-    found["first"].save(tmp_path)
+    own["first"].save(tmp_path)
     rows = [row.completion for row in experience(policies["first"])]
-    loaded = found["first"].loaded
+    loaded = own["first"].loaded
     elsewhere = AutoModelForCausalLM.from_pretrained(tmp_path)
-    assert completion_logprobs(elsewhere, rows, loaded.config) == logprobs(found["first"], rows)
+    assert completion_logprobs(elsewhere, rows, loaded.config) == logprobs(own["first"], rows)
     assert AutoTokenizer.from_pretrained(tmp_path).chat_template == loaded.tokenizer.chat_template
 
 
 def test_an_adapter_loads_in_peft_on_its_base(tmp_path: Path) -> None:
-    found = weights("adapter")
-    policies = team(found)
+    own = weights("adapter")
+    policies = team(own)
     for policy in policies.values():
         learn(policy)
-    found["second"].save(tmp_path)
+    own["second"].save(tmp_path)
     rows = [row.completion for row in experience(policies["second"])]
-    config = replace(found["second"].loaded.config)
+    config = replace(own["second"].loaded.config)
     elsewhere: Any = PeftModel.from_pretrained(loaded_model().model, str(tmp_path)).eval().base_model.model
-    for got, wanted in zip(
-        completion_logprobs(elsewhere, rows, config), logprobs(found["second"], rows), strict=True
+    for got, expected in zip(
+        completion_logprobs(elsewhere, rows, config), logprobs(own["second"], rows), strict=True
     ):
-        assert list(got) == pytest.approx(list(wanted), abs=1e-5)
+        assert list(got) == pytest.approx(list(expected), abs=1e-5)
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_base_loads_in_transformers_as_it_was_before_training(way: str, tmp_path: Path) -> None:
-    found = weights(way)
-    policies = team(found)
+    own = weights(way)
+    policies = team(own)
     rows = [row.completion for row in experience(policies["first"])]
     learn(policies["first"])
-    found["first"].save_base(tmp_path)
+    own["first"].save_base(tmp_path)
     elsewhere = AutoModelForCausalLM.from_pretrained(tmp_path)
-    model = loaded_model().model if way == "adapter" else found["first"].loaded.model
-    config = found["first"].config
+    model = loaded_model().model if way == "adapter" else own["first"].loaded.model
+    config = own["first"].config
     assert completion_logprobs(elsewhere, rows, config) == completion_logprobs(model, rows, config)
     assert elsewhere.generation_config.eos_token_id == model.generation_config.eos_token_id
     tokens = AutoTokenizer.from_pretrained(tmp_path)
-    assert tokens.chat_template == found["first"].loaded.tokenizer.chat_template
+    assert tokens.chat_template == own["first"].loaded.tokenizer.chat_template
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_logprobs_are_those_of_the_current_weights(way: str) -> None:
-    found = weights(way)
-    policies = team(found)
+    own = weights(way)
+    policies = team(own)
     rows = [row.completion for row in experience(policies["first"])]
-    before = found["first"].logprobs(rows)
-    assert before == logprobs(found["first"], rows)
+    before = own["first"].logprobs(rows)
+    assert before == logprobs(own["first"], rows)
     learn(policies["first"])
-    assert found["first"].logprobs(rows) == logprobs(found["first"], rows) != before
-    assert found["second"].logprobs(rows) == before
+    assert own["first"].logprobs(rows) == logprobs(own["first"], rows) != before
+    assert own["second"].logprobs(rows) == before
 
 
 def test_an_adapter_in_bfloat16_weights_is_float32() -> None:
