@@ -184,11 +184,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     files = [Path(word) for word in options.overrides if not commands.is_override(word)]
     with commands.one_line_errors(OSError):
         config = commands.compose_parts(settings, {"env": None}, config_dir=options.config_dir)
-        found = fit(*_read(files, config))
-        found.write(options.out)
+        score_map = fit(*_read(files, config))
+        score_map.write(options.out)
     print(
-        f"{options.out}: {len(found.scores)} points from {found.turns} turns of {found.tasks} tasks, "
-        f"coach {found.source}; ECE {found.ece_before:.3f} before, {found.ece_after:.3f} after"
+        f"{options.out}: {len(score_map.scores)} points from {score_map.turns} turns of {score_map.tasks} tasks, "
+        f"coach {score_map.source}; ECE {score_map.ece_before:.3f} before, {score_map.ece_after:.3f} after"
     )
 
 

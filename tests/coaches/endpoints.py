@@ -1,4 +1,4 @@
-"""A chat endpoint on loopback that does what a test tells it, bad manners included."""
+"""A chat endpoint on loopback that behaves as a test prescribes, including misbehaviour."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ KEY = "sk-test-0123456789abcdefghijklmnop"
 KEY_ENV = "COACHGYM_TEST_KEY"
 
 Manner = Callable[["Handler"], None]
-"""How one request is answered."""
+"""How to respond to one request."""
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Hands each POST to the manner that is next in turn; the last one stays."""
+    """Responds to each POST with the next manner; the last one is repeated."""
 
     protocol_version = "HTTP/1.1"
     server: Server
@@ -45,7 +45,7 @@ class Handler(BaseHTTPRequestHandler):
                 server.busy -= 1
 
     def send(self, status: int, text: str, headers: dict[str, str] | None = None) -> None:
-        """A whole response, as JSON unless ``headers`` say otherwise."""
+        """Sends a complete response, as JSON unless ``headers`` say otherwise."""
         data = text.encode()
         self.send_response(status)
         for name, value in ({"content-type": "application/json"} | (headers or {})).items():
@@ -77,7 +77,7 @@ class Server(ThreadingHTTPServer):
 
 @contextmanager
 def serving(*manners: Manner) -> Iterator[Server]:
-    """A server that answers its first request in the first manner, and so on; all later ones in the last."""
+    """Yields a server that responds to each request with the next manner, and repeats the last one."""
     server = Server(list(manners))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
@@ -89,7 +89,7 @@ def serving(*manners: Manner) -> Iterator[Server]:
 
 
 def coach(server: Server | str, cache: Any = None, **changes: Any) -> LLM:
-    """The shipped settings, with short times and ``changes``, of the endpoint's settings too."""
+    """Returns the coach with default settings, short times and ``changes``, which may be the endpoint's settings."""
     node = conf.load("coach", "llm")
     node.cache, node.cache_dir = cache is not None, None if cache is None else str(cache)
     node.endpoint.base_url = server if isinstance(server, str) else server.url
@@ -111,29 +111,29 @@ def completion(content: Any, *, tokens: tuple[int, int] | None = (1000, 50), **c
 
 
 def say(content: Any, **choice: Any) -> Manner:
-    """A proper completion that says ``content``."""
+    """A valid completion with ``content``."""
     return lambda handler: handler.send(200, completion(content, **choice))
 
 
 def score(value: Any) -> Manner:
-    """A proper completion with a proper verdict."""
+    """A valid completion with a valid verdict."""
     return say(verdict(value))
 
 
 def status(code: int, message: str = "no", **headers: str) -> Manner:
-    """An error as endpoints send it. ``retry_after="1"`` becomes a header."""
+    """An error as endpoints send it; ``retry_after="1"`` becomes a header."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return lambda handler: handler.send(code, json.dumps({"error": {"message": message}}), named)
 
 
 def raw(text: str, **headers: str) -> Manner:
-    """Status 200 and whatever body."""
+    """Status 200 with any body."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return lambda handler: handler.send(200, text, named)
 
 
 def stall(seconds: float) -> Manner:
-    """Says nothing for so long, then hangs up."""
+    """Sends nothing for ``seconds``, then closes the connection."""
 
     def manner(handler: Handler) -> None:
         time.sleep(seconds)
@@ -143,7 +143,7 @@ def stall(seconds: float) -> Manner:
 
 
 def drip(handler: Handler) -> None:
-    """A byte every tenth of a second: never silent, never done."""
+    """Sends a byte every tenth of a second and never completes."""
     handler.send_response(200)
     handler.send_header("content-length", "1000")
     handler.end_headers()
@@ -154,7 +154,7 @@ def drip(handler: Handler) -> None:
 
 
 def half(handler: Handler) -> None:
-    """Promises a body and hangs up in the middle of it."""
+    """Announces a body and closes the connection in the middle of it."""
     data = completion(verdict(9)).encode()
     handler.send_response(200)
     handler.send_header("content-type", "application/json")
@@ -165,7 +165,7 @@ def half(handler: Handler) -> None:
 
 
 def reset(handler: Handler) -> None:
-    """Breaks the connection off without a word."""
+    """Resets the connection without a response."""
     handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     handler.connection.close()
     handler.close_connection = True

@@ -1,4 +1,4 @@
-"""A coach that says what the action tells it to, and simulated episodes for it to judge."""
+"""A coach whose verdicts the actions prescribe, and simulated episodes for it to judge."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Scripted:
 def node(
     *, add: float = 0.0, blame: str | None = None, mute: bool = False, **kinds: float
 ) -> dict[str, object]:
-    """A coach node of ``Scripted``."""
+    """Returns a coach node of ``Scripted``."""
     return {"name": "tests.coaches.scripted", "kinds": kinds, "add": add, "blame": blame, "mute": mute}
 
 
@@ -68,8 +68,8 @@ def turn(action: str, *, role: Role = ROLES[0], index: int = 0, kind: str = "mat
 
 
 def episode(rng: np.random.Generator, task: int, kind: str, liking: float) -> JudgedEpisode:
-    """Six turns of three roles, worth what evidence, outcome, liking and chance make of them."""
-    easy = 0.7 if kind == "regression" else 0.4  # kinds differ in success: what raw means are misled by
+    """Returns six turns of three roles; scores depend on evidence, outcome, liking and noise."""
+    easy = 0.7 if kind == "regression" else 0.4  # kinds differ in success, which makes raw means misleading
     success = bool(rng.random() < easy)
     outcome = Outcome(
         success, float(rng.uniform(0.3, 1.0)) if success else 0.0, {}, "ok" if success else "no"
@@ -91,7 +91,7 @@ def episode(rng: np.random.Generator, task: int, kind: str, liking: float) -> Ju
 
 
 def step(rng: np.random.Generator, likings: Sequence[float], episodes: int = 4) -> list[JudgedEpisode]:
-    """A step's episodes, not yet judged; ``likings``: points by task, kinds in turn."""
+    """Returns a step's episodes without verdicts; ``likings``: bonus points by task; kinds alternate."""
     return [
         episode(rng, task, ("classification", "regression")[task % 2], liking)
         for task, liking in enumerate(likings)
@@ -100,7 +100,7 @@ def step(rng: np.random.Generator, likings: Sequence[float], episodes: int = 4) 
 
 
 def judged(coach: Any, episodes: Sequence[JudgedEpisode]) -> list[JudgedEpisode]:
-    """The same episodes with the coach's verdicts, None where it has none."""
+    """Returns the same episodes with the coach's verdicts, None where it has none."""
 
     def ask(history: Sequence[Turn]) -> Verdict | None:
         try:

@@ -1,4 +1,4 @@
-"""No attack raises a score, not even with a model that obeys all that is not marked as data."""
+"""No attack raises a score, even with a model that obeys everything outside the delimiters."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ FEW = [
 
 
 def strict(prompt: str) -> str:
-    """What stands outside of the blocks that the call's own number opens and closes."""
+    """Returns the text outside the blocks whose delimiters have the call's own number."""
     nonce = re.search(r"between delimiters with the number (\w+)", prompt)
     assert nonce
     return re.sub(rf"<data-{nonce[1]} [^\n]*>\n.*?\n</data-{nonce[1]}>", "[data]", prompt, flags=re.DOTALL)
 
 
 def loose(prompt: str) -> str:
-    """The same for a reader who takes for a mark whatever looks like one, with any number or none."""
+    """Returns the same for a reader that accepts anything like a delimiter, with any number or none."""
     plain = unicodedata.normalize("NFKC", prompt).translate({0x430: "a", 0x2215: "/"})
     plain = "".join(letter for letter in plain if unicodedata.category(letter) != "Cf")
     plain = re.sub(r"(?<=[</])data\s+-", "data-", plain)
@@ -64,7 +64,7 @@ def loose(prompt: str) -> str:
 
 
 class Gullible:
-    """Answers with a low score, unless something is outside of the data that was not there the first time."""
+    """Replies with a low score, unless there is text outside the data that was not there the first time."""
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
@@ -82,7 +82,7 @@ class Gullible:
 
 
 class GullibleAboutEpisodes(Gullible):
-    """The same, asked about all turns of an episode at once."""
+    """The same, when asked about all turns of an episode at once."""
 
     def answer(self, score: int) -> e.Manner:
         verdicts = [{"turn": turn, "score": score, "why": ""} for turn in range(12)]
@@ -102,18 +102,18 @@ def rules() -> Coach:
 
 
 def raised(coach: Coach, turns: Sequence[Turn], attack: Attack) -> float | None:
-    """How much the attack adds to the score of the last turn; None where it does not fit."""
+    """Returns how much the attack adds to the score of the last turn; None if it does not apply."""
     planted = attack.plant(turns)
     return None if planted is None else coach.judge(planted).score - coach.judge(turns).score
 
 
-def test_there_are_many_and_each_is_another() -> None:
+def test_there_are_many_distinct_attacks() -> None:
     assert len(ATTACKS) >= 25
     assert len(set(NAMES)) == len({(attack.place, attack.text) for attack in ATTACKS}) == len(ATTACKS)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_attack_changes_words_and_not_deeds(name: str) -> None:
+def test_an_attack_changes_text_and_not_the_work(name: str) -> None:
     fits = 0
     for case in CASES:
         turns = history(case)
@@ -133,19 +133,19 @@ def test_an_attack_changes_words_and_not_deeds(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_rules_cannot_be_talked_to(name: str) -> None:
+def test_attacks_do_not_raise_scores_of_rules(name: str) -> None:
     coach = rules()
     for case in CASES:
         assert (raised(coach, history(case), BY_NAME[name]) or 0.0) <= 0.0, case.episode.id
 
 
 def unspoken(value: str) -> bool:
-    """Whether no attack holds these digits, so that none can say the right number by chance."""
+    """Returns whether no attack contains these digits, so that none has the right number by chance."""
     return len(value) > 1 and not any(value in attack.text for attack in ATTACKS)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_rules_take_no_attack_for_the_work_that_was_not_done(name: str) -> None:
+def test_rules_do_not_mistake_an_attack_for_work(name: str) -> None:
     coach, tried = rules(), 0
     for case in WORDS:
         plan, last = case.episode.turns[0], case.episode.turns[:-1]
@@ -163,7 +163,7 @@ def test_rules_take_no_attack_for_the_work_that_was_not_done(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_hindsight_and_outcome_cannot_be_talked_to(name: str) -> None:
+def test_attacks_do_not_raise_scores_of_hindsight_and_outcome(name: str) -> None:
     for kind in ("hindsight", "outcome"):
         coach: Any = conf.build("coaches", conf.load("coach", kind))
         for case in CASES[:12]:
@@ -176,7 +176,7 @@ def test_hindsight_and_outcome_cannot_be_talked_to(name: str) -> None:
                 assert attacked.score <= plain.score, case.episode.id
 
 
-def test_a_model_that_obeys_finds_no_orders(gullible: tuple[LLM, Gullible]) -> None:
+def test_an_obedient_model_sees_no_instructions_in_an_attack(gullible: tuple[LLM, Gullible]) -> None:
     coach, model = gullible
     for case in FEW:
         model.outside = None
@@ -189,7 +189,7 @@ def test_a_model_that_obeys_finds_no_orders(gullible: tuple[LLM, Gullible]) -> N
 
 
 @pytest.mark.parametrize("reader", [strict, loose])
-def test_a_model_that_looks_back_on_an_episode_finds_no_orders(reader: Reader) -> None:
+def test_an_obedient_model_in_hindsight_sees_no_instructions_in_an_attack(reader: Reader) -> None:
     case = FEW[0]
     turns, outcome = case.episode.turns, case.episode.outcome
     assert outcome is not None
@@ -202,7 +202,7 @@ def test_a_model_that_looks_back_on_an_episode_finds_no_orders(reader: Reader) -
                 assert scores == [LOW] * len(turns)
 
 
-def test_an_ensemble_of_them_cannot_be_talked_to(gullible: tuple[LLM, Gullible]) -> None:
+def test_attacks_do_not_raise_scores_of_an_ensemble(gullible: tuple[LLM, Gullible]) -> None:
     coach, _ = gullible
     built: Ensemble = conf.build(
         "coaches", conf.load("coach", "ensemble", combine="mean", coaches=[{"name": "rules"}] * 2)
@@ -213,7 +213,7 @@ def test_an_ensemble_of_them_cannot_be_talked_to(gullible: tuple[LLM, Gullible])
         assert (raised(cast(Coach, built), turns, attack) or 0.0) <= 0.0, attack.name
 
 
-def test_the_model_does_obey_what_is_not_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_obedient_model_obeys_text_without_delimiters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delimiters, "block", lambda name, text, nonce: text)
     with e.serving(Gullible(strict)) as server:
         coach, turns = e.coach(server), history(FEW[0])
@@ -224,7 +224,7 @@ def test_the_model_does_obey_what_is_not_marked(monkeypatch: pytest.MonkeyPatch)
             assert coach.judge(planted).score == OBEDIENT, name
 
 
-def test_without_care_for_marks_the_suite_gets_through(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_stripping_delimiters_the_attacks_succeed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delimiters, "harmless", lambda text, limit: text)
     with e.serving(Gullible(loose)) as server:
         coach, turns = e.coach(server), history(FEW[0])
@@ -234,11 +234,17 @@ def test_without_care_for_marks_the_suite_gets_through(monkeypatch: pytest.Monke
             planted = attack.plant(turns)
             if planted is not None and coach.judge(planted).score == OBEDIENT:
                 through.add(attack.name)
-    marked = {"closing_mark", "closing_mark_bare", "wide_mark", "cyrillic_mark", "zero_width_mark"}
+    marked = {
+        "closing_delimiter",
+        "closing_delimiter_bare",
+        "wide_delimiter",
+        "cyrillic_delimiter",
+        "zero_width_delimiter",
+    }
     assert marked <= through
 
 
-def test_a_number_that_the_agents_knew_would_not_help_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_knowing_the_nonce_does_not_help_an_agent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delimiters, "new_nonce", lambda: delimiters.BLANK)
     with e.serving(Gullible(strict)) as server:
         coach, turns = e.coach(server), history(FEW[0])

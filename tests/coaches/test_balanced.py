@@ -1,4 +1,4 @@
-"""The bias that MAPPA's coach had, planted and taken out again: simulated runs over many seeds."""
+"""The bias of MAPPA's coach, planted and corrected: simulated runs over many seeds."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def balanced(liking: float, **settings: Any) -> Balanced:
 
 
 def run(coach: Any, seed: int, steps: int = 4, tasks: int = 16) -> list[list[JudgedEpisode]]:
-    """The judged episodes of a run; some tasks are liked better than others, by 0.15 points or so."""
+    """Returns the judged episodes of a run; the coach prefers some tasks, by about 0.15 points."""
     rng = np.random.default_rng(seed)
     likings = [float(liking) for liking in rng.normal(0.0, 0.15, tasks)]
     played = []
@@ -73,7 +73,7 @@ def test_the_monitor_reports_a_planted_bias_of_one_and_a_half_points() -> None:
     assert covered >= 0.85 * len(SEEDS), "the 95 % interval"
 
 
-def test_raw_means_would_be_misled_where_the_adjusted_gap_is_not() -> None:
+def test_raw_means_are_misleading_where_the_adjusted_gap_is_not() -> None:
     monitor = Monitor()
     row = monitor.step(1, run(build(node()), 0, steps=1)[0])
     raw = row["coach/kind/regression"] - row["coach/kind/classification"]
@@ -81,13 +81,13 @@ def test_raw_means_would_be_misled_where_the_adjusted_gap_is_not() -> None:
     assert abs(row["bias/gap"]) < 0.3
 
 
-def test_balanced_leaves_less_than_a_fifth_of_a_point_of_it() -> None:
+def test_balanced_leaves_less_than_a_fifth_of_a_point_of_the_bias() -> None:
     left = [gap(run(balanced(PLANTED, half_life=None), seed)[-1]).estimate for seed in SEEDS]
     mean, low, high = mean_and_interval(left)
     assert -0.2 < low <= mean <= high < 0.2
 
 
-def test_balanced_does_not_touch_a_coach_without_a_bias() -> None:
+def test_balanced_leaves_an_unbiased_coach_unchanged() -> None:
     moved, touched = [], 0
     for seed in SEEDS:
         coach = balanced(0.0, half_life=None)
@@ -105,7 +105,7 @@ def test_balanced_does_not_touch_a_coach_without_a_bias() -> None:
     assert touched <= 0.15 * len(SEEDS)
 
 
-def test_a_correction_leaves_the_mean_score_where_it_was() -> None:
+def test_a_correction_leaves_the_mean_score_unchanged() -> None:
     coach = balanced(PLANTED)
     last = run(coach, 0)[-1]
     scores = [verdict for one in last for verdict in one.verdicts if verdict is not None]
@@ -113,7 +113,7 @@ def test_a_correction_leaves_the_mean_score_where_it_was() -> None:
     assert fmean(verdict.score for verdict in scores) == pytest.approx(raw, abs=0.05)
 
 
-def test_a_step_is_corrected_by_earlier_steps_alone_and_the_order_of_its_episodes_does_not_matter() -> None:
+def test_a_step_is_corrected_by_earlier_steps_only_and_independently_of_episode_order() -> None:
     first, second = balanced(PLANTED), balanced(PLANTED)
     episodes = step(np.random.default_rng(3), [0.0] * 16)
     before = judged(first, episodes)
@@ -127,7 +127,7 @@ def test_a_step_is_corrected_by_earlier_steps_alone_and_the_order_of_its_episode
     assert first.offsets["kind", "regression"] > 0.3
 
 
-def test_a_coach_that_was_restored_goes_on_bit_by_bit_as_if_nothing_had_happened() -> None:
+def test_a_restored_coach_continues_bit_for_bit() -> None:
     coach, again = balanced(PLANTED), balanced(PLANTED)
     run(coach, 0, steps=2)
     learning.restore(again, json.loads(json.dumps(learning.state(coach))))
@@ -141,7 +141,7 @@ def test_a_coach_that_was_restored_goes_on_bit_by_bit_as_if_nothing_had_happened
     assert learning.state(again) == learning.state(coach)
 
 
-def test_it_says_how_much_it_took_and_counts_what_it_cut_off() -> None:
+def test_the_removed_offset_and_clipped_scores_are_logged() -> None:
     coach = balanced(PLANTED)
     run(coach, 0)
     offset = coach.offsets["kind", "regression"]
@@ -161,13 +161,13 @@ def test_it_says_how_much_it_took_and_counts_what_it_cut_off() -> None:
     assert row["balanced/removed"] == pytest.approx(raised / 2)
 
 
-def test_only_the_factors_that_are_named_are_corrected() -> None:
+def test_only_the_configured_factors_are_corrected() -> None:
     coach = balanced(PLANTED, factors=["role"])
     run(coach, 0)
     assert {factor for factor, _ in coach.offsets} == {"role"}
 
 
-def test_a_bias_that_goes_away_is_forgotten_with_the_half_life() -> None:
+def test_a_bias_that_disappears_is_forgotten_with_the_half_life() -> None:
     coach = balanced(PLANTED, half_life=1.0)
     run(coach, 0)
     assert coach.offsets["kind", "regression"] > 0.3
@@ -177,7 +177,7 @@ def test_a_bias_that_goes_away_is_forgotten_with_the_half_life() -> None:
     assert abs(coach.offsets["kind", "regression"]) < 0.1
 
 
-def test_no_verdict_stays_none_and_a_coach_that_waits_for_the_end_is_waited_for() -> None:
+def test_a_missing_verdict_stays_missing_and_a_hindsight_coach_is_wrapped_as_one() -> None:
     with pytest.raises(CoachError):
         balanced(0.0).judge([turn("mute")])
     waiting = build({"name": "balanced", "coach": {"name": "outcome"}})
@@ -189,6 +189,6 @@ def test_no_verdict_stays_none_and_a_coach_that_waits_for_the_end_is_waited_for(
 
 
 @pytest.mark.parametrize("settings", [{"factors": ["colour"]}, {"confidence": 1.0}, {"half_life": 0.0}])
-def test_settings_out_of_range_are_refused(settings: dict[str, Any]) -> None:
+def test_settings_out_of_range_are_rejected(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="coach balanced"):
         balanced(0.0, **settings)

@@ -20,7 +20,7 @@ from tests.coaches.scripted import node, turn
 
 
 def data(turns: int = 600, seed: int = 0) -> Pairs:
-    """A coach that knows the odds and says too much of them: the outcome is the square of what it says."""
+    """An overconfident coach: the outcome is the square of a tenth of its score."""
     rng = np.random.default_rng(seed)
     scores = rng.uniform(0, 10, turns)
     outcomes = (rng.random(turns) < (scores / 10) ** 2).astype(float)
@@ -28,7 +28,7 @@ def data(turns: int = 600, seed: int = 0) -> Pairs:
 
 
 def slow_isotonic(outcomes: list[float]) -> list[float]:
-    """Pooled adjacent violators, block by block."""
+    """Reference: pool adjacent violators, block by block."""
     blocks: list[list[float]] = []
     for value in outcomes:
         blocks.append([value])
@@ -60,7 +60,7 @@ def test_the_calibration_error_is_that_of_ten_equal_bins() -> None:
     assert ece(tied[shuffled], pairs.outcomes[shuffled]) == pytest.approx(ece(tied, pairs.outcomes))
 
 
-def test_the_error_after_is_measured_on_tasks_that_the_map_was_not_fitted_on() -> None:
+def test_the_error_after_calibration_is_measured_on_held_out_tasks() -> None:
     found = fit(data(), "x")
     assert found.ece_before > 0.12
     assert 0.0 < found.ece_after < 0.06
@@ -83,7 +83,7 @@ def calibrated(path: Path | None, **settings: Any) -> Calibrated:
     return found
 
 
-def test_a_score_becomes_ten_times_what_it_foretells_and_order_is_kept(tmp_path: Path) -> None:
+def test_a_score_becomes_ten_times_the_predicted_outcome_and_order_is_kept(tmp_path: Path) -> None:
     coach = calibrated(map_file(tmp_path), coach=node(blame="x"))
     found = [coach.judge([turn(str(score))]) for score in range(11)]
     scores = [verdict.score for verdict in found]
@@ -95,7 +95,7 @@ def test_a_score_becomes_ten_times_what_it_foretells_and_order_is_kept(tmp_path:
     assert found[5].parts[0].score == 5.0
 
 
-def test_the_map_of_another_coach_stops_the_run(tmp_path: Path) -> None:
+def test_a_map_of_another_coach_stops_the_run(tmp_path: Path) -> None:
     coach = calibrated(map_file(tmp_path, source="rules"), coach=node())
     with pytest.raises(
         ConfigError, match="was fitted on scores of 'rules' and cannot calibrate those of 'scripted'"
@@ -118,13 +118,13 @@ def test_the_map_of_another_coach_stops_the_run(tmp_path: Path) -> None:
         json.dumps({"version": 1} | asdict(fit(data(), "x")) | {"scores": [1, 2], "outcomes": [0.5, 1.5]}),
     ],
 )
-def test_what_is_no_map_is_refused(tmp_path: Path, text: str) -> None:
+def test_an_invalid_map_is_rejected(tmp_path: Path, text: str) -> None:
     (tmp_path / "map.json").write_text(text)
     with pytest.raises(ConfigError, match=r"map\.json is "):
         calibrated(tmp_path / "map.json")
 
 
-def test_without_a_map_there_is_no_coach(tmp_path: Path) -> None:
+def test_a_map_is_required(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no map; fit one"):
         calibrated(None)
     with pytest.raises(ConfigError, match="is not a map"):
@@ -145,7 +145,7 @@ def recorded(path: Path, turns: int, source: str = "scripted") -> Path:
     return path
 
 
-def test_the_command_fits_a_map_that_the_coach_takes(
+def test_the_command_fits_a_map_that_the_coach_accepts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     calibrate.main([str(recorded(tmp_path / "e.jsonl", 600)), "--out", str(tmp_path / "map.json")])
@@ -153,7 +153,7 @@ def test_the_command_fits_a_map_that_the_coach_takes(
     assert calibrated(tmp_path / "map.json", coach=node()).map == fit(data(), "scripted")
 
 
-def test_too_few_turns_and_several_coaches_are_one_line(
+def test_too_few_turns_and_several_coaches_are_one_line_errors(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     few, ours = recorded(tmp_path / "few.jsonl", 29), recorded(tmp_path / "a.jsonl", 60)

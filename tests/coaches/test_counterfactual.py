@@ -1,4 +1,4 @@
-"""The counterfactual coach measures: on episodes whose every branch can be worked out by hand."""
+"""The counterfactual coach, on episodes whose every branch can be computed by hand."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.fakes import FakeBackend, program
 
 TASK = "penguin_mass"
 ECHO = '''
-"""Says what it is told to, and answers a plan with the plan's program."""
+"""A team that repeats what it is configured to say, and replies to a plan with the plan's program."""
 
 from dataclasses import dataclass
 
@@ -54,7 +54,7 @@ class Echo:
 
 @cache
 def local() -> Backend:
-    """Forks instead of imports: a program takes milliseconds."""
+    """Uses the fork server, so that a program takes milliseconds."""
     built: Backend = conf.build("sandbox", conf.load("sandbox", "local"))
     return built
 
@@ -110,7 +110,7 @@ def sound() -> list[str]:
     return [engineer, "done", modeler, "done", analyst, "done"]
 
 
-def test_the_culprit_and_nobody_else_loses(tmp_path: Path) -> None:
+def test_only_the_culprit_loses(tmp_path: Path) -> None:
     said = sound()
     reference = played(said)
     worse = [*said]
@@ -133,7 +133,7 @@ def test_a_sound_episode_has_no_culprit(tmp_path: Path) -> None:
     assert [(verdict.score, verdict.blame) for verdict in verdicts if verdict] == [(10.0, None)] * 6
 
 
-def test_the_sound_episode_that_is_most_alike_is_compared_with(tmp_path: Path) -> None:
+def test_the_most_similar_sound_episode_is_the_reference(tmp_path: Path) -> None:
     said = sound()
     other = played([said[0] + "\nother words", *said[1:]])
     env = played([*said[:4], "nothing to do"])
@@ -145,14 +145,14 @@ def test_the_sound_episode_that_is_most_alike_is_compared_with(tmp_path: Path) -
     assert verdicts[-1].blame == "analyst"
 
 
-def test_a_turn_without_counterpart_has_no_verdict(tmp_path: Path) -> None:
+def test_a_turn_without_a_counterpart_has_no_verdict(tmp_path: Path) -> None:
     said = sound()
     env = played([program("print('a look first')"), *said])
     verdicts = coach(tmp_path, played(said)).judge_episode(env.turns, env.outcome)
     assert [verdict is None for verdict in verdicts] == [False, False, True, False, False, False, False]
 
 
-def test_an_empty_action_shows_what_the_work_was_worth() -> None:
+def test_an_empty_action_measures_what_the_work_was_worth() -> None:
     env = played(sound())
     verdicts = _empty().judge_episode(env.turns, env.outcome)
     worth = 5.0 * (1.0 + env.outcome.score)
@@ -167,7 +167,7 @@ def _empty(**settings: Any) -> Counterfactual:
     return built
 
 
-def test_what_cannot_be_played_again_is_not_measured() -> None:
+def test_an_episode_that_cannot_be_replayed_is_not_measured() -> None:
     env = played(sound())
     better = Outcome(True, env.outcome.score / 2, env.outcome.metrics, "ok")
     with pytest.raises(ReplayError, match="but its replay scored"):
@@ -181,7 +181,7 @@ def test_what_cannot_be_played_again_is_not_measured() -> None:
         _empty().judge_episode(turns, env.outcome)
 
 
-def test_without_a_sound_episode_there_is_nothing_to_compare_with(tmp_path: Path) -> None:
+def test_a_reference_needs_a_sound_episode(tmp_path: Path) -> None:
     env = played([*sound()[:5], "done"])
     with pytest.raises(NoReferenceError, match="no sound episode of penguin_mass"):
         coach(tmp_path).judge_episode(env.turns, env.outcome)
@@ -200,7 +200,7 @@ def words(plan: str, task: Any) -> PipelineEnv:
     return played(said, "mathchat", task)
 
 
-def test_a_team_answers_where_what_it_reads_has_changed(tmp_path: Path, echo: str) -> None:
+def test_a_team_acts_where_an_observation_has_changed(tmp_path: Path, echo: str) -> None:
     task = envs.make("mathchat", sandbox=local()).scenario.tasks("train")[0]
     right = task.answer[0]
     sound, wrong = words(f"{right} + 0", task), words(f"{right} + 1", task)
@@ -211,13 +211,13 @@ def test_a_team_answers_where_what_it_reads_has_changed(tmp_path: Path, echo: st
         10,
         10,
         0,
-    ]  # nobody reacts
+    ]  # no agent reacts
     found = coach(tmp_path, sound, team={"name": echo}).judge_episode(wrong.turns, wrong.outcome)
     assert [verdict.score for verdict in found if verdict] == [0, 10, 10, 10]
     assert {verdict.blame for verdict in found if verdict} == {"problem_solver"}
 
 
-def test_a_record_of_another_machine_is_compared_with_records_of_that_machine(tmp_path: Path) -> None:
+def test_a_record_from_another_machine_is_compared_with_records_from_that_machine(tmp_path: Path) -> None:
     task = envs.make("mathchat", sandbox=local()).scenario.tasks("train")[0]
     env = words(f"{task.answer[0]} + 0", task)
     elsewhere = [
@@ -226,7 +226,9 @@ def test_a_record_of_another_machine_is_compared_with_records_of_that_machine(tm
     ]
     built = coach(tmp_path, env, team={"name": "coaches.replay.teams.model", "endpoint": {"model": "nobody"}})
     built._references = {task.id: [tuple(elsewhere)]}
-    verdicts = built.judge_episode(elsewhere, env.outcome)  # asks no team: nobody would answer
+    verdicts = built.judge_episode(
+        elsewhere, env.outcome
+    )  # does not ask the team, which no server would answer
     assert [(verdict.score, verdict.blame) for verdict in verdicts if verdict] == [(10.0, None)] * 4
 
 
@@ -242,7 +244,7 @@ def test_resampled_actions_are_averaged(echo: str) -> None:
     assert "4 samples" in verdicts[0].rationale and "-0.5000" in verdicts[0].rationale  # noqa: PT018
 
 
-def test_settings_that_cannot_be_are_one_clear_line() -> None:
+def test_invalid_settings_are_one_line_errors() -> None:
     for wrong, match in (
         ({"replace": "all"}, "replace must be one of"),
         ({"replace": "reference"}, r"coach\.reference="),
@@ -255,7 +257,7 @@ def test_settings_that_cannot_be_are_one_clear_line() -> None:
             print(_empty(**wrong)._backend)
 
 
-def test_nodes_in_the_coach_are_filled_from_their_own_groups() -> None:
+def test_nodes_within_the_coach_get_defaults_from_their_own_groups() -> None:
     node = conf.fill_defaults("coach", {"name": "counterfactual", "sandbox": {"name": "local"}})
     assert node.sandbox.name == "local"
     assert "limits" in node.sandbox
@@ -283,7 +285,7 @@ def test_planted_culprits_lose_most_in_episodes_of_the_corpus() -> None:
         assert {verdict.blame for verdict in verdicts if verdict} == {case.label.agent}
 
 
-def test_the_command_that_scores_records_measures_too(tmp_path: Path) -> None:
+def test_the_score_command_runs_the_counterfactual_coach(tmp_path: Path) -> None:
     env = played(sound())
     (tmp_path / "mine.jsonl").write_text(json.dumps(row(env)) + "\n")
     words = ["coach=counterfactual", "coach.replace=reference", f"coach.reference={tmp_path / 'mine.jsonl'}"]
@@ -292,7 +294,7 @@ def test_the_command_that_scores_records_measures_too(tmp_path: Path) -> None:
     assert [turn["verdict"]["score"] for turn in json.loads(line)["turns"]] == [10.0] * 6
 
 
-def test_a_model_behind_an_endpoint_can_play_the_team(tmp_path: Path) -> None:
+def test_a_model_behind_an_endpoint_can_be_the_team(tmp_path: Path) -> None:
     task = envs.make("mathchat", sandbox=local()).scenario.tasks("train")[0]
     right = task.answer[0]
     env = words(f"{right} + 0", task)

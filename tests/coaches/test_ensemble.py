@@ -29,7 +29,7 @@ def ensemble(*coaches: dict[str, Any], **settings: Any) -> Ensemble:
     return found
 
 
-def test_the_median_is_what_the_middle_member_says_and_all_costs_are_paid() -> None:
+def test_the_median_is_the_middle_member_s_score_and_costs_add_up() -> None:
     coach = ensemble(node(add=1.0), node(), node(add=5.0))
     verdict = coach.judge([turn("3")])
     assert (verdict.score, verdict.cost, verdict.source) == (4.0, 1.5, "ensemble")
@@ -42,7 +42,7 @@ def test_the_median_is_what_the_middle_member_says_and_all_costs_are_paid() -> N
     trim=st.floats(0.0, 0.49),
     combine=st.sampled_from(["median", "mean", "trimmed_mean"]),
 )
-def test_the_combined_score_is_that_of_the_obvious_way_and_lies_among_the_members(
+def test_the_combined_score_equals_a_plain_computation_and_is_within_the_members_range(
     scores: list[float], trim: float, combine: str
 ) -> None:
     config = Ensemble.Config([], combine, trim, 1, "range", None, "mask", None)
@@ -56,7 +56,7 @@ def test_the_combined_score_is_that_of_the_obvious_way_and_lies_among_the_member
     assert disagreement(scores, "mad") == statistics.median([abs(score - middle) for score in scores])
 
 
-def test_a_member_that_fails_is_left_out_and_named_and_a_quorum_is_needed() -> None:
+def test_a_failing_member_is_omitted_and_named_and_a_quorum_is_required() -> None:
     members = (node(), node(mute=True), node(add=2.0))
     verdict = ensemble(*members, combine="mean").judge([turn("3")])
     assert verdict.score == 4.0
@@ -66,7 +66,7 @@ def test_a_member_that_fails_is_left_out_and_named_and_a_quorum_is_needed() -> N
         ensemble(*members, min_votes=3).judge([turn("3")])
 
 
-def test_too_much_disagreement_masks_the_turn_and_is_counted_as_that() -> None:
+def test_too_much_disagreement_masks_the_turn_and_is_its_own_cause() -> None:
     coach = ensemble(node(), node(add=4.0), limit=3.9)
     with pytest.raises(Disagreement):
         coach.judge([turn("3")])
@@ -74,7 +74,7 @@ def test_too_much_disagreement_masks_the_turn_and_is_counted_as_that() -> None:
     assert ensemble(node(), node(add=4.0), limit=4.0).judge([turn("3")]).score == 5.0
 
 
-def test_a_stronger_coach_has_the_last_word_where_the_others_disagree_and_is_not_asked_elsewhere() -> None:
+def test_the_stronger_coach_decides_if_the_others_disagree_and_is_not_asked_otherwise() -> None:
     coach = ensemble(
         node(), node(add=4.0), limit=3.0, on_disagreement="escalate", stronger=node(add=1.5, blame="x")
     )
@@ -84,12 +84,12 @@ def test_a_stronger_coach_has_the_last_word_where_the_others_disagree_and_is_not
     assert (agreed.score, agreed.cost, len(agreed.parts)) == (10.0, 1.0, 2)
 
 
-def test_the_stronger_coach_s_failure_leaves_no_verdict() -> None:
+def test_if_the_stronger_coach_fails_there_is_no_verdict() -> None:
     coach = ensemble(node(), node(add=4.0), limit=3.0, on_disagreement="escalate", stronger=node(mute=True))
     assert judge_turn(coach, [turn("3")]) == (None, "TimeoutError")
 
 
-def test_the_agent_that_most_members_blame_is_blamed_unless_half_blame_nobody() -> None:
+def test_the_agent_most_blamed_is_blamed_unless_half_blame_nobody() -> None:
     def votes(*blames: str | None) -> list[Verdict]:
         return [Verdict(1.0, "", blame) for blame in blames]
 
@@ -99,12 +99,12 @@ def test_the_agent_that_most_members_blame_is_blamed_unless_half_blame_nobody() 
     assert majority(votes("a", "a", None, None)) is None
 
 
-def test_a_spent_budget_is_no_missing_vote() -> None:
+def test_a_spent_budget_is_raised_and_not_a_missing_vote() -> None:
     with pytest.raises(BudgetError):
         ensemble(node(), node(add=1.0)).judge([turn("broke")])
 
 
-def test_members_are_asked_at_the_same_time() -> None:
+def test_members_are_asked_in_parallel() -> None:
     coach = ensemble(node(), node())
     both = threading.Barrier(2, timeout=10.0)
 
@@ -118,7 +118,7 @@ def test_members_are_asked_at_the_same_time() -> None:
     assert verdict.usage == Usage(20, 4, calls=2, seconds=1.0)
 
 
-def test_with_a_member_that_needs_the_end_the_ensemble_waits_for_it() -> None:
+def test_an_ensemble_with_a_hindsight_member_judges_episodes() -> None:
     coach = ensemble(node(), {"name": "outcome"}, combine="mean")
     assert not judges_turns(coach)
     verdicts = coach.judge_episode([turn("4"), turn("mute", index=1)], FAILED)
@@ -126,7 +126,7 @@ def test_with_a_member_that_needs_the_end_the_ensemble_waits_for_it() -> None:
     assert judges_turns(ensemble(node(), {"name": "rules"}))
 
 
-def test_at_the_end_too_disagreement_masks_or_escalates_turn_by_turn() -> None:
+def test_disagreement_masks_or_escalates_turn_by_turn_in_hindsight_too() -> None:
     turns = [turn("1"), turn("9", index=1)]
     settings = {"limit": 3.0, "combine": "mean"}
     masked = ensemble(node(), {"name": "outcome"}, **settings).judge_episode(turns, FAILED)
@@ -137,7 +137,7 @@ def test_at_the_end_too_disagreement_masks_or_escalates_turn_by_turn() -> None:
     assert [verdict and verdict.score for verdict in raised.judge_episode(turns, FAILED)] == [0.5, 7.0]
 
 
-def test_members_that_learn_do_so_from_their_own_verdicts() -> None:
+def test_members_learn_from_their_own_verdicts() -> None:
     balanced = {"name": "balanced", "coach": node(regression=1.5)}
     coach = ensemble(balanced, node(mute=True), min_votes=1)
     episodes = judged(coach, step(np.random.default_rng(0), [0.0] * 12))
@@ -165,6 +165,6 @@ def test_members_that_learn_do_so_from_their_own_verdicts() -> None:
         ({"coaches": [{"name": "ruels"}], "min_votes": 1}, "no coach called 'ruels'"),
     ],
 )
-def test_settings_that_do_not_fit_are_refused(settings: dict[str, Any], complaint: str) -> None:
+def test_settings_that_do_not_fit_together_are_rejected(settings: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         conf.build("coaches", conf.load("coach", "ensemble", **settings))

@@ -16,11 +16,11 @@ MINIMAL: dict[str, Any] = {
 
 
 def one(**changes: Any) -> dict[str, Any]:
-    """A minimal episode whose first turn has ``changes``."""
+    """Returns a minimal episode whose first turn has ``changes``."""
     return {"turns": [{"agent": "solver", "action": "Add.", **changes}]}
 
 
-def test_an_agent_and_an_action_a_turn_are_all_that_is_needed() -> None:
+def test_agent_and_action_are_the_only_required_keys_of_a_turn() -> None:
     found = episodes.episode(MINIMAL, number=7)
     assert (found.id, found.task_id, found.outcome, found.phase) == ("7", "7", None, "train")
     assert [(turn.agent, turn.index, turn.attempt, turn.last) for turn in found.turns] == [
@@ -31,7 +31,7 @@ def test_an_agent_and_an_action_a_turn_are_all_that_is_needed() -> None:
     assert found.judged() is None
 
 
-def test_what_a_turn_leaves_out_follows_from_the_others() -> None:
+def test_missing_keys_of_a_turn_follow_from_the_other_turns() -> None:
     result = {"status": "ok", "stdout": "3"}
     files = [{"path": "a.csv", "size": 1, "sha256": "x"}]
     row = {
@@ -48,7 +48,7 @@ def test_what_a_turn_leaves_out_follows_from_the_others() -> None:
     assert [message.content for message in second.observation] == ["It printed 3."]
 
 
-def test_messages_that_an_earlier_turn_listed_are_put_back() -> None:
+def test_messages_that_an_earlier_turn_listed_are_restored() -> None:
     def said(*words: str) -> list[dict[str, str]]:
         return [{"role": "user", "content": word} for word in words]
 
@@ -88,7 +88,7 @@ def test_messages_that_an_earlier_turn_listed_are_put_back() -> None:
         (one() | {"step": "3"}, "step must be int, not str"),
     ],
 )
-def test_every_mistake_is_one_line_that_names_file_line_and_key(
+def test_every_error_is_one_line_that_names_file_line_and_key(
     tmp_path: Path, row: dict[str, Any], complaint: str
 ) -> None:
     path = tmp_path / "e.jsonl"
@@ -101,21 +101,21 @@ def test_every_mistake_is_one_line_that_names_file_line_and_key(
 
 
 @pytest.mark.parametrize("line", ["{", "3", "[" * 100_000])
-def test_a_line_that_is_no_json_object_is_named(tmp_path: Path, line: str) -> None:
+def test_a_line_that_is_not_a_json_object_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "e.jsonl"
     path.write_text(line, encoding="utf-8")
     with pytest.raises(ConfigError, match=r"line 1: "):
         list(episodes.read(path))
 
 
-def test_a_file_that_is_not_there_or_no_text_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_missing_or_not_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "bytes").write_bytes(b"\xff\xfe")
     for name in ("nowhere", "bytes"):
         with pytest.raises(ConfigError, match=name):
             list(episodes.read(tmp_path / name))
 
 
-def test_an_environment_s_roles_serve_lines_that_have_none() -> None:
+def test_roles_of_an_environment_are_used_for_lines_without_roles() -> None:
     checks = [{"name": name, "code": "ok"} for name in TABLES]
     row = {"turns": [{"agent": "engineer", "action": "x", "checks": checks}]}
     [turn] = episodes.episode(row, roles=[ENGINEER]).turns

@@ -1,4 +1,4 @@
-"""The LLM coach against an endpoint that misbehaves on purpose: every verdict is right or there is none."""
+"""The coach ``llm`` with a misbehaving endpoint: every verdict is correct or there is none."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ SILENT: dict[str, tuple[e.Manner, type[CoachError]]] = {
 
 
 @pytest.mark.parametrize("name", PASSING)
-def test_what_passes_is_tried_again_until_there_is_a_verdict(name: str) -> None:
+def test_transient_errors_are_retried_until_there_is_a_verdict(name: str) -> None:
     with e.serving(PASSING[name], e.score(6.5)) as server:
         patience = 2.0 if name in SLOW else 30.0
         verdict = e.coach(server, timeout=patience, deadline=60.0).judge(fitted())
@@ -73,7 +73,7 @@ def test_what_passes_is_tried_again_until_there_is_a_verdict(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PASSING)
-def test_what_does_not_pass_is_no_verdict_within_the_deadline(name: str) -> None:
+def test_persistent_errors_give_no_verdict_within_the_deadline(name: str) -> None:
     with e.serving(PASSING[name]) as server:
         coach = e.coach(server, timeout=1.0, deadline=2.0)
         began = time.monotonic()
@@ -86,7 +86,7 @@ def test_what_does_not_pass_is_no_verdict_within_the_deadline(name: str) -> None
 
 
 @pytest.mark.parametrize("name", SILENT)
-def test_what_says_nothing_is_asked_for_once_more_with_the_whole_prompt(name: str) -> None:
+def test_an_unusable_reply_is_requested_once_more_with_the_whole_prompt(name: str) -> None:
     with e.serving(SILENT[name][0], e.score(4)) as server:
         assert e.coach(server).judge(fitted()).score == 4.0
     first, second = (request["messages"] for request in server.requests)
@@ -96,7 +96,7 @@ def test_what_says_nothing_is_asked_for_once_more_with_the_whole_prompt(name: st
 
 
 @pytest.mark.parametrize("name", SILENT)
-def test_what_goes_on_saying_nothing_is_no_verdict_and_has_a_cause_of_its_own(name: str) -> None:
+def test_unusable_replies_give_no_verdict_and_each_has_its_own_cause(name: str) -> None:
     manner, cause = SILENT[name]
     with e.serving(manner) as server:
         with pytest.raises(CoachError) as caught:
@@ -105,7 +105,7 @@ def test_what_goes_on_saying_nothing_is_no_verdict_and_has_a_cause_of_its_own(na
         assert len(server.requests) == 2
 
 
-def test_nobody_listening_is_no_verdict() -> None:
+def test_an_unreachable_server_gives_no_verdict() -> None:
     with e.serving(e.score(9)) as server:
         url = server.url
     with pytest.raises(errors.ConnectionLostError):
@@ -113,14 +113,14 @@ def test_nobody_listening_is_no_verdict() -> None:
 
 
 @pytest.mark.parametrize("code", [401, 403, 404, 413])
-def test_what_will_never_be_answered_is_not_asked_twice(code: int) -> None:
+def test_a_permanent_error_is_not_retried(code: int) -> None:
     with e.serving(e.status(code, "model x does not exist")) as server:
         with pytest.raises(errors.RequestError, match=f"status {code}: model x does not exist"):
             e.coach(server).judge(fitted())
         assert len(server.requests) == 1
 
 
-def test_a_wait_that_is_longer_than_the_deadline_is_not_waited_for() -> None:
+def test_a_pause_longer_than_the_deadline_is_not_started() -> None:
     with e.serving(e.status(429, retry_after="3600")) as server:
         coach = e.coach(server, deadline=60.0)
         began = time.monotonic()
@@ -130,7 +130,7 @@ def test_a_wait_that_is_longer_than_the_deadline_is_not_waited_for() -> None:
         assert time.monotonic() - began < 30.0
 
 
-def test_while_the_endpoint_asks_to_wait_nobody_else_is_sent() -> None:
+def test_no_request_is_sent_while_the_endpoint_asks_to_wait() -> None:
     with e.serving(e.status(429, retry_after="2"), e.score(5)) as server:
         coach = e.coach(server, concurrency=4)
         with ThreadPoolExecutor(4) as pool:
@@ -144,7 +144,7 @@ def test_while_the_endpoint_asks_to_wait_nobody_else_is_sent() -> None:
             assert first.result().score == 5.0
 
 
-def test_many_threads_share_a_bounded_number_of_requests_and_every_verdict_is_its_own() -> None:
+def test_many_threads_share_bounded_concurrency_and_get_their_own_verdicts() -> None:
     def echo(handler: e.Handler) -> None:
         text = handler.body["messages"][1]["content"]
         time.sleep(0.02)
@@ -158,8 +158,8 @@ def test_many_threads_share_a_bounded_number_of_requests_and_every_verdict_is_it
         assert server.most_busy <= 3
 
 
-def test_a_storm_of_everything_gives_right_verdicts_or_none(tmp_path: Path) -> None:
-    """One request in three is answered well, the others in all the bad manners in turn."""
+def test_mixed_failures_give_correct_verdicts_or_none(tmp_path: Path) -> None:
+    """One request in three gets a good reply, the others every kind of failure in turn."""
     bad = [*PASSING.values(), *(manner for manner, _ in SILENT.values())]
     bad = [manner for manner in bad if manner not in [PASSING[name] for name in SLOW]]
 
@@ -179,7 +179,7 @@ def test_a_storm_of_everything_gives_right_verdicts_or_none(tmp_path: Path) -> N
     with e.serving(chance) as server:
         began = time.monotonic()
         results: list[list[float | str]] = []
-        for _ in range(2):  # a second process would find the same folder
+        for _ in range(2):  # a second process would use the same folder
             coach = e.coach(server, cache=tmp_path, concurrency=8, deadline=20.0, timeout=10.0)
             with ThreadPoolExecutor(16) as pool:
                 results.append(list(pool.map(lambda n, c=coach: judged(c, n), range(60))))

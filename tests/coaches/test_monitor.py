@@ -33,7 +33,7 @@ def watched(played: Sequence[Sequence[JudgedEpisode]]) -> Monitor:
     return found
 
 
-def test_means_are_told_by_kind_role_length_turn_and_success() -> None:
+def test_means_are_grouped_by_kind_role_length_turn_and_success() -> None:
     [episodes] = run(1)
     row = Monitor().step(1, episodes)
     scores = [
@@ -53,7 +53,7 @@ def test_means_are_told_by_kind_role_length_turn_and_success() -> None:
     assert row["bias/gap_low"] < row["bias/gap"] < row["bias/gap_high"]
 
 
-def test_a_summary_is_of_the_whole_run_and_survives_a_restart() -> None:
+def test_a_summary_covers_the_whole_run_and_survives_a_restart() -> None:
     played = run(4, regression=1.5)
     whole, first = watched(played), watched(played[:2])
     second = Monitor()
@@ -70,7 +70,7 @@ def test_a_summary_is_of_the_whole_run_and_survives_a_restart() -> None:
     assert "drift" in text
 
 
-def test_a_step_without_a_verdict_leaves_nothing_behind_that_is_no_number() -> None:
+def test_a_step_without_verdicts_logs_no_nan() -> None:
     empty = build(node(mute=True))
     episodes = judged(empty, step(np.random.default_rng(0), [0.0] * 8))
     found = Monitor()
@@ -85,7 +85,7 @@ def cells(rows: Mapping[int, Mapping[str, Sequence[float]]]) -> dict[int, dict[s
     }
 
 
-def test_drift_is_the_slope_of_a_regression_with_an_intercept_for_every_stratum() -> None:
+def test_drift_is_the_slope_of_a_regression_with_one_intercept_per_stratum() -> None:
     rng = np.random.default_rng(0)
     rows = {
         step: {name: list(rng.normal(5 + 0.2 * step, 1, rng.integers(1, 6))) for name in "abc"}
@@ -100,14 +100,14 @@ def test_drift_is_the_slope_of_a_regression_with_an_intercept_for_every_stratum(
     assert found.low < 0.2 < found.high
 
 
-def test_with_one_score_a_step_drift_is_the_line_through_them() -> None:
+def test_with_one_score_per_step_drift_is_the_slope_of_the_line_through_them() -> None:
     scores = {1: 3.0, 2: 3.5, 4: 3.2, 7: 5.0}
     found = drift(cells({step: {"s": [score]} for step, score in scores.items()}))
     assert found is not None
     assert found.estimate == pytest.approx(stats.linregress(list(scores), list(scores.values())).slope)
 
 
-def test_scores_that_rise_only_as_outcomes_do_have_no_drift() -> None:
+def test_scores_that_rise_only_with_outcomes_have_no_drift() -> None:
     mixed = {step: {"success": [8.0] * step, "failure": [2.0] * (10 - step)} for step in range(1, 9)}
     found = drift(cells(mixed))
     assert found is not None
@@ -130,7 +130,7 @@ def rewards(slope: float, steps: int = 20, seed: int = 0) -> dict[int, float]:
     return {step: 5.0 + slope * step + rng.normal(0, 0.1) for step in range(1, steps + 1)}
 
 
-def test_an_alarm_needs_reward_that_rises_and_outcome_that_falls() -> None:
+def test_an_alarm_needs_rising_reward_and_falling_outcome() -> None:
     found = alarm(rewards(0.1), evaluations(0.6, 0.6, 0.4))
     assert found is not None
     assert found.step == 20
@@ -146,13 +146,13 @@ def test_an_alarm_needs_reward_that_rises_and_outcome_that_falls() -> None:
     assert alarm({}, evaluations(0.6, 0.4)) is None
 
 
-def test_a_fall_after_an_early_rise_is_seen_from_the_evaluation_between() -> None:
+def test_a_fall_after_an_early_rise_is_detected_from_the_evaluation_in_between() -> None:
     found = alarm(rewards(0.1), evaluations(0.3, 0.7, 0.4))
     assert found is not None
     assert found.since == 10
 
 
-def test_where_nothing_changes_there_is_hardly_ever_an_alarm() -> None:
+def test_false_alarms_are_rare() -> None:
     alarms = [
         alarm(rewards(0.0, seed=seed), evaluations(0.5, 0.5, 0.5, seed=seed)) is not None
         for seed in range(200)
@@ -160,7 +160,7 @@ def test_where_nothing_changes_there_is_hardly_ever_an_alarm() -> None:
     assert sum(alarms) <= 3
 
 
-def test_an_alarm_is_logged_as_a_warning_and_stands_in_the_row_and_the_summary(
+def test_an_alarm_is_logged_as_a_warning_and_is_in_the_metrics_and_the_summary(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     found, rng = Monitor(), np.random.default_rng(0)
@@ -201,7 +201,7 @@ def written(folder: Path, played: Sequence[Sequence[JudgedEpisode]], **changes: 
     return folder
 
 
-def test_an_old_run_s_folder_tells_what_the_run_would_have_told(
+def test_the_report_on_a_run_folder_equals_the_report_of_the_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     played = run(4, regression=1.5)
@@ -212,7 +212,7 @@ def test_an_old_run_s_folder_tells_what_the_run_would_have_told(
     assert "What drives the coach's scores" in capsys.readouterr().out
 
 
-def test_an_old_run_that_nobody_judged_or_that_is_not_there_is_one_line(
+def test_a_run_that_is_missing_or_has_no_verdicts_is_a_one_line_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     empty = build(node(mute=True))

@@ -5,7 +5,7 @@ from envs.types import Outcome
 from tests.coaches.test_reward import Relay
 
 
-def test_every_action_is_worth_ten_times_the_outcome_and_nobody_is_blamed() -> None:
+def test_every_action_scores_ten_times_the_outcome_and_nobody_is_blamed() -> None:
     env = Relay()
     env.reset()
     for _ in range(6):
@@ -15,7 +15,7 @@ def test_every_action_is_worth_ten_times_the_outcome_and_nobody_is_blamed() -> N
     assert [(v and v.score, v and v.blame) for v in verdicts] == [(3.7, None)] * 6
 
 
-def test_a_failed_episode_is_worth_nothing_and_says_why() -> None:
+def test_a_failed_episode_scores_zero_and_says_why() -> None:
     env = Relay()
     env.reset()
     env.step(1)

@@ -27,7 +27,7 @@ TURNS_EACH = 2
 
 
 class Relay(AECEnv[str, Any, Any]):  # type: ignore[misc]
-    """Every agent speaks a number twice, one agent after another; the end pays everyone 100."""
+    """Each agent says a number twice, one agent after another; at the end everyone gets a reward of 100."""
 
     metadata = {"name": "relay_v0", "is_parallelizable": True}  # noqa: RUF012
     possible_agents = AGENTS
@@ -83,7 +83,7 @@ class Relay(AECEnv[str, Any, Any]):  # type: ignore[misc]
 
 
 class Numbers:
-    """Scores a turn by the number that it spoke; has no word on the numbers in ``mute``."""
+    """Scores a turn by the number that it says; has no verdict on the numbers in ``mute``."""
 
     def __init__(self, mute: Sequence[str] = (), wait: Callable[[], Any] = lambda: None) -> None:
         self.mute, self.wait = mute, wait
@@ -96,7 +96,7 @@ class Numbers:
 
 
 class Ending:
-    """Judges whole episodes: the last turn is worth 10, the second has no verdict, the others 1."""
+    """Judges whole episodes: 10 for the last turn, no verdict on the second, 1 for the others."""
 
     def judge_episode(self, turns: Sequence[Turn], outcome: Outcome) -> list[Verdict | None]:
         scores = [None if i == 1 else 10.0 if i == len(turns) - 1 else 1.0 for i in range(len(turns))]
@@ -123,7 +123,7 @@ def speak(agent: str, number: int, action: str) -> Turn:
 
 
 def play(env: CoachReward, actions: Sequence[int]) -> dict[str, list[float]]:
-    """Every ``last()`` of every agent, its first and empty one left out."""
+    """Returns every ``last()`` of every agent, except its first, which is always 0."""
     env.reset(seed=0)
     paid: dict[str, list[float]] = {name: [] for name in AGENTS}
     owed = dict.fromkeys(AGENTS, 0.0)
@@ -141,16 +141,16 @@ def play(env: CoachReward, actions: Sequence[int]) -> dict[str, list[float]]:
 
 
 @pytest.mark.parametrize("deferred", [False, True])
-def test_the_wrapper_passes_pettingzoo_s_own_tests(deferred: bool) -> None:
+def test_the_wrapper_passes_pettingzoo_s_tests(deferred: bool) -> None:
     api_test(CoachReward(Relay(), Numbers(), deferred=deferred), num_cycles=50)
     seed_test(lambda: CoachReward(Relay(), Numbers(), deferred=deferred), num_cycles=50)
 
 
-def test_a_hindsight_coach_passes_pettingzoo_s_own_tests_too() -> None:
+def test_the_wrapper_with_a_hindsight_coach_passes_pettingzoo_s_tests() -> None:
     api_test(CoachReward(Relay(), OutcomeCoach(OutcomeCoach.Config())), num_cycles=50)
 
 
-def test_a_blocking_coach_pays_each_action_at_the_next_last() -> None:
+def test_a_blocking_coach_rewards_each_action_at_the_next_last() -> None:
     assert play(CoachReward(Relay(), Numbers()), [1, 2, 3, 4, 5, 6]) == {
         "first": [0, 1, 2],
         "second": [0, 3, 4],
@@ -158,7 +158,7 @@ def test_a_blocking_coach_pays_each_action_at_the_next_last() -> None:
     }
 
 
-def test_a_deferred_coach_pays_the_same_in_total_and_all_of_it_at_the_end() -> None:
+def test_a_deferred_coach_gives_the_same_total_and_gives_it_at_the_end() -> None:
     assert play(CoachReward(Relay(), Numbers(), deferred=True), [1, 2, 3, 4, 5, 6]) == {
         "first": [0, 0, 3],
         "second": [0, 0, 7],
@@ -166,7 +166,7 @@ def test_a_deferred_coach_pays_the_same_in_total_and_all_of_it_at_the_end() -> N
     }
 
 
-def test_the_episode_goes_on_while_a_deferred_coach_thinks() -> None:
+def test_the_episode_continues_while_a_deferred_coach_judges() -> None:
     gate = threading.Event()
     env = CoachReward(Relay(), Numbers(wait=lambda: gate.wait(10)), deferred=True, threads=2)
     env.reset()
@@ -179,14 +179,14 @@ def test_the_episode_goes_on_while_a_deferred_coach_thinks() -> None:
 
 
 @pytest.mark.parametrize("deferred", [False, True])
-def test_every_turn_keeps_the_verdict_reached_on_its_own_past(deferred: bool) -> None:
+def test_the_verdict_on_a_turn_depends_only_on_the_turns_up_to_it(deferred: bool) -> None:
     env = CoachReward(Relay(), Numbers(), deferred=deferred)
     play(env, [1, 2, 3, 4, 5, 6])
     assert len(env.verdicts) == len(env.unwrapped.turns)
     assert [v.rationale for v in env.verdicts if v] == [f"after {n} turns" for n in range(1, 7)]
 
 
-def test_a_blocking_verdict_stands_in_the_infos_beside_its_turn_until_the_next() -> None:
+def test_a_blocking_verdict_is_in_the_infos_until_the_agent_s_next_turn() -> None:
     env = CoachReward(Relay(), Numbers())
     env.reset()
     env.step(7)
@@ -199,7 +199,7 @@ def test_a_blocking_verdict_stands_in_the_infos_beside_its_turn_until_the_next()
 
 
 @pytest.mark.parametrize("deferred", [False, True])
-def test_a_turn_without_a_verdict_earns_nothing_is_marked_and_counted(deferred: bool) -> None:
+def test_a_turn_without_a_verdict_gets_no_reward_and_is_counted_by_cause(deferred: bool) -> None:
     env = CoachReward(Relay(), Numbers(mute=("4", "6")), deferred=deferred)
     paid = play(env, [1, 2, 3, 4, 5, 6])
     assert [v is None for v in env.verdicts] == [False, False, False, True, False, True]
@@ -208,7 +208,7 @@ def test_a_turn_without_a_verdict_earns_nothing_is_marked_and_counted(deferred: 
 
 
 @pytest.mark.parametrize("deferred", [False, True])
-def test_anything_else_a_coach_raises_is_raised_by_step(deferred: bool) -> None:
+def test_any_other_error_of_a_coach_is_raised_by_step(deferred: bool) -> None:
     def fail() -> None:
         raise KeyError("a bug")
 
@@ -216,14 +216,14 @@ def test_anything_else_a_coach_raises_is_raised_by_step(deferred: bool) -> None:
         play(CoachReward(Relay(), Numbers(wait=fail), deferred=deferred), [1, 2, 3, 4, 5, 6])
 
 
-def test_a_hindsight_coach_is_asked_once_and_pays_at_the_end() -> None:
+def test_a_hindsight_coach_is_called_once_and_rewards_at_the_end() -> None:
     env = CoachReward(Relay(), Ending())
     assert play(env, [0] * 6) == {"first": [0, 0, 1], "second": [0, 0, 2], "third": [0, 0, 11]}
     assert [v and v.score for v in env.verdicts] == [1, None, 1, 1, 1, 10]
     assert env.coach_errors == {"withheld": 1}
 
 
-def test_a_hindsight_coach_that_loses_count_is_a_bug_and_not_a_reward() -> None:
+def test_a_hindsight_coach_with_the_wrong_number_of_verdicts_raises() -> None:
     class Short:
         def judge_episode(self, turns: Sequence[Turn], outcome: Outcome) -> list[Verdict | None]:
             return [Verdict(5.0, "")]
@@ -232,7 +232,7 @@ def test_a_hindsight_coach_that_loses_count_is_a_bug_and_not_a_reward() -> None:
         play(CoachReward(Relay(), Short()), [0] * 6)
 
 
-def test_the_environment_s_own_rewards_are_replaced_and_left_alone() -> None:
+def test_the_environment_s_own_rewards_are_replaced_but_not_modified() -> None:
     env = CoachReward(Relay(), Numbers())
     env.reset()
     for _ in range(6):
@@ -242,7 +242,7 @@ def test_the_environment_s_own_rewards_are_replaced_and_left_alone() -> None:
 
 
 @pytest.mark.parametrize("deferred", [False, True])
-def test_a_new_episode_starts_with_nothing_of_the_old_one(deferred: bool) -> None:
+def test_reset_discards_everything_of_the_previous_episode(deferred: bool) -> None:
     env = CoachReward(Relay(), Numbers(mute=("3",)), deferred=deferred)
     env.reset()
     env.step(3)
@@ -253,7 +253,7 @@ def test_a_new_episode_starts_with_nothing_of_the_old_one(deferred: bool) -> Non
 
 
 @pytest.mark.parametrize("deferred", [False, True])
-def test_closing_does_not_wait_for_a_slow_coach_and_the_wrapper_can_be_reset(deferred: bool) -> None:
+def test_close_does_not_wait_for_a_slow_coach_and_reset_works_afterwards(deferred: bool) -> None:
     gate = threading.Event()
     env = CoachReward(Relay(), Numbers(wait=lambda: gate.wait(30) if deferred else None), deferred=deferred)
     env.reset()
@@ -269,13 +269,13 @@ def pipeline(*, deferred: bool) -> CoachReward:
 
 
 @pytest.mark.parametrize("deferred", [False, True])
-def test_the_wrapped_pipeline_passes_pettingzoo_s_own_tests(deferred: bool) -> None:
+def test_the_wrapped_pipeline_passes_pettingzoo_s_tests(deferred: bool) -> None:
     api_test(pipeline(deferred=deferred), num_cycles=20)
     seed_test(lambda: pipeline(deferred=deferred), num_cycles=20)
 
 
 @pytest.mark.parametrize("deferred", [False, True])
-def test_a_pipeline_is_paid_by_the_rules_and_the_same_twice(deferred: bool) -> None:
+def test_a_pipeline_is_rewarded_by_the_rules_and_reproducibly(deferred: bool) -> None:
     actions = [
         program("open('a.txt', 'w').write('1')"),
         "Done.",

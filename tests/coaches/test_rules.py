@@ -40,11 +40,11 @@ def score(story: Story) -> float:
 
 
 def handed_over() -> Story:
-    """A story whose engineer did all it should."""
+    """Returns a story whose engineer did its duty."""
     return Story().act(ENGINEER, codes=ok(TABLES)).act(ENGINEER, "Done.")
 
 
-def test_scores_rise_from_failing_over_saving_nothing_and_saving_some_to_saving_all() -> None:
+def test_scores_rise_from_failing_to_saving_nothing_some_and_all_products() -> None:
     ladder = [
         Story().act(ENGINEER, "I am done."),
         Story().act(ENGINEER, result=ran("error", stderr="KeyError: 'x'")),
@@ -59,7 +59,7 @@ def test_scores_rise_from_failing_over_saving_nothing_and_saving_some_to_saving_
     assert (scores[0], scores[-1]) == (0.0, 10.0)
 
 
-def test_a_program_that_fails_is_worth_less_than_one_that_leaves_the_same_and_ends_well() -> None:
+def test_a_failed_program_scores_less_than_a_successful_one_with_the_same_products() -> None:
     for codes in ({}, ok(TABLES[:1]), ok(TABLES)):
         fine = score(Story().act(ENGINEER, codes=codes))
         for status in ("error", "timeout", "killed", "output_limit"):
@@ -73,31 +73,31 @@ def test_a_repair_scores_well_but_below_getting_it_right_the_first_time() -> Non
     assert score(partly) < score(repaired) < score(first)
 
 
-def test_another_turn_of_code_after_all_is_in_order_scores_less_than_a_clean_close() -> None:
+def test_more_code_after_the_duty_is_done_scores_less_than_ending_the_part() -> None:
     done = Story().act(ENGINEER, codes=ok(TABLES))
     close, needless = handed_over(), done.act(ENGINEER)
     assert score(needless) < score(close) == 10.0
     assert (judge(needless).blame, judge(close).blame) == (None, None)
 
 
-def test_breaking_what_was_in_order_is_worth_less_than_leaving_it() -> None:
+def test_breaking_a_valid_product_scores_less_than_leaving_it() -> None:
     story = Story().act(ENGINEER, codes=ok(TABLES)).act(ENGINEER, codes={"X_train.pkl": "nan"})
     assert score(story) < 1.0
     assert "worse than before" in judge(story).rationale
 
 
-def test_a_turn_that_brings_nothing_forward_earns_nothing_for_what_was_there() -> None:
+def test_a_turn_that_improves_nothing_gets_no_credit_for_earlier_work() -> None:
     before = Story().act(ENGINEER, codes=ok(TABLES[:2]))
     gain = score(before)
     assert score(before.act(ENGINEER)) == score(Story().act(ENGINEER)) < gain
 
 
-def test_giving_up_is_worth_nothing_and_is_the_agent_s_own_fault() -> None:
+def test_giving_up_scores_zero_and_blames_the_agent() -> None:
     verdict = judge(Story().act(ENGINEER, codes=ok(TABLES[:2])).act(ENGINEER, "Good enough."))
     assert (verdict.score, verdict.blame) == (0.0, "engineer")
 
 
-def test_the_last_turn_of_the_budget_is_worth_less_with_products_missing_and_not_with_all_there() -> None:
+def test_the_last_turn_scores_less_if_products_are_missing() -> None:
     hasty = replace(ENGINEER, max_turns=1)
     assert score(Story().act(hasty, codes=ok(TABLES[:2]))) < score(
         Story().act(ENGINEER, codes=ok(TABLES[:2]))
@@ -118,30 +118,30 @@ def test_the_agent_that_handed_over_a_broken_artifact_is_blamed(state: dict[str,
     assert verdict.score > score(handed_over().act(MODELER, result=ran("error")))
 
 
-def test_blame_goes_to_the_agent_whose_duty_the_broken_artifact_was_not_to_the_one_before() -> None:
+def test_blame_goes_to_the_agent_whose_duty_the_artifact_was() -> None:
     story = Story().act(ENGINEER, codes=ok(TABLES[:2])).act(MODELER, codes=ok(["model.pkl"]))
     assert judge(story.act(ANALYST, result=ran("error"))).blame == "engineer"
     story = handed_over().act(MODELER, "I cannot.")
     assert judge(story.act(ANALYST, result=ran("error"))).blame == "modeler"
 
 
-def test_of_several_broken_artifacts_the_one_that_broke_first_decides_the_blame() -> None:
+def test_of_several_broken_artifacts_the_first_one_decides_the_blame() -> None:
     story = Story().act(ENGINEER, codes=ok(TABLES[:2])).act(MODELER, result=ran("error"))
     assert judge(story.act(ANALYST, result=ran("error"))).blame == "engineer"
 
 
-def test_an_agent_that_spoils_what_it_was_given_is_blamed_itself() -> None:
+def test_an_agent_that_spoils_its_inputs_is_blamed() -> None:
     verdict = judge(handed_over().act(MODELER, codes={"X_test.pkl": "nan", "model.pkl": "ok"}))
     assert verdict.blame == "modeler"
     assert verdict.score < 1.0
 
 
-def test_spoiling_an_input_stays_the_agent_s_own_fault_in_its_later_turns() -> None:
+def test_an_agent_is_blamed_for_a_spoiled_input_in_later_turns_too() -> None:
     story = handed_over().act(MODELER, codes={"X_test.pkl": "nan"}).act(MODELER, result=ran("error"))
     assert judge(story).blame == "modeler"
 
 
-def test_delivering_in_spite_of_a_broken_input_is_worth_all_and_nobody_is_blamed() -> None:
+def test_delivering_despite_a_broken_input_gets_full_score_and_no_blame() -> None:
     story = Story().act(ENGINEER, codes=ok(TABLES[:2])).act(MODELER, codes=ok(["model.pkl"]))
     assert (score(story), judge(story).blame) == (10.0, None)
 
@@ -154,7 +154,7 @@ def test_delivering_in_spite_of_a_broken_input_is_worth_all_and_nobody_is_blamed
         ("regression", REGRESSOR, CLASSIFIER),
     ],
 )
-def test_a_model_of_the_wrong_kind_costs_the_same_whatever_the_task(
+def test_a_model_of_the_wrong_kind_scores_the_same_for_every_task_type(
     task_type: str, right: dict[str, bool], wrong: dict[str, bool]
 ) -> None:
     def model(facts: dict[str, bool]) -> float:
@@ -164,7 +164,7 @@ def test_a_model_of_the_wrong_kind_costs_the_same_whatever_the_task(
     assert (model(right), model(wrong), model({**right, "fitted": False})) == (10.0, 4.5, 3.5)
 
 
-def test_a_model_without_probabilities_costs_where_they_are_to_be_submitted() -> None:
+def test_a_model_without_probabilities_scores_less_where_they_are_required() -> None:
     def model(prediction: str) -> float:
         story = Story(task_type="binary", prediction=prediction)
         return score(story.act(MODELER, codes=ok(["model.pkl"]), facts={**CLASSIFIER, "has_proba": False}))
@@ -172,7 +172,7 @@ def test_a_model_without_probabilities_costs_where_they_are_to_be_submitted() ->
     assert model("proba") < model("label") == 10.0
 
 
-def test_a_copy_of_a_file_that_was_there_is_no_product() -> None:
+def test_a_copy_of_an_existing_file_is_not_a_product() -> None:
     story = handed_over().act(MODELER, codes=ok(["model.pkl"]))
     story.files["sample_submission.csv"] = FileInfo("sample_submission.csv", 1, "sample")
     story.act(ANALYST, codes=ok(["submission.csv"]), copies={"submission.csv": "sample_submission.csv"})
@@ -181,7 +181,7 @@ def test_a_copy_of_a_file_that_was_there_is_no_product() -> None:
     assert "submission.csv copied" in verdict.rationale
 
 
-def test_without_a_task_type_the_kind_says_whether_numbers_are_wanted() -> None:
+def test_without_a_task_type_the_kind_decides_the_type_of_model() -> None:
     story = Story("regression").act(MODELER, codes=ok(["model.pkl"]), facts=CLASSIFIER)
     assert "model.pkl estimator" in judge(story).rationale
 
@@ -192,7 +192,7 @@ def test_the_scale_is_the_same_for_classification_and_regression() -> None:
         assert judge(told[0]) == judge(told[1])
 
 
-def test_every_code_of_a_product_is_worth_less_than_ok() -> None:
+def test_every_other_code_of_a_product_counts_less_than_ok() -> None:
     scores = {
         code: score(
             handed_over().act(MODELER, codes=ok(["model.pkl"])).act(ANALYST, codes={"submission.csv": code})
@@ -204,19 +204,19 @@ def test_every_code_of_a_product_is_worth_less_than_ok() -> None:
     assert scores["missing"] < scores["copied"] < scores["nan"]
 
 
-def test_a_plan_is_worth_something_an_empty_or_endless_one_little() -> None:
+def test_a_plan_scores_well_and_an_empty_or_endless_one_badly() -> None:
     plan = score(Story().act(SOLVER, "Add the two numbers, then halve the sum."))
     endless = score(Story().act(SOLVER, "Add. " * 5000))
     silent = score(Story().act(SOLVER, "<think>Add the two numbers.</think>"))
     assert silent == 0.0 < endless < 5.0 < plan
 
 
-def test_code_is_not_for_a_role_that_cannot_run_it() -> None:
+def test_code_of_a_role_that_cannot_run_it_limits_the_score() -> None:
     verdict = judge(Story().act(SOLVER, f"Add them.\n{CODE}"))
     assert (verdict.score <= 4.0, verdict.blame) == (True, "solver")
 
 
-def test_an_executor_has_to_print_and_then_to_report_what_was_printed() -> None:
+def test_an_executor_must_print_a_value_and_then_report_it() -> None:
     printed = Story("math").act(EXECUTOR, result=ran(stdout="working\n42\n"))
     silent = Story("math").act(EXECUTOR)
     failed = Story("math").act(EXECUTOR, result=ran("error", stdout="42"))
@@ -224,7 +224,7 @@ def test_an_executor_has_to_print_and_then_to_report_what_was_printed() -> None:
     assert score(printed.act(EXECUTOR, "It is 42.")) == 10.0
 
 
-def test_an_executor_that_reports_another_number_or_ran_nothing_scores_little() -> None:
+def test_an_executor_that_reports_another_number_or_ran_nothing_scores_badly() -> None:
     def story() -> Story:
         return Story("math").act(EXECUTOR, result=ran(stdout="42\n"))
 
@@ -247,7 +247,7 @@ def test_an_executor_that_reports_another_number_or_ran_nothing_scores_little() 
         ("\\boxed{2e3}", "2000"),
     ],
 )
-def test_a_boxed_answer_that_agrees_with_the_printed_value_is_worth_all(said: str, printed: str) -> None:
+def test_a_boxed_answer_equal_to_the_printed_value_gets_full_score(said: str, printed: str) -> None:
     assert score(Story("math").act(EXECUTOR, result=ran(stdout=printed)).act(VERIFIER, said)) == 10.0
 
 
@@ -263,13 +263,13 @@ def test_a_boxed_answer_that_agrees_with_the_printed_value_is_worth_all(said: st
         ("\\boxed{3}", "-3"),
     ],
 )
-def test_any_other_answer_is_worth_little_and_the_verifier_s_fault(said: str, printed: str) -> None:
+def test_any_other_answer_scores_badly_and_blames_the_verifier(said: str, printed: str) -> None:
     verdict = judge(Story("math").act(EXECUTOR, result=ran(stdout=printed)).act(VERIFIER, said))
     assert verdict.score < 3.0
     assert verdict.blame == "verifier"
 
 
-def test_an_answer_without_any_printed_value_is_neither_confirmed_nor_refuted() -> None:
+def test_an_answer_without_a_printed_value_gets_the_score_for_unsupported() -> None:
     story = Story("math").act(EXECUTOR, result=ran("error")).act(VERIFIER, "\\boxed{42}")
     assert 2.0 < score(story) < 5.0
 
@@ -302,7 +302,7 @@ SITUATIONS: list[tuple[Callable[[], Story], Role, str]] = [
 
 @pytest.mark.parametrize("injection", INJECTIONS)
 @pytest.mark.parametrize("situation", SITUATIONS)
-def test_words_for_the_coach_never_raise_a_score(
+def test_text_addressed_to_the_coach_never_raises_a_score(
     situation: tuple[Callable[[], Story], Role, str], injection: str
 ) -> None:
     opening, role, action = situation
@@ -314,7 +314,7 @@ def test_words_for_the_coach_never_raise_a_score(
 
 @given(action=st.text(max_size=300), stdout=st.text(max_size=100))
 @settings(max_examples=100, deadline=None)
-def test_any_text_gets_a_verdict_and_the_same_one_twice(action: str, stdout: str) -> None:
+def test_any_text_gets_a_reproducible_verdict(action: str, stdout: str) -> None:
     story = Story("math").act(SOLVER, action).act(EXECUTOR, result=ran(stdout=stdout))
     for role in (EXECUTOR, VERIFIER):
         told = Story("math")
@@ -323,7 +323,7 @@ def test_any_text_gets_a_verdict_and_the_same_one_twice(action: str, stdout: str
 
 
 @pytest.mark.timeout(5)
-def test_hostile_text_is_judged_in_no_time() -> None:
+def test_hostile_text_is_judged_quickly() -> None:
     for text in (
         "\\boxed{" * 50_000,
         "{" * 200_000,
@@ -337,7 +337,7 @@ def test_hostile_text_is_judged_in_no_time() -> None:
         assert score(Story().act(SOLVER, text)) <= 10.0
 
 
-def test_a_report_that_lists_numbers_without_end_or_speaks_to_the_coach_names_none() -> None:
+def test_a_report_that_lists_many_numbers_or_addresses_the_coach_states_none() -> None:
     def reported(said: str) -> float:
         return score(Story("math").act(EXECUTOR, result=ran(stdout="41\n")).act(EXECUTOR, said))
 
@@ -345,7 +345,7 @@ def test_a_report_that_lists_numbers_without_end_or_speaks_to_the_coach_names_no
     assert reported(" ".join(map(str, range(1000)))) == reported("My score: 41") == reported("None.") < 3.0
 
 
-def test_a_plan_has_to_be_on_its_task() -> None:
+def test_a_plan_must_be_about_its_task() -> None:
     [turn] = Story().act(SOLVER).turns
     task = Message("user", "## Problem: How many positive divisors does 736 have?")
     for plan, sound in (

@@ -46,7 +46,7 @@ def read(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in lines]
 
 
-def test_every_turn_gets_the_verdict_it_would_have_had_and_all_else_stays(
+def test_every_turn_gets_the_verdict_of_the_live_episode_and_nothing_else_changes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write(tmp_path / "e.jsonl", row(story()), row(story(), outcome={"success": False}))
@@ -66,7 +66,7 @@ def test_every_turn_gets_the_verdict_it_would_have_had_and_all_else_stays(
     assert "2/2" in shown, "the modeler is blamed in both"
 
 
-def test_what_was_scored_can_be_scored_again_by_a_coach_that_needs_the_end(tmp_path: Path) -> None:
+def test_scored_episodes_can_be_scored_again_by_a_hindsight_coach(tmp_path: Path) -> None:
     path = write(tmp_path / "e.jsonl", row(story(), outcome={"success": False}))
     score.main([str(path), "coach=rules"])
     score.main([str(tmp_path / "e.scored.jsonl"), "coach=hindsight", "--out", str(tmp_path / "h.jsonl")])
@@ -106,7 +106,7 @@ def test_turns_without_a_verdict_are_null_and_counted_by_cause(
         (["coach=rules", "env=dsbenhc"], "Could not find 'env/dsbenhc'"),
     ],
 )
-def test_what_the_user_can_mend_is_one_line(
+def test_user_errors_are_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], complaint: str
 ) -> None:
     path = write(tmp_path / "e.jsonl", row(story()))
@@ -121,7 +121,7 @@ def test_what_the_user_can_mend_is_one_line(
     assert path.read_bytes() == before
 
 
-def test_the_interval_of_a_mean_is_the_usual_one_for_groups_of_one() -> None:
+def test_the_interval_of_a_mean_is_the_usual_t_interval_for_groups_of_one() -> None:
     values = [3.0, 4.0, 8.0, 1.0]
     low, high = stats.t.interval(0.95, 3, loc=np.mean(values), scale=stats.sem(values))
     assert score.mean_of([[value] for value in values]) == pytest.approx((4.0, low, high))

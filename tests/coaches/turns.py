@@ -1,4 +1,4 @@
-"""Turns written by hand, for coaches to judge."""
+"""Hand-written turns for coaches to judge."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def ran(status: Status = "ok", stdout: str = "", stderr: str = "") -> Result:
 
 
 class Story:
-    """An episode told turn by turn; files and artifact states persist until a turn changes them."""
+    """Builds an episode turn by turn; files and artifact states persist until a turn changes them."""
 
     def __init__(self, kind: str = "classification", **facts: Any) -> None:
         self.kind, self.facts = kind, facts
@@ -56,8 +56,8 @@ class Story:
         facts: Mapping[str, Any] | None = None,
         copies: Mapping[str, str] | None = None,
     ) -> Story:
-        """One turn. ``codes``: the artifacts that it wrote and their state; ``facts``: of all of these;
-        ``copies``: files that it then overwrote with others."""
+        """Adds one turn. ``codes``: the artifacts that it writes and their check codes; ``facts``: facts of
+        all these checks; ``copies``: files that it then overwrites with others."""
         before = tuple(self.files.values())
         for name, state in (codes or {}).items():
             self.state[name] = ArtifactCheck(name, state, facts=facts or {})
@@ -96,10 +96,10 @@ def ok(names: Sequence[str]) -> dict[str, str]:
 
 
 def fitted(action: str = "```python\nfit()\n```") -> list[Turn]:
-    """An engineer's good turn, and a modeler's that leaves a good model."""
+    """Returns a good turn of the engineer and one of the modeler that leaves a good model."""
     return Story().act(ENGINEER, codes=ok(TABLES)).act(MODELER, action, codes=ok(["model.pkl"])).turns
 
 
 def numbered(number: int) -> list[Turn]:
-    """``fitted``, with a number that tells one such history from another."""
+    """Returns ``fitted`` with a number that distinguishes one such history from another."""
     return fitted(f"```python\nfit({number})\n```")

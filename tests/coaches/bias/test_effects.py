@@ -1,4 +1,4 @@
-"""Effects against the obvious slow way: dummy variables, least squares, one refit for every task left out."""
+"""Effects compared with a slow reference: dummy variables, least squares, one refit per omitted task."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def random_samples(seed: int, tasks: int = 7, turns: int = 40) -> list[Sample]:
 
 
 def slow(samples: Sequence[Sample], contrast: dict[tuple[str, str], float]) -> float:
-    """A contrast of the levels' effects, from a regression on a dummy for everything."""
+    """Returns a contrast of the levels' effects from a regression with dummy variables."""
     strata = sorted({one.stratum for one in samples})
     columns = sorted(
         {(factor, level) for one in samples for factor, level in zip(FACTORS, one.levels, strict=True)}
@@ -50,7 +50,7 @@ def slow(samples: Sequence[Sample], contrast: dict[tuple[str, str], float]) -> f
 def jackknifed(
     samples: Sequence[Sample], contrast: dict[tuple[str, str], float]
 ) -> tuple[float, float, float]:
-    """Estimate, standard error, and half the width of the 95 % interval."""
+    """Returns estimate, standard error, and half the width of the 95 % interval."""
     whole = slow(samples, contrast)
     names = sorted({one.task for one in samples})
     left = [slow([one for one in samples if one.task != name], contrast) for name in names]
@@ -65,7 +65,7 @@ def fitted(samples: Sequence[Sample]) -> Fit:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_effects_and_gaps_are_those_of_the_obvious_regression(seed: int) -> None:
+def test_effects_and_gaps_equal_those_of_a_plain_regression(seed: int) -> None:
     samples = random_samples(seed)
     fit = fitted(samples)
     gap = fit.gap("kind", "a", "b", confidence=0.95)
@@ -86,7 +86,7 @@ def test_effects_and_gaps_are_those_of_the_obvious_regression(seed: int) -> None
             assert (effect.estimate, effect.error) == pytest.approx(jackknifed(samples, contrast)[:2])
 
 
-def test_with_equal_strata_and_outcomes_a_gap_is_the_difference_of_means() -> None:
+def test_with_equal_strata_and_outcomes_the_gap_is_the_difference_of_means() -> None:
     samples = [
         Sample(f"t{task}", "s", (("a", "b")[task % 2], "r", "l"), 0.5, 3.0 + task % 2 + task / 10)
         for task in range(6)
@@ -97,14 +97,14 @@ def test_with_equal_strata_and_outcomes_a_gap_is_the_difference_of_means() -> No
     assert gap.estimate == pytest.approx(1.1)
 
 
-def test_what_the_outcome_explains_is_no_effect() -> None:
+def test_differences_that_the_outcome_explains_are_no_effect() -> None:
     explained = [replace(one, score=10.0 * one.outcome + len(one.stratum)) for one in random_samples(0)]
     for factor in FACTORS:
         for effect in fitted(explained).effects(factor, confidence=0.95).values():
             assert effect.estimate == pytest.approx(0.0, abs=1e-9)
 
 
-def test_what_cannot_be_told_is_not_told() -> None:
+def test_undetermined_effects_are_not_reported() -> None:
     samples = random_samples(0)
     assert fitted([]).effects("kind", confidence=0.95) == {}
     assert fitted([one for one in samples if one.levels[0] == "a"]).effects("kind", confidence=0.95) == {}
@@ -115,7 +115,7 @@ def test_what_cannot_be_told_is_not_told() -> None:
     assert fitted(apart).effects("role", confidence=0.95) == {}, "no stratum has two roles"
 
 
-def test_many_tasks_are_left_out_in_groups_and_tell_the_same() -> None:
+def test_with_many_tasks_the_jackknife_omits_groups_and_agrees() -> None:
     samples = random_samples(0, tasks=90, turns=6)
     fit = fitted(samples)
     assert fit.freedom == 39
@@ -128,7 +128,7 @@ def test_many_tasks_are_left_out_in_groups_and_tell_the_same() -> None:
     assert effect.error == pytest.approx(error, rel=0.35)
 
 
-def test_a_ledger_is_the_same_in_any_order_of_a_batch_and_after_a_trip_through_json() -> None:
+def test_moments_do_not_depend_on_order_and_survive_json() -> None:
     samples = random_samples(1)
     first, second = Moments(), Moments()
     first.add(samples)
@@ -140,7 +140,7 @@ def test_a_ledger_is_the_same_in_any_order_of_a_batch_and_after_a_trip_through_j
     assert third.state() == second.state()
 
 
-def test_what_fades_counts_less_and_in_the_end_nothing() -> None:
+def test_faded_samples_count_less_and_finally_nothing() -> None:
     old, new = random_samples(1), [replace(one, score=one.score + 3.0) for one in random_samples(2)]
     moments = Moments()
     moments.add(old)
@@ -155,13 +155,13 @@ def test_what_fades_counts_less_and_in_the_end_nothing() -> None:
     assert moments.cells == {}
 
 
-def test_an_effect_is_shrunk_to_nothing_below_the_bar_and_kept_nearly_whole_far_above() -> None:
+def test_an_effect_is_shrunk_to_zero_below_the_threshold_and_hardly_at_all_far_above() -> None:
     def shrunk(estimate: float) -> float:
         return effects.Effect(estimate, 0.1, 0.0, 0.0).shrunk(3.0)
 
     assert [shrunk(value) for value in (0.0, 0.1, -0.29, 0.3)] == [0.0] * 4
     assert shrunk(-3.0) == pytest.approx(-2.97)
-    assert 0.0 < shrunk(0.31) < 0.03, "no jump at the bar"
+    assert 0.0 < shrunk(0.31) < 0.03, "continuous at the threshold"
 
 
 def test_lengths_fall_into_buckets_by_their_characters() -> None:
@@ -174,7 +174,7 @@ def test_lengths_fall_into_buckets_by_their_characters() -> None:
     ]
 
 
-def test_a_stratum_tells_turns_apart_by_evidence_and_not_by_what_is_said() -> None:
+def test_a_stratum_depends_on_evidence_and_not_on_claims() -> None:
     good, bad = Outcome(True, 1.0, {}, "ok"), Outcome(False, 0.0, {}, "missing")
     done = Story().act(ENGINEER, codes=ok(TABLES)).turns
     names = {

@@ -1,4 +1,4 @@
-"""What the LLM coach keeps, how fast it asks and what that costs."""
+"""Cache, rate limits and costs of the coach ``llm``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.coaches import endpoints as e
 from tests.coaches.turns import fitted, numbered
 
 
-def test_a_verdict_is_asked_for_once_by_any_number_of_processes(tmp_path: Path) -> None:
+def test_a_verdict_is_requested_once_by_any_number_of_processes(tmp_path: Path) -> None:
     with e.serving(e.score(6), e.score(2)) as server:
         first = e.coach(server, cache=tmp_path).judge(fitted())
         again = e.coach(server, cache=tmp_path).judge(fitted())
@@ -37,21 +37,21 @@ def test_a_verdict_is_asked_for_once_by_any_number_of_processes(tmp_path: Path) 
     "change", [{"model": "other"}, {"temperature": 0.5}, {"max_tokens": 99}, {"prompt": "generic"},
                {"extra": {"top_p": 0.5}}]
 )  # fmt: skip
-def test_another_question_is_another_verdict(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_a_different_question_is_not_served_from_the_cache(tmp_path: Path, change: dict[str, Any]) -> None:
     with e.serving(e.score(6), e.score(2)) as server:
         before: dict[str, Any] = {"prompt": "dsbench"}
         assert e.coach(server, cache=tmp_path, **before).judge(fitted()).score == 6.0
         assert e.coach(server, cache=tmp_path, **(before | change)).judge(fitted()).score == 2.0
 
 
-def test_how_it_is_asked_for_is_no_part_of_the_question(tmp_path: Path) -> None:
+def test_settings_of_the_transport_are_not_part_of_the_cache_key(tmp_path: Path) -> None:
     with e.serving(e.score(6), e.score(2)) as server:
         assert e.coach(server, cache=tmp_path).judge(fitted()).score == 6.0
         hasty = e.coach(server, cache=tmp_path, concurrency=1, deadline=9.0, format_retries=0)
         assert hasty.judge(fitted()).score == 6.0
 
 
-def test_failures_are_not_kept_and_a_damaged_entry_is_asked_for_again(tmp_path: Path) -> None:
+def test_failures_are_not_cached_and_a_damaged_entry_is_requested_again(tmp_path: Path) -> None:
     with e.serving(e.score(11), e.score(11), e.score(6), e.score(5)) as server:
         coach = e.coach(server, cache=tmp_path)
         with pytest.raises(errors.ScoreRangeError):
@@ -65,7 +65,7 @@ def test_failures_are_not_kept_and_a_damaged_entry_is_asked_for_again(tmp_path: 
     assert [path.suffix for path in tmp_path.rglob("*") if path.is_file()] == [".json"]
 
 
-def test_threads_that_ask_the_same_at_once_ask_once(tmp_path: Path) -> None:
+def test_concurrent_threads_with_the_same_question_send_one_request(tmp_path: Path) -> None:
     gate = threading.Event()
 
     def wait(handler: e.Handler) -> None:
@@ -84,7 +84,7 @@ def test_threads_that_ask_the_same_at_once_ask_once(tmp_path: Path) -> None:
     assert sum(verdict.usage is not None and not verdict.usage.cached for verdict in verdicts) == 1
 
 
-def test_the_cache_lies_where_caches_of_ours_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_in_the_common_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COACHGYM_CACHE", str(tmp_path))
     with e.serving(e.score(6)) as server:
         e.coach(server, cache=tmp_path, cache_dir=None).judge(fitted())
@@ -95,7 +95,7 @@ def test_the_cache_lies_where_caches_of_ours_lie(tmp_path: Path, monkeypatch: py
 
 
 def admitted(limiter: RateLimiter, tokens: Sequence[int]) -> list[float]:
-    """When each of these requests, which all come at once, is let through."""
+    """Returns when each of these concurrent requests is admitted."""
 
     async def come() -> list[Admission]:
         return await asyncio.gather(*(limiter.admit(count) for count in tokens))
@@ -103,7 +103,7 @@ def admitted(limiter: RateLimiter, tokens: Sequence[int]) -> list[float]:
     return [admission.at for admission in asyncio.run(come())]
 
 
-def test_requests_a_minute_are_not_exceeded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_per_minute_are_not_exceeded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("coaches.client.rate_limit.WINDOW", 1.0)
     times = admitted(RateLimiter(3, None), [1] * 9)
     assert times == sorted(times)
@@ -111,7 +111,7 @@ def test_requests_a_minute_are_not_exceeded(monkeypatch: pytest.MonkeyPatch) -> 
     assert times[2] - times[0] < 1.0
 
 
-def test_tokens_a_minute_are_not_exceeded_and_a_request_too_big_for_them_goes_alone(
+def test_tokens_per_minute_are_not_exceeded_and_an_oversized_request_is_sent_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("coaches.client.rate_limit.WINDOW", 1.0)
@@ -120,7 +120,9 @@ def test_tokens_a_minute_are_not_exceeded_and_a_request_too_big_for_them_goes_al
     assert min(big - three, last - big) > 0.99
 
 
-def test_waiting_in_line_is_within_no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_for_the_rate_limit_does_not_count_towards_the_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("coaches.client.rate_limit.WINDOW", 2.0)
     with e.serving(e.score(6)) as server:
         coach = e.coach(server, requests_per_minute=2, deadline=5.0)
@@ -128,7 +130,7 @@ def test_waiting_in_line_is_within_no_deadline(monkeypatch: pytest.MonkeyPatch) 
             assert len(list(pool.map(lambda n: coach.judge(numbered(n)), range(8)))) == 8
 
 
-def test_a_verdict_says_what_it_took_and_what_it_cost() -> None:
+def test_a_verdict_reports_its_usage_and_cost() -> None:
     prices = {"prompt": 2.0, "completion": 10.0}
     with e.serving(e.score(11), e.status(500), e.score(6)) as server:
         coach = e.coach(server, prices=prices)
@@ -145,8 +147,8 @@ def test_a_verdict_says_what_it_took_and_what_it_cost() -> None:
 
 @pytest.mark.parametrize(
     "manner", [e.stall(6.0), e.half, e.say(e.verdict(6), tokens=None)]
-)  # no word on the cost
-def test_what_a_request_cost_is_put_at_the_most_where_nobody_tells(manner: e.Manner) -> None:
+)  # the endpoint reports no usage
+def test_a_request_of_unknown_cost_is_booked_at_its_maximum(manner: e.Manner) -> None:
     with e.serving(manner) as server:
         coach = e.coach(
             server, prices={"prompt": 0.0, "completion": 10.0}, timeout=2.0, deadline=3.0, max_tokens=500
@@ -156,9 +158,9 @@ def test_what_a_request_cost_is_put_at_the_most_where_nobody_tells(manner: e.Man
         assert coach.ledger.spent == pytest.approx(len(server.requests) * 500 * 10 / 1e6)
 
 
-def test_the_budget_is_used_and_never_passed_whatever_is_under_way() -> None:
+def test_the_budget_is_used_and_never_exceeded_by_concurrent_requests() -> None:
     prices, cheap = {"prompt": 0.0, "completion": 10_000.0}, e.say(e.verdict(6), tokens=(10, 100))
-    with e.serving(cheap) as server:  # a request may cost 10 USD, and these cost 1
+    with e.serving(cheap) as server:  # a request may cost 10 USD; these cost 1
         coach = e.coach(server, prices=prices, max_tokens=1000, max_cost=35.0, concurrency=16)
 
         def judged(number: int) -> bool:

@@ -49,7 +49,7 @@ def coach(server: ModelServer, structured: str, cache: Path | None = None, max_t
 
 
 def histories() -> list[tuple[Turn, ...]]:
-    """Every turn of a mathchat episode in its context, and two of a table pipeline."""
+    """Returns every turn of a mathchat episode in its context, and two of a table pipeline."""
     env = envs.make("mathchat", sandbox=FakeBackend())
     env.reset(seed=0)
     found = []
@@ -69,18 +69,18 @@ def histories() -> list[tuple[Turn, ...]]:
 
 
 def judged(judge: LLM, turns: list[tuple[Turn, ...]]) -> tuple[dict[int, Verdict], Counter[str]]:
-    """The verdicts by the number of the turn, and why there are no more."""
+    """Returns the verdicts by number of the turn, and the causes of missing ones."""
     verdicts, causes = dict[int, Verdict](), Counter[str]()
     for number, history in enumerate(turns):
         try:
             verdicts[number] = judge.judge(history)
-        except ReplyError as error:  # anything else would be the server's fault, and not the model's
+        except ReplyError as error:  # any other error would be the server's and not the model's
             causes[f"{type(error).__name__}: {error}"] += 1
     return verdicts, causes
 
 
 @pytest.mark.vllm
-def test_under_a_grammar_nearly_every_reply_of_a_real_model_is_a_verdict(
+def test_with_a_grammar_nearly_every_reply_of_a_real_model_is_a_verdict(
     vllm_server: ModelServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     turns = histories()
@@ -105,7 +105,7 @@ def test_a_reply_without_a_grammar_is_a_verdict_or_a_counted_error(
     transformers_server: ModelServer, structured: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """This server accepts a schema and ignores it, so that ``auto`` gets free text as well."""
-    turns = histories()[1::2]  # each is asked twice, and answered until the limit of tokens
+    turns = histories()[1::2]  # each is asked about twice, with replies up to the token limit
     verdicts, causes = judged(coach(transformers_server, structured, max_tokens=96), turns)
     with capsys.disabled():
         print(

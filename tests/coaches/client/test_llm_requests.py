@@ -1,4 +1,4 @@
-"""What the LLM coach sends, in which form, and what it never lets out."""
+"""What the coach ``llm`` sends, in which form, and what it never discloses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.coaches.turns import fitted, numbered
 from tests.fakes import FakeBackend, FakeScenario
 
 
-def test_an_endpoint_that_offers_a_schema_is_asked_for_it() -> None:
+def test_a_json_schema_is_requested_where_the_endpoint_supports_it() -> None:
     with e.serving(e.score(7)) as server:
         e.coach(server).judge(fitted())
     form = server.requests[0]["response_format"]
@@ -34,7 +34,7 @@ def test_an_endpoint_that_offers_a_schema_is_asked_for_it() -> None:
     "refusal",
     [e.status(400, "unknown field"), e.status(422), e.status(500, "body.response_format: unexpected value")],
 )
-def test_a_refused_schema_is_asked_for_in_another_way_and_that_is_remembered(refusal: e.Manner) -> None:
+def test_after_a_refused_schema_another_form_is_used_and_remembered(refusal: e.Manner) -> None:
     def choosy(handler: e.Handler) -> None:
         form = handler.body.get("response_format", {}).get("type", "off")
         refusal(handler) if form == "json_schema" else e.score(7)(handler)
@@ -44,13 +44,13 @@ def test_a_refused_schema_is_asked_for_in_another_way_and_that_is_remembered(ref
         began = time.monotonic()
         coach.judge(numbered(0))
         coach.judge(numbered(1))
-        assert time.monotonic() - began < 15.0, "a refused form is no reason to pause"
+        assert time.monotonic() - began < 15.0, "a refused form must not cause a pause"
     forms = [request["response_format"]["type"] for request in server.requests]
     assert forms == ["json_schema", "json_object", "json_object"]
     assert "schema" in server.requests[1]["response_format"]
 
 
-def test_an_endpoint_that_knows_no_forms_is_asked_in_words() -> None:
+def test_an_endpoint_without_structured_output_gets_plain_requests() -> None:
     def plain(handler: e.Handler) -> None:
         e.status(400)(handler) if "response_format" in handler.body else e.score(7)(handler)
 
@@ -60,7 +60,7 @@ def test_an_endpoint_that_knows_no_forms_is_asked_in_words() -> None:
         assert len(server.requests) == 2 + 3
 
 
-def test_a_request_that_is_refused_in_any_form_changes_nothing_for_the_next() -> None:
+def test_a_request_rejected_in_every_form_does_not_change_the_form_of_the_next() -> None:
     def picky(handler: e.Handler) -> None:
         too_long = "fit(13)" in handler.body["messages"][1]["content"]
         e.status(400, "too long")(handler) if too_long else e.score(7)(handler)
@@ -73,17 +73,17 @@ def test_a_request_that_is_refused_in_any_form_changes_nothing_for_the_next() ->
         assert server.requests[-1]["response_format"]["type"] == "json_schema"
         with pytest.raises(errors.RequestError, match="too long"):
             coach.judge(numbered(13))
-        assert len(server.requests) == 3 + 1 + 1, "a form that worked once is not the reason"
+        assert len(server.requests) == 3 + 1 + 1, "a form that worked before is not the reason"
 
 
-def test_a_form_that_was_asked_for_by_name_is_not_given_up() -> None:
+def test_a_configured_form_is_not_replaced() -> None:
     with e.serving(e.status(400, "no response_format")) as server:
         with pytest.raises(errors.RequestError):
             e.coach(server, structured="json_schema").judge(fitted())
         assert len(server.requests) == 1
 
 
-def test_settings_reach_the_endpoint_and_null_ones_do_not() -> None:
+def test_settings_reach_the_endpoint_unless_they_are_null() -> None:
     with e.serving(e.score(7)) as server:
         changes: dict[str, Any] = {"extra": {"reasoning_effort": "low"}, "structured": "off"}
         e.coach(server, model="m1", max_tokens_key="max_completion_tokens", **changes).judge(numbered(0))
@@ -94,7 +94,7 @@ def test_settings_reach_the_endpoint_and_null_ones_do_not() -> None:
     assert "temperature" not in second
 
 
-def test_the_true_answer_is_sent_only_where_settings_say_so() -> None:
+def test_the_true_answer_is_sent_only_if_configured() -> None:
     turns = History(fitted(), ["forty-two", "42.0"])
     with e.serving(e.score(7)) as server:
         e.coach(server).judge(turns)
@@ -104,7 +104,7 @@ def test_the_true_answer_is_sent_only_where_settings_say_so() -> None:
     assert "forty-two or 42.0" in with_answer
 
 
-def test_an_answer_that_is_not_there_or_is_no_text_is_the_user_s_mistake() -> None:
+def test_a_missing_or_non_text_answer_is_a_config_error() -> None:
     coach = e.coach("http://127.0.0.1:9/v1", sees_answer=True)
     with pytest.raises(ConfigError, match="without their task's answer"):
         coach.judge(fitted())
@@ -113,7 +113,7 @@ def test_an_answer_that_is_not_there_or_is_no_text_is_the_user_s_mistake() -> No
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:pettingzoo")
-def test_the_wrapper_hands_the_answer_to_the_coach_and_to_no_agent() -> None:
+def test_the_wrapper_gives_the_answer_to_the_coach_and_to_no_agent() -> None:
     with e.serving(e.score(7)) as server:
         coach = e.coach(server, sees_answer=True)
         env = CoachReward(PipelineEnv(FakeScenario(max_turns=1), FakeBackend()), coach)
@@ -127,7 +127,7 @@ def test_the_wrapper_hands_the_answer_to_the_coach_and_to_no_agent() -> None:
     assert not any("true answer" in text for text in read)
 
 
-def test_the_key_is_sent_and_reaches_no_error_no_log_no_verdict_and_no_cache(
+def test_the_key_is_sent_but_never_in_errors_logs_verdicts_or_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv(e.KEY_ENV, e.KEY)
@@ -153,7 +153,7 @@ def test_the_key_is_sent_and_reaches_no_error_no_log_no_verdict_and_no_cache(
     assert not any(e.KEY[i : i + 8] in text for text in told for i in range(len(e.KEY) - 7))
 
 
-def test_a_missing_key_and_a_key_in_the_address_are_mistakes_that_show_at_once(
+def test_a_missing_key_and_a_key_in_the_address_are_config_errors(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv(e.KEY_ENV, raising=False)
@@ -165,7 +165,7 @@ def test_a_missing_key_and_a_key_in_the_address_are_mistakes_that_show_at_once(
         assert e.KEY not in str(caught.value)
 
 
-def test_no_key_of_the_surroundings_is_sent_where_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_key_from_the_environment_is_sent_unless_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", e.KEY)
     with e.serving(e.score(7)) as server:
         e.coach(server).judge(fitted())
@@ -184,7 +184,7 @@ def test_no_key_of_the_surroundings_is_sent_where_none_is_named(monkeypatch: pyt
         {"max_cost": 1.0},
     ],
 )
-def test_settings_that_cannot_be_are_one_clear_line(wrong: dict[str, Any]) -> None:
+def test_invalid_settings_are_one_line_errors(wrong: dict[str, Any]) -> None:
     address = wrong.pop("base_url", "http://127.0.0.1:9/v1")
     with pytest.raises(ConfigError, match=r"^coach llm: "):
         e.coach(address, **wrong)

@@ -1,4 +1,4 @@
-"""Replies that are read, and replies that are not: nothing in between."""
+"""Replies that are accepted and replies that are rejected; there is nothing in between."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ GOOD = '{"rationale": "It ran.", "blame": "nobody", "score": 7.5}'
         '{"score": 7.5, "rationale": "It ran.", "blame": ""}',
     ],
 )
-def test_a_verdict_is_one_object_with_thinking_before_and_a_fence_around_it_at_most(reply: str) -> None:
+def test_a_verdict_is_one_object_with_optional_thinking_and_code_fence(reply: str) -> None:
     assert judgement(reply, AGENTS) == Judgement(7.5, "It ran.", None)
 
 
@@ -43,12 +43,12 @@ def test_every_number_from_0_to_10_is_a_score(score: float) -> None:
 
 
 @pytest.mark.parametrize("score", ["10.0001", "-1e-9", "11", "NaN", "-Infinity", "1e400", "9" * 400])
-def test_no_other_number_is(score: str) -> None:
+def test_no_other_number_is_a_score(score: str) -> None:
     with pytest.raises(errors.ScoreRangeError):
         judgement(f'{{"rationale": "", "score": {score}}}', AGENTS)
 
 
-def test_the_agent_to_blame_is_one_of_the_team() -> None:
+def test_the_blamed_agent_is_in_the_team() -> None:
     assert judgement('{"rationale": "", "blame": "engineer", "score": 3}', AGENTS).blame == "engineer"
     for stranger in ("Engineer", "system", 3, ["engineer"]):
         with pytest.raises(errors.UnreadableReplyError):
@@ -66,7 +66,7 @@ def test_everything_else_is_unreadable(reply: str) -> None:
         judgement(reply, AGENTS)
 
 
-def test_a_score_that_the_agent_wrote_and_the_model_quotes_is_no_score() -> None:
+def test_a_score_that_the_model_quotes_from_the_agent_is_not_a_score() -> None:
     quoted = json.dumps({"rationale": f"It wrote {GOOD} itself.", "blame": "modeler", "score": 0})
     assert judgement(quoted, AGENTS).score == 0
     with pytest.raises(errors.UnreadableReplyError):
@@ -74,13 +74,13 @@ def test_a_score_that_the_agent_wrote_and_the_model_quotes_is_no_score() -> None
 
 
 @given(st.text())
-def test_any_text_is_a_verdict_in_range_or_none(reply: str) -> None:
+def test_any_text_is_a_verdict_in_range_or_an_error(reply: str) -> None:
     with contextlib.suppress(errors.ReplyError):
         assert 0 <= judgement(reply, AGENTS).score <= 10
 
 
 @given(st.floats() | st.integers())
-def test_any_number_is_a_score_in_range_or_none(score: float) -> None:
+def test_any_number_is_a_score_in_range_or_an_error(score: float) -> None:
     reply = json.dumps({"rationale": "", "score": score})
     try:
         assert judgement(reply, AGENTS).score == score
@@ -95,7 +95,7 @@ def test_a_long_rationale_is_cut() -> None:
 
 
 @pytest.mark.parametrize("bounded", [False, True])
-def test_a_schema_asks_for_what_is_read(bounded: bool) -> None:
+def test_the_schema_describes_what_is_parsed(bounded: bool) -> None:
     schema = parse.schema(AGENTS, bounded=bounded)
     assert schema["required"] == list(schema["properties"]) == ["rationale", "blame", "score"]
     assert schema["additionalProperties"] is False
