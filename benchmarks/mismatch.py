@@ -2,8 +2,7 @@
 
     python -m benchmarks.mismatch model=tiny generator=hf steps=8
     python -m benchmarks.mismatch env=mathchat algorithm.kl=reward_k1    # checks the reference as well
-    python -m benchmarks.mismatch runs/dsbench/<run>                     # reads a run with
-    model.optimizer.lr=0
+    python -m benchmarks.mismatch runs/dsbench/<run>                     # reads a run at learning rate 0
 
 Settings are those of the learner, and its whole loop runs: episodes, updates, and the weight sync after each
 update. At learning rate 0 the weights never change, so the difference between the engine's log-probabilities

@@ -63,18 +63,26 @@ class Role:
 class Turn:
     """One action of one agent, with everything that it was based on and that it caused.
 
-    The first action of the modeler in ``dsbench``, after four turns of the data engineer (abridged)::
+    The first turn of the modeler in ``dsbench``, after two turns of the data engineer (texts are shortened)::
 
         Turn(
-            task_id="penguin_sex", kind="classification", agent="modeler", role=Role("modeler", …), index=4,
-            # the fifth turn of the episode … attempt=0,      # … and the modeler's first
-            observation=(Message("system", "## Role: modeler (2 of 3)…"), Message("user", "## Task:
-            binary;…")), action="I fit a forest.\\n```python\\nimport joblib…\\n```", code="import joblib…",
-            result=Result(status="ok", exit_code=0, stdout="fitted\\n", …),
-            files_before=(FileInfo("X_train.pkl", 18211, "5f1c…"), …), files_after=(FileInfo("X_train.pkl",
-            18211, "5f1c…"), …, FileInfo("model.pkl", 90112, "a07e…")), checks=(ArtifactCheck("X_train.pkl",
-            "ok", …), …, ArtifactCheck("model.pkl", "ok", …)), last=False,     # it ran a program, and has
-            three more turns
+            task_id="penguin_sex",
+            kind="classification",
+            agent="modeler",
+            role=Role("modeler", "You are the modeler …", max_turns=4),
+            index=2,  # the third turn of the episode …
+            attempt=0,  # … and the modeler's first
+            observation=(
+                Message("system", "## Role: modeler (2 of 3) …"),
+                Message("user", "## Task: binary; metric roc_auc; … ## From data_engineer: ok; …"),
+            ),
+            action="I fit a forest.\\n```python\\nimport joblib …\\n```",
+            code="import joblib …",
+            result=Result("ok", 0, "fitted\\n", "", truncated=False, wall_s=0.8, cpu_s=0.7),
+            files_before=(FileInfo("X_train.pkl", 18211, "5f1c…"),),
+            files_after=(FileInfo("X_train.pkl", 18211, "5f1c…"), FileInfo("model.pkl", 90112, "a07e…")),
+            checks=(ArtifactCheck("X_train.pkl", "ok"), ArtifactCheck("model.pkl", "ok")),
+            last=False,  # it ran a program, and three turns are left
         )
     """
 

@@ -110,10 +110,8 @@ def _shorten(turn: dict[str, Any]) -> None:
         del turn["code"]
     for check in turn["checks"]:
         del check["imports"]
-        if (
-            check["name"] != "model.pkl"
-        ):  # these facts have an entry for every column, and coaches read code and detail
-            del check["facts"]
+        if check["name"] != "model.pkl":
+            del check["facts"]  # an entry for every column, while coaches read code and detail
     if (result := turn["result"]) is not None:
         turn["result"] = {
             key: result[key] for key in ("status", "exit_code", "stdout", "stderr", "truncated")

@@ -8,11 +8,9 @@ Three scores follow from one metric (DSBench, arXiv 2409.07703; MAPPA, arXiv 260
 
 - ``quality`` in [0, 1], higher is better, comparable between tasks;
 - ``fair``: quality on success, otherwise a fallback that depends on the task. MAPPA's published numbers
-follow
-  from accuracy 0.5, F1 0 and an RMSE of 50 % of the target's range for every failed run;
+  follow from accuracy 0.5, F1 0 and an RMSE of 50 % of the target's range for every failed run;
 - ``rpg``, DSBench's relative performance gap: the distance from the baseline's score as a share of the
-distance
-  from the baseline to the best score.
+  distance from the baseline to the best score.
 """
 
 from __future__ import annotations
