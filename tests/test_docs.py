@@ -61,9 +61,11 @@ def spans(page: Path) -> list[str]:
 
 
 def lines(page: Path) -> Iterator[list[str]]:
-    """The commands of a page as words, comments left out: its ``sh`` blocks and spans of ``python -m``."""
+    """The commands of a page as words, comments left out: its ``sh`` blocks, and spans of ``python -m`` or ``pip``."""
     written = [line for block in blocks(page, "sh") for line in block.splitlines()]
-    inline = [" ".join(span.split()) for span in spans(page) if re.match(r"python -m [\w.]+(\s|$)", span)]
+    inline = [
+        " ".join(span.split()) for span in spans(page) if re.match(r"python -m [\w.]+(\s|$)|pip ", span)
+    ]
     for line in [*written, *inline]:
         if words := shlex.split(line, comments=True):
             yield words
