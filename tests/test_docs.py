@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import json
 import re
 import runpy
 import shlex
@@ -231,6 +232,19 @@ def test_the_architecture_page_describes_every_folder_of_modules() -> None:
         for path in (ROOT / package).rglob("*.py")
     }
     assert {folder for folder in folders if f"`{folder}`" not in page} == set()
+
+
+def test_the_coach_benchmark_page_shows_the_committed_results() -> None:
+    page = (ROOT / "docs" / "coach-benchmark.md").read_text(encoding="utf-8")
+    results = json.loads(
+        (ROOT / "benchmarks" / "results" / "coaches-heldout.json").read_text(encoding="utf-8")
+    )
+    for row in results["rows"]:
+        [line] = [line for line in page.splitlines() if line.startswith(f"| `{row['coach']}` |")]
+        for name in ("found_agent", "found_turn", "false_blame", "resisted"):
+            value, low, high = (100.0 * row[name][key] for key in ("value", "low", "high"))
+            assert f"| {value:.0f} [{low:.0f}, {high:.0f}] |" in line, (name, line)
+        assert f"| {row['margin']['value']:.1f}" in line, line
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)
