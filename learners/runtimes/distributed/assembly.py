@@ -84,27 +84,7 @@ def assemble(config: RunConfig, runtime: Runtime, cluster: Cluster) -> tuple[Par
     traits: CoachTraits = coach.call("traits")
     # Ranks load the weights, engines copy them; rollout workers come last, as they need a generator.
     processes = _start_processes(config, cluster, groups, plan)
-
-    def spawn(name: str) -> Handle:
-        return cluster.spawn(
-            make_rollout_worker,
-            *(config, owners, coach, traits, processes.generator(name)),
-            name=name,
-            placement=Placement(None, config.runtime.rollout_worker_cpus, 0.0),
-            threads=threads,
-            deadline=config.runtime.episode_timeout,
-        )
-
-    def cancel(name: str) -> None:
-        if processes.barrier is not None:
-            processes.barrier.call("cancel", name)
-
-    workers = RolloutWorkerPool(
-        spawn,
-        config.runtime.rollout_workers,
-        episode_retries=config.runtime.episode_retries,
-        on_lost=cancel,
-    )
+    workers = _start_rollout_workers(config, cluster, owners, coach, traits, processes)
     generator = processes.generator("driver")
     policies = {
         name: Policy(name, generator, RemoteLearner(name, ranks)) for name, ranks in processes.ranks.items()
@@ -112,6 +92,36 @@ def assemble(config: RunConfig, runtime: Runtime, cluster: Cluster) -> tuple[Par
     team = {agent: policies[owner] for agent, owner in owners.items()}
     judge = remote_coach(coach, traits)
     return Parts(scenario, workers, judge, team, generator, algorithm, runtime), processes.barrier
+
+
+def _start_rollout_workers(
+    config: RunConfig,
+    cluster: Cluster,
+    owners: Mapping[str, str],
+    coach: Handle,
+    traits: CoachTraits,
+    processes: Processes,
+) -> RolloutWorkerPool:
+    def spawn(name: str) -> Handle:
+        return cluster.spawn(
+            make_rollout_worker,
+            *(config, owners, coach, traits, processes.generator(name)),
+            name=name,
+            placement=Placement(None, config.runtime.rollout_worker_cpus, 0.0),
+            threads=config.rollout.concurrency + SPARE_CALLS,
+            deadline=config.runtime.episode_timeout,
+        )
+
+    def cancel(name: str) -> None:
+        if processes.barrier is not None:
+            processes.barrier.call("cancel", name)
+
+    return RolloutWorkerPool(
+        spawn,
+        config.runtime.rollout_workers,
+        episode_retries=config.runtime.episode_retries,
+        on_lost=cancel,
+    )
 
 
 def _groups(config: RunConfig, names: list[str]) -> list[list[str]]:
