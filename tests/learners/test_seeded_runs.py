@@ -21,7 +21,7 @@ ARGUMENTS = (
     *("experiment=smoke", "steps=2", "evaluation.every=2", "evaluation.tasks=2", "runtime.torch_threads=1"),
     *("algorithm.kl=reward_k1", "model.warm_start.demonstrations=800", "model.warm_start.steps=30"),
 )
-ROUNDING = {"rel": 1e-3, "abs": 1e-5}
+REL, ABS = 1e-3, 1e-5
 """Differences that other kernels of torch may make. A token that is sampled differently changes far more."""
 COMPUTED = ("loss", "kl", "entropy", "grad_norm", "mismatch", "fraction", "ratio")
 """Parts of the names of metrics that torch computes; all others are counts, scores or means of them."""
@@ -42,4 +42,4 @@ def test_a_seeded_run_gives_the_recorded_metrics(env: str, tmp_path: Path) -> No
         assert found.keys() == wanted.keys()
         for key, value in wanted.items():
             computed = any(part in key.split("/")[0] for part in COMPUTED)
-            assert found[key] == (pytest.approx(value, **ROUNDING) if computed else value), key
+            assert found[key] == (pytest.approx(value, rel=REL, abs=ABS) if computed else value), key
