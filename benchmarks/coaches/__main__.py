@@ -38,7 +38,7 @@ def nodes(words: Sequence[str], *, config_dir: Path | None = None) -> dict[str, 
     """Returns name -> configuration node of every coach in ``coach=a,b``, with its settings ``a.key=value``.
 
     Raises:
-        ConfigError: no coach is named, one is named twice, or an override is invalid or belongs to none of them.
+        ConfigError: no coach is named, one is named twice, or an override is invalid or belongs to none.
     """
     parsed = commands.parse(words)
     names = [name for one in parsed if one.key_or_group == "coach" for name in commands.choices(one)]

@@ -15,7 +15,7 @@ from sandbox.base import SandboxError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns 0 on success and 1 if a replay differs from the record. User errors print one line and exit with 2."""
+    """Returns 0 on success, 1 if a replay differs from the record. User errors exit with 2 and one line."""
     parser = make_parser("corpus", build.__doc__)
     parser.add_argument("command", choices=("build", "verify"))
     parser.add_argument("--folder", type=Path, default=FOLDER, help="folder of the corpus")

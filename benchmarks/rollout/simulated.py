@@ -46,8 +46,7 @@ class Relay:
 
 
 class Model(InferenceOnly):
-    """A generator that sleeps and then returns a program with its duration. It serves any number of requests at
-    once."""
+    """A generator that sleeps and then returns a program with its duration. Serves any number of requests."""
 
     def __init__(self, latencies: Latencies) -> None:
         self._latencies = latencies
