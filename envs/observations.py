@@ -29,8 +29,8 @@ def conversation(
     At most ``output_chars`` characters of each stdout and stderr are shown, half from the head and half from
     the tail.
     """
-    place = [role.name for role in scenario.roles].index(agent)
-    role, before = scenario.roles[place], scenario.roles[:place]
+    position = [role.name for role in scenario.roles].index(agent)
+    role, before = scenario.roles[position], scenario.roles[:position]
     if scenario.context == "previous":
         before = before[-1:]
     opening = [task.prompt]
@@ -39,7 +39,7 @@ def conversation(
         if played:
             opening.append(_handover(played, output_chars))
     messages = [
-        Message("system", _system(role, place + 1, len(scenario.roles))),
+        Message("system", _system(role, position + 1, len(scenario.roles))),
         Message("user", "\n".join(opening)),
     ]
     for turn in turns:
@@ -79,8 +79,8 @@ def truncate_middle(text: str, limit: int) -> str:
     return f"{text[:head]}\n[{len(text) - limit} characters left out]\n{text[len(text) - tail :]}"
 
 
-def _system(role: Role, place: int, of: int) -> str:
-    lines = [f"## Role: {role.name} ({place} of {of})", role.instructions.strip()]
+def _system(role: Role, position: int, of: int) -> str:
+    lines = [f"## Role: {role.name} ({position} of {of})", role.instructions.strip()]
     if role.requires:
         lines.append(f"Files you receive: {_names(role.requires)}")
     if role.produces:

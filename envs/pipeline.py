@@ -190,11 +190,11 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
     def _next_agent(self, turns: Sequence[Turn]) -> str:
         """Returns the agent that acts after ``turns``, the beginning of an episode."""
         stage = attempt = 0
-        for place, turn in enumerate(turns):
+        for position, turn in enumerate(turns):
             if stage == len(self.possible_agents):
                 raise ValueError('options["turns"] continues after the end of an episode')
-            if (turn.agent, turn.index, turn.attempt) != (self.possible_agents[stage], place, attempt):
-                raise ValueError(f"turn {place} is not turn {attempt} of {self.possible_agents[stage]}")
+            if (turn.agent, turn.index, turn.attempt) != (self.possible_agents[stage], position, attempt):
+                raise ValueError(f"turn {position} is not turn {attempt} of {self.possible_agents[stage]}")
             stage, attempt = (stage + 1, 0) if turn.last else (stage, attempt + 1)
         if stage == len(self.possible_agents):
             raise ValueError('options["turns"] is already a complete episode')
@@ -260,9 +260,9 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         self._cumulative_rewards[agent] = 0.0
         self._clear_rewards()
         if turn.last:
-            place = self.possible_agents.index(agent) + 1
-            if place < len(self.possible_agents):
-                self.agent_selection = self.possible_agents[place]
+            position = self.possible_agents.index(agent) + 1
+            if position < len(self.possible_agents):
+                self.agent_selection = self.possible_agents[position]
             else:
                 self._finish()
         self._accumulate_rewards()

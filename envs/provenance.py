@@ -32,9 +32,9 @@ def last_changes(turns: Sequence[Turn]) -> dict[str, FileChange]:
     count as changed. Files that listings omit (hidden ones, or those beyond a listing's limits) are unknown.
     """
     changes: dict[str, FileChange] = {}
-    for place, turn in enumerate(turns):
-        if place:
-            _record(changes, turns[place - 1].files_after, turn.files_before, None, turn.index)
+    for position, turn in enumerate(turns):
+        if position:
+            _record(changes, turns[position - 1].files_after, turn.files_before, None, turn.index)
         _record(changes, turn.files_before, turn.files_after, turn.agent, turn.index)
     return dict(sorted(changes.items()))
 

@@ -151,8 +151,8 @@ def sample_kinds(cases: Sequence[Case], number: int) -> list[Case]:
     """Returns ``number`` of the faulty cases, of as many kinds of fault as possible."""
     seen: dict[str, int] = {}
     ranked = []
-    for place, case in enumerate(cases):
+    for position, case in enumerate(cases):
         assert case.label is not None
         seen[case.label.kind] = seen.get(case.label.kind, -1) + 1
-        ranked.append((seen[case.label.kind], place))
-    return [cases[place] for _, place in sorted(ranked)[:number]]
+        ranked.append((seen[case.label.kind], position))
+    return [cases[position] for _, position in sorted(ranked)[:number]]

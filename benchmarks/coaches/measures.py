@@ -195,13 +195,13 @@ def _kind_bias(sound: Sequence[JudgedCase]) -> Estimate:
     return NOTHING if gap is None else Estimate(gap.estimate, gap.low, gap.high, len(episodes))
 
 
-def _scores_at(sound: Sequence[JudgedCase], place: int) -> list[Sample]:
-    """Returns scores of the turns of the agent that acts first (``place`` 0) or last (-1)."""
+def _scores_at(sound: Sequence[JudgedCase], position: int) -> list[Sample]:
+    """Returns scores of the turns of the agent that acts first (``position`` 0) or last (-1)."""
     return [
         (_task(one), v.score)
         for one in sound
         for turn, v in zip(one.case.episode.turns, one.verdicts, strict=True)
-        if v is not None and turn.agent == one.case.episode.turns[place].agent
+        if v is not None and turn.agent == one.case.episode.turns[position].agent
     ]
 
 

@@ -146,11 +146,11 @@ def _draws(tasks: int) -> Array:
 def _means(samples: Sequence[Sample], tasks: Sequence[str], weights: Array) -> Array:
     """Returns the mean under each row of ``weights``, shape (rows,); NaN where a row draws no task that has
     values."""
-    place = {task: i for i, task in enumerate(tasks)}
+    index_of = {task: i for i, task in enumerate(tasks)}
     sums, counts = np.zeros(len(tasks)), np.zeros(len(tasks))
     for task, value in samples:
-        sums[place[task]] += value
-        counts[place[task]] += 1
+        sums[index_of[task]] += value
+        counts[index_of[task]] += 1
     with np.errstate(invalid="ignore"):
         means: Array = (weights @ sums) / (weights @ counts)
     return means

@@ -38,7 +38,7 @@ class Tally:
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     used: Counter[str] = field(default_factory=Counter)
-    """How often each kind, each agent and each place in the list of faults was used."""
+    """How often each kind, each agent and each position in the list of faults was used."""
     harmless: list[str] = field(default_factory=list)
     """Faults that did not make the outcome worse: ``<task>: <kind> by <agent>``."""
 
@@ -78,8 +78,8 @@ def environment(env: str, backend: Backend) -> PipelineEnv:
 
 def _part(backend: Backend, name: str, split: str) -> Tally:
     env, tally = environment(name, backend), Tally()
-    for place, task in enumerate(_tasks(env, split)):
-        seeds = [(place + 5 * n) % 8 for n in range(len(_FAULTY[name]))]
+    for position, task in enumerate(_tasks(env, split)):
+        seeds = [(position + 5 * n) % 8 for n in range(len(_FAULTY[name]))]
         sound = [perform(env, task, seed, {}, f"{name}-{task.id}-{seed}") for seed in seeds]
         for played in sound:
             if not played.success:
@@ -114,40 +114,40 @@ def _faulty(
     faults = FAULTS[twin.env]
     agents: Counter[str] = Counter()
     while len(tried) < len(faults):
-        rest = [place for place in range(len(faults)) if place not in tried]
-        place = min(rest, key=lambda at: _rarity(faults[at], at, agents, tally))
-        tried.add(place)
-        fault = faults[place]
+        rest = [position for position in range(len(faults)) if position not in tried]
+        position = min(rest, key=lambda at: _rarity(faults[at], at, agents, tally))
+        tried.add(position)
+        fault = faults[position]
         if (planted := plant(fault, twin)) is None:
             continue
         turn, action = planted
-        name = f"{twin.rollout.episode.id}-{fault.kind}-{place}"
+        name = f"{twin.rollout.episode.id}-{fault.kind}-{position}"
         played = perform(env, twin.task, twin.seed, {turn: action}, name)
         if not worse(sound, played, MARGIN):
             tally.harmless.append(f"{twin.task.id}: {fault.kind} by {fault.agent}")
             continue
         agents[fault.agent] += 1
-        tally.used.update((fault.kind, fault.agent, f"{place}"))
+        tally.used.update((fault.kind, fault.agent, f"{position}"))
         label = {"kind": fault.kind, "agent": fault.agent, "turn": turn}
         yield row(played, split, label, twin.rollout.episode.id)
 
 
-def _rarity(fault: Fault, place: int, agents: Counter[str], tally: Tally) -> tuple[int, ...]:
+def _rarity(fault: Fault, position: int, agents: Counter[str], tally: Tally) -> tuple[int, ...]:
     used = tally.used
-    return agents[fault.agent], used[fault.kind], used[f"{place}"], used[fault.agent], place
+    return agents[fault.agent], used[fault.kind], used[f"{position}"], used[fault.agent], position
 
 
 def plant(fault: Fault, twin: Played) -> tuple[int, str] | None:
     """Returns the turn of ``twin`` in which ``fault`` is planted, and its new action; None if the fault does
     not fit."""
     with_code = fault.step == "program"
-    places = [
+    positions = [
         turn.index
         for turn in twin.rollout.episode.turns
         if turn.agent == fault.agent and (turn.code is not None) == with_code
     ]
-    if not places:
+    if not positions:
         return None
-    action = twin.actions[places[-1]]
+    action = twin.actions[positions[-1]]
     new = fault.change(action, twin.task)
-    return None if new is None or new == action else (places[-1], new)
+    return None if new is None or new == action else (positions[-1], new)

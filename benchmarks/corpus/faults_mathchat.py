@@ -22,16 +22,16 @@ _MISREADINGS = (
 """(condition, misread condition)"""
 
 
-def number(change: int, *, place: int, anchor: str = "") -> Change:
-    """Changes the number at ``place`` after ``anchor`` by ``change``; 0 and 1 do not count."""
+def number(change: int, *, position: int, anchor: str = "") -> Change:
+    """Changes the number at ``position`` after ``anchor`` by ``change``; 0 and 1 do not count."""
 
     def made(action: str, task: Task) -> str | None:
         at = action.find(anchor)
         numbers = list(re.finditer(r"(?<![\w*])\d+", action[at:])) if at >= 0 else []
         numbers = [match for match in numbers if int(match[0]) > 1]
-        if len(numbers) <= place:
+        if len(numbers) <= position:
             return None
-        match = numbers[place]
+        match = numbers[position]
         return f"{action[: at + match.start()]}{int(match[0]) + change}{action[at + match.end() :]}"
 
     return made
@@ -121,12 +121,12 @@ def _misreported(action: str, task: Task) -> str | None:
 
 
 FAULTS = (
-    Fault("wrong_constant", "problem_solver", number(1, place=0, anchor="Compute: "), "note"),
-    Fault("wrong_constant", "problem_solver", number(-1, place=1, anchor="Compute: "), "note"),
+    Fault("wrong_constant", "problem_solver", number(1, position=0, anchor="Compute: "), "note"),
+    Fault("wrong_constant", "problem_solver", number(-1, position=1, anchor="Compute: "), "note"),
     Fault("wrong_premise", "problem_solver", _misread, "note"),
     Fault("off_by_one", "code_executor", _off_by_one),
-    Fault("constant_mistyped", "code_executor", number(2, place=0, anchor="```python")),
-    Fault("constant_mistyped", "code_executor", number(-1, place=1, anchor="```python")),
+    Fault("constant_mistyped", "code_executor", number(2, position=0, anchor="```python")),
+    Fault("constant_mistyped", "code_executor", number(-1, position=1, anchor="```python")),
     Fault("error_swallowed", "code_executor", _swallowed),
     Fault("inexact", "code_executor", _floats),
     Fault("counted_not_summed", "code_executor", _part),

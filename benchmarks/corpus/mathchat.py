@@ -70,7 +70,9 @@ def _solve(messages: Sequence[Message]) -> str:
 def _pattern(family: Family) -> str:
     """Returns a regular expression of the family's text, with a group for every number."""
     parts = re.split(r"\{(\w)\}", family.text)
-    return "".join(rf"(?P<{part}>\d+)" if place % 2 else re.escape(part) for place, part in enumerate(parts))
+    return "".join(
+        rf"(?P<{part}>\d+)" if position % 2 else re.escape(part) for position, part in enumerate(parts)
+    )
 
 
 def _opening(manner: Manner, expression: str) -> str:

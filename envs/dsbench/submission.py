@@ -141,9 +141,9 @@ def _row_limit(key: Key) -> int:
 
 
 def _values(header: list[str], rows: list[list[str]], key: Key) -> NDArray[Any]:
-    place = header.index(key.id_column)
-    by_id = {row[place]: row for row in rows}
-    _check_ids([row[place] for row in rows], key)
+    id_index = header.index(key.id_column)
+    by_id = {row[id_index]: row for row in rows}
+    _check_ids([row[id_index] for row in rows], key)
     columns = [header.index(name) for name in key.target_columns]
     cells = [[by_id[name][column] for column in columns] for name in key.ids]
     for row, name in zip(cells, key.ids, strict=True):

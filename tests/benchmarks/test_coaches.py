@@ -74,7 +74,7 @@ def case(
         "id": f"{task}-{agents}-{fault}",
         "task": task,
         "kind": kind,
-        "turns": [{"agent": agent, "action": f"{agent}{place}"} for place, agent in enumerate(agents)],
+        "turns": [{"agent": agent, "action": f"{agent}{position}"} for position, agent in enumerate(agents)],
         "outcome": {
             "success": fault is None,
             "score": float(fault is None),

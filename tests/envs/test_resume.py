@@ -73,14 +73,14 @@ def untimed(turns: Sequence[Turn]) -> list[Turn]:
     ]
 
 
-@pytest.mark.parametrize("place", range(1, 10))
+@pytest.mark.parametrize("position", range(1, 10))
 def test_a_continuation_from_any_turn_gives_the_same_episode(
-    whole: Whole, backend: Backend, place: int
+    whole: Whole, backend: Backend, position: int
 ) -> None:
     other = envs.make("dsbench", sandbox=backend)
-    start = {"task": "penguin_sex", "turns": whole.env.turns[:place], "files": whole.kept[place]}
+    start = {"task": "penguin_sex", "turns": whole.env.turns[:position], "files": whole.kept[position]}
     other.reset(seed=3, options=start)
-    play(other, whole.actions[place:])
+    play(other, whole.actions[position:])
     assert untimed(other.turns) == untimed(whole.env.turns)
     assert other.outcome == whole.env.outcome
     assert other.outcome.success
