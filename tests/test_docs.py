@@ -62,7 +62,7 @@ def spans(page: Path) -> list[str]:
 
 
 def lines(page: Path) -> Iterator[list[str]]:
-    """The commands of a page as words, comments left out: its ``sh`` blocks, and spans of ``python -m`` or ``pip``."""
+    """The commands of a page as words, without comments: ``sh`` blocks, ``python -m`` and ``pip`` spans."""
     written = [line for block in blocks(page, "sh") for line in block.splitlines()]
     inline = [
         " ".join(span.split()) for span in spans(page) if re.match(r"python -m [\w.]+(\s|$)|pip ", span)
