@@ -1,8 +1,8 @@
-"""What a stage must hand over, and what is known of it without ever unpickling on the host.
+"""Checks of the artifacts that a stage must hand over, without ever unpickling on the host.
 
-Everything here is advice for agents, coaches and people: an artifact is written by the agent that is judged
-by it, and a pickle can make the probe say anything. An outcome comes from a grader that reads plain data
-itself."""
+Everything here is advisory, for agents, coaches and people: the agent that is judged by an artifact wrote it,
+and a pickle can make the probe report anything. Outcomes come from graders that read plain data
+themselves."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ArtifactSpec:
 
 @dataclass(frozen=True)
 class ArtifactCheck:
-    """What was found of one artifact after one turn.
+    """The result of checking one artifact after one turn.
 
     ``ArtifactCheck("X_train.pkl", "nan", "12 of 900 rows hold missing values", {"rows": 900})``
     """
@@ -49,16 +49,16 @@ class ArtifactCheck:
     """``ok``, or the first thing wrong: missing, empty, size, unreadable, kind, rows, columns, text, nan."""
     detail: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """What the probe read: for data ``rows, n_columns, columns, n_text, text, missing, infinite, …``; for a
-    model ``fitted, is_classifier, is_regressor, has_predict, has_proba, n_features_in``. Advisory, as said
+    """What the probe reported: for data ``rows, n_columns, columns, n_text, text, missing, infinite, …``; for
+    a model ``fitted, is_classifier, is_regressor, has_predict, has_proba, n_features_in``. Advisory, see
     above."""
     imports: tuple[str, ...] = ()
-    """What a pickle would import when loaded, read by the host and before anything loaded it (see
+    """What a pickle would import when loaded, determined by the host before anything loaded it (see
     ``sandbox.host.pickles``): ``("builtins.eval",)``. Empty for files of other kinds."""
 
 
 MAX_TEXT = 300
-"""Characters of an error or of a column's name."""
+"""Most characters that are kept of an error or a column's name."""
 _PROBE = Path(__file__).parent.joinpath("guest", "probe.py").read_text(encoding="utf-8")
 _KINDS: Mapping[str, type | tuple[type, ...]] = {
     "type": str, "error": str, "dimensions": int, "rows": int, "n_columns": int, "columns": list,
@@ -76,9 +76,10 @@ def check_artifacts(
     max_bytes: int = 16 << 20,
     timeout: float = 20.0,
 ) -> tuple[ArtifactCheck, ...]:
-    """One check for each spec, in order, from ``files`` and from one program run in ``sandbox``.
+    """Returns one check for each spec, in order, based on ``files`` and on one program run in ``sandbox``.
 
-    An artifact larger than ``max_bytes`` is ``size``, unopened. Probing ends after ``timeout`` seconds.
+    An artifact larger than ``max_bytes`` is not opened: its code is ``size``. Probing ends after ``timeout``
+    seconds.
 
     Raises:
         SandboxError: the sandbox was lost.
@@ -99,13 +100,13 @@ def check_artifacts(
 
 
 def _imports(spec: ArtifactSpec, sandbox: Sandbox) -> tuple[str, ...]:
-    """Of a file that the probe, or whoever takes it for what its name says, would unpickle."""
+    """Returns the imports of a file that the probe, or a reader that trusts its name, would unpickle."""
     plain = spec.kind in ("csv", "any") or spec.name.endswith((".csv", ".npy"))
     if plain and not spec.name.endswith((".pkl", ".pickle", ".joblib")):
         return ()
     try:
         return pickle_globals(sandbox.read(spec.name))
-    except (FileNotFoundError, ValueError):  # the listing was wrong, or the file is more than can be read
+    except (FileNotFoundError, ValueError):  # the listing was wrong, or the file is too large to read
         return (UNKNOWN,)
 
 
@@ -123,13 +124,13 @@ def _from_listing(spec: ArtifactSpec, files: Mapping[str, FileInfo], max_bytes: 
 def _probe(
     names: list[str], counted: list[str], sandbox: Sandbox, timeout: float
 ) -> tuple[dict[str, dict[str, Any]], dict[str, int]]:
-    """What the probe said of each file, with all that is not as it should be left out."""
+    """Returns what the probe reported of each file and the rows of each csv, without whatever is invalid."""
     arguments = f"{json.dumps(names)}, {json.dumps(counted)}, {1 << 15}"
     result = sandbox.run(f"{_PROBE}\n\nreport({arguments})\n", timeout=timeout)
     try:
-        said = json.loads(result.stdout.strip().rpartition("\n")[2])
-        facts = {name: _sound(said["facts"][name]) for name in names}
-        rows = {name: said["rows"][name] for name in counted if _is_count(said["rows"][name])}
+        report = json.loads(result.stdout.strip().rpartition("\n")[2])
+        facts = {name: _valid(report["facts"][name]) for name in names}
+        rows = {name: report["rows"][name] for name in counted if _is_count(report["rows"][name])}
     except (ValueError, KeyError, TypeError, RecursionError):
         reason = (
             "loading it ended the program"
@@ -140,20 +141,20 @@ def _probe(
     return facts, rows
 
 
-def _sound(facts: object) -> dict[str, Any]:
-    """Facts whose names and types are known. Raises ``TypeError``."""
+def _valid(facts: object) -> dict[str, Any]:
+    """Returns the facts with known names, after checking their types. Raises ``TypeError``."""
     if not isinstance(facts, dict):
-        raise TypeError("facts are no object")
+        raise TypeError("facts are not an object")
     kept = {key: value for key, value in facts.items() if key in _KINDS}
     for key, value in kept.items():
         if type(value) is not _KINDS[key]:
             raise TypeError(f"{key} is a {type(value).__name__}")
         if type(value) is int and not _is_count(value):
-            raise TypeError(f"{key} is no count")
+            raise TypeError(f"{key} is not a count")
         if isinstance(value, str):
-            kept[key] = _writable(value)
+            kept[key] = _encodable(value)
         elif isinstance(value, list):
-            kept[key] = [_writable(item) for item in value]
+            kept[key] = [_encodable(item) for item in value]
     return kept
 
 
@@ -161,10 +162,10 @@ def _is_count(value: object) -> bool:
     return type(value) is int and 0 <= value < 2**63
 
 
-def _writable(text: object) -> str:
-    """A text cut, and without what no file can hold: halves of surrogate pairs. Raises ``TypeError``."""
+def _encodable(text: object) -> str:
+    """Returns a shortened text that UTF-8 can encode: lone surrogates are replaced. Raises ``TypeError``."""
     if not isinstance(text, str):
-        raise TypeError("it holds more than text")
+        raise TypeError("not a text")
     return text[:MAX_TEXT].encode("utf-8", errors="replace").decode()
 
 
@@ -174,16 +175,18 @@ def _check(
     facts = dict(all_facts.get(spec.name, {}))
     if "error" in facts:
         return ArtifactCheck(spec.name, "unreadable", facts["error"])
-    code, detail = _fault(spec, facts, all_facts.get(spec.columns_of or "", {}), rows.get(spec.rows_of or ""))
+    code, detail = _defect(
+        spec, facts, all_facts.get(spec.columns_of or "", {}), rows.get(spec.rows_of or "")
+    )
     return ArtifactCheck(spec.name, code, detail, facts)
 
 
-def _fault(
+def _defect(
     spec: ArtifactSpec, facts: Mapping[str, Any], other: Mapping[str, Any], rows: int | None
 ) -> tuple[str, str]:
-    """The first thing wrong with an artifact that could be read: a code and what it means here."""
-    if fault := _wrong_kind(spec, facts):
-        return "kind", fault
+    """Returns the code and detail of the first defect of an artifact that could be read."""
+    if mismatch := _wrong_kind(spec, facts):
+        return "kind", mismatch
     if rows is not None and "rows" in facts and facts["rows"] != rows:
         return "rows", f"{facts['rows']} rows, but {spec.rows_of} has {rows}"
     if "columns" in other and facts.get("columns") != other["columns"]:
@@ -198,28 +201,28 @@ def _fault(
 
 
 def _wrong_kind(spec: ArtifactSpec, facts: Mapping[str, Any]) -> str:
-    found = f"a {facts.get('type', 'thing')}"
+    actual = f"a {facts.get('type', 'thing')}"
     dimensions, columns = facts.get("dimensions"), facts.get("n_columns")
     if spec.kind == "estimator":
-        return "" if facts.get("has_predict") else f"{found} that cannot predict"
+        return "" if facts.get("has_predict") else f"{actual} that cannot predict"
     if spec.kind == "vector":
         flat = dimensions == 1 or (dimensions == 2 and columns == 1)
         return (
             ""
             if flat
-            else f"{found} of {columns} columns, not one vector"
+            else f"{actual} of {columns} columns, not one vector"
             if columns
-            else f"{found}, not a vector"
+            else f"{actual}, not a vector"
         )
     if spec.kind in ("table", "csv"):
-        return "" if dimensions == 2 else f"{found}, not a table"
+        return "" if dimensions == 2 else f"{actual}, not a table"
     return ""
 
 
-def _different(found: list[str], wanted: list[str], name: str) -> str:
-    ours, theirs = set(found), set(wanted)
-    missing = [column for column in wanted if column not in ours]
-    added = [column for column in found if column not in theirs]
+def _different(actual: list[str], wanted: list[str], name: str) -> str:
+    actual_set, wanted_set = set(actual), set(wanted)
+    missing = [column for column in wanted if column not in actual_set]
+    added = [column for column in actual if column not in wanted_set]
     if missing or added:
         some = ", ".join((missing + added)[:5])
         return f"{len(missing)} columns of {name} are missing, {len(added)} are new: {some}"

@@ -1,5 +1,5 @@
-"""Selects the first backend that can start here and guarantees what is required; one line in the log says which, and
-why none before it."""
+"""Selects the first backend that can start here and guarantees what is required; one line in the log says
+which, and why none before it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ log = logging.getLogger(__name__)
 
 
 class Auto:
-    """Delegates to the selected backend. Never runs programs with less isolation than required, unless told to."""
+    """Delegates to the selected backend. Never runs programs with less isolation than required, unless told
+    to."""
 
     @dataclass(frozen=True)
     class Config:
@@ -74,7 +75,8 @@ def _choose(config: Auto.Config) -> Backend:
 
 
 def _build(config: Auto.Config, name: str, **settings: object) -> Backend:
-    """Builds a backend by its own settings, and the limits that ``config`` overrides. Raises ``SandboxError``."""
+    """Builds a backend by its own settings, and the limits that ``config`` overrides. Raises
+    ``SandboxError``."""
     node = conf.load("sandbox", name, **settings)
     given = {key: value for key, value in config.limits.items() if value is not None}
     node.limits = {**node.limits, **given}

@@ -11,8 +11,8 @@ from sandbox.guest.session import MAX_SESSIONS as MAX_SESSIONS
 Status = Literal["ok", "error", "timeout", "killed", "output_limit"]
 
 GUARANTEES = frozenset({"net", "fs", "pids", "memory", "disk", "pidns"})
-"""What a backend can guarantee against hostile code: no network; no file outside the work folder written and no
-host file read; bounded processes; bounded memory; bounded disk; host processes invisible."""
+"""What a backend can guarantee against hostile code: no network; no file outside the work folder written and
+no host file read; bounded processes; bounded memory; bounded disk; host processes invisible."""
 
 
 class SandboxError(Exception):
@@ -20,7 +20,8 @@ class SandboxError(Exception):
 
 
 class LostError(SandboxError):
-    """A sandbox that was ready is gone: its process was killed, its daemon stopped, or its replies are invalid."""
+    """A sandbox that was ready is gone: its process was killed, its daemon stopped, or its replies are
+    invalid."""
 
     def __init__(self, reason: str, *, running: bool) -> None:
         super().__init__(f"the sandbox was lost: {reason}")
@@ -38,8 +39,8 @@ class Limits:
     processes: int = 64
     disk_mb: int = 64
     output_kb: int = 64
-    """Kilobytes of stdout and of stderr that are kept: the head and the tail. Sixty-four times as much ends the
-    program."""
+    """Kilobytes of stdout and of stderr that are kept: the head and the tail. Sixty-four times as much ends
+    the program."""
     file_mb: int = 16
     """Largest file that ``read`` and ``write`` move, in megabytes."""
     idle: float = 3600.0
@@ -69,8 +70,9 @@ class SandboxSpec:
     """What a sandbox must provide; equal specs may share a pool."""
 
     preload: tuple[str, ...] = ()
-    """Modules imported once, before any code runs, e.g. ``("numpy", "pandas")``. An entry that is not a module name
-    is run as a program, for what libraries import only when they are first used; it must leave no threads."""
+    """Modules imported once, before any code runs, e.g. ``("numpy", "pandas")``. An entry that is not a
+    module name is run as a program, for what libraries import only when they are first used; it must leave no
+    threads."""
     limits: Limits | None = None
     """None: those of the backend."""
     libraries: tuple[str, ...] = ()
@@ -95,8 +97,9 @@ class Result:
     wall_s: float
     cpu_s: float
     state_lost: bool = False
-    """The variables of this program's session are gone. Either the program ended its process or did not stop when
-    interrupted; or they were lost before it started: then it ran in a new session, and stderr says so."""
+    """The variables of this program's session are gone. Either the program ended its process or did not stop
+    when interrupted; or they were lost before it started: then it ran in a new session, and stderr says
+    so."""
     losses: int = 0
     """How many sandboxes were lost before this result was obtained (``sandbox.host.recovery``)."""
 
@@ -119,8 +122,8 @@ class Sandbox(Protocol):
         """Runs ``code`` as one fresh program in the work folder. Code that fails is a ``Result``.
 
         ``session`` names an interpreter that keeps its variables from one program to the next, like that of a
-        notebook; at most ``MAX_SESSIONS`` exist in a sandbox at once. ``seed`` fixes the global random state of
-        ``random`` and, when preloaded, numpy; in a session, only when it starts.
+        notebook; at most ``MAX_SESSIONS`` exist in a sandbox at once. ``seed`` fixes the global random state
+        of ``random`` and, when preloaded, numpy; in a session, only when it starts.
 
         Raises:
             LostError: the sandbox was lost before it replied.
@@ -191,7 +194,8 @@ class Backend(Protocol):
 
 
 def warning(backend: Backend) -> str:
-    """Returns one line for a person about what ``backend`` does not isolate; "" where it guarantees everything."""
+    """Returns one line for a person about what ``backend`` does not isolate; "" where it guarantees
+    everything."""
     if not backend.guarantees:
         return f"sandbox {backend.name}: programs run WITHOUT ISOLATION, and can do all that you can do"
     missing = ", ".join(sorted(GUARANTEES - backend.guarantees))

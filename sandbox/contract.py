@@ -1,7 +1,8 @@
-"""What every backend must do and withstand. Ships with the package, so that a new backend can be held to it.
+"""The conformance suite of backends: what each must do and withstand. Ships with the package, for new
+backends.
 
 ``for name in CHECKS: verify(name, backend)``. A backend lists in ``known_gaps`` the names of checks that it
-fails; one that it passes after all is as much an error as one that it fails unannounced."""
+fails; passing one of those is as much an error as failing any other."""
 
 # ruff: noqa: PT018
 
@@ -14,15 +15,14 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from sandbox.attacks import checks
+from sandbox.attacks import checks, session_checks
 from sandbox.attacks.checks import SMALL, Check
-from sandbox.attacks.checks import sandbox as _box
-from sandbox.attacks.session_checks import CHECKS as SESSION_CHECKS
+from sandbox.attacks.checks import sandbox as _open
 from sandbox.base import Backend, FileInfo, SandboxError, SandboxSpec
 
 
 def verify(name: str, backend: Backend) -> None:
-    """Runs one check. Raises ``AssertionError`` where it fails, or passes although it is a known gap."""
+    """Runs one check. Raises ``AssertionError`` when it fails, or passes although it is a known gap."""
     known = name in backend.known_gaps
     try:
         CHECKS[name](backend)
@@ -30,15 +30,14 @@ def verify(name: str, backend: Backend) -> None:
         if not known:
             raise
     else:
-        assert not known, f"{backend.name} holds against {name!r}: it is no gap any more"
+        assert not known, f"{backend.name} passes {name!r}: it is not a gap any more"
 
 
 # ---- behaviour
-# ------------------------------------------------------------------------------------------------
 
 
 def _programs_end_as_python_programs_do(backend: Backend) -> None:
-    with _box(backend) as box:
+    with _open(backend) as box:
         fine = box.run("import sys\nprint('out'); print('err', file=sys.stderr)")
         assert (fine.status, fine.exit_code, fine.stdout, fine.stderr) == ("ok", 0, "out\n", "err\n")
         assert fine.wall_s > 0 and fine.cpu_s > 0 and not fine.truncated
@@ -62,7 +61,7 @@ def _programs_end_as_python_programs_do(backend: Backend) -> None:
 
 
 def _each_program_is_fresh_and_seeded(backend: Backend) -> None:
-    with _box(backend) as box, _box(backend) as other:
+    with _open(backend) as box, _open(backend) as other:
         box.run("import builtins, json\nbuiltins.len = None; json.dumps = None; x = 1")
         assert box.run("import json\nprint(len(json.dumps([])))\nx").stderr.endswith(
             "name 'x' is not defined\n"
@@ -80,7 +79,7 @@ def _each_program_is_fresh_and_seeded(backend: Backend) -> None:
 
 
 def _long_output_keeps_head_and_tail(backend: Backend) -> None:
-    with _box(backend) as box:
+    with _open(backend) as box:
         result = box.run("print('HEAD' + 'x' * 20000 + 'TAIL')")
         assert result.status == "ok" and result.truncated
         assert result.stdout.startswith("HEADx") and result.stdout.endswith("xTAIL\n")
@@ -89,16 +88,16 @@ def _long_output_keeps_head_and_tail(backend: Backend) -> None:
         assert box.run("print('\\ud800 \\N{SNOWMAN}')").stdout == "\\ud800 \N{SNOWMAN}\n"
 
 
-def _a_timeout_ends_a_program_and_keeps_what_it_said(backend: Backend) -> None:
-    with _box(backend) as box:
+def _a_timeout_ends_a_program_and_keeps_its_output(backend: Backend) -> None:
+    with _open(backend) as box:
         result = box.run("import time\nprint('before')\ntime.sleep(60)", timeout=0.3)
         assert (result.status, result.exit_code, result.stdout) == ("timeout", None, "before\n")
         assert 0.3 <= result.wall_s < 3
 
 
-def _files_come_and_go(backend: Backend) -> None:
+def _files_are_written_read_and_listed(backend: Backend) -> None:
     data = bytes(range(256)) * 4096
-    with _box(backend) as box, _box(backend) as other:
+    with _open(backend) as box, _open(backend) as other:
         assert box.list() == ()
         box.write("b.bin", data)
         box.write("a/b.txt", b"hello")
@@ -119,8 +118,8 @@ def _files_come_and_go(backend: Backend) -> None:
         assert other.run("import glob; print(glob.glob('*'))").stdout == "[]\n"
 
 
-def _paths_and_sizes_are_refused(backend: Backend) -> None:
-    with _box(backend) as box:
+def _invalid_paths_and_large_files_are_refused(backend: Backend) -> None:
+    with _open(backend) as box:
         for path in ("../x", "/etc/passwd", "", "a//b", "a/./b", "..", "a/../../x", "a\0b"):
             _raises(ValueError, partial(box.read, path))
             _raises(ValueError, partial(box.write, path, b""))
@@ -157,8 +156,8 @@ time.sleep(0.2)
 """
 
 
-def _links_pipes_and_odd_names_are_left_alone(backend: Backend) -> None:
-    with _box(backend) as box:
+def _links_pipes_and_unprintable_names_are_ignored(backend: Backend) -> None:
+    with _open(backend) as box:
         box.run(_ODD_FILES)
         assert [file.path for file in box.list()] == ["real"]
         for name in ("link", "dir/passwd", "zero", "near", "pipe", "dir"):
@@ -167,8 +166,8 @@ def _links_pipes_and_odd_names_are_left_alone(backend: Backend) -> None:
         assert box.read("link") == b"mine"
 
 
-def _nothing_runs_on_after_a_program(backend: Backend) -> None:
-    with _box(backend) as box:
+def _no_process_outlives_its_program(backend: Backend) -> None:
+    with _open(backend) as box:
         box.run(_DAEMON)
         before = box.list()
         time.sleep(0.2)
@@ -183,10 +182,10 @@ def _a_closed_sandbox_is_gone(backend: Backend) -> None:
     _raises(SandboxError, lambda: box.list())
 
 
-def _the_host_s_environment_stays_outside(backend: Backend) -> None:
-    with _box(backend) as box:
-        found = json.loads(box.run("import json, os; print(json.dumps(dict(os.environ)))").stdout)
-    shared = {name for name, value in found.items() if len(value) > 1 and os.environ.get(name) == value}
+def _the_host_s_environment_variables_are_not_visible(backend: Backend) -> None:
+    with _open(backend) as box:
+        variables = json.loads(box.run("import json, os; print(json.dumps(dict(os.environ)))").stdout)
+    shared = {name for name, value in variables.items() if len(value) > 1 and os.environ.get(name) == value}
     assert shared <= {"PATH", "LANG", "HOME"}, shared
 
 
@@ -202,17 +201,19 @@ _BEHAVIOUR = (
     _programs_end_as_python_programs_do,
     _each_program_is_fresh_and_seeded,
     _long_output_keeps_head_and_tail,
-    _a_timeout_ends_a_program_and_keeps_what_it_said,
-    _files_come_and_go,
-    _paths_and_sizes_are_refused,
-    _links_pipes_and_odd_names_are_left_alone,
-    _nothing_runs_on_after_a_program,
+    _a_timeout_ends_a_program_and_keeps_its_output,
+    _files_are_written_read_and_listed,
+    _invalid_paths_and_large_files_are_refused,
+    _links_pipes_and_unprintable_names_are_ignored,
+    _no_process_outlives_its_program,
     _a_closed_sandbox_is_gone,
-    _the_host_s_environment_stays_outside,
+    _the_host_s_environment_variables_are_not_visible,
 )
+ATTACKS: dict[str, Check] = {**checks.CHECKS, **session_checks.ATTACK_CHECKS}
+"""Name -> check that an attack fails."""
 CHECKS: dict[str, Check] = {
     **{check.__name__.strip("_").replace("_", " "): check for check in _BEHAVIOUR},
-    **checks.CHECKS,
-    **SESSION_CHECKS,
+    **session_checks.BEHAVIOUR_CHECKS,
+    **ATTACKS,
 }
 """Name -> check."""

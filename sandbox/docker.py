@@ -1,15 +1,15 @@
-"""Sandboxes in containers, one for each episode: no network, no mount from the host, nothing that outlives
-us.
+"""Sandboxes in containers, one per episode: no network, no mount from the host, nothing that outlives this
+process.
 
-The program inside is ``sandbox.guest.main``, sent over the container's standard input, so that any image
-with a Python serves. What ends a container that nobody wants any more: its input closes with this process,
-however that ends; its guest counts the time without a request, and in all; ``sandbox.host.reaper`` looks after
-this process; at exit this process removes its own; and the next start anywhere removes, by their labels,
-those of processes that ended and those past their deadline.
+The program inside is ``sandbox.guest.main``, sent over the container's standard input, so any image with a
+Python works. A container that is no longer needed ends in one of these ways: its input closes when this
+process ends, however that happens; its guest enforces the idle time and the lifetime; ``sandbox.host.reaper``
+watches this process; at exit, this process removes its own containers; and every later start removes, by
+their labels, containers whose process has ended and containers past their deadline.
 
-Not covered: flaws of the kernel, which is shared, unless ``runtime: runsc``; and CPU time within the timeout.
-Where the daemon's kernel has no Landlock (Linux 6.2), a program can besides run what it wrote, as itself, and
-have the memory killer take its own sandbox, which ``sandbox.host.recovery`` then puts to its account.
+Not covered: vulnerabilities of the shared kernel, unless ``runtime: runsc``; and CPU time within the timeout.
+Where the daemon's kernel lacks Landlock (Linux 6.2), a program can also execute what it wrote, as itself, and
+make the OOM killer end its own sandbox, which ``sandbox.host.recovery`` then attributes to it.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from sandbox.host.pool import Pool
 STARTUP = 120.0
 """Seconds for a container to start and import what it preloads."""
 SLACK = STARTUP + 600.0
-"""Seconds past a sandbox's lifetime after which anybody may remove its container: clocks differ."""
+"""Seconds past a sandbox's lifetime after which any process may remove its container: clocks differ."""
 _OWN_MB = 256
-"""What the interpreter with its libraries may take, beyond ``memory_mb``, which is the program's."""
+"""Megabytes for the interpreter with its libraries, in addition to ``memory_mb``, which is the program's."""
 
 
 class Docker:
@@ -53,34 +53,38 @@ class Docker:
         runtime: str | None
         """The daemon's runtime, such as ``runsc``; None: its default."""
         requires: list[str]
-        """What the daemon has to offer, of ``userns rootless seccomp apparmor selinux``."""
+        """What the daemon must provide, among ``userns rootless seccomp apparmor selinux``."""
         cpus: float
         pool: int
-        """Containers kept ready for each kind of sandbox; as many as episodes at once hide the start."""
+        """Containers kept ready for each spec; as many as there are concurrent episodes hide the start."""
         starting: int
-        """Containers that start at once; the imports of each take a core for a second."""
+        """How many start at once; the imports of each occupy a core for a second."""
         limits: dict[str, float]
-        """Of a sandbox whose spec has none."""
+        """Limits of a sandbox whose spec has none."""
 
     name = "docker"
     known_gaps = frozenset[str]()
     guarantees = GUARANTEES
 
     def __init__(self, config: Config) -> None:
-        """Raises ``SandboxError`` when no daemon answers, or it has not what is asked for, and
-        ``ConfigError`` when that cannot be."""
+        """Connects to the daemon and removes abandoned containers.
+
+        Raises:
+            SandboxError: no daemon answers, or it lacks what is required.
+            ConfigError: a setting is invalid.
+        """
         self.limits = Limits.read(config.limits)
         if config.cpus <= 0 or config.pool < 0 or config.starting < 1:
-            raise ConfigError("cpus must be more than 0, pool at least 0, starting at least 1")
+            raise ConfigError("cpus must be positive, pool at least 0, starting at least 1")
         self._config = config
         self._images: dict[tuple[str, ...], str] = {}
-        """Libraries that were asked for -> the image that has them."""
+        """Requested libraries -> the image that has them."""
         self._run = uuid.uuid4().hex
         self._numbers = itertools.count()
         self._lock = threading.Lock()
         self._open: set[str] = set()
-        self._left: dict[str, float] = {}
-        """Containers that could not be removed, or may yet appear -> until when."""
+        self._pending: dict[str, float] = {}
+        """Containers that could not be removed, or may still appear -> when to stop trying."""
         self._closed = False
         with daemon.connect() as client:
             self._version = client.api.api_version
@@ -103,12 +107,14 @@ class Docker:
         with self._lock:
             self._closed = True
         with contextlib.suppress(SandboxError):
-            self._remove_all()  # first, so that starts under way fail now and not when they are done
+            self._remove_all()  # first, so that starts in progress fail now rather than when they are done
         self._pool.close()
         try:
             self._remove_all()
         except SandboxError as error:
-            logging.getLogger(__name__).warning("containers are left for the next start to remove: %s", error)
+            logging.getLogger(__name__).warning(
+                "the next start has to remove containers that are left: %s", error
+            )
         self._reaper.kill()
         self._reaper.wait()
 
@@ -122,7 +128,9 @@ class Docker:
         name = given or image.tag([each for each in added if name_of(each)])
         versions = image.versions(client, name, given is None, added)
         if lacking := missing(added, versions):
-            raise SandboxError(f"the Docker image {name} lacks {', '.join(lacking)}, says its {image.LABEL}")
+            raise SandboxError(
+                f"the Docker image {name} lacks {', '.join(lacking)}, according to its label {image.LABEL}"
+            )
         self.versions.update(versions)
         self._images[added] = name
 
@@ -139,13 +147,13 @@ class Docker:
             channel.sendall(boot.message(spec.preload, settings))
         except OSError as error:
             box.close()
-            raise SandboxError(f"the container ended at once: {error}") from None
+            raise SandboxError(f"the container ended immediately: {error}") from None
         box.wait(STARTUP)
         return box
 
     def _launch(self, client: daemon.Client, name: str, settings: dict[str, Any]) -> daemon.Attached:
-        """A running container and our end of its input and output. The name is ours, so that the container
-        can be removed although the daemon may never have told us that there is one."""
+        """Starts a container and returns our end of its input and output. We choose the name, so that the
+        container can be removed even if the daemon never told us that it exists."""
         with self._lock:
             if self._closed:
                 raise SandboxError("the backend is closed")
@@ -179,7 +187,7 @@ class Docker:
             "user": "65534:65534",
             "working_dir": "/work",
             "environment": {**boot.ENVIRONMENT, "PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/work"},
-            "use_config_proxy": False,  # the user's proxies, with their passwords, are none of its business
+            "use_config_proxy": False,  # the user's proxies may contain passwords
             "labels": {
                 daemon.OWNER: owner(os.getpid()),
                 daemon.RUN: self._run,
@@ -190,7 +198,7 @@ class Docker:
         }
 
     def _end(self, name: str, unsure: bool = False) -> None:
-        """Removes a container. ``unsure``: it may appear when we have looked already."""
+        """Removes a container. ``unsure``: it may appear later than this attempt."""
         try:
             with daemon.connect(self._version) as client:
                 gone = daemon.remove(client, name) or not unsure
@@ -199,21 +207,21 @@ class Docker:
         with self._lock:
             self._open.discard(name)
             if not gone:
-                self._left[name] = time.monotonic() + daemon.TIMEOUT
+                self._pending[name] = time.monotonic() + daemon.TIMEOUT
 
     def _tidy(self, client: daemon.Client) -> None:
-        """Removes what could not be removed when it was to be."""
+        """Retries removals that failed."""
         with self._lock:
-            left = dict(self._left)
-        for name, until in left.items():
+            pending = dict(self._pending)
+        for name, until in pending.items():
             with contextlib.suppress(daemon.Refused):
                 if daemon.remove(client, name) or time.monotonic() > until:
                     with self._lock:
-                        self._left.pop(name, None)
+                        self._pending.pop(name, None)
 
     def _remove_all(self) -> None:
         with self._lock:
-            names = [*self._open, *self._left]
+            names = [*self._open, *self._pending]
         if not names:
             return
         with daemon.connect(self._version) as client:
@@ -223,4 +231,4 @@ class Docker:
         with self._lock:
             self._open.difference_update(names)
             for name in names:
-                self._left.pop(name, None)
+                self._pending.pop(name, None)

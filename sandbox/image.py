@@ -1,10 +1,10 @@
 """The image that the ``docker`` backend runs: ``python -m sandbox.image build``.
 
-From a registry's Python base when one answers, else from this machine's own Debian mirror, which needs root
-and ``mmdebstrap`` but no network for the daemon. The libraries are those installed here, in the same
-versions, so that what is pickled inside can be checked against what is documented outside, and those that an
-environment adds (``--libraries``). The image is named by the hash of all that, holds nothing of this project,
-and has no setuid file. It is built for this machine's architecture."""
+The base is a registry's Python image when a registry answers, else Debian packages from this machine's own
+mirror, which requires root and ``mmdebstrap`` but no network for the daemon. The libraries are those
+installed here, in the same versions, so that what programs pickle can be checked against what the host
+documents, and those that an environment adds (``--libraries``). The image's name is the hash of all that. It
+contains nothing of this project and no setuid file, and is built for this machine's architecture."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from sandbox.base import SandboxError
 from sandbox.host.libraries import STANDARD, name_of
 
 LABEL = "coachgym.libraries"
-"""The image's label that holds the libraries' versions, as JSON."""
+"""The image's label with the libraries' versions, as JSON."""
 BASE = "python:3.11-slim"
 _SITE = "/opt/site"
 _SETTINGS = ("ENV PYTHONDONTWRITEBYTECODE=1", f"ENV PYTHONPATH={_SITE}", "WORKDIR /work", "USER 65534:65534")
 _STRIP = "find / -xdev -type f -perm /6000 -exec chmod a-s {} +"
 _PACKAGE = "libgomp1"
-"""Of Debian, for added libraries: LightGBM's wheels and others expect it of the system."""
+"""Debian package for added libraries: wheels such as LightGBM's expect the system to provide it."""
 _LEFT_OUT = ("doc", "man", "locale", "info", "lintian")
 _GLIBC = ("2_28", "2_27", "2_17")
 
 
 def tag(added: Sequence[str] = ()) -> str:
-    """The name of the image for the present recipe and versions, and the libraries that are ``added``."""
+    """Returns the name of the image for the current recipe and versions, and the libraries ``added``."""
     here = {name: importlib.metadata.version(name) for name in STANDARD}
     recipe = [here, platform.machine(), BASE, _SETTINGS, _STRIP, _LEFT_OUT]
     if added:
@@ -49,25 +49,26 @@ def tag(added: Sequence[str] = ()) -> str:
 
 
 def command(added: Sequence[str] = ()) -> str:
-    """What the user has to type for an image."""
+    """Returns the command that builds an image."""
     return " ".join(["python -m sandbox.image build", *(["--libraries", *added] if added else [])])
 
 
 def versions(
     client: docker.DockerClient, name: str, built_here: bool, added: Sequence[str] = ()
 ) -> dict[str, str]:
-    """Library -> version, as the image's label says. Raises ``SandboxError`` when the image is not there."""
+    """Returns library -> version according to the image's label. Raises ``SandboxError`` when there is no
+    such image."""
     try:
         labels = client.images.get(name).labels
     except ImageNotFound:
         how = f"build it with `{command(added)}`" if built_here else "pull or build it"
         raise SandboxError(f"the Docker image {name} is missing: {how}") from None
-    found: dict[str, str] = json.loads(labels.get(LABEL, "{}"))
-    return found
+    labelled: dict[str, str] = json.loads(labels.get(LABEL, "{}"))
+    return labelled
 
 
 def build(base: str, client: docker.DockerClient, added: Sequence[str] = ()) -> str:
-    """Builds the image unless it is there, and returns its tag. ``base``: ``registry``, ``debian``, ``auto``;
+    """Builds the image unless it exists, and returns its tag. ``base``: ``registry``, ``debian``, ``auto``;
     ``added``: libraries beyond the standard ones.
 
     Raises ``DockerException``, ``subprocess.CalledProcessError`` or ``OSError``.
@@ -78,10 +79,10 @@ def build(base: str, client: docker.DockerClient, added: Sequence[str] = ()) -> 
         return name
     except ImageNotFound:
         pass
-    found = base != "debian" and _pull(client, must=base == "registry")
+    pulled = base != "debian" and _pull(client, must=base == "registry")
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        if found:
+        if pulled:
             _from_registry(root, name, client, added)
         else:
             _from_debian(root / "root", name, client, added)
@@ -100,12 +101,12 @@ def _pull(client: docker.DockerClient, must: bool) -> bool:
 
 
 def _from_registry(folder: Path, name: str, client: docker.DockerClient, added: Sequence[str]) -> None:
-    found = _install(folder / "site", "3.11", added)
+    installed = _install(folder / "site", "3.11", added)
     steps = [f"FROM {BASE}", f"COPY site {_SITE}", f"RUN python -m compileall -q -j0 {_SITE}; {_STRIP}"]
     if added:
         steps.insert(1, f"RUN apt-get update && apt-get install -y --no-install-recommends {_PACKAGE}")
     (folder / "Dockerfile").write_text("\n".join([*steps, *_SETTINGS, ""]))
-    client.images.build(path=str(folder), tag=name, labels={LABEL: json.dumps(found)}, rm=True)
+    client.images.build(path=str(folder), tag=name, labels={LABEL: json.dumps(installed)}, rm=True)
 
 
 def _from_debian(root: Path, name: str, client: docker.DockerClient, added: Sequence[str]) -> None:
@@ -123,21 +124,21 @@ def _from_debian(root: Path, name: str, client: docker.DockerClient, added: Sequ
     _run("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={packages}", *excluded,
          release["VERSION_CODENAME"].strip('"'), str(root), *map(str, sources))  # fmt: skip
     python = (root / "usr/bin/python3").readlink().name
-    found = _install(root / _SITE[1:], python.removeprefix("python"), added)
+    installed = _install(root / _SITE[1:], python.removeprefix("python"), added)
     _run("chroot", str(root), "python3", "-m", "compileall", "-q", "-j0", _SITE, f"/usr/lib/{python}")
     _run("chroot", str(root), "sh", "-c", f"{_STRIP}; ln -sf python3 /usr/bin/python")
     for folder in ("dev", "tmp", "var/cache/apt", "var/lib/apt/lists"):
         shutil.rmtree(root / folder, ignore_errors=True)
         (root / folder).mkdir(parents=True)
     (root / "work").mkdir()
-    _import(root, name, client, found)
+    _import(root, name, client, installed)
 
 
-def _import(root: Path, name: str, client: docker.DockerClient, found: Mapping[str, str]) -> None:
+def _import(root: Path, name: str, client: docker.DockerClient, installed: Mapping[str, str]) -> None:
     changes = [
         *_SETTINGS,
         "ENV PATH=/usr/local/bin:/usr/bin:/bin",
-        f"LABEL {LABEL}={json.dumps(json.dumps(found))}",
+        f"LABEL {LABEL}={json.dumps(json.dumps(installed))}",
     ]
     repository, version = name.split(":")
     with tempfile.NamedTemporaryFile(suffix=".tar") as file:
@@ -148,8 +149,11 @@ def _import(root: Path, name: str, client: docker.DockerClient, found: Mapping[s
 
 
 def _install(target: Path, python: str, added: Sequence[str]) -> dict[str, str]:
-    """Installs the libraries' wheels for another Python into a folder: in the versions that are here, unless
-    ``added`` pins another, or else in those that fit. Returns the libraries' versions."""
+    """Installs the libraries' wheels for another Python into a folder, in the versions that are installed
+    here unless ``added`` pins another; a library that is not installed here gets a version that fits.
+
+    Returns the libraries' versions.
+    """
     own = {name_of(each) for each in added if "==" in each}
     pins = {item.metadata["Name"]: item.version for item in importlib.metadata.distributions()}
     pins = {name: version for name, version in pins.items() if name_of(name) not in own}
@@ -162,9 +166,9 @@ def _install(target: Path, python: str, added: Sequence[str]) -> dict[str, str]:
         _run(sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", f"--target={target}",
              *platforms, f"--python-version={python}", "--implementation=cp", "--only-binary=:all:",
              f"--constraint={file.name}", *STANDARD, *added)  # fmt: skip
-    found = {name_of(item.metadata["Name"]): item.version
+    versions = {name_of(item.metadata["Name"]): item.version
              for item in importlib.metadata.distributions(path=[str(target)])}  # fmt: skip
-    return {name: found[name] for name in (*STANDARD, *map(name_of, added))}
+    return {name: versions[name] for name in (*STANDARD, *map(name_of, added))}
 
 
 def _run(*command: str) -> None:
@@ -173,12 +177,17 @@ def _run(*command: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m sandbox.image", description="The image of docker sandboxes."
+        prog="python -m sandbox.image",
+        description="Builds the image of docker sandboxes, or prints its name.",
     )
     parser.add_argument("action", choices=["build", "name"], help="make the image, or print its name")
     parser.add_argument("--base", choices=["auto", "registry", "debian"], default="auto")
     parser.add_argument(
-        "--libraries", nargs="+", default=[], metavar="NAME[==VERSION]", help="what an environment adds"
+        "--libraries",
+        nargs="+",
+        default=[],
+        metavar="NAME[==VERSION]",
+        help="libraries that an environment adds",
     )
     given = parser.parse_args(arguments)
     try:

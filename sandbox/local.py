@@ -1,18 +1,18 @@
 """Sandboxes without a daemon, isolated by the kernel alone.
 
-``mode: namespaces`` forks each sandbox out of a process that has its libraries loaded. It guarantees everything in
-``GUARANTEES``: no network, files or processes of the machine. Rlimits bound the memory and processes of each process;
-their sums are bounded by the kernel's count per user and a measurement every 0.1 s, so a burst may exceed the limit
-for that long. Not covered: kernel memory (descriptors, page tables), CPU time within the timeout, and vulnerabilities
-of the shared kernel.
+``mode: namespaces`` forks each sandbox out of a process that has its libraries loaded. It guarantees
+everything in ``GUARANTEES``: no network, files or processes of the machine. Rlimits bound the memory and
+processes of each process; their sums are bounded by the kernel's count per user and a measurement every 0.1
+s, so a burst may exceed the limit for that long. Not covered: kernel memory (descriptors, page tables), CPU
+time within the timeout, and vulnerabilities of the shared kernel.
 
-``mode: bwrap`` guarantees the same where only ``bwrap`` (bubblewrap) may make namespaces. Each sandbox imports its
-libraries itself, so ``pool`` and ``starting`` apply here. The measurement every 0.1 s bounds the number of files; and
-where the kernel lacks Landlock, a program can execute what it wrote, isolated as itself.
+``mode: bwrap`` guarantees the same where only ``bwrap`` (bubblewrap) may make namespaces. Each sandbox
+imports its libraries itself, so ``pool`` and ``starting`` apply here. The measurement every 0.1 s bounds the
+number of files; and where the kernel lacks Landlock, a program can execute what it wrote, isolated as itself.
 
-``mode: landlock`` lacks ``pidns`` (the existence of other processes, not their content, can be inferred) and ``disk``
-(only the measurement every 0.1 s bounds it). Where we are not root and processes are counted per user, the user's own
-processes count too.
+``mode: landlock`` lacks ``pidns`` (the existence of other processes, not their content, can be inferred) and
+``disk`` (only the measurement every 0.1 s bounds it). Where we are not root and processes are counted per
+user, the user's own processes count too.
 
 ``mode: none`` is no isolation at all, only limits against accidents. It must be requested explicitly.
 """
@@ -51,7 +51,7 @@ _GUARANTEES = {
     "none": frozenset[str](),
 }
 _KERNEL = frozenset({"more than the limit in the kernel's buffers"})
-_DISK = frozenset({"filling the disk at one blow", "filling the disk with files that have no name"})
+_DISK = frozenset({"filling the disk in one call", "filling the disk with files that have no name"})
 STARTUP = 180.0
 """Seconds for the imports of a fork server."""
 _CHECK = """
@@ -122,7 +122,7 @@ def _gaps(mode: str) -> frozenset[str]:
     if mode == "landlock":
         return _KERNEL | _DISK | {"a process outside can be noticed"}
     if mode == "bwrap" and landlock.version() < landlock.NEEDED:
-        return _KERNEL | {"running what it wrote"}
+        return _KERNEL | {"executing what it wrote"}
     return frozenset() if mode == "none" else _KERNEL
 
 
@@ -219,7 +219,8 @@ class _ForkServer:
 
     @property
     def alive(self) -> bool:
-        """Whether it still listens. The socket of a killed process closes before the process can be waited for."""
+        """Whether it still listens. The socket of a killed process closes before the process can be waited
+        for."""
         listening = select.poll()
         listening.register(self._control, 0)
         return self._process.poll() is None and not listening.poll(0)

@@ -1,5 +1,5 @@
-"""Keeps what files of a sandbox held, by the hash of their content, for as long as a host wants it: so that a
-sandbox can be made again as another one was. Bytes only: nothing here is unpacked, unpickled or run."""
+"""Stores the content of a sandbox's files by its hash, so that another sandbox can be brought to the same
+state. Bytes only: nothing here is unpacked, unpickled or run."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 class StoreError(Exception):
-    """The store is full, or what lies in its folder is not what was put there."""
+    """The store is full, or its folder contains something else than what was stored."""
 
 
 class ArtifactStore:
-    """Content by its sha256: in memory, or in ``folder``, which many processes may share.
+    """Content addressed by its sha256: in memory, or in ``folder``, which several processes may share.
 
-    Nothing is ever removed. Links in the folder are not followed. Safe for threads.
+    Nothing is ever removed. Links in the folder are not followed. Thread-safe.
     """
 
     def __init__(
         self, folder: str | None = None, *, max_items: int = 100_000, max_bytes: int = 4 << 30
     ) -> None:
-        """The caps count what was there at the start and what this process adds, not what others add later.
+        """The limits count what is there at the start and what this process adds, not what others add later.
 
         Raises:
             OSError: the folder cannot be made or opened.
@@ -47,11 +47,11 @@ class ArtifactStore:
             self._items, self._bytes = len(sizes), sum(sizes)
 
     def put(self, data: bytes) -> str:
-        """The digest by which ``get`` finds ``data``.
+        """Stores ``data`` and returns its digest, the argument of ``get``.
 
         Raises:
-            StoreError: one more item, or that many bytes more, are more than the store may hold.
-            OSError: it cannot be written.
+            StoreError: one more item, or that many more bytes, would exceed the store's limits.
+            OSError: writing failed.
         """
         digest = hashlib.sha256(data).hexdigest()
         with self._lock:
@@ -59,8 +59,8 @@ class ArtifactStore:
                 return digest
             if self._items >= self._max_items or self._bytes + len(data) > self._max_bytes:
                 raise StoreError(
-                    f"the store holds {self._items} items of {self._bytes} bytes in all, and may hold "
-                    f"{self._max_items} of {self._max_bytes}: {len(data)} bytes more do not fit"
+                    f"the store has {self._items} items of {self._bytes} bytes in all; its limits are "
+                    f"{self._max_items} items and {self._max_bytes} bytes: {len(data)} more bytes do not fit"
                 )
             if self._path is None:
                 self._memory[digest] = data
@@ -70,21 +70,22 @@ class ArtifactStore:
         return digest
 
     def get(self, digest: str) -> bytes:
-        """What was put, its hash looked at again.
+        """Returns what was stored, after checking its hash again.
 
         Raises:
-            KeyError: nothing of this digest was put.
-            ValueError: it is no digest.
-            StoreError: something else lies in its place.
+            KeyError: nothing with this digest was stored.
+            ValueError: ``digest`` is not a digest.
+            StoreError: something else is in its place.
         """
         _check_digest(digest)
         data = self._memory[digest] if self._path is None else _read(self._path, digest, self._max_bytes)
         if hashlib.sha256(data).hexdigest() != digest:
-            raise StoreError(f"what the store has for {digest} is not what was put there")
+            raise StoreError(f"the content of {digest} is not what was stored")
         return data
 
     def __contains__(self, digest: str) -> bool:
-        """Whether something was put under ``digest``, without a look at it. False for what is no digest."""
+        """Returns whether there is an item for ``digest``, without checking it. False for an invalid
+        digest."""
         if self._path is None or not _DIGEST.fullmatch(digest):
             return digest in self._memory
         with _opened(self._path) as fd, contextlib.suppress(FileNotFoundError):
@@ -94,15 +95,14 @@ class ArtifactStore:
     def collect(
         self, sandbox: Sandbox, files: Sequence[FileInfo], *, max_files: int = 256, max_bytes: int = 64 << 20
     ) -> tuple[FileInfo, ...]:
-        """Keeps the files of a listing, and returns those that the store now has, as they were read.
+        """Stores the files of a listing, and returns those that the store now has, as they were read.
 
-        A listing is only what the guest claims. A file whose claimed digest the store has is not read again;
-        any other is, and is returned with the size and the digest of what came, whatever was claimed. So an
-        entry that differs from the listing's is a file that was not what the guest said. That is no
-        ``SandboxError``, nor is a file that cannot be had: it is left out. Code inside can bring both
-        about, and must not get rid of an episode that way. Left out are, in the listing's order, files that
-        are gone or too large for ``Limits.file_mb``, with a path that ``restore`` would refuse, and all that
-        would make more than ``max_files`` or ``max_bytes``.
+        A listing is only the guest's claim. A file whose claimed digest is in the store is not read again;
+        any other is read and returned with its actual size and digest. An entry that differs from the
+        listing's is a file that was not as the guest claimed. Neither that nor a file that cannot be read is
+        a ``SandboxError``: programs can cause both, and must not be able to drop an episode that way. Left
+        out, in the listing's order, are files that are gone or larger than ``Limits.file_mb``, files with a
+        path that ``restore`` would refuse, and files that would exceed ``max_files`` or ``max_bytes``.
 
         Raises:
             LostError: the sandbox was lost.
@@ -127,13 +127,13 @@ class ArtifactStore:
         return tuple(kept)
 
     def restore(self, sandbox: Sandbox, files: Sequence[FileInfo]) -> None:
-        """Writes files of earlier listings into a sandbox; what else is in it stays.
+        """Writes files of earlier listings into a sandbox; other files in it stay.
 
-        Every path and digest is looked at before the first byte is written.
+        Checks every path and digest before it writes the first byte.
 
         Raises:
             KeyError: the store lacks one of them.
-            ValueError: a path that leaves the work folder, or would be hidden; an empty digest; the sandbox
+            ValueError: a path leaves the work folder or would be hidden; a digest is empty; the sandbox
                 refuses a file.
             StoreError: the store is damaged.
             LostError: the sandbox was lost.
@@ -148,10 +148,10 @@ class ArtifactStore:
 
 
 def check_path(path: str) -> None:
-    """Raises ``ValueError`` for what is no plain and visible path in a work folder."""
+    """Raises ``ValueError`` unless ``path`` is a plain, visible path in a work folder."""
     parts = path.split("/")
     if len(parts) > MAX_DEPTH or not all(map(_is_name, parts)):
-        raise ValueError(f"{path[:200]!r} is no path for a file in a work folder")
+        raise ValueError(f"{path[:200]!r} is not a path for a file in a work folder")
 
 
 def _is_name(part: str) -> bool:
@@ -160,7 +160,7 @@ def _is_name(part: str) -> bool:
 
 def _check_digest(digest: str) -> None:
     if not _DIGEST.fullmatch(digest):
-        raise ValueError(f"{digest[:80]!r} is no sha256")
+        raise ValueError(f"{digest[:80]!r} is not a sha256")
 
 
 # ---- on disk
@@ -176,12 +176,14 @@ def _opened(folder: str) -> Iterator[int]:
 
 
 def _items(fd: int) -> Iterator[str]:
-    """What is stored, without the drafts that others are at, which may be gone any moment."""
+    """Yields the names of stored items, without the drafts of other writers, which may disappear at any
+    moment."""
     return filter(_DIGEST.fullmatch, os.listdir(fd))
 
 
 def _write(folder: str, digest: str, data: bytes) -> None:
-    """All of it or nothing, whoever else writes the same. A link in the way is replaced, not followed."""
+    """Writes an item atomically, also while others write the same one. Replaces a link instead of following
+    it."""
     draft = f".{digest[:8]}.{os.urandom(8).hex()}.draft"
     with _opened(folder) as fd:
         part = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=fd)
@@ -194,18 +196,18 @@ def _write(folder: str, digest: str, data: bytes) -> None:
             raise
 
 
-def _read(folder: str, digest: str, most: int) -> bytes:
+def _read(folder: str, digest: str, max_bytes: int) -> bytes:
     with _opened(folder) as fd:
         try:
             item = os.open(digest, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=fd)
         except FileNotFoundError:
             raise KeyError(digest) from None
         except OSError as error:
-            raise StoreError(f"what the store has for {digest} cannot be read: {error.strerror}") from None
+            raise StoreError(f"the item {digest} cannot be read: {error.strerror}") from None
     try:
         info = os.fstat(item)
-        if not stat.S_ISREG(info.st_mode) or info.st_size > most:
-            raise StoreError(f"what the store has for {digest} is no file of its own")
+        if not stat.S_ISREG(info.st_mode) or info.st_size > max_bytes:
+            raise StoreError(f"the item {digest} is not a regular file")
         with open(item, "rb", closefd=False) as file:
             return file.read(info.st_size)
     finally:

@@ -1,9 +1,9 @@
-"""Programs that attack a sandbox, for ``sandbox.contract``. Each prints BREACH where it gets through.
+"""Programs that attack a sandbox, for ``sandbox.contract``. Each prints BREACH where it succeeds.
 
-They find set: SECRET, a file that everyone may read outside; OURS, the folder of this project; PID, a process
-outside; SOCKET and ABSTRACT, addresses at which sockets outside take datagrams from everyone; MEMORY,
-PROCESSES and DISK, the limits in MB and their number; and what ``PREAMBLE`` defines, such as ``attempt(what,
-action)``, which reports a breach unless ``action`` raises or returns -1.
+They can use these names: SECRET, a host file that everyone may read; OURS, the folder of this project; PID, a
+host process; NICE, its priority; SOCKET and ABSTRACT, addresses at which host sockets take datagrams from
+everyone; MEMORY, PROCESSES and DISK, the limits, in MB or as a number; and what ``PREAMBLE`` defines, such as
+``attempt(what, action)``, which reports a breach unless ``action`` raises or returns -1.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ATTACKS: dict[str, Attack] = {
     **kernel.ATTACKS,
     **streams.ATTACKS,
 }
-"""Name -> attack. The numbers of system calls are those of x86-64; on other machines they are other harmless
+"""Name -> attack. The numbers of system calls are those of x86-64; on other machines they are other, harmless
 calls, or none."""
 
 __all__ = ["ATTACKS", "PREAMBLE", "Attack"]

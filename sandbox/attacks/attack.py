@@ -1,4 +1,4 @@
-"""What an attack is, and what its programs find defined."""
+"""The record of an attack, and what its programs can use."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def call(number, *arguments):
 
 @dataclass(frozen=True)
 class Attack:
-    """A program, the ways in which it may end where the sandbox holds, and the seconds it gets."""
+    """A program, the statuses with which it may end in a secure sandbox, and its timeout in seconds."""
 
     code: str
     ends: tuple[Status, ...] = ("ok",)
     timeout: float = 10.0
     then: str = ""
-    """The next program, in the same sandbox: it must end well and print nothing."""
+    """The next program, in the same sandbox: it must succeed and print nothing."""
 
 
 STOPPED: tuple[Status, ...] = ("error", "killed")

@@ -1,4 +1,4 @@
-"""Whether what was in one sandbox can be found in another: programs that hide a text and that look for it."""
+"""Programs that hide a text in one sandbox, and that look for it in another."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ os.unlink("canary")
 LOOK = """
 import ctypes, os, sys
 first, second = {first!r}.encode(), {second!r}.encode()  # never side by side in this program itself
-found = []
+places = []
 def look(what, data):
     place = data.find(first)
     while place >= 0:
         place += len(first)
-        if data[place : place + len(second)] == second: found.append(what)
+        if data[place : place + len(second)] == second: places.append(what)
         place = data.find(first, place)
 {extra}
 for name, value in os.environb.items(): look("environment", name + b"=" + value)
@@ -59,5 +59,5 @@ for start in starts:
     start &= -4096
     walk(start, 4096)
     walk(start - 4096, -4096)
-print(len(pages), "pages", *sorted(set(found)))
+print(len(pages), "pages", *sorted(set(places)))
 """

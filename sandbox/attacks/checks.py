@@ -1,5 +1,4 @@
-"""How ``sandbox.contract`` holds a backend to its word: attacks, what they leave behind, and what passes from
-one sandbox to another."""
+"""Checks of ``sandbox.contract``: attacks, what they leave behind, and leaks from one sandbox to another."""
 
 from __future__ import annotations
 
@@ -24,15 +23,15 @@ from sandbox.base import Backend, Limits, Sandbox, SandboxSpec
 from sandbox.host.leftovers import leftovers, resources
 
 SMALL = Limits(timeout=4.0, memory_mb=128, processes=24, disk_mb=8, output_kb=8, file_mb=4)
-"""The limits under which the checks run."""
+"""The limits that apply to the checks."""
 USABLE = 2.0
-"""Seconds after an attack within which the next program must have run, and all must be gone."""
+"""Seconds after an attack within which the next program must have run, and all resources must be gone."""
 Check = Callable[[Backend], None]
 
 
 @contextlib.contextmanager
 def sandbox(backend: Backend) -> Iterator[Sandbox]:
-    """A sandbox under small limits."""
+    """Opens a sandbox with small limits."""
     box = backend.open(SandboxSpec(limits=SMALL))
     try:
         yield box
@@ -42,29 +41,31 @@ def sandbox(backend: Backend) -> Iterator[Sandbox]:
 
 @contextlib.contextmanager
 def nothing_left(backend: Backend) -> Iterator[None]:
-    """What happens in here leaves nothing behind."""
-    backend.open(SandboxSpec(limits=SMALL)).close()  # what a backend keeps, it has from now on
+    """Checks that what happens inside leaves nothing behind."""
+    backend.open(
+        SandboxSpec(limits=SMALL)
+    ).close()  # from now on, the backend has the resources that it keeps
     before = resources(backend)
     yield
     new = leftovers(backend, before, USABLE)
     assert not new, f"left behind: {', '.join(sorted(new))}"
 
 
-def attack(name: str) -> Check:
-    """An attack, what follows it in the same sandbox, and what must be gone in the end."""
+def withstands(name: str) -> Check:
+    """Returns a check that runs an attack, and that the sandbox stays usable and leaves nothing behind."""
 
     def check(backend: Backend) -> None:
-        found = ATTACKS[name]
+        attack = ATTACKS[name]
         with _surroundings() as known, nothing_left(backend), sandbox(backend) as box:
-            result = box.run(known + PREAMBLE + found.code, timeout=found.timeout)
+            result = box.run(known + PREAMBLE + attack.code, timeout=attack.timeout)
             assert "BREACH" not in result.stdout, result
-            assert result.status in found.ends, result
+            assert result.status in attack.ends, result
             started = time.monotonic()
             after = box.run("print('unharmed')", timeout=10)
             assert (after.status, after.stdout, after.stderr) == ("ok", "unharmed\n", ""), after
             seconds = time.monotonic() - started
             assert seconds < USABLE, f"usable only after {seconds:.1f} s"
-            then = box.run(known + PREAMBLE + found.then, timeout=10)
+            then = box.run(known + PREAMBLE + attack.then, timeout=10)
             assert (then.status, then.stdout, then.stderr) == ("ok", "", ""), then
             for file in box.list():
                 with contextlib.suppress(FileNotFoundError, ValueError):  # locked, or too large
@@ -75,25 +76,25 @@ def attack(name: str) -> Check:
     return check
 
 
-def deadly(name: str) -> Check:
-    """An artifact that attacks when it is looked at."""
+def withstands_artifact(name: str) -> Check:
+    """Returns a check that inspects an artifact that attacks when it is loaded."""
 
     def check(backend: Backend) -> None:
         spec = ArtifactSpec("model.pkl", "estimator")
         with nothing_left(backend), sandbox(backend) as box:
             assert box.run(MAKE.format(code=DEADLY[name])).status == "ok"
             files = {file.path: file for file in box.list()}
-            [found] = check_artifacts([spec], files, box, timeout=2)
-            assert found.code in ("unreadable", "kind", "ok"), found
-            assert found.code != "ok" or "forges" in name, found
-            assert len(json.dumps(dataclasses.asdict(found), ensure_ascii=False).encode()) < 1 << 16
+            [report] = check_artifacts([spec], files, box, timeout=1)
+            assert report.code in ("unreadable", "kind", "ok"), report
+            assert report.code != "ok" or "forges" in name, report
+            assert len(json.dumps(dataclasses.asdict(report), ensure_ascii=False).encode()) < 1 << 16
             assert box.run("print('unharmed')").stdout == "unharmed\n"
 
     return check
 
 
 def nothing_is_left_behind(backend: Backend) -> None:
-    """Not by sandboxes that were closed, whatever they were doing, and not by many of them."""
+    """Checks that closed sandboxes leave nothing behind, whatever they were doing."""
     with nothing_left(backend):
         for number in range(5):
             box = backend.open(SandboxSpec(limits=SMALL))
@@ -103,8 +104,8 @@ def nothing_is_left_behind(backend: Backend) -> None:
             box.close()
 
 
-def nothing_passes_from_one_sandbox_to_another(backend: Backend) -> None:
-    """Neither by memory nor by a file, from one that is still open or one that was before."""
+def nothing_leaks_from_one_sandbox_to_another(backend: Backend) -> None:
+    """Checks that neither memory nor files of a sandbox, open or closed, are visible in another one."""
     first, second = uuid.uuid4().hex, uuid.uuid4().hex
     look = LOOK.format(first=first, second=second, extra="")
     with sandbox(backend) as one:
@@ -113,34 +114,36 @@ def nothing_passes_from_one_sandbox_to_another(backend: Backend) -> None:
         with sandbox(backend) as other:
             _finds_nothing(other, look)
         own = one.run(look, timeout=20)
-        assert "mine" in own.stdout, f"what shows that looking finds: {own}"
+        assert "mine" in own.stdout, f"the search must find the sandbox's own text: {own}"
     with sandbox(backend) as later:
         _finds_nothing(later, look)
         held = LOOK.format(first=first, second=second, extra="held = (first + second) * 99")
-        assert "memory" in later.run(held, timeout=20).stdout, "what shows that looking finds"
+        assert "memory" in later.run(held, timeout=20).stdout, "the search must find the sandbox's own text"
 
 
 def _finds_nothing(box: Sandbox, look: str) -> None:
     result = box.run(look, timeout=20)
-    pages, word, *found = result.stdout.split()
+    pages, word, *places = result.stdout.split()
     assert result.status == "ok" and int(pages) > 100, result  # noqa: PT018
-    assert (word, found) == ("pages", []), result
+    assert (word, places) == ("pages", []), result
 
 
 @contextlib.contextmanager
 def _surroundings() -> Iterator[str]:
-    """What attacks aim at, as the lines of a program that name it; it has to be unharmed in the end."""
+    """Yields lines of a program that name the targets of attacks, which must be unharmed in the end."""
     ours = str(Path(__file__).parents[2])
     with _outsider() as pid, _secret() as secret, _listening() as (path, abstract):
         yield (
             f"SECRET, OURS, PID, SOCKET, ABSTRACT = {secret!r}, {ours!r}, {pid}, {path!r}, {abstract!r}\n"
             f"MEMORY, PROCESSES, DISK = {SMALL.memory_mb}, {SMALL.processes}, {SMALL.disk_mb}\n"
+            f"NICE = {os.getpriority(os.PRIO_PROCESS, 0)}\n"
         )
 
 
 @contextlib.contextmanager
 def _secret() -> Iterator[str]:
-    """A file of the machine that everyone may read, and that nobody may have touched afterwards."""
+    """Yields the path of a host file that everyone may read. Checks afterwards that nothing about it has
+    changed."""
     with tempfile.NamedTemporaryFile() as file:
         file.write(b"secret")
         file.flush()
@@ -160,7 +163,7 @@ def _secret() -> Iterator[str]:
 
 @contextlib.contextmanager
 def _outsider() -> Iterator[int]:
-    """A process of the machine, which has to survive as it is."""
+    """Yields the id of a host process. Checks afterwards that it still runs."""
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     try:
         yield process.pid
@@ -174,25 +177,26 @@ def _outsider() -> Iterator[int]:
 
 @contextlib.contextmanager
 def _listening() -> Iterator[tuple[str, str]]:
-    """The addresses of two sockets that take datagrams from everyone, and may not get any."""
+    """Yields the addresses of two sockets that take datagrams from everyone. Checks that they received
+    none."""
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         Path(folder).chmod(0o755)
         addresses = f"{folder}/socket", f"\0coachgym-{uuid.uuid4().hex}"
-        ears = [stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) for _ in addresses]
-        for ear, address in zip(ears, addresses, strict=True):
-            ear.setblocking(False)
-            ear.bind(address)
+        sockets = [stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) for _ in addresses]
+        for receiver, address in zip(sockets, addresses, strict=True):
+            receiver.setblocking(False)
+            receiver.bind(address)
         Path(addresses[0]).chmod(0o666)
         yield addresses
-        for ear in ears:
+        for receiver in sockets:
             with contextlib.suppress(BlockingIOError):
-                raise AssertionError(f"a socket outside got {ear.recv(1 << 16)!r}")
+                raise AssertionError(f"a socket outside got {receiver.recv(1 << 16)!r}")
 
 
 CHECKS: dict[str, Check] = {
-    **{name: attack(name) for name in ATTACKS},
-    **{f"an artifact that {name}": deadly(name) for name in DEADLY},
+    **{name: withstands(name) for name in ATTACKS},
+    **{f"an artifact that {name}": withstands_artifact(name) for name in DEADLY},
     "nothing is left behind": nothing_is_left_behind,
-    "nothing passes from one sandbox to another": nothing_passes_from_one_sandbox_to_another,
+    "nothing leaks from one sandbox to another": nothing_leaks_from_one_sandbox_to_another,
 }
 """Name -> check."""

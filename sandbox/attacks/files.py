@@ -23,7 +23,7 @@ if done > 24 << 20: print("BREACH", done)
         ("ok", "killed"),
         then=_EMPTY,
     ),
-    "filling the disk at one blow": Attack(
+    "filling the disk in one call": Attack(
         """
 done = 0
 for number in range(16):
@@ -60,7 +60,7 @@ else: print("BREACH")
         then=_EMPTY,
     ),
     "a sparse giant": Attack("open('s', 'wb').truncate(10 << 30); print('BREACH')", ("error",)),
-    "sparse files beyond number": Attack(
+    "countless sparse files": Attack(
         """
 for number in range(900):
     try: open(f"s{number}", "wb").truncate(DISK << 20)
@@ -82,7 +82,7 @@ for number in range(3000):
         ("ok", "killed"),
         then=_EMPTY + "\n" + _USABLE,
     ),
-    "folders without a bottom": Attack(
+    "very deep folders": Attack(
         """
 for number in range(3000):
     try:
@@ -92,7 +92,7 @@ for number in range(3000):
 """,
         ("ok", "killed"),
     ),
-    "folders that nobody may enter": Attack(
+    "folders without access rights": Attack(
         """
 for mode in (0, 0o100, 0o200, 0o300, 0o400, 0o444):
     os.mkdir(f"d{mode}")
@@ -106,7 +106,7 @@ os.mkdir("after all")
 """,
         then=_USABLE,
     ),
-    "names as long and as odd as can be": Attack(
+    "long and unprintable names": Attack(
         """
 for name in (b"new\\nline", b"\\xff\\xfe", b"tab\\t", b"\\x1b[2J", b"-rf", b"a" * 255, b"\\xe2\\x80\\xae",
              b" ", b'"', b"'", b"\\\\", b"*", b"\\xed\\xa0\\x80", b"\\xc0\\xaf", b"\\xc3\\xa9" * 127, b"..."):
@@ -119,7 +119,7 @@ for number in range(600): open(path + "\\u00e9" * 120 + str(number), "w")
 """,
         ("ok", "killed"),
     ),
-    "locking everybody out": Attack("os.mkdir('d'); os.chmod('d', 0); os.chmod('.', 0)", then=_USABLE),
+    "removing all access rights": Attack("os.mkdir('d'); os.chmod('d', 0); os.chmod('.', 0)", then=_USABLE),
     "replacing the work folder": Attack(
         """
 here = os.getcwd()
@@ -136,7 +136,7 @@ for action in (
 """,
         then=_USABLE,
     ),
-    "things of other kinds in the place of files": Attack(
+    "other kinds of files in place of regular ones": Attack(
         """
 for make in (
     os.mkfifo,
@@ -153,7 +153,7 @@ for make in (
 for pid in (1, os.getpid(), os.getppid()): os.makedirs(f".{pid}.draft", exist_ok=True)
 """
     ),
-    "rights that are not its own": Attack(
+    "acquiring rights": Attack(
         """
 open("x", "w").write("#!/bin/sh\\nid\\n")
 for mode in (0o4755, 0o2755, 0o6777, 0o1777): os.chmod("x", mode)
@@ -213,7 +213,7 @@ for action in actions:
     except OSError: pass
 """
     ),
-    "a place to write in all that can be seen": Attack(
+    "searching for a writable place": Attack(
         """
 own = (os.getcwd(), os.path.realpath("/tmp"), os.path.realpath("/dev/shm"), "/proc")
 until = time.monotonic() + 6
@@ -226,7 +226,7 @@ for root, folders, names in os.walk("/"):
         if root != "/dev": attempt(name, lambda: os.open(os.path.join(root, name), os.O_WRONLY))
 """
     ),
-    "running what it wrote": Attack(
+    "executing what it wrote": Attack(
         """
 import subprocess
 open("x", "w").write(f"#!{sys.executable}\\nprint('BREACH')\\n")
@@ -235,7 +235,7 @@ subprocess.run(["./x"])
 """,
         ("error",),
     ),
-    "modules for those after it": Attack(
+    "modules for later programs": Attack(
         """
 for name in ("json", "os", "pickle", "encodings", "sitecustomize", "usercustomize", "atexit"):
     open(name + ".py", "w").write("print('taken over')")

@@ -1,4 +1,4 @@
-"""Attacks by way of the kernel's interfaces: sockets, system calls, /proc, /sys, limits."""
+"""Attacks through the kernel's interfaces: sockets, system calls, /proc, /sys, limits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ for kind in (socket.SOCK_DGRAM, socket.SOCK_RAW, socket.SOCK_SEQPACKET, socket.S
 """
     ),
     "all descriptors": Attack("while True: os.dup(0)", ("error",)),
-    "a look into the process that launched it": Attack(
+    "reading the process that launched it": Attack(
         """
 for pid in (os.getppid(), 1, PID):
     for what in ("environ", "mem", "maps", "auxv", "fd/0", "fd/3", "root/etc/hostname", "stack", "cwd/x",
@@ -39,7 +39,7 @@ for pid in (os.getppid(), 1, PID):
     for what in ("exe", "cwd", "root", "ns/net"): attempt(what, lambda: os.readlink(f"/proc/{pid}/{what}"))
 """
     ),
-    "writes to what is shown of processes": Attack(
+    "writes to files of processes in /proc": Attack(
         """
 for pid in (os.getppid(), 1, PID):
     for what in ("oom_score_adj", "mem", "clear_refs", "timerslack_ns", "comm", "coredump_filter", "sched",
@@ -61,7 +61,7 @@ for name in ("release_agent", "cgroup.procs", "memory.limit_in_bytes", "memory.m
         attempt(name, lambda: os.open(os.path.join(root, name), os.O_WRONLY))
 """
     ),
-    "another interpreter": Attack(
+    "sockets in another interpreter": Attack(
         """
 import subprocess
 code = "import socket; socket.socket(); print('BREACH')"
@@ -69,7 +69,7 @@ subprocess.run([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
 """,
         ("ok", "error"),
     ),
-    "system calls it has no use for": Attack(
+    "forbidden system calls": Attack(
         """
 calls = dict(
     socket=(41, 1, 1, 0), shmget=(29, 0, 4096, 0o1600), semget=(64, 0, 1, 0o1600), msgget=(68, 0, 0o1600),
@@ -89,7 +89,7 @@ calls = dict(
 for name, arguments in calls.items(): attempt(name, lambda: call(*arguments))
 """
     ),
-    "the kernel's older entrance": Attack(
+    "system calls by int 0x80": Attack(
         """
 import mmap
 code = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
@@ -115,7 +115,7 @@ attempt("real time", lambda: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_pa
 attempt("capabilities", lambda: call(126, (0x20080522).to_bytes(4, "little") + bytes(4), b"\\xff" * 24))
 """
     ),
-    "timers and watches without number": Attack(
+    "countless timers and watches": Attack(
         """
 import resource
 kept = ctypes.c_int()

@@ -1,11 +1,11 @@
-"""Attacks on memory: that of the machine, of the sandbox's own process, and of the programs that follow."""
+"""Attacks on memory: of the machine, of the sandbox's own process, and of later programs."""
 
 from __future__ import annotations
 
 from sandbox.attacks.attack import ANY, STOPPED, Attack
 
 _ROOM = "kept = b'x' * (MEMORY // 2 << 20)"
-"""What a program that follows must be able to have."""
+"""Memory that a later program must be able to allocate."""
 ATTACKS = {
     "a hundred gigabytes at once": Attack("bytearray(100 << 30); print('BREACH')", STOPPED),
     "a slow leak": Attack("x = [bytearray(8 << 20) for n in range(200)]; print('BREACH')", STOPPED),
@@ -68,7 +68,7 @@ attempt("key", lambda: call(248, b"user", b"kept", b"x", 1, -3))
 """,
         then=_ROOM,
     ),
-    "all room in files of memory, left full": Attack(
+    "filling all files in memory": Attack(
         """
 for folder in (".", "/tmp", "/dev/shm", "/run", "/run/lock", "/var/tmp"):
     for number in range(64):
@@ -93,7 +93,7 @@ try:
 except MemoryError: pass
 """
     ),
-    "making the launcher the first to be killed for memory": Attack(
+    "making the launcher the OOM killer's first victim": Attack(
         """
 import socket
 def hold(kept=[]):
@@ -180,7 +180,7 @@ deeper()
 """,
         ("error", "killed", "timeout"),
     ),
-    "a program too deep to be read": Attack("eval('(' * 100000)", STOPPED),
+    "a program nested too deeply to be parsed": Attack("eval('(' * 100000)", STOPPED),
     "a gigantic command line": Attack(
         """
 import resource

@@ -1,4 +1,5 @@
-"""Artifacts that attack whoever loads them. Each is a program that is run while ``model.pkl`` is loaded."""
+"""Artifacts that attack the process that loads them. Each is a program that runs while ``model.pkl`` is
+loaded."""
 
 from __future__ import annotations
 
@@ -16,19 +17,21 @@ os.write(1, ("\\n" + json.dumps({'facts': {'model.pkl': fact}, 'rows': {}}) + "\
 os._exit(0)
 """
 DEADLY = {
-    "kills everybody": "import os; os.kill(os.getppid(), 9); os.kill(1, 9); os.kill(-1, 9)",
+    "kills all processes": "import os; os.kill(os.getppid(), 9); os.kill(1, 9); os.kill(-1, 9)",
     "hangs": "while True: pass",
     "forks and hangs": "import os, time\nfor n in range(10): os.fork()\ntime.sleep(60)",
     "eats memory": "kept = []\nwhile True: kept.append(b'x' * (1 << 20))",
     "floods": "import os\nwhile True: os.write(1, b'x' * 65536)",
-    "leaves": "import os; os._exit(0)",
-    "raises what ends a program": "raise SystemExit(0)",
-    "raises what cannot be shown": "class E(BaseException):\n    def __str__(self): raise self\nraise E",
-    "forges what is reported": _FORGE % ("'LinearRegression'", "3"),
-    "forges a report that cannot be written down": _FORGE % (r"'\ud800'", "3"),
+    "exits": "import os; os._exit(0)",
+    "raises SystemExit": "raise SystemExit(0)",
+    "raises an exception that cannot be formatted": (
+        "class E(BaseException):\n    def __str__(self): raise self\nraise E"
+    ),
+    "forges the report": _FORGE % ("'LinearRegression'", "3"),
+    "forges a report that cannot be encoded": _FORGE % (r"'\ud800'", "3"),
     "forges a report of the wrong kind": _FORGE % ("[]", "1e999"),
     "forges a report without end": _FORGE % ("'x' * 10 ** 6", "3"),
-    "forges a report that is deep": "import os; os.write(1, b'\\n' + b'[' * 30000); os._exit(0)",
-    "changes what looks at it": "import json; json.dumps = lambda *_: '{}'",
+    "forges a deeply nested report": "import os; os.write(1, b'\\n' + b'[' * 30000); os._exit(0)",
+    "changes the probe": "import json; json.dumps = lambda *_: '{}'",
 }
 """Name -> program."""

@@ -57,7 +57,7 @@ if os.path.exists("beat"):
     if open("beat").read() != before: print("it goes on")
 """,
     ),
-    "children that nobody waits for": Attack(
+    "children that are not waited for": Attack(
         """
 for number in range(PROCESSES // 2):
     if forks(): os._exit(0)
@@ -65,7 +65,7 @@ time.sleep(0.1)
 """,
         then="for number in range(PROCESSES // 2): os.waitpid(os.fork() or os._exit(0), 0)",
     ),
-    "killing everybody": Attack(
+    "killing all processes": Attack(
         """
 for number in range(1, 65):
     for pid in (os.getppid(), 1, PID):
@@ -98,7 +98,7 @@ for pid in (os.getppid(), 1, PID):
         except OSError: pass
 """
     ),
-    "meddling with processes outside": Attack(
+    "changing processes outside": Attack(
         """
 attempt("nice", lambda: os.setpriority(os.PRIO_PROCESS, PID, 19))
 attempt("affinity", lambda: os.sched_setaffinity(PID, [0]))
@@ -107,7 +107,7 @@ attempt("pidfd", lambda: signal.pidfd_send_signal(os.pidfd_open(PID), 0))
 attempt("tkill", lambda: call(200, PID, 19))
 """
     ),
-    "slowing down those after it": Attack(
+    "slowing down later programs": Attack(
         """
 for pid in (os.getppid(), 1):
     attempt("nice", lambda: os.setpriority(os.PRIO_PROCESS, pid, 19))
@@ -118,7 +118,7 @@ for pid in (os.getppid(), 1):
     attempt("disk", lambda: call(251, 1, pid, 3 << 13))
 attempt("user", lambda: os.setpriority(os.PRIO_USER, 0, 19))
 """,
-        then="if os.getpriority(os.PRIO_PROCESS, 0) > 0 or os.sched_getscheduler(0): print('slowed down')",
+        then="if os.getpriority(os.PRIO_PROCESS, 0) > NICE or os.sched_getscheduler(0): print('slowed down')",
     ),
     "limits for the process that launched it": Attack(
         """
@@ -142,7 +142,7 @@ while True: pass
         ("timeout",),
         0.5,
     ),
-    "burning on after it was asked to end": Attack(
+    "spinning on after a request to end": Attack(
         """
 def burn(*_):
     while True: pass
@@ -156,7 +156,7 @@ os.kill(os.getpid(), signal.SIGTERM)
         ("timeout",),
         0.5,
     ),
-    "a program that never lets go of the interpreter": Attack("10 ** 10 ** 9", ("timeout", "error"), 0.5),
+    "a program that never releases the interpreter": Attack("10 ** 10 ** 9", ("timeout", "error"), 0.5),
     "threads that never end": Attack(
         "import threading\nthreading.Thread(target=lambda: time.sleep(60)).start()", ("timeout",), 0.5
     ),
@@ -169,9 +169,9 @@ for number in (signal.SIGSEGV, signal.SIGQUIT, signal.SIGABRT, signal.SIGBUS):
 os.abort()
 """,
         ("error",),
-        then="if found := [name for name in os.listdir() if 'core' in name]: print(found)",
+        then="print(end=''.join(name for name in os.listdir() if 'core' in name))",
     ),
-    "another program in its place": Attack(
+    "replacing itself with another program": Attack(
         """
 import subprocess
 code = "import os; os.closerange(0, 3); os.fork(); os.fork(); os.setsid()\\nwhile True: pass"
@@ -181,6 +181,6 @@ os.execv(sys.executable, [sys.executable, "-c", code])
         (*ENDLESS, "error"),
         0.5,
     ),
-    "leaving at once": Attack("os._exit(77)", ("error",)),
+    "exiting at once": Attack("os._exit(77)", ("error",)),
     "a process outside can be noticed": Attack("attempt('seen', lambda: os.getpgid(PID))"),
 }

@@ -1,5 +1,5 @@
-"""What ``sandbox.contract`` asks of sessions: how they behave, what they withstand, and that they keep no
-sandbox alive."""
+"""Checks of ``sandbox.contract`` for sessions: how they behave, what they withstand, and that they do not
+keep a sandbox alive."""
 
 # ruff: noqa: PT017, PT018
 
@@ -15,27 +15,28 @@ from sandbox.attacks.sessions import ATTACKS, BEAT, SESSION
 from sandbox.base import MAX_SESSIONS, Backend, Limits, LostError, Result, Sandbox, SandboxSpec
 
 # ---- behaviour
-# ------------------------------------------------------------------------------------------------
 
 
 def _a_session_keeps_its_names(box: Sandbox) -> None:
-    def said(code: str, session: str | None = "a") -> tuple[str, str]:
+    def outputs(code: str, session: str | None = "a") -> tuple[str, str]:
         result = box.run(code, session=session, seed=5)
         assert not result.state_lost, result
         return result.stdout, result.stderr
 
-    said("import random, os\nx = [1]\ndef f():\n    return g()\nos.makedirs('d'); os.chdir('d')")
-    said("def g():\n    return 1 / len(x)\nx.clear()")
-    assert said("x.append(2); print(x, __name__, f(), os.path.basename(os.getcwd()))")[0] == (
+    outputs("import random, os\nx = [1]\ndef f():\n    return g()\nos.makedirs('d'); os.chdir('d')")
+    outputs("def g():\n    return 1 / len(x)\nx.clear()")
+    assert outputs("x.append(2); print(x, __name__, f(), os.path.basename(os.getcwd()))")[0] == (
         "[2] __main__ 1.0 d\n"
     )
-    assert said("print('x' in globals())", "b")[0] == said("print('x' in globals())", None)[0] == "False\n"
-    failed = said("x.clear()\nf()")[1]
+    assert (
+        outputs("print('x' in globals())", "b")[0] == outputs("print('x' in globals())", None)[0] == "False\n"
+    )
+    failed = outputs("x.clear()\nf()")[1]
     assert failed.startswith("Traceback") and failed.endswith("ZeroDivisionError: division by zero\n")
     assert "return g()" in failed and "return 1 / len(x)" in failed
-    assert said("print(x)")[0] == "[]\n"
-    first, second = (said("import random\nprint(random.random())", name)[0] for name in "cc")
-    assert first != second and said("import random\nprint(random.random())", None)[0] == first
+    assert outputs("print(x)")[0] == "[]\n"
+    first, second = (outputs("import random\nprint(random.random())", name)[0] for name in "cc")
+    assert first != second and outputs("import random\nprint(random.random())", None)[0] == first
 
 
 def _a_session_outlives_errors_and_exits(box: Sandbox) -> None:
@@ -58,7 +59,7 @@ def _a_session_outlives_errors_and_exits(box: Sandbox) -> None:
     assert run("sum(range(3_000_000))").cpu_s > 0 < run("").wall_s
 
 
-def _a_session_that_ends_is_lost_and_begins_anew(box: Sandbox) -> None:
+def _a_session_that_ends_is_lost_and_starts_anew(box: Sandbox) -> None:
     for code, status, exit_code in (
         ("print('said'); import os; os._exit(7)", "error", 7),
         ("print('said'); import os; os.kill(os.getpid(), 9)", "killed", -9),
@@ -83,7 +84,7 @@ def _an_interrupted_session_keeps_its_names(box: Sandbox) -> None:
     assert "KeyboardInterrupt" in result.stderr and not result.state_lost and result.wall_s < 3
     assert run("print(x)").stdout == "1\n"
     run("import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)")
-    assert not run("while True: pass", timeout=0.3).state_lost  # what an earlier program set does not count
+    assert not run("while True: pass", timeout=0.3).state_lost  # an earlier program's handler is replaced
     stubborn = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass"
     result = run(stubborn, timeout=0.3)
     assert (result.status, result.exit_code, result.state_lost) == ("timeout", None, True), result
@@ -91,7 +92,7 @@ def _an_interrupted_session_keeps_its_names(box: Sandbox) -> None:
     assert run("print('x' in globals())").stdout == "False\n"
 
 
-def _few_sessions_live_at_once(box: Sandbox) -> None:
+def _the_number_of_sessions_is_limited(box: Sandbox) -> None:
     for number in range(MAX_SESSIONS):
         box.run(f"x = {number}", session=str(number))
     try:
@@ -134,7 +135,7 @@ def _check_still(box: Sandbox) -> None:
     assert before and box.list() == before
 
 
-def _what_is_done_to_a_stopped_session_is_told(box: Sandbox) -> None:
+def _the_loss_of_a_stopped_session_is_reported(box: Sandbox) -> None:
     where = box.run("import os; x = 1; print(os.getpid())", session="a").stdout.strip()
     box.run(f"import os, signal\ntry: os.kill({where}, signal.SIGKILL)\nexcept OSError: print('held')")
     result = box.run("print('x' in globals())", session="a")
@@ -142,37 +143,35 @@ def _what_is_done_to_a_stopped_session_is_told(box: Sandbox) -> None:
     assert result.state_lost == ("a new one" in result.stderr)
 
 
-# ---- sessions, and the end that a sandbox makes of itself
-# --------------------------------------------------------------------------------------------------
+# ---- idle time and lifetime
 
 
-def _a_sandbox_that_nobody_uses_ends_itself(backend: Backend) -> None:
-    _check_end(backend, replace(SMALL, idle=3.0), pause=5.0)
+def _an_idle_sandbox_ends_itself(backend: Backend) -> None:
+    _check_end(backend, replace(SMALL, idle=1.0), pause=2.0)
 
 
 def _a_sandbox_ends_itself_when_its_lifetime_is_over(backend: Backend) -> None:
-    _check_end(backend, replace(SMALL, lifetime=3.0), pause=0.2)
+    _check_end(backend, replace(SMALL, lifetime=1.5), pause=0.2)
 
 
 def _check_end(backend: Backend, limits: Limits, pause: float) -> None:
-    """That no session keeps a sandbox, and that no program is blamed for its end."""
+    """Checks that sessions do not keep a sandbox alive, and that no program is blamed for its end."""
     box = backend.open(SandboxSpec(limits=limits))
     try:
         box.run("import os, time\nif os.fork() == 0: time.sleep(60)", session="a")
         for _ in range(100):
             time.sleep(pause)
             box.run("x = 1", session="a")
-            assert pause < 1, "it lives on"
+            assert pause < 1, "it is still alive"
     except LostError as error:
         assert not error.running, error
     else:
-        raise AssertionError("it lives on")
+        raise AssertionError("it is still alive")
     finally:
         box.close()
 
 
 # ---- attacks
-# ----------------------------------------------------------------------------------------------------
 
 
 def _attack(name: str) -> Check:
@@ -189,11 +188,11 @@ def _check_attack(box: Sandbox, name: str) -> None:
     result = box.run(SESSION + attack.code, timeout=attack.timeout, session="a")
     assert "BREACH" not in result.stdout and result.status in attack.ends, result
     _check_unharmed(box.run, "print('un' + 'harmed')")
-    time.sleep(1.3)  # the guest looks once a second
+    time.sleep(1.3)  # the guest checks once a second
     before = box.list()
     time.sleep(0.3)
-    assert box.list() == before, "it runs on"
-    run("print('mine')")  # whatever is left of it says, it answers, and can be got rid of
+    assert box.list() == before, "it continues to run"
+    run("print('mine')")  # whatever is left of it sends, the session replies and can be ended
     assert result.state_lost or run("import os; os._exit(0)").state_lost or run("").state_lost
     _check_unharmed(partial(box.run, session="a"), "print('un' + 'harmed')")
     box.run("print('still here')", session="other")
@@ -217,16 +216,15 @@ def _in_a_sandbox(check: Callable[[Sandbox], None]) -> Check:
 _BEHAVIOUR = (
     _a_session_keeps_its_names,
     _a_session_outlives_errors_and_exits,
-    _a_session_that_ends_is_lost_and_begins_anew,
+    _a_session_that_ends_is_lost_and_starts_anew,
     _an_interrupted_session_keeps_its_names,
-    _few_sessions_live_at_once,
+    _the_number_of_sessions_is_limited,
     _nothing_of_a_session_runs_between_programs,
-    _what_is_done_to_a_stopped_session_is_told,
+    _the_loss_of_a_stopped_session_is_reported,
 )
-_ENDS = (_a_sandbox_that_nobody_uses_ends_itself, _a_sandbox_ends_itself_when_its_lifetime_is_over)
-CHECKS: dict[str, Check] = {
+_ENDS = (_an_idle_sandbox_ends_itself, _a_sandbox_ends_itself_when_its_lifetime_is_over)
+BEHAVIOUR_CHECKS: dict[str, Check] = {
     **{check.__name__.strip("_").replace("_", " "): _in_a_sandbox(check) for check in _BEHAVIOUR},
     **{check.__name__.strip("_").replace("_", " "): check for check in _ENDS},
-    **{name: _attack(name) for name in ATTACKS},
 }
-"""Name -> check."""
+ATTACK_CHECKS: dict[str, Check] = {name: _attack(name) for name in ATTACKS}

@@ -1,5 +1,5 @@
-"""Attacks from within a session. After ``SESSION`` they know ``CONTROLS``, through which session and guest
-speak with each other; what they leave behind writes to files, which must not change once the program has
+"""Attacks from within a session. ``SESSION`` defines ``CONTROLS``, the pipes between session and guest.
+Processes and threads that they leave behind write to files, which must not change once the program has
 ended."""
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ def is_pipe(fd):
     try: return stat.S_ISFIFO(os.fstat(fd).st_mode)
     except OSError: return False
 CONTROLS = [fd for fd in range(3, 256) if is_pipe(fd)]
-def tell(data):
+def send(data):
     for fd in CONTROLS:
         try: os.write(fd, data)
         except OSError: pass
-def pretend(number, status=0): tell(struct.pack(">QB", number, status))
+def claim(number, status=0): send(struct.pack(">QB", number, status))
 """
 )
 
 ATTACKS = {
-    "a session that says its program has ended": Attack(
-        "for number in range(20): pretend(number)\nbeat()", ENDLESS, 1
+    "a session that claims that its program has ended": Attack(
+        "for number in range(20): claim(number)\nbeat()", ENDLESS, 1
     ),
-    "a session that says so, and goes on": Attack(
-        "threading.Thread(target=beat).start()\npretend(1)\nbeat()", ANY, 1
+    "a session that claims so and continues": Attack(
+        "threading.Thread(target=beat).start()\nclaim(1)\nbeat()", ANY, 1
     ),
-    "a session that says so for programs to come": Attack(
+    "a session that claims so for later programs": Attack(
         """
 def lie():
     while True:
-        for number in range(1, 5): pretend(number, 77)
+        for number in range(1, 5): claim(number, 77)
 threading.Thread(target=lie).start()
 """,
         ANY,
         1,
     ),
-    "a session that talks without end": Attack("while True: tell(b'x' * 65536)", ENDLESS, 1),
-    "a session that stops in the middle of a word": Attack("tell(bytes(3)); beat()", ENDLESS, 1),
-    "a session that nobody can talk to": Attack(
+    "a session that sends without end": Attack("while True: send(b'x' * 65536)", ENDLESS, 1),
+    "a session that sends half a report": Attack("send(bytes(3)); beat()", ENDLESS, 1),
+    "a session whose pipes are full": Attack(
         """
 for fd in CONTROLS:
     other = os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_NONBLOCK)
@@ -60,7 +60,7 @@ for fd in CONTROLS:
         ANY,
         1,
     ),
-    "a session that takes what is meant for the guest": Attack(
+    "a session that reads what is meant for the guest": Attack(
         """
 def take(fd):
     mine = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)

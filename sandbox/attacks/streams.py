@@ -1,4 +1,4 @@
-"""Attacks on what the host hears: output, frames, descriptors."""
+"""Attacks on what the host receives: output, frames, descriptors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ raise error
         ("output_limit", "error", "timeout"),
         3,
     ),
-    "an exception that will not be shown": Attack(
+    "an exception that cannot be formatted": Attack(
         """
 class Odd(Exception):
     def __str__(self): os._exit(5)
@@ -30,7 +30,7 @@ raise Odd
 """,
         ("error",),
     ),
-    "output that is no text": Attack(
+    "output that is not text": Attack(
         "os.write(1, bytes(range(256)) * 400 + b'\\x1b]0;x\\7\\xed\\xa0\\x80'); os.write(2, b'\\xff' * 9999)"
     ),
     "forged frames": Attack(
@@ -39,7 +39,7 @@ frame = (2).to_bytes(4, "big") + bytes(4) + b"{}"
 for descriptor in range(3, 1024): attempt(descriptor, lambda: os.write(descriptor, frame))
 """
     ),
-    "half a frame, and gone": Attack(
+    "half a frame, then an exit": Attack(
         """
 import json
 text = json.dumps({"status": "ok", "exit_code": 0, "stdout": 6, "wall_s": 0, "cpu_s": 0}).encode()
@@ -59,7 +59,7 @@ for name in ("/dev/tty", "/dev/console", "/dev/pts/0", "/dev/pts/ptmx"):
     attempt(name, lambda: os.open(name, os.O_RDWR | os.O_NOCTTY) if "ptmx" not in name else -1)
 """
     ),
-    "its own streams turned round": Attack(
+    "its own streams reversed": Attack(
         """
 import fcntl
 for number in (0, 1, 2):
@@ -76,7 +76,7 @@ for number in (0, 1, 2):
 os.dup2(0, 1); os.dup2(1, 2)
 """
     ),
-    "output where there is no room": Attack(
+    "output to a full device": Attack(
         """
 try: full = os.open("/dev/full", os.O_WRONLY)
 except OSError: full = os.open("/dev/null", os.O_RDONLY)
@@ -98,7 +98,7 @@ os.close(1); os.close(2)
 """,
         ("ok", "error", "output_limit"),
     ),
-    "output as long as the interpreter ends": Attack(
+    "endless output while the interpreter exits": Attack(
         """
 import atexit, threading
 class Loud:
@@ -111,7 +111,7 @@ atexit.register(Loud)
     ),
     "closing its output and sleeping": Attack("os.close(1); os.close(2); time.sleep(60)", ("timeout",), 0.5),
     "a child that holds the output open": Attack("if forks(): time.sleep(60)"),
-    "meddling with what runs programs": Attack(
+    "changing the program runner": Attack(
         """
 import gc
 for thing in gc.get_objects():

@@ -15,7 +15,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 class Folder:
-    """The work folder at ``path``. Names come from the host; what they name is hostile."""
+    """The work folder at ``path``. The host chooses names; hostile code creates what they refer to."""
 
     def __init__(self, path: str, disk_mb: int, file_mb: int) -> None:
         self.path, self.disk, self.file = path, disk_mb << 20, file_mb << 20
@@ -23,15 +23,16 @@ class Folder:
         self.hashes: dict[tuple[int, ...], str] = {}
 
     def unlock(self) -> None:
-        """Gives back to us the rights that code inside may have taken away."""
+        """Restores the access rights that programs may have removed."""
         os.fchmod(self.fd, 0o700)
 
     def _parent(self, path: str, create: bool = False) -> tuple[int, str]:
-        """A descriptor of the folder that holds ``path``, which the caller closes, and the last name."""
+        """Returns a descriptor of the folder that contains ``path``, which the caller closes, and the last
+        name."""
         parts = path.split("/")
         if any(part in ("", ".", "..") or "\0" in part for part in parts) or len(parts) > MAX_DEPTH:
             raise ValueError(f"{path!r} is no path in the work folder")
-        os.fsencode(path)  # raises ``ValueError`` for what no file can be called
+        os.fsencode(path)  # raises ``ValueError`` for an invalid file name
         folder = os.dup(self.fd)
         try:
             for part in parts[:-1]:
@@ -47,7 +48,7 @@ class Folder:
         return folder, parts[-1]
 
     def read(self, path: str) -> bytes:
-        """The bytes of a regular file. Raises ``FileNotFoundError``, ``ValueError``."""
+        """Returns the bytes of a regular file. Raises ``FileNotFoundError``, ``ValueError``."""
         folder, name = self._parent(path)
         try:
             fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
@@ -64,12 +65,12 @@ class Folder:
             with open(fd, "rb", closefd=False) as file:
                 return file.read(info.st_size)
         finally:
-            os.close(fd)  # which ``open`` would not, were this a folder
+            os.close(fd)  # ``open`` would not do so for a folder
 
     def write(self, path: str, data: bytes) -> None:
         """Creates or replaces a regular file, and its folders. Raises ``OSError``, ``ValueError``."""
         folder, name = self._parent(path, create=True)
-        draft = f".{os.urandom(8).hex()}.draft"  # a name that could be guessed could be taken
+        draft = f".{os.urandom(8).hex()}.draft"  # programs could occupy a predictable name
         try:
             fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=folder)
             try:
@@ -83,19 +84,21 @@ class Folder:
             os.close(folder)
 
     def files(self, settled: bool = True) -> Iterator[tuple[str, int, str]]:
-        """Path, size and sha256 of regular files, sorted; at most ``MAX_FILES``; no hidden or odd names.
+        """Yields path, size and sha256 of at most ``MAX_FILES`` regular files, sorted, without hidden or
+        unprintable names.
 
-        ``settled``: nothing runs here. What runs may change a file through a mapping, which changes no time.
+        ``settled``: nothing runs here. A running program may change a file through a mapping, which changes
+        no time.
         """
         entries = _entries(self.fd, "", MAX_DEPTH, _visible)
         regular = ((path, info) for path, info in entries if stat.S_ISREG(info.st_mode))
-        budget = 4 * self.disk  # sparse files look large for nothing
+        budget = 4 * self.disk  # sparse files have large sizes at no cost
         for path, info in sorted(islice(regular, MAX_FILES), key=lambda pair: pair[0]):
             budget -= info.st_size
             yield path, info.st_size, self._hash(path, info, settled) if budget > 0 else ""
 
     def full(self) -> bool:
-        """Whether there is more here than there may be: for a folder on a disk without quotas."""
+        """Returns whether the folder exceeds its limits: for a folder on a disk without quotas."""
         used = files = 0
         for path, info in _entries(self.fd, "", 65, lambda name: True):
             used, files = used + (info.st_blocks << 9), files + 1
@@ -103,13 +106,14 @@ class Folder:
                 return True
         return False
 
-    def files_held(self) -> int:
-        """Files, of any kind, of the file system that the folder is on."""
-        held = os.fstatvfs(self.fd)
-        return held.f_files - held.f_ffree
+    def file_count(self) -> int:
+        """Returns the number of files, of any kind, on the folder's file system."""
+        usage = os.fstatvfs(self.fd)
+        return usage.f_files - usage.f_ffree
 
     def _hash(self, path: str, info: os.stat_result, settled: bool) -> str:
-        """The sha256, remembered by what changes with the content; "" for a file too large to be read."""
+        """Returns the sha256, cached by attributes that change with the content; "" for a file too large to
+        read."""
         if info.st_size > self.file:
             return ""
         key = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
@@ -119,7 +123,7 @@ class Folder:
             except (OSError, ValueError):
                 return ""
             if not settled or time.time_ns() - info.st_ctime_ns < 50_000_000:
-                return value  # within the clock's grain a second change could look the same
+                return value  # within the clock's resolution, a second change could look the same
             self.hashes[key] = value
         return self.hashes[key]
 
@@ -127,18 +131,18 @@ class Folder:
 def _entries(
     fd: int, prefix: str, depth: int, wanted: Callable[[str], bool]
 ) -> Iterator[tuple[str, os.stat_result]]:
-    """All that is below the folder ``fd``, ``depth`` levels down; nothing is opened but folders."""
+    """Yields all entries below the folder ``fd``, ``depth`` levels deep; opens nothing but folders."""
     for name in sorted(filter(wanted, os.listdir(fd))):
         try:
             info = os.stat(name, dir_fd=fd, follow_symlinks=False)
         except OSError:
-            continue  # a session's program is at work here
+            continue  # a session's program may be changing the folder
         yield prefix + name, info
         if depth > 1 and stat.S_ISDIR(info.st_mode):
             try:
                 inner = os.open(name, _FOLDER, dir_fd=fd)
             except OSError:
-                continue  # locked, or no folder any more
+                continue  # locked, or not a folder any more
             try:
                 yield from _entries(inner, f"{prefix}{name}/", depth - 1, wanted)
             finally:
@@ -146,7 +150,8 @@ def _entries(
 
 
 def remove(path: str) -> None:
-    """Removes a folder that nobody works in any more, however deep it is and whatever rights were taken away.
+    """Removes a folder that no process uses any more, however deep it is and whatever access rights were
+    removed.
 
     What the kernel refuses to remove stays.
     """
@@ -155,7 +160,8 @@ def remove(path: str) -> None:
         try:
             while True:
                 for name in os.listdir(root):
-                    _remove_below(root, name)
+                    with contextlib.suppress(FileNotFoundError):  # another process removes the folder, too
+                        _remove_below(root, name)
                 if not os.listdir(root):
                     break
         finally:
@@ -164,7 +170,8 @@ def remove(path: str) -> None:
 
 
 def _remove_below(root: int, name: str) -> None:
-    """Removes one thing in the folder ``root``; the folders in it move up, so that depth costs nothing."""
+    """Removes one entry of the folder ``root``. Moves its subfolders up to ``root``, so that depth does not
+    matter."""
     if not _is_folder(root, name):
         os.unlink(name, dir_fd=root)
         return

@@ -1,4 +1,4 @@
-"""What host and guest say to each other: frames of a JSON object and bytes. Standard library only."""
+"""The protocol between host and guest: frames of a JSON object and bytes. Standard library only."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ MAX_HEADER = 1 << 20
 
 
 class GoneError(Exception):
-    """The other side is gone."""
+    """The other side is gone, or does not follow the protocol."""
 
 
 def pack(header: dict[str, Any], body: bytes = b"") -> bytes:
-    """One frame: two big-endian 32-bit lengths, a JSON object, bytes."""
+    """Returns one frame: two big-endian 32-bit lengths, a JSON object, bytes."""
     text = json.dumps(header).encode()
     return _HEAD.pack(len(text), len(body)) + text + body
 
@@ -25,7 +25,7 @@ def unpack(receive: Callable[[int], bytes], max_body: int) -> tuple[dict[str, An
     """Reads one frame from the other side, which is not trusted.
 
     Raises:
-        GoneError: the stream ended, or what came is no frame within bounds.
+        GoneError: the stream ended, or the data is not a frame within bounds.
     """
     head, body = _HEAD.unpack(_exactly(receive, _HEAD.size))
     if head > MAX_HEADER or body > max_body:
@@ -40,7 +40,7 @@ def unpack(receive: Callable[[int], bytes], max_body: int) -> tuple[dict[str, An
 
 
 def _exactly(receive: Callable[[int], bytes], size: int) -> bytes:
-    data = bytearray()  # not a list of parts, which could be as many as there are bytes
+    data = bytearray()  # not a list of parts: a hostile sender could make each part a single byte
     while left := size - len(data):
         part = receive(min(left, 1 << 20))
         if not part:

@@ -1,9 +1,10 @@
-"""Landlock: a process gives up, for itself and all it starts, the files and sockets it does not need.
+"""Landlock: a process gives up, for itself and its descendants, access to files and sockets that it does not
+need.
 
-Needs no privilege. Linux 5.13 has it; before 6.2 it did not keep files from being emptied. From 6.7 it has
-rules for TCP, and from 6.12 it keeps signals and abstract sockets inside. Files' modes, owners, times and
-attributes it leaves open (``sandbox.guest.seccomp.filter_on_host``), and so does their existence. Standard
-library only."""
+Requires no privilege. Available since Linux 5.13; before 6.2 it did not prevent truncation. Since 6.7 it has
+rules for TCP, and since 6.12 it confines signals and abstract sockets. It does not protect files' modes,
+owners, times and attributes (``sandbox.guest.seccomp.filter_on_host`` does), nor hide whether files exist.
+Standard library only."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ _MAKE = (
 )  # remove and make: folders, files, links; rename
 _ON_FILES = _EXECUTE | _WRITE | _READ | _TRUNCATE | 1 << 15
 NEEDED = 3
-"""The least ABI that holds files against every change of their content."""
+"""The lowest ABI that protects files against every change of their content."""
 READ = _READ | _LIST
 LOAD = READ | _EXECUTE
 CHANGE = READ | _WRITE | _TRUNCATE | _MAKE
@@ -29,12 +30,13 @@ DEVICE = _READ | _WRITE
 
 
 def version() -> int:
-    """The kernel's Landlock ABI; 0 where there is none."""
+    """Returns the kernel's Landlock ABI; 0 where there is none."""
     return max(0, int(libc.syscall(_CREATE, None, 0, 1)))
 
 
 def ruleset(rights: Mapping[str, int]) -> int:
-    """A descriptor of a ruleset that allows nothing but ``rights``: path -> rights to it and all below.
+    """Returns a descriptor of a ruleset that allows only ``rights``: path -> rights to it and everything
+    below.
 
     Raises ``OSError``.
     """
@@ -55,7 +57,7 @@ def ruleset(rights: Mapping[str, int]) -> int:
 
 
 def restrict(rules_fd: int) -> None:
-    """Puts this process under a ruleset. Raises ``OSError``."""
+    """Applies a ruleset to this process and its later descendants. Raises ``OSError``."""
     _check(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
     _check(libc.syscall(_RESTRICT, rules_fd, 0))
 

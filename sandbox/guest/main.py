@@ -31,8 +31,8 @@ def main() -> None:
 def _restriction(work: str) -> Callable[[], None]:
     """Returns what confines every program further, where the kernel has Landlock.
 
-    Programs can then neither write outside of their folders nor execute what they wrote there. Through /proc they
-    could otherwise make themselves the last that the OOM killer takes, and the guest the first.
+    Programs can then neither write outside of their folders nor execute what they wrote there. Through /proc
+    they could otherwise make themselves the last that the OOM killer takes, and the guest the first.
     """
     if landlock.version() < landlock.NEEDED:
         return lambda: None

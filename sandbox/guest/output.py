@@ -1,4 +1,4 @@
-"""What is kept of what a program says. Standard library only."""
+"""Bounded collection of a program's output. Standard library only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 
 class Stream:
-    """What is kept of an output: its head and its tail."""
+    """Keeps the head and the tail of an output, ``kept`` bytes in all."""
 
     def __init__(self, kept: int) -> None:
         self.half, self.total = kept // 2, 0
@@ -20,16 +20,16 @@ class Stream:
         del self.tail[: -self.half]
 
     def read(self, fd: int) -> bool:
-        """Adds what is there. False at the end of the stream."""
+        """Adds what is available. Returns False at the end of the stream."""
         try:
             data = os.read(fd, 1 << 16)
-        except BlockingIOError:  # a program took it out of its own pipe
+        except BlockingIOError:  # a program read it from its own pipe
             return True
         self.add(data)
         return bool(data)
 
     def drain(self, fd: int) -> None:
-        """Adds what is left in a pipe, and not all that somebody may still write."""
+        """Adds what is left in a pipe, but not everything that a process may still write."""
         for _ in range(64):
             before = self.total
             self.read(fd)

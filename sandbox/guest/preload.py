@@ -1,4 +1,5 @@
-"""Has ready, in later forks of this process, what programs would else wait for. Standard library only."""
+"""Imports libraries before the forks of this process, so that programs do not wait for them. Standard library
+only."""
 
 from __future__ import annotations
 
@@ -10,22 +11,22 @@ from collections.abc import Sequence
 
 
 def preload(parts: Sequence[str]) -> None:
-    """Imports modules, and runs what is no module's name as a program. Raises ``ImportError``."""
-    gc.disable()  # of what an import makes next to nothing is garbage, and looking for it takes its time
+    """Imports modules; runs an entry that is not a module name as a program. Raises ``ImportError``."""
+    gc.disable()  # imports create almost no garbage, and collecting takes time
     for part in parts:
         if part.replace(".", "").isidentifier():
             importlib.import_module(part)
         else:
             _warm_up(part)
-    importlib.machinery.PathFinder.find_spec("no module")  # lists every folder now: later that may be denied
-    tempfile.tempdir = None  # whoever asked for one before did so outside
+    importlib.machinery.PathFinder.find_spec("no module")  # lists every folder now: later, that may be denied
+    tempfile.tempdir = None  # a folder that was chosen before may not exist in the sandbox
     gc.enable()
     gc.collect()
     gc.freeze()  # a collection in a child would touch, and so copy, every page of the libraries
 
 
 def _warm_up(program: str) -> None:
-    """Runs a program of the host's for what it leaves behind: what libraries import and look up late."""
+    """Runs a program of the host for its side effects: what libraries import and look up only when used."""
     try:
         exec(compile(program, "<preload>", "exec"), {"__name__": "__main__"})
     except Exception as error:

@@ -1,6 +1,7 @@
-"""Runs inside a sandbox, as text: looks at artifacts, unpickling them there and only there, and prints JSON.
+"""Runs inside a sandbox, sent as text: reads artifacts, unpickling them there and only there, and prints
+JSON.
 
-Whoever wrote the artifacts can make this print anything. What it says is advice, and never decides an
+The author of the artifacts can make it print anything. Its report is advisory, and never decides an
 outcome."""
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ MAX_COLUMNS, MAX_NAME = 2000, 120
 
 
 def report(names: list[str], counted: list[str], limit: int) -> None:
-    """Prints one line: the facts of each file of ``names`` and the data rows of each csv of ``counted``."""
+    """Prints one line: the facts of each file in ``names`` and the number of data rows of each csv in
+    ``counted``."""
     here = os.getcwd()
     sys.path = [path for path in sys.path if path != here] + [here]  # files there must not shadow libraries
     facts: dict[str, Any] = {}
@@ -28,7 +30,7 @@ def report(names: list[str], counted: list[str], limit: int) -> None:
         for name in counted:
             rows[name] = _try(_rows, name)
     text = json.dumps({"facts": facts, "rows": rows})
-    if len(text) > limit:  # the columns are what can be long
+    if len(text) > limit:  # only the columns can be long
         for item in facts.values():
             item.pop("columns", None)
         text = json.dumps({"facts": facts, "rows": rows})
@@ -38,7 +40,7 @@ def report(names: list[str], counted: list[str], limit: int) -> None:
 def _try(look: Any, name: str) -> Any:
     try:
         return look(name)
-    except BaseException as error:  # an artifact may raise anything, even what ends a program
+    except BaseException as error:  # an artifact may raise anything, even ``SystemExit``
         return {"error": f"{type(error).__name__}: {error}"[:300]}
 
 
@@ -76,7 +78,7 @@ def _is_array(value: Any) -> bool:
 
 
 def _array(value: Any) -> dict[str, Any]:
-    """Facts of anything with rows: a frame, a series, an array, a sparse matrix, a list."""
+    """Returns facts of anything with rows: a frame, a series, an array, a sparse matrix, a list."""
     import numpy
     import pandas
 
@@ -114,7 +116,7 @@ def _numeric(dtype: Any) -> bool:
 
 
 def _estimator(value: Any) -> dict[str, Any]:
-    """Facts of a model, as scikit-learn sees it."""
+    """Returns facts of a model, according to scikit-learn."""
     facts: dict[str, Any] = {
         "type": type(value).__name__[:MAX_NAME],
         "has_fit": callable(getattr(value, "fit", None)),

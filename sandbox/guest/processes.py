@@ -9,24 +9,25 @@ import signal
 import time
 from collections.abc import Callable
 
-_STILL = b"TtZXD"
-"""States of a thread that runs nothing: stopped, ended, or deep in the kernel."""
+_STOPPED = b"TtZXD"
+"""States of a thread that does not run: stopped, ended, or in uninterruptible sleep."""
 
 
 def descendants(root: int, spare: frozenset[int] = frozenset()) -> set[int]:
-    """Every process below ``root``, zombies too, but for ``spare`` and what is below those."""
+    """Returns every descendant of ``root``, including zombies, without ``spare`` and their descendants."""
     children = _children_of()
-    found: set[int] = set()
+    seen: set[int] = set()
     todo = [root]
     while todo:
-        fresh = children(todo.pop()) - spare - found
-        found |= fresh
-        todo += fresh
-    return found
+        new = children(todo.pop()) - spare - seen
+        seen |= new
+        todo += new
+    return seen
 
 
 def _children_of() -> Callable[[int], set[int]]:
-    """What tells the children of a process. Where the kernel does not list them: how things stand now."""
+    """Returns a function that lists the children of a process. Where the kernel does not list them, it uses a
+    snapshot."""
     if os.path.exists("/proc/thread-self/children"):
         return _listed_children
     families: dict[int, set[int]] = {}
@@ -39,19 +40,19 @@ def _children_of() -> Callable[[int], set[int]]:
 
 
 def _listed_children(pid: int) -> set[int]:
-    found: set[int] = set()
+    children: set[int] = set()
     for thread in _threads(pid):
         with contextlib.suppress(OSError):
-            found.update(map(int, _content(f"{thread}/children").split()))
-    return found
+            children.update(map(int, _content(f"{thread}/children").split()))
+    return children
 
 
 def end_descendants(spare: frozenset[int] = frozenset()) -> None:
-    """Kills every process below this one, save ``spare`` and what is below those; reaps nothing.
+    """Kills every descendant, except ``spare`` and their descendants; reaps nothing.
 
-    Process 1 kills its whole namespace in one call, where nobody is spared. Else everybody is stopped first,
-    and killed once a look around finds nobody who still runs: killing as one finds them loses against a
-    program that forks faster.
+    Process 1 kills its whole namespace in one call, unless some are spared. Otherwise all are stopped first,
+    and killed once a scan finds no new ones: killing each as it is discovered loses against a program that
+    forks faster.
     """
     if os.getpid() == 1 and not spare:
         with contextlib.suppress(ProcessLookupError):
@@ -59,17 +60,20 @@ def end_descendants(spare: frozenset[int] = frozenset()) -> None:
         return
     seen: set[int] = set()
     while True:
-        fresh = descendants(os.getpid(), spare) - seen
-        if not fresh:
+        new = descendants(os.getpid(), spare) - seen
+        if not new:
             break
-        _signal_each(fresh, signal.SIGSTOP)
-        seen |= fresh
+        _signal_each(new, signal.SIGSTOP)
+        seen |= new
     _signal_each(seen, signal.SIGKILL)
 
 
 def end_rest(spare: frozenset[int] = frozenset()) -> None:
-    """Ends and reaps all below this process, save ``spare`` and what is below those; nothing is the usual and
-    the cheap case. Whoever dies leaves its children to this process, and so to the next round."""
+    """Ends and reaps every descendant, except ``spare`` and their descendants.
+
+    Usually there is none, which is cheap to find out. The children of a process that dies become children of
+    this one, and so part of the next round.
+    """
     while True:
         if not spare:
             try:
@@ -87,48 +91,49 @@ def end_rest(spare: frozenset[int] = frozenset()) -> None:
 
 
 def stop_descendants(seconds: float) -> None:
-    """Stops every process below this one, as far as that can be done in so many seconds."""
+    """Stops every descendant, as far as possible within ``seconds``."""
     until = time.monotonic() + seconds
-    while (moving := running()) and time.monotonic() < until:
-        _signal_each(moving, signal.SIGSTOP)
+    while (active := running()) and time.monotonic() < until:
+        _signal_each(active, signal.SIGSTOP)
 
 
 def resume(pid: int) -> None:
-    """Lets a process go on, and all that is below it."""
+    """Continues a process and its descendants."""
     _signal_each({pid} | descendants(pid), signal.SIGCONT)
 
 
 def running() -> set[int]:
-    """The processes below this one that neither stand still nor are about to end.
+    """Returns the descendants that are neither stopped nor about to end.
 
-    Each is looked at before its children are: once it stands still, it can have no new ones.
+    Checks each before its children: once it is stopped, it cannot have new ones.
     """
     children = _children_of()
-    found: set[int] = set()
+    active: set[int] = set()
     seen: set[int] = set()
     todo = [os.getpid()]
     while todo:
-        fresh = children(todo.pop()) - seen
-        found.update(pid for pid in fresh if not _is_still(pid))
-        seen |= fresh
-        todo += fresh
-    return found
+        new = children(todo.pop()) - seen
+        active.update(pid for pid in new if not _is_stopped(pid))
+        seen |= new
+        todo += new
+    return active
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time of a process and of those of its children that it has waited for; 0 for one that is gone."""
+    """Returns the CPU time of a process and of the children that it has waited for; 0 for one that is
+    gone."""
     try:
-        own = time.clock_gettime(~pid << 3 | 2)  # how Linux names another process's CPU clock
+        own = time.clock_gettime(~pid << 3 | 2)  # the id of another process's CPU clock on Linux
         of_children = _content(f"/proc/{pid}/stat").rpartition(b")")[2].split()[13:15]
     except OSError:
         return 0.0
     return own + sum(map(int, of_children)) / os.sysconf("SC_CLK_TCK")
 
 
-def _is_still(pid: int) -> bool:
+def _is_stopped(pid: int) -> bool:
     for thread in _threads(pid):
         with contextlib.suppress(OSError):
-            if _content(f"{thread}/stat").rpartition(b")")[2].split()[0] not in _STILL:
+            if _content(f"{thread}/stat").rpartition(b")")[2].split()[0] not in _STOPPED:
                 return False
     return True
 
@@ -141,7 +146,7 @@ def _threads(pid: int) -> list[str]:
 
 
 def _content(path: str) -> bytes:
-    """A small file of /proc. Raises ``OSError``."""
+    """Returns a small file of /proc. Raises ``OSError``."""
     fd = os.open(path, os.O_RDONLY)
     try:
         data = b""
@@ -159,7 +164,7 @@ def _signal_each(pids: set[int], number: signal.Signals) -> None:
 
 
 def resident(pid: int) -> int:
-    """Bytes in memory, those it shares with others in full; 0 for a process that is gone."""
+    """Returns the resident bytes of a process, counting shared ones in full; 0 for one that is gone."""
     try:
         with open(f"/proc/{pid}/statm", "rb") as file:
             return int(file.read().split()[1]) * resource.getpagesize()
@@ -168,7 +173,8 @@ def resident(pid: int) -> int:
 
 
 def proportional(pid: int, otherwise: int) -> int:
-    """Bytes in memory, shared ones in part; costly. ``otherwise`` where that cannot be read."""
+    """Returns the resident bytes of a process, counting shared ones proportionally, which is expensive;
+    ``otherwise`` where that cannot be read."""
     try:
         with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith(b"Pss:"))
@@ -177,7 +183,7 @@ def proportional(pid: int, otherwise: int) -> int:
 
 
 def tasks_of(user: int, without: set[int]) -> int:
-    """Processes and threads that ``user`` runs, but for some."""
+    """Returns the number of processes and threads of ``user``, except those of the processes ``without``."""
     total = 0
     for name in os.listdir("/proc"):
         if name.isdigit() and int(name) not in without:

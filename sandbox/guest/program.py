@@ -1,4 +1,4 @@
-"""Runs texts as the main program of this process. Standard library only."""
+"""Runs source code as the main program of this process. Standard library only."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def run_program(code: str, seed: int) -> int:
 
 
 def prepare(seed: int) -> dict[str, Any]:
-    """Gives this process the streams, arguments and random state of a program; returns the names of its
+    """Gives this process the streams, arguments and random state of a program; returns the namespace of its
     ``__main__``."""
     for number, name in ((1, "stdout"), (2, "stderr")):
         text = open(number, "w", encoding="utf-8", errors="backslashreplace", buffering=1)  # noqa: SIM115
@@ -39,8 +39,8 @@ def prepare(seed: int) -> dict[str, Any]:
 
 
 def execute(code: str, file: str, names: dict[str, Any]) -> int:
-    """Runs ``code`` with ``names``, under a file name for tracebacks; prints what it raises; returns the exit
-    code."""
+    """Runs ``code`` in the namespace ``names``, under a file name for tracebacks. Prints what it raises;
+    returns the exit code."""
     linecache.cache[file] = (len(code), None, code.splitlines(keepends=True), file)
     try:
         exec(compile(code, file, "exec", dont_inherit=True), names)
@@ -57,7 +57,7 @@ def execute(code: str, file: str, names: dict[str, Any]) -> int:
 
 
 def finish() -> None:
-    """Waits for threads, and does what a program asked for at its end."""
+    """Waits for threads, and runs the program's exit handlers."""
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     flush()

@@ -1,5 +1,5 @@
-"""The system calls that code in a sandbox has no use for, and the filter that denies them. Standard library
-only."""
+"""Seccomp: the system calls that programs in a sandbox do not need, and the filters that deny them. Standard
+library only."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 22, 38
 libc = ctypes.CDLL(None, use_errno=True)
 
 _X86_64, _AARCH64 = 0xC000003E, 0xC00000B7
-_NEW = {  # one number on every architecture
+_NEW = {  # the same number on every architecture
     "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427, "open_tree": 428, "fsopen": 430,
     "move_mount": 429, "fsconfig": 431, "fsmount": 432, "fspick": 433, "pidfd_getfd": 438,
     "mount_setattr": 442, "memfd_secret": 447, "open_tree_attr": 467,
 }  # fmt: skip
 _TABLES: dict[str, dict[str, int]] = {
-    # No sockets; no memory that outlives a process or does not count as its own (SysV, queues, memfd, huge
-    # pages held by a pipe); no new namespaces or mounts; no look into other processes; no interfaces with a
-    # history of escapes.
+    # No sockets; no memory that outlives a process or is not charged to it (SysV, queues, memfd, huge pages
+    # held by a pipe); no new namespaces or mounts; no access to other processes; no interfaces with a history
+    # of escapes.
     "x86_64": {
         "socket": 41, "connect": 42, "bind": 49, "listen": 50, "vmsplice": 278,
         "shmget": 29, "shmat": 30, "semget": 64, "msgget": 68, "mq_open": 240,
@@ -54,10 +54,11 @@ _SPECIAL = {
         "sched_setscheduler": 119, "sched_setaffinity": 122, "sched_setattr": 274,
     },
 }  # fmt: skip
-# Their first argument names a process, 0 the caller: what is done to the guest would outlast a program.
+# Their first argument names a process, 0 the caller: changes to the guest would outlast a program.
 _ON_ITSELF = ("prlimit64", "sched_setparam", "sched_setscheduler", "sched_setaffinity", "sched_setattr")
-# What Landlock leaves open on files and processes that are shared with the machine. Changes of a file's mode,
-# owner, times and attributes are answered as done, and not done, since copying a file makes some.
+# What Landlock does not restrict on files and processes that are shared with the machine. Changes of a file's
+# mode, owner, times and attributes are not made but reported as successful, because copying a file makes
+# some.
 _UNDONE = {
     "x86_64": (
         90,
@@ -87,35 +88,36 @@ _UNDONE = {
 _NOT_OURS = {
     "x86_64": (253, 254, 294, 141, 203, 144, 142, 314, 251, 256, 279, 129, 297, 424, 200),
     "aarch64": (27, 26, 140, 122, 119, 118, 274, 30, 238, 239, 138, 240, 424, 130),
-}  # inotify, setpriority, sched_set*, ioprio_set, migrate_pages, move_pages; signals, but for the two below
+}  # inotify, setpriority, sched_set*, ioprio_set, migrate_pages, move_pages; signals, except the two below
 _SET_FLAGS, _SET_ATTRIBUTES = 0x40086602, 0x401C5820  # ioctl on an open file
 
 _MACHINE = platform.machine()
 _DENIED = _TABLES.get(_MACHINE, {})
 SYSTEM_CALLS = {**_DENIED, **_SPECIAL.get(_MACHINE, {})}
-"""Names and numbers on this machine; empty on one whose table we lack. The aarch64 table is untested."""
+"""Names and numbers on this machine; empty on an unknown architecture. The aarch64 table is untested."""
 _NAMESPACE_FLAGS = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN, _AND = 0x20, 0x15, 0x35, 0x45, 0x06, 0x54
 _ALLOW, _KILL, _DONE, _EPERM, _ENOSYS = 0x7FFF0000, 0x80000000, 0x00050000, 0x00050001, 0x00050026
-_NUMBER, _ARCHITECTURE, _FIRST, _SECOND = 0, 4, 16, 24  # where the call and its arguments lie
+_NUMBER, _ARCHITECTURE, _FIRST, _SECOND = 0, 4, 16, 24  # offsets of the call and its arguments
 _Line = tuple[int, int, int, int]
 
 
 def filter_system_calls() -> None:
-    """Denies, to this process and all its later children, what no program needs. Raises ``OSError``."""
+    """Denies system calls that no program needs, to this process and all its later children. Raises
+    ``OSError``."""
     call = SYSTEM_CALLS
-    code = [line for number in _DENIED.values() for line in _answer(number, _EPERM)]
-    # clone3 hides its flags behind a pointer; libc takes ENOSYS as "use clone", whose flags can be read
-    code += _answer(call.get("clone3", 0), _ENOSYS)
+    code = [line for number in _DENIED.values() for line in _return(number, _EPERM)]
+    # clone3 passes its flags by pointer; on ENOSYS, libc falls back to clone, whose flags can be checked
+    code += _return(call.get("clone3", 0), _ENOSYS)
     code += [(_EQUAL, 0, 4, call.get("clone", 0)), (_LOAD, 0, 0, _FIRST)]
     code += [(_ANY_BIT, 0, 1, _NAMESPACE_FLAGS), (_RETURN, 0, 0, _EPERM), (_LOAD, 0, 0, _NUMBER)]
     for name in _ON_ITSELF:
         code += _only(name, _FIRST, 0)
     code += _only("setpriority", _FIRST, 0) + _only("setpriority", _SECOND, 0)  # PRIO_PROCESS, of itself
     code += _only("ioprio_set", _FIRST, 1) + _only("ioprio_set", _SECOND, 0)  # IOPRIO_WHO_PROCESS, of itself
-    # of connected pairs only those of a kind that can never send to anybody else: a pair of datagram sockets
-    # could, and so reach every such socket of the machine that is not hidden
+    # allow only kinds of connected pairs that can never send to other sockets: a pair of datagram sockets
+    # could, and so reach every datagram socket of the machine that is not hidden
     code += _only("socketpair", _FIRST, 1)
     code += [(_EQUAL, 0, 6, call.get("socketpair", 0)), (_LOAD, 0, 0, _SECOND), (_AND, 0, 0, 0xF)]
     code += [(_EQUAL, 2, 0, 1), (_EQUAL, 1, 0, 5), (_RETURN, 0, 0, _EPERM), (_LOAD, 0, 0, _NUMBER)]
@@ -123,19 +125,20 @@ def filter_system_calls() -> None:
 
 
 def filter_on_host() -> None:
-    """Denies besides, to a program that shares files and processes with the machine, what Landlock does not.
+    """Denies in addition what Landlock does not, to a program that shares files and processes with the
+    machine.
 
-    It may signal only itself: by number, which its children do not share. Raises ``OSError``.
+    It may signal only itself, identified by process id, which its children do not share. Raises ``OSError``.
     """
-    code = [line for number in _UNDONE.get(_MACHINE, ()) for line in _answer(number, _DONE)]
-    code += [line for number in _NOT_OURS.get(_MACHINE, ()) for line in _answer(number, _EPERM)]
+    code = [line for number in _UNDONE.get(_MACHINE, ()) for line in _return(number, _DONE)]
+    code += [line for number in _NOT_OURS.get(_MACHINE, ()) for line in _return(number, _EPERM)]
     code += _only("kill", _FIRST, os.getpid()) + _only("tgkill", _FIRST, os.getpid())
     code += [(_EQUAL, 0, 4, SYSTEM_CALLS.get("ioctl", 0)), (_LOAD, 0, 0, _SECOND)]
     code += [(_EQUAL, 1, 0, _SET_FLAGS), (_EQUAL, 0, 1, _SET_ATTRIBUTES), (_RETURN, 0, 0, _EPERM)]
     _install(code)
 
 
-def _answer(number: int, action: int) -> list[_Line]:
+def _return(number: int, action: int) -> list[_Line]:
     return [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, action)]
 
 
@@ -159,7 +162,7 @@ def _install(code: list[_Line]) -> None:
     before += [
         (_AT_LEAST, 0, 1, 0x40000000),
         (_RETURN, 0, 0, _EPERM),
-    ]  # the x32 table would go round the numbers
+    ]  # calls of the x32 ABI have other numbers
     lines = [*before, *code, (_RETURN, 0, 0, _ALLOW)]
     table = b"".join(struct.pack("HBBI", *line) for line in lines)
     program = struct.pack("HL", len(lines), _address(table))

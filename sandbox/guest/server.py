@@ -1,17 +1,18 @@
-"""The server inside a sandbox, whatever launched it. Standard library only, as are the modules it imports: their
-sources are also sent over a pipe.
+"""The server inside a sandbox, whatever launched it. Standard library only, as are the modules it imports:
+their sources are also sent over a pipe.
 
-It exchanges frames with the host, and forks one child per execution out of an interpreter that has its libraries
-loaded already, so that a program costs a fork and not an import. After every execution it kills all other processes
-of the sandbox, which requires it to be process 1 of a pid namespace, or the subreaper of its descendants.
+It exchanges frames with the host, and forks one child per execution out of an interpreter that has its
+libraries loaded already, so that a program costs a fork and not an import. After every execution it kills all
+other processes of the sandbox, which requires it to be process 1 of a pid namespace, or the subreaper of its
+descendants.
 
-Guarantees against code that runs as its own user: it ignores the signals that end Python, is not dumpable (its
-memory, environment and descriptors cannot be read, nor can it be traced), and is the last that the OOM killer takes.
-Limitation: memory is forked, so a child can read what the host sent earlier. Hence one sandbox per episode, and never
-an answer in it.
+Guarantees against code that runs as its own user: it ignores the signals that end Python, is not dumpable
+(its memory, environment and descriptors cannot be read, nor can it be traced), and is the last that the OOM
+killer takes. Limitation: memory is forked, so a child can read what the host sent earlier. Hence one sandbox
+per episode, and never an answer in it.
 
-Sessions (``sandbox.guest.session``) outlive their programs. Between two programs of any kind they, and all their
-descendants, are stopped; one that runs nevertheless is ended."""
+Sessions (``sandbox.guest.session``) outlive their programs. Between two programs of any kind they, and all
+their descendants, are stopped; one that runs nevertheless is ended."""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ from sandbox.guest.session import GRACE, Session, Sessions, run_session
 from sandbox.guest.settings import Settings, set_rlimits
 
 TICK = 0.1
-"""Seconds between two measurements of memory and disk use, where no kernel limit bounds the sum of all processes."""
+"""Seconds between two measurements of memory and disk use, where no kernel limit bounds the sum of all
+processes."""
 PR_SET_DUMPABLE = 4
 
 
@@ -87,7 +89,7 @@ class Guest:
         while (left := until - time.monotonic()) > 0:
             events = ready.poll(1000 * max(0.0, min(left, self.sessions.due())) + 1)
             if self.sessions.due() <= 0:
-                self.sessions.end_what_runs()
+                self.sessions.end_running()
             if any(fd == self.lifeline for fd, _ in events):
                 raise GoneError("the launcher is gone")
             if events:
@@ -130,7 +132,7 @@ class Guest:
             self.sessions.settle()
 
     def _run(self, code: str, timeout: float, seed: int, name: str | None) -> tuple[dict[str, Any], bytes]:
-        self.room = max(MAX_ENTRIES, self.folder.files_held())  # a full folder may still be tidied
+        self.room = max(MAX_ENTRIES, self.folder.file_count())  # a full folder may still be tidied
         if name is None:
             execution = self._run_alone(code, timeout, seed)
         else:
@@ -243,10 +245,11 @@ class Guest:
                 return "memory"
         if "disk" in self.settings.watch and self.folder.full():
             return "disk"
-        return "disk" if "files" in self.settings.watch and self.folder.files_held() > self.room else ""
+        return "disk" if "files" in self.settings.watch and self.folder.file_count() > self.room else ""
 
     def _become(self, out: int, err: int, run: Callable[[], int], keep: Sequence[int] = ()) -> NoReturn:
-        """Turns this fresh child into a program, which keeps only its two outputs and the descriptors ``keep``."""
+        """Turns this fresh child into a program, which keeps only its two outputs and the descriptors
+        ``keep``."""
         status = 70
         try:
             os.setsid()

@@ -1,8 +1,8 @@
-"""Sessions: interpreters that stay, and run one program after the other with the same names, as a notebook's
-does. Standard library only.
+"""Sessions: interpreters that run one program after another in the same namespace, like that of a notebook.
+Standard library only.
 
-The guest's side trusts nothing that comes from the other: a program in a session can write to all of its
-descriptors what it likes, or close them. The most it can say is that the program that runs has ended."""
+The guest does not trust the session: its programs can write anything to all of its descriptors, or close
+them. The most that they can forge is that the current program has ended."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from sandbox.guest.processes import cpu_seconds, descendants, end_rest, running,
 from sandbox.guest.program import execute, finish, flush, prepare
 
 MAX_SESSIONS = 4
-"""Interpreters that one sandbox keeps alive."""
+"""Most sessions of one sandbox at once."""
 STOPPING = 0.1
-"""Seconds in which all that is below a session should have stopped after a program."""
+"""Seconds within which all descendants of a session should stop after a program."""
 WATCHING = 1.0
-"""Seconds until the next look whether it did."""
+"""Seconds between checks that they are stopped."""
 GRACE = 1.0
-"""Seconds that a session has to stop its program when interrupted."""
+"""Seconds within which a session has to stop its program when interrupted."""
 MAX_PROGRAM = 1 << 30
 _REPORT = struct.Struct(">QB")
 """The number of the program that ended, and its exit code."""
 
 
 class Session:
-    """The guest's side of one. None of its descriptors ever blocks."""
+    """The guest's side of a session. None of its descriptors ever blocks."""
 
     def __init__(self, pid: int, orders: int, reports: int, out: int, err: int) -> None:
         self.pid, self.orders, self.reports = pid, orders, reports
@@ -45,66 +45,67 @@ class Session:
         self.programs, self.exit_code = 0, 0
         self.cpu_s = 0.0
         """CPU time up to the end of the last program."""
-        self._unsent, self._heard = memoryview(b""), b""
+        self._unsent, self._received = memoryview(b""), b""
 
     def order(self, code: bytes) -> None:
-        """Begins the next program, which the session gets as ``advance`` is called."""
+        """Starts the next program; calls of ``advance`` send it."""
         self.programs += 1
-        self._unsent, self._heard = memoryview(pack({"number": self.programs}, code)), b""
+        self._unsent, self._received = memoryview(pack({"number": self.programs}, code)), b""
 
     def register(self, ready: select.poll) -> None:
-        """Has ``ready`` look for what ``advance`` needs."""
+        """Registers the descriptors that ``advance`` needs."""
         ready.register(self.reports, select.POLLIN)
         if self._unsent:
             ready.register(self.orders, select.POLLOUT)
 
     def advance(self, fd: int, ready: select.poll) -> str:
-        """Goes on where ``fd`` is ready. Returns ``done`` when the program has ended, ``forged`` when
-        something came that only a program can have written."""
-        with contextlib.suppress(BlockingIOError):  # a program in there can take our place at a pipe
+        """Sends or receives on ``fd``, which is ready. Returns ``done`` when the program has ended,
+        ``forged`` when something arrived that only a program can have written."""
+        with contextlib.suppress(BlockingIOError):  # a program in the session may have read or written first
             if fd == self.orders:
                 self._send(ready)
             else:
-                return self._hear(ready)
+                return self._receive(ready)
         return ""
 
     def _send(self, ready: select.poll) -> None:
         try:
             self._unsent = self._unsent[os.write(self.orders, self._unsent[: 1 << 16]) :]
-        except BrokenPipeError:  # nobody hears: it is about to end, or will be when its time is over
+        except BrokenPipeError:  # nothing reads: the session is ending, or will be ended at the timeout
             ready.unregister(self.orders)
         else:
             if not self._unsent:
                 ready.unregister(self.orders)
 
-    def _hear(self, ready: select.poll) -> str:
+    def _receive(self, ready: select.poll) -> str:
         data = os.read(self.reports, _REPORT.size + 1)
-        self._heard += data
+        self._received += data
         if not data:
             ready.unregister(self.reports)
-        if len(self._heard) < _REPORT.size:
+        if len(self._received) < _REPORT.size:
             return ""
-        if self._unsent or self._heard[:-1] != _REPORT.pack(self.programs, 0)[:-1]:
+        if self._unsent or self._received[:-1] != _REPORT.pack(self.programs, 0)[:-1]:
             return "forged"
-        self.exit_code = self._heard[-1]
+        self.exit_code = self._received[-1]
         return "done"
 
     def interrupt(self) -> None:
         os.kill(self.pid, signal.SIGINT)
 
     def ended(self) -> bool:
-        """Whether its process has ended, which it may do, or be made to, at any time."""
+        """Returns whether its process has ended, which may happen at any time."""
         ready = select.poll()
         ready.register(self.pidfd, select.POLLIN)
         return bool(ready.poll(0))
 
     def spent(self) -> float:
-        """Seconds of CPU time since the last call."""
+        """Returns the seconds of CPU time since the last call."""
         before, self.cpu_s = self.cpu_s, cpu_seconds(self.pid)
         return max(0.0, self.cpu_s - before)
 
     def kill(self) -> tuple[int, float]:
-        """Ends its process, not those below. Returns its exit code and CPU time since the last program."""
+        """Kills its process, not the descendants. Returns its exit code and CPU time since the last
+        program."""
         os.kill(self.pid, signal.SIGKILL)
         _, status, usage = os.wait4(self.pid, 0)
         seconds = usage.ru_utime + usage.ru_stime - self.cpu_s
@@ -116,28 +117,28 @@ class Session:
 
 
 class Sessions:
-    """Those of one guest, by name. ``start`` makes one, with a seed."""
+    """The sessions of one guest, by name. ``start`` starts one, with a seed."""
 
     def __init__(self, start: Callable[[int], Session]) -> None:
         self._start = start
         self._alive: dict[str, Session] = {}
         self._lost: set[str] = set()
-        """Those that ended while none of their programs ran, and that nobody asked for since."""
-        self._looked = 0.0
+        """Sessions that ended while none of their programs ran, and that were not requested since."""
+        self._checked = 0.0
 
     def due(self) -> float:
-        """Seconds until ``end_what_runs`` is to be called."""
-        return self._looked + WATCHING - time.monotonic() if self._alive else math.inf
+        """Returns the seconds until ``end_running`` is due."""
+        return self._checked + WATCHING - time.monotonic() if self._alive else math.inf
 
     def pids(self) -> frozenset[int]:
-        """Their processes, not those below."""
+        """Returns the process ids of the sessions, without descendants."""
         return frozenset(session.pid for session in self._alive.values())
 
     def take(self, name: str, seed: int) -> tuple[Session, str]:
-        """A session, which is started where there is none, and whether one of that name was lost before.
+        """Returns a session, started if necessary, and a note if one of that name was lost before.
 
         Raises:
-            ValueError: it would be one too many.
+            ValueError: it would be one session too many.
         """
         for other, session in list(self._alive.items()):
             if session.ended():
@@ -153,7 +154,7 @@ class Sessions:
         return self._alive[name], lost
 
     def fork(self) -> int:
-        """``os.fork``. Where sessions hold all the processes that there may be, they end. Raises
+        """Forks, as ``os.fork``. Where sessions occupy all the allowed processes, ends them first. Raises
         ``GoneError``."""
         try:
             return os.fork()
@@ -162,28 +163,28 @@ class Sessions:
         try:
             return os.fork()
         except OSError as error:
-            raise GoneError(f"no process can be had: {error}") from None
+            raise GoneError(f"no process can be started: {error}") from None
 
     def end(self, name: str) -> tuple[int, float]:
-        """Ends a session and all that is below it. Returns as ``Session.kill``; the caller closes it."""
+        """Ends a session and its descendants. Returns as ``Session.kill``; the caller closes it."""
         result = self._alive.pop(name).kill()
         end_rest(self.pids())
         return result
 
     def settle(self) -> None:
-        """After a program: stops them, with all that is below them, and ends everything else."""
+        """After a program: stops the sessions and their descendants, and ends everything else."""
         if self._alive:
             stop_descendants(STOPPING)
             end_rest(self.pids())
-            self._looked = time.monotonic()
+            self._checked = time.monotonic()
 
-    def end_what_runs(self) -> None:
-        """Between programs: ends those that go on although they were stopped."""
-        self._looked = time.monotonic()
-        if not (moving := running()):
+    def end_running(self) -> None:
+        """Between programs: ends the sessions that run although they were stopped."""
+        self._checked = time.monotonic()
+        if not (active := running()):
             return
         alive = self._alive.items()
-        self._lose(*[name for name, session in alive if moving & {session.pid, *descendants(session.pid)}])
+        self._lose(*[name for name, session in alive if active & {session.pid, *descendants(session.pid)}])
         end_rest(self.pids())
 
     def _lose(self, *names: str) -> None:
@@ -195,8 +196,9 @@ class Sessions:
 
 
 def run_session(orders: int, reports: int, seed: int) -> int:
-    """Turns this process into a session: runs what comes, and says when it ended. Returns the exit code of a
-    process that a program forked and let return to here.
+    """Turns this process into a session: runs each program that arrives, and reports when it has ended.
+
+    Returns only in a process that a program forked and that reached the end of the program: its exit code.
 
     Raises:
         GoneError, OSError: ``orders`` or ``reports`` is closed.
@@ -213,7 +215,7 @@ def run_session(orders: int, reports: int, seed: int) -> int:
 
 
 def _interruptible(code: str, file: str, names: dict[str, Any]) -> int:
-    """``execute``, which alone an interrupt may end, whatever an earlier program made of that signal."""
+    """Calls ``execute``, which alone an interrupt may end, whatever handler an earlier program installed."""
     try:
         try:
             signal.signal(signal.SIGINT, signal.default_int_handler)

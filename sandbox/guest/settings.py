@@ -30,7 +30,8 @@ class Settings(NamedTuple):
 
 
 def set_rlimits(settings: Settings, loaded: int) -> None:
-    """Limits this fresh child of the guest. ``loaded`` is the size in bytes of the guest's own address space."""
+    """Limits this fresh child of the guest. ``loaded`` is the size in bytes of the guest's own address
+    space."""
     limits = {
         "AS": loaded + (settings.memory_mb << 20),
         "FSIZE": settings.disk_mb << 20,

@@ -26,7 +26,8 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
-    # pandas imports pyarrow where it is installed; its allocator would start a thread, which forks do not have.
+    # pandas imports pyarrow where it is installed; its allocator would start a thread, which forks do not
+    # have.
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
     "JOBLIB_MULTIPROCESSING": "0",  # with n_jobs=-1 every worker would import everything again
 }

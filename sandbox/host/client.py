@@ -11,11 +11,11 @@ from sandbox.guest.frames import GoneError, pack, unpack
 from sandbox.host import replies
 
 PATIENCE = 5.0
-"""Seconds past a program's own deadline, and for a file, after which the guest is taken for lost."""
+"""Seconds past a program's own deadline, and for a file operation, after which the guest counts as lost."""
 
 
 class Channel(Protocol):
-    """A connected stream, as a socket is one."""
+    """A connected stream, such as a socket."""
 
     def settimeout(self, value: float | None, /) -> None: ...
     def sendall(self, data: bytes, /) -> None: ...
@@ -24,13 +24,15 @@ class Channel(Protocol):
 
 
 class GuestSandbox:
-    """One guest. ``end`` is called once, when it is closed or lost, and returns when everything of it is
-    gone."""
+    """A ``Sandbox`` whose guest is at the other end of ``channel``.
+
+    ``end`` is called once, when it is closed or lost, and returns when all of the guest's resources are gone.
+    """
 
     def __init__(self, channel: Channel, limits: Limits, end: Callable[[], None] = lambda: None) -> None:
         self._channel, self._limits, self._end = channel, limits, end
         self._closed = self._running = False
-        self._answered = time.monotonic()
+        self._last_reply = time.monotonic()
 
     def wait(self, seconds: float) -> None:
         """Waits until the guest is ready. Raises ``SandboxError``."""
@@ -44,9 +46,9 @@ class GuestSandbox:
         self, code: str, *, timeout: float | None = None, seed: int = 0, session: str | None = None
     ) -> Result:
         seconds = self._limits.timeout if timeout is None else timeout
-        data = code.encode("utf-8", errors="replace")  # half of a surrogate pair is no program anyway
+        data = code.encode("utf-8", errors="replace")  # a program with lone surrogates is not valid anyway
         request = {"op": "run", "timeout": seconds, "seed": seed, "session": session}
-        # of each output: the kept part and the mark of what was left out
+        # room for the kept part of each output, and the mark of what was left out
         header, body = self._ask(request, data, seconds + PATIENCE, (self._limits.output_kb << 11) + 4096)
         try:
             return replies.result(header, body)
@@ -69,14 +71,14 @@ class GuestSandbox:
             raise self._lost(f"a malformed listing ({error})") from None
 
     def alive(self) -> bool:
-        """Whether it still waits for a request, and not for so long that it may end itself any moment. Does
+        """Returns whether it still waits for a request, and not for so long that it may soon end itself. Does
         not block."""
         limits = self._limits
-        if self._closed or time.monotonic() - self._answered > min(limits.idle, limits.lifetime) / 2:
+        if self._closed or time.monotonic() - self._last_reply > min(limits.idle, limits.lifetime) / 2:
             return False
         try:
             self._channel.settimeout(0)
-            self._channel.recv(1)  # the end of the stream, or what nobody asked for
+            self._channel.recv(1)  # the end of the stream, or unsolicited data
         except BlockingIOError:
             return True
         except OSError:
@@ -100,38 +102,38 @@ class GuestSandbox:
             self._channel.sendall(pack(header, body))
         except OSError as error:
             raise self._lost(str(error)) from None
-        self._running = header["op"] == "run"  # not before: half a request starts no program
-        answer, data = self._receive(seconds, room)
-        if "ended" in answer:  # before it had read this request
+        self._running = header["op"] == "run"  # not earlier: an incomplete request starts no program
+        reply, data = self._receive(seconds, room)
+        if "ended" in reply:  # the guest ended before it read this request
             self._running = False
-            raise self._lost(replies.text(answer["ended"]))
-        match answer.get("error"), header["op"]:
+            raise self._lost(replies.text(reply["ended"]))
+        match reply.get("error"), header["op"]:
             case None, _:
-                return answer, data
+                return reply, data
             case "missing", "read" | "write":
-                raise FileNotFoundError(replies.text(answer.get("detail")))
+                raise FileNotFoundError(replies.text(reply.get("detail")))
             case "refused", "read" | "write" | "run":
-                raise ValueError(replies.text(answer.get("detail")))
-        raise self._lost("an error that it cannot have")
+                raise ValueError(replies.text(reply.get("detail")))
+        raise self._lost("protocol violation: unexpected error code")
 
     def _receive(self, seconds: float, room: int) -> tuple[dict[str, Any], bytes]:
         deadline = time.monotonic() + seconds
 
         def receive(size: int) -> bytes:
             left = deadline - time.monotonic()
-            if left <= 0:  # it may well send for ever, a byte at a time
+            if left <= 0:  # a guest may send single bytes forever
                 raise TimeoutError
             self._channel.settimeout(left)
             return self._channel.recv(size)
 
         try:
-            answer = unpack(receive, room)
+            reply = unpack(receive, room)
         except TimeoutError:
-            raise self._lost(f"no answer within {seconds:g} seconds") from None
+            raise self._lost(f"no reply within {seconds:g} seconds") from None
         except (GoneError, OSError) as error:
             raise self._lost(str(error)) from None
-        self._answered = time.monotonic()
-        return answer
+        self._last_reply = time.monotonic()
+        return reply
 
     def _lost(self, reason: str) -> LostError:
         self.close()

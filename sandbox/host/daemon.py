@@ -1,7 +1,7 @@
-"""What we ask of a Docker daemon: a connection, a stream into a container, and that containers go.
+"""The Docker daemon: connections, streams into containers, and the removal of containers.
 
-``DOCKER_HOST`` says which daemon, as for Docker's own client: a socket here (``unix:///…``) or a machine
-elsewhere (``tcp://…``, which needs ``DOCKER_TLS_VERIFY=1`` and ``DOCKER_CERT_PATH`` unless nobody else can
+``DOCKER_HOST`` selects the daemon, as for Docker's own client: a socket here (``unix:///…``) or another
+machine (``tcp://…``, which needs ``DOCKER_TLS_VERIFY=1`` and ``DOCKER_CERT_PATH`` unless nobody else can
 reach it). A daemon behind ssh is reached through a forwarded socket, see ``_FORWARD``."""
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from sandbox.base import SandboxError
 from sandbox.host.owner import dead, here
 
 OWNER, RUN, DEADLINE = "coachgym.owner", "coachgym.run", "coachgym.deadline"
-"""Labels of our containers: the process they belong to (``sandbox.host.owner``), its run, and the time, in seconds
-since 1970, at which nobody can want them any more."""
+"""Labels of our containers: the process that owns them (``sandbox.host.owner``), its run, and the time, in
+seconds since 1970, after which any process may remove them."""
 TIMEOUT = 60.0
-"""Seconds for one answer of the daemon."""
+"""Seconds for one reply of the daemon."""
 _FORWARD = (
     "ssh:// is not supported: forward the daemon's socket,"
     " `ssh -fnNT -L /tmp/there.sock:/var/run/docker.sock HOST`, and set DOCKER_HOST=unix:///tmp/there.sock"
@@ -41,26 +41,27 @@ _OFFERS = {
     "apparmor": "run it on a kernel that has AppArmor enabled",
     "selinux": "run it with `--selinux-enabled`",
 }
-"""What can be required of a daemon, and how it comes by it."""
+"""Features that can be required of a daemon -> how to enable them."""
 _LIMITS = ("MemoryLimit", "PidsLimit")
 
 Client: TypeAlias = docker.DockerClient
 Refused = APIError
-"""The daemon answered, and said no."""
+"""The daemon replied that it refuses a request."""
 
 
 @contextlib.contextmanager
 def connect(version: str | None = None) -> Iterator[Client]:
-    """A connection for one thread and one use. ``version`` of the interface, asked for when None.
+    """Yields a connection for one thread and one use. ``version`` is that of the API; None: asks the daemon
+    for it.
 
     Raises:
-        SandboxError: the daemon cannot be reached, is gone while it is used, or refuses what is asked.
+        SandboxError: the daemon cannot be reached, disappears while it is used, or refuses a request.
     """
     where = os.environ.get("DOCKER_HOST", "its usual socket")
     if where.startswith("ssh:"):
         raise SandboxError(_FORWARD)
     try:
-        client = _client(version or _spoken())
+        client = _client(version or _newest_version())
     except (DockerException, OSError) as error:
         raise SandboxError(f"no Docker daemon answers at {where}") from error
     try:
@@ -74,12 +75,14 @@ def connect(version: str | None = None) -> Iterator[Client]:
 def _client(version: str) -> Client:
     client = docker.from_env(timeout=TIMEOUT, version=version)
     client.api.trust_env = False  # REQUESTS_CA_BUNDLE would replace the authority of DOCKER_CERT_PATH
-    client.api.post = functools.partial(client.api.post, timeout=TIMEOUT)  # attaching has none of its own
+    client.api.post = functools.partial(
+        client.api.post, timeout=TIMEOUT
+    )  # attaching has no timeout of its own
     return client
 
 
-def _spoken() -> str:
-    """The newest version of the interface that the daemon has."""
+def _newest_version() -> str:
+    """Returns the newest version of the API that the daemon supports."""
     client = _client(docker.constants.MINIMUM_DOCKER_API_VERSION)
     try:
         return str(client.version(api_version=False)["ApiVersion"])
@@ -88,22 +91,24 @@ def _spoken() -> str:
 
 
 def require(info: Mapping[str, Any], runtime: str | None, requires: Sequence[str]) -> None:
-    """Checks what a daemon says of itself.
+    """Checks the daemon's description of itself.
 
     Raises:
-        SandboxError: it lacks something that is required, or would silently drop our limits.
-        ConfigError: ``requires`` names what there is not.
+        SandboxError: it lacks a required feature, or would silently ignore our limits.
+        ConfigError: ``requires`` names an unknown feature.
     """
     if unknown := sorted(set(requires) - set(_OFFERS)):
-        raise ConfigError(f"requires can have {', '.join(_OFFERS)}, but not {', '.join(unknown)}")
+        raise ConfigError(f"requires must be among {', '.join(_OFFERS)}; got {', '.join(unknown)}")
     if runtime is not None and runtime not in info["Runtimes"]:
         known = ", ".join(sorted(info["Runtimes"]))
         raise SandboxError(f"the Docker daemon has no runtime {runtime!r}; it has {known}")
     offered = [dict(part.partition("=")[::2] for part in each.split(",")) for each in info["SecurityOptions"]]
-    held = {each.get("name") for each in offered if each.get("profile") != "unconfined"}
+    provided = {each.get("name") for each in offered if each.get("profile") != "unconfined"}
     for name in requires:
-        if name not in held:
-            raise SandboxError(f"the Docker daemon does not offer {name}, which is required: {_OFFERS[name]}")
+        if name not in provided:
+            raise SandboxError(
+                f"the Docker daemon does not provide {name}, which is required: {_OFFERS[name]}"
+            )
     if lacking := [name for name in _LIMITS if not info[name]]:
         raise SandboxError(
             f"the Docker daemon would ignore limits ({', '.join(lacking)}); a rootless one needs cgroup v2"
@@ -112,7 +117,8 @@ def require(info: Mapping[str, Any], runtime: str | None, requires: Sequence[str
 
 def host_config(client: Client, *, memory_mb: int, processes: int, cpus: float, tmpfs: Mapping[str, int],
                 runtime: str | None) -> dict[str, Any]:  # fmt: skip
-    """How a container is shut in. ``tmpfs``: writable folder -> megabytes; there is no other."""
+    """Returns the settings that isolate a container. ``tmpfs``: folder -> megabytes; nothing else is
+    writable."""
     options = "rw,nosuid,nodev,noexec,nr_inodes=4096,uid=65534,gid=65534,mode=0700"
     settings: dict[str, Any] = client.api.create_host_config(
         network_mode="none",
@@ -135,14 +141,14 @@ def host_config(client: Client, *, memory_mb: int, processes: int, cpus: float, 
 
 
 class Attached:
-    """The two directions of a container's terminal-less input and output as one stream. What comes back is
-    wrapped by the daemon."""
+    """The standard input and output of a container without a terminal, as one stream. Removes the headers
+    that the daemon puts before each part of the output."""
 
     _HEAD = struct.Struct(">BxxxI")
 
     def __init__(self, client: Client, container: str) -> None:
         attached = client.api.attach_socket(container, params={"stdin": 1, "stdout": 1, "stream": 1})
-        self._holder = attached  # a file on the connection, which closes once both are closed
+        self._holder = attached  # a file on the connection; the connection closes once both are closed
         self._stream: socket.socket = getattr(attached, "_sock", attached)
         self.settimeout, self.sendall = self._stream.settimeout, self._stream.sendall
         self._head, self._left = b"", 0
@@ -151,7 +157,7 @@ class Attached:
         try:
             return self._recv(size)
         except ssl.SSLWantReadError:
-            raise BlockingIOError from None  # as of any other socket
+            raise BlockingIOError from None  # as any other socket does
 
     def _recv(self, size: int) -> bytes:
         while not self._left:
@@ -174,13 +180,14 @@ class Attached:
 
 
 def remove(client: Client, container: str) -> bool:
-    """Returns when the container is gone; False if there was none. Raises what the client raises."""
+    """Removes a container and returns when it is gone; False if there was none. Raises what the client
+    raises."""
     try:
         client.api.remove_container(container, force=True)
     except NotFound:
         return False
     except APIError as error:
-        if error.status_code != 409:  # its removal is under way
+        if error.status_code != 409:  # it is already being removed
             raise
         with contextlib.suppress(NotFound):
             client.api.wait(container, timeout=10, condition="removed")
@@ -194,7 +201,7 @@ def remove_run(client: Client, run: str) -> None:
 
 
 def remove_abandoned(client: Client) -> None:
-    """Removes containers of ours whose owner has ended, as far as that can be known from here, or whose
+    """Removes our containers whose owner has ended, as far as that can be determined from here, or whose
     deadline has passed. One that cannot be removed is left for the next start."""
     for container in client.api.containers(all=True, filters={"label": OWNER}):
         if abandoned(container["Labels"], time.time()):
@@ -205,7 +212,7 @@ def remove_abandoned(client: Client) -> None:
 
 
 def abandoned(labels: Mapping[str, str], now: float) -> bool:
-    """Whether a container of ours with these labels can be removed by anyone."""
+    """Returns whether any process may remove a container of ours with these labels."""
     if labels[OWNER].startswith(f"{here()}:"):
         return dead(labels[OWNER])
     deadline = labels.get(DEADLINE, "")
@@ -213,5 +220,5 @@ def abandoned(labels: Mapping[str, str], now: float) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says."""
+    """Returns the first line of an error's message."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -1,5 +1,5 @@
-"""What sandboxes leave behind in the process that opened them and on its machine: for tests, and for long runs that
-monitor themselves."""
+"""What sandboxes leave behind in the process that opened them and on its machine: for tests, and for long
+runs that monitor themselves."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from sandbox.host.owner import FOLDER, folder_owner
 
 
 def resources(backend: Backend) -> frozenset[str]:
-    """Names descriptors and threads of this process, its descendants, their work folders, and what ``backend`` holds
-    elsewhere. Compare two snapshots: a backend keeps resources of its own.
+    """Names descriptors and threads of this process, its descendants, their work folders, and what
+    ``backend`` holds elsewhere. Compare two snapshots: a backend keeps resources of its own.
 
     Raises:
         SandboxError: the backend cannot determine what it holds.
@@ -42,7 +42,8 @@ def leftovers(backend: Backend, before: frozenset[str], seconds: float = 2.0) ->
 
 
 def work_folders(launchers: Collection[int]) -> list[Path]:
-    """Returns the temporary folders of sandboxes that these processes launched, according to the folders' names."""
+    """Returns the temporary folders of sandboxes that these processes launched, according to the folders'
+    names."""
     numbers = set(map(str, launchers))
     folders = Path(tempfile.gettempdir()).glob(f"{FOLDER}*")
     return [path for path in folders if _launcher(path.name) in numbers]

@@ -1,4 +1,4 @@
-"""Which libraries code in a sandbox finds: those of every sandbox, and those that an environment adds."""
+"""The libraries that programs can import: those of every sandbox, and those that an environment adds."""
 
 from __future__ import annotations
 
@@ -10,37 +10,39 @@ from collections.abc import Mapping, Sequence
 from sandbox.base import SandboxError
 
 STANDARD = ("numpy", "pandas", "scipy", "scikit-learn", "joblib", "sympy")
-"""Of every sandbox."""
+"""The libraries of every sandbox."""
 _REQUIREMENT = re.compile(r"([A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9])(?:==([A-Za-z0-9.+!]+))?")
 
 
 def name_of(requirement: str) -> str:
-    """``LightGBM==4.6.0`` -> ``lightgbm``. Raises ``SandboxError`` where it is no name, pinned or not."""
-    found = _REQUIREMENT.fullmatch(requirement)
-    if not found:
-        raise SandboxError(f"{requirement!r} is no library: write its name, or name==version")
-    return re.sub(r"[-_.]+", "-", found[1]).lower()
+    """Returns the normalized name: ``LightGBM==4.6.0`` -> ``lightgbm``. Raises ``SandboxError`` for anything
+    but a name, pinned or not."""
+    match = _REQUIREMENT.fullmatch(requirement)
+    if not match:
+        raise SandboxError(f"{requirement!r} is not a library: expected a name, or name==version")
+    return re.sub(r"[-_.]+", "-", match[1]).lower()
 
 
 def installed(requirements: Sequence[str] = ()) -> dict[str, str]:
-    """Name -> version here, of the standard ones that are here and of ``requirements``.
+    """Returns name -> installed version, of ``requirements`` and of the standard libraries that are
+    installed.
 
     Raises:
-        SandboxError: one of ``requirements`` is not here, or in another version.
+        SandboxError: one of ``requirements`` is missing, or installed in another version.
     """
-    found = {}
+    versions = {}
     for name in (*STANDARD, *map(name_of, requirements)):
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    if lacking := missing(requirements, found):
+    if lacking := missing(requirements, versions):
         raise SandboxError(f"libraries are missing here: `pip install {shlex.join(lacking)}`")
-    return found
+    return versions
 
 
 def missing(requirements: Sequence[str], versions: Mapping[str, str]) -> list[str]:
-    """Those of ``requirements`` that are not among ``versions``, name -> version."""
+    """Returns the ``requirements`` that ``versions``, name -> version, does not satisfy."""
     pins = {each: each.partition("==")[2] for each in requirements}
     return [
         each

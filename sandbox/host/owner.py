@@ -1,5 +1,5 @@
-"""Whose a container or a folder is that may outlive its maker: how the next start tells the dead from the
-living."""
+"""Ownership labels for resources that may outlive their process: the next start removes those of dead
+owners."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import os
 from pathlib import Path
 
 FOLDER = "sandbox-"
-"""How the names of work folders begin."""
+"""Prefix of the names of work folders."""
 
 
 def here() -> str:
-    """What process ids mean something in: this machine since it was booted, and this pid namespace."""
+    """Identifies where process ids are valid: this boot of this machine, and this pid namespace."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return f"{boot}:{os.stat('/proc/self/ns/pid').st_ino}"
 
 
 def owner(pid: int) -> str:
-    """What a process shares with no other: machine, process id, start time. ``gone`` if there is none, or it
-    has ended and only waits for its parent."""
+    """Returns the unique label of a process: machine, process id, start time. ``gone`` if there is none, or
+    if it has ended and only waits to be reaped."""
     try:
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -27,16 +27,18 @@ def owner(pid: int) -> str:
 
 
 def dead(name: str) -> bool:
-    """Whether ``name``, once given by ``owner``, is of a process here that has ended."""
+    """Returns whether ``name``, which ``owner`` returned once, belongs to a process of this machine that has
+    ended."""
     place, _, rest = name.rpartition(":")[0].rpartition(":")
     return place == here() and rest.isdecimal() and name != owner(int(rest))
 
 
 def folder_prefix(pid: int) -> str:
-    """How the name of a folder begins that a process makes. Without colons: lists of paths have them."""
+    """Returns the prefix of the folders that a process makes. Without colons, which separate paths in
+    lists."""
     return f"{FOLDER}{owner(pid).replace(':', '.')}-"
 
 
 def folder_owner(name: str) -> str:
-    """The ``owner`` in a folder's name; of a folder of another kind, what was never anybody's."""
+    """Returns the ``owner`` in a folder's name; for other folders, something that is no process's label."""
     return name.removeprefix(FOLDER).rpartition("-")[0].replace(".", ":")

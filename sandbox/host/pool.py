@@ -12,45 +12,45 @@ from sandbox.base import Sandbox, SandboxError, SandboxSpec
 
 
 class Warm(Sandbox, Protocol):
-    """A sandbox that may have ended while it waited."""
+    """A sandbox that may have ended while it was idle in the pool."""
 
     def alive(self) -> bool:
-        """Whether it can still be handed out. Does not block."""
+        """Returns whether it can still be handed out. Does not block."""
         ...
 
 
 class _Start(Future[Warm]):
-    """A sandbox that is ready, in the making, or to be made."""
+    """A sandbox that is ready, starting, or queued."""
 
     def __init__(self, spec: SandboxSpec) -> None:
         super().__init__()
         self.spec = spec
 
-    def spoiled(self) -> bool:
+    def failed(self) -> bool:
         return self.done() and (self.exception() is not None or not self.result().alive())
 
 
 class Pool:
-    """Up to ``size`` warm sandboxes for each spec that was ever asked for; at most ``starting`` start at
-    once, each in a thread of its own that ends with the start.
+    """Keeps up to ``size`` warm sandboxes for each spec that was ever requested. At most ``starting`` start
+    at once, each in a thread of its own that ends with the start.
 
-    What somebody waits for starts before what is made ahead. A start that fails is an error for the one who
-    waits for it and for nobody else: one that nobody waited for is forgotten, and the next ``take`` orders
-    another."""
+    Requested sandboxes start before those made in advance. A failed start is an error for the caller that
+    waits for it and for no other: a failure that nobody waited for is dropped, and the next ``take`` orders
+    another start."""
 
     def __init__(self, start: Callable[[SandboxSpec], Warm], size: int, starting: int) -> None:
-        """``start`` makes a sandbox or raises ``SandboxError``."""
-        self._make, self._size, self._most = start, size, starting
+        """``start`` starts a sandbox or raises ``SandboxError``."""
+        self._make, self._size, self._max_starting = start, size, starting
         self._changed = threading.Condition()
         self._kept: dict[SandboxSpec, list[_Start]] = {}
-        """Those that nobody has taken."""
+        """Those that no caller has taken."""
         self._queue: deque[_Start] = deque()
-        """Those that are to be made, the most urgent first."""
+        """Those that wait to start, the most urgent first."""
         self._starting = 0
         self._closed = False
 
     def take(self, spec: SandboxSpec) -> Warm:
-        """The oldest sandbox for ``spec`` that is ready and alive, or the next to be ready.
+        """Returns the oldest sandbox for ``spec`` that is ready and alive, or the next to become ready.
 
         Raises:
             SandboxError: it could not be started, or the pool is closed.
@@ -59,8 +59,8 @@ class Pool:
             if self._closed:
                 raise SandboxError("the backend is closed")
             kept = self._kept.setdefault(spec, [])
-            spoiled = [start for start in kept if start.spoiled()]
-            kept[:] = sorted((start for start in kept if start not in spoiled), key=_Start.done, reverse=True)
+            dead = [start for start in kept if start.failed()]
+            kept[:] = sorted((start for start in kept if start not in dead), key=_Start.done, reverse=True)
             first = kept.pop(0) if kept else self._order(spec)
             if first in self._queue:
                 self._queue.remove(first)
@@ -68,11 +68,12 @@ class Pool:
             while len(kept) < self._size:
                 kept.append(self._order(spec))
             self._begin()
-        _end(spoiled)
+        _end(dead)
         return first.result()
 
     def close(self) -> None:
-        """Ends the sandboxes that nobody took, and returns when no start is under way. Safe to call twice."""
+        """Ends the sandboxes that no caller took, and returns when no start is in progress. Safe to call
+        twice."""
         with self._changed:
             self._closed = True
             kept = [start for starts in self._kept.values() for start in starts if start.done()]
@@ -91,8 +92,8 @@ class Pool:
         return start
 
     def _begin(self) -> None:
-        """Starts what is most urgent, as far as there is room."""
-        while self._queue and self._starting < self._most:
+        """Starts the most urgent ones, as many as may start at once."""
+        while self._queue and self._starting < self._max_starting:
             threading.Thread(
                 target=self._run, args=(self._queue[0],), name="sandbox-start", daemon=True
             ).start()
@@ -104,7 +105,7 @@ class Pool:
         failure: BaseException = SandboxError("the backend was closed")
         try:
             box = self._make(start.spec)
-        except BaseException as error:  # whatever it is, it belongs to the one who waits
+        except BaseException as error:  # whatever it is, the waiting caller gets it
             failure = error
         with self._changed:
             if box and not self._closed:

@@ -1,7 +1,8 @@
-"""Removes a run's containers once its process has ended, however it ended: ``python -m sandbox.host.reaper RUN``.
+"""Removes a run's containers once its process has ended, however it ended: ``python -m sandbox.host.reaper
+RUN PID``.
 
-Started by the ``docker`` backend, whose child it is. A container ends by itself when its input closes; this
-is for one that the daemon had made, and not yet started, when the process was killed."""
+The ``docker`` backend starts it as a child process. A container ends by itself when its input closes; the
+reaper is for one that the daemon had created, but not yet started, when the process was killed."""
 
 from __future__ import annotations
 
@@ -16,11 +17,12 @@ from pathlib import Path
 from sandbox.base import SandboxError
 
 ROUNDS = (0.0, 0.5, 1.5, 3.5, 5.5)
-"""Seconds after that end of each round: the daemon may still be at work on what it was asked for last."""
+"""Seconds after that end at which it looks for containers: the daemon may still be handling the last
+requests."""
 
 
 def start(run: str) -> subprocess.Popen[bytes]:
-    """Watches over this process until it is killed."""
+    """Starts a reaper for this process, and returns it. The caller kills it."""
     command = [sys.executable, "-P", "-m", "sandbox.host.reaper", run, str(os.getpid())]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     return subprocess.Popen(

@@ -1,9 +1,9 @@
-"""Mode ``bwrap``: puts guests into roots of their own with bubblewrap, for machines where no other program may make
-namespaces: some distributions allow that to it alone.
+"""Mode ``bwrap``: puts guests into roots of their own with bubblewrap, for machines where no other program
+may make namespaces: some distributions allow that to it alone.
 
-Each sandbox imports its libraries itself, so a pool hides the start. It can write only to one tmpfs, which is removed
-with it. When we are root, it runs as a user that nobody else has: root, whatever a user namespace calls it, is bound
-by no limit on processes.
+Each sandbox imports its libraries itself, so a pool hides the start. It can write only to one tmpfs, which is
+removed with it. When we are root, it runs as a user that nobody else has: root, whatever a user namespace
+calls it, is bound by no limit on processes.
 """
 
 from __future__ import annotations
@@ -136,7 +136,8 @@ class _Order(NamedTuple):
 
 
 def _parent(orders: SimpleQueue[_Order | None]) -> None:
-    """Starts processes. They die with the thread that started them, so this one lives as long as the backend."""
+    """Starts processes. They die with the thread that started them, so this one lives as long as the
+    backend."""
     environment = boot.ENVIRONMENT | {"PYTHONPATH": str(Path(__file__).parents[2])}
     while order := orders.get():
         try:

@@ -1,8 +1,9 @@
 """The fork server of local sandboxes: imports the libraries once, and forks a guest for every sandbox.
 
-It never sees what an agent wrote, so nothing passes from one sandbox to the next. A message on its control socket is
-one frame's header with one descriptor, the guest's end of the sandbox's own connection. When that socket closes, it
-ends, and every guest with it; guests also watch a lifeline, so that none is left if the server dies first.
+It never sees what an agent wrote, so nothing passes from one sandbox to the next. A message on its control
+socket is one frame's header with one descriptor, the guest's end of the sandbox's own connection. When that
+socket closes, it ends, and every guest with it; guests also watch a lifeline, so that none is left if the
+server dies first.
 
 Started as ``python -P -m sandbox.isolation.fork_server <control descriptor> <mode> <preload as JSON>``.
 """
@@ -148,7 +149,8 @@ class ForkServer:
         return settings, enter
 
     def _reap(self) -> None:
-        """Reaps exited children. Removes the folder of a guest that ended, and ends processes that outlived it."""
+        """Reaps exited children. Removes the folder of a guest that ended, and ends processes that outlived
+        it."""
         ended: list[str] = []
         with contextlib.suppress(ChildProcessError):
             while pid := os.waitpid(-1, os.WNOHANG)[0]:

@@ -1,7 +1,9 @@
-"""Mode ``namespaces``: moves processes into a root, mounts, processes, network, IPC and host name of their own.
+"""Mode ``namespaces``: moves processes into a root, mounts, processes, network, IPC and host name of their
+own.
 
-The launcher moves into a root that has only what Python reads; each guest then gets its own mounts and namespaces, and
-an unused uid when we are root. Requires root, or a kernel that lets users make user namespaces.
+The launcher moves into a root that has only what Python reads; each guest then gets its own mounts and
+namespaces, and an unused uid when we are root. Requires root, or a kernel that lets users make user
+namespaces.
 """
 
 from __future__ import annotations
@@ -23,8 +25,8 @@ _MOUNT_SETATTR = 442  # the same number on every architecture
 
 
 def enter_root(*also: str) -> None:
-    """Moves this process into a fresh read-only root that shows ``view.visible`` and the files ``also``, and hides
-    ``view.hidden``. Raises ``OSError``."""
+    """Moves this process into a fresh read-only root that shows ``view.visible`` and the files ``also``, and
+    hides ``view.hidden``. Raises ``OSError``."""
     _unshare(_NEWNS)
     _mount("none", "/", "", _SLAVE | _REC)
     new = "/sys"  # any folder that always exists and from which Python reads nothing
@@ -70,8 +72,8 @@ def _protect(path: str) -> None:
 def fork_guest() -> int:
     """Forks; the child is process 1 of namespaces of its own. Returns as ``os.fork``. Raises ``OSError``.
 
-    Uses the bare system call: after ``unshare``, only a second child would be in the pid namespace, and with large
-    libraries loaded a fork is most of what a sandbox costs.
+    Uses the bare system call: after ``unshare``, only a second child would be in the pid namespace, and with
+    large libraries loaded a fork is most of what a sandbox costs.
     """
     user = _NEWUSER if os.geteuid() else 0
     flags = _NEWNS | _NEWPID | _NEWNET | _NEWIPC | _NEWUTS | user | signal.SIGCHLD

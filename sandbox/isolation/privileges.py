@@ -15,7 +15,8 @@ _PR_CAPBSET_DROP, _PR_SET_SECUREBITS = 24, 28
 
 
 def unused_user(number: int) -> int:
-    """Returns a uid that nobody has, when we are root; else our own. ``number`` distinguishes a launcher's guests."""
+    """Returns a uid that nobody has, when we are root; else our own. ``number`` distinguishes a launcher's
+    guests."""
     if os.geteuid():
         return os.geteuid()
     user = (1 << 30) + os.getpid() % (1 << 22) * 128 + number % 128
@@ -49,8 +50,8 @@ def drop_rights(user: int, files_as: int) -> None:
 def run_as(user: int, command: list[str]) -> NoReturn:
     """Executes a program as ``user``; requires root. Raises ``OSError``.
 
-    Where the Python that runs here lies in folders closed to such a user, as below /root, the program gets a root of
-    its own that shows it.
+    Where the Python that runs here lies in folders closed to such a user, as below /root, the program gets a
+    root of its own that shows it.
     """
     if not readable_by_all():
         enter_root(command[0])

@@ -1,5 +1,5 @@
-"""Landlock rules of guests. In mode ``landlock`` they are the only isolation of files and need no privilege: they
-name what Python reads, and deny everything else. In the other modes they come on top."""
+"""Landlock rules of guests. In mode ``landlock`` they are the only isolation of files and need no privilege:
+they name what Python reads, and deny everything else. In the other modes they come on top."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def rules_in_root() -> int:
 
 
 def rules_on_host(work: str, processes: bool) -> int:
-    """Returns the Landlock ruleset of a guest that sees the machine's own files. ``processes``: it may read /proc."""
+    """Returns the Landlock ruleset of a guest that sees the machine's own files. ``processes``: it may read
+    /proc."""
     excluded = hidden()
     rules = {part: LOAD for path in visible() for part in without(os.path.realpath(path), excluded)}
     rules |= {work: CHANGE, **dict.fromkeys(DEVICES, DEVICE)}

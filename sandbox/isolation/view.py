@@ -1,4 +1,5 @@
-"""What a guest can see of this machine: a Python installation, some devices, an empty work folder, and nothing else."""
+"""What a guest can see of this machine: a Python installation, some devices, an empty work folder, and
+nothing else."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ def hidden() -> list[str]:
 
 
 def shown() -> dict[str, str | None]:
-    """Returns the content of a guest's own root: path -> None or, for a link, its target, which is included too."""
+    """Returns the content of a guest's own root: path -> None or, for a link, its target, which is included
+    too."""
     entries: dict[str, str | None] = {}
     for path in visible():
         while not _covering(entries, path):
@@ -63,7 +65,8 @@ def _covering(entries: Mapping[str, str | None], path: str) -> str | None:
 
 
 def _place(entries: Mapping[str, str | None], path: str) -> str | None:
-    """Returns where ``path`` lies in a root with ``entries``; None where it does not, or behind another link."""
+    """Returns where ``path`` lies in a root with ``entries``; None where it does not, or behind another
+    link."""
     covering = _covering(entries, path)
     if covering is None:
         return None

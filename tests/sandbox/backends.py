@@ -1,4 +1,5 @@
-"""Builds backends for the tests. A test whose backend cannot start on this machine is skipped, with the reason."""
+"""Builds backends for the tests. A test whose backend cannot start on this machine is skipped, with the
+reason."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ def docker(**settings: object) -> Docker:
 def or_skip(build: Callable[[], T]) -> T:
     """Returns what ``build`` returns, or skips the test when it raises ``SandboxError``.
 
-    Where ``COACHGYM_MUST_RUN`` lists what the machine provides, the error is a failure: some backend must start.
+    Where ``COACHGYM_MUST_RUN`` lists what the machine provides, the error is a failure: some backend must
+    start.
     """
     try:
         return build()

@@ -1,4 +1,4 @@
-"""Artifact checks on a real sandbox, by honest and by hostile artifacts."""
+"""Artifact checks in a real sandbox, with honest and hostile artifacts."""
 
 import json
 import pickle
@@ -57,11 +57,11 @@ def check(box: Sandbox, code: str, *specs: ArtifactSpec) -> list[ArtifactCheck]:
 
 
 def test_good_artifacts_are_ok_and_their_facts_are_known(box: Sandbox) -> None:
-    found = check(box, "")
-    assert [(one.name, one.code) for one in found] == [(spec.name, "ok") for spec in SPECS]
-    assert found[0].facts["rows"] == 30
-    assert found[0].facts["columns"] == ["a", "b", "c"]
-    model = found[3].facts
+    checks = check(box, "")
+    assert [(one.name, one.code) for one in checks] == [(spec.name, "ok") for spec in SPECS]
+    assert checks[0].facts["rows"] == 30
+    assert checks[0].facts["columns"] == ["a", "b", "c"]
+    model = checks[3].facts
     assert (model["fitted"], model["has_predict"], model["has_proba"], model["n_features_in"]) == (
         True,
         True,
@@ -104,12 +104,10 @@ def test_good_artifacts_are_ok_and_their_facts_are_known(box: Sandbox) -> None:
         ("(frame / 0).to_pickle('X_train.pkl')", "X_train.pkl", "nan", "90 values are infinite"),
     ],
 )
-def test_the_first_thing_wrong_is_named(
-    box: Sandbox, code: str, name: str, expected: str, detail: str
-) -> None:
-    found = {one.name: one for one in check(box, "\n" + code)}
-    assert found[name].code == expected
-    assert detail in found[name].detail
+def test_the_first_defect_is_reported(box: Sandbox, code: str, name: str, expected: str, detail: str) -> None:
+    checks = {one.name: one for one in check(box, "\n" + code)}
+    assert checks[name].code == expected
+    assert detail in checks[name].detail
 
 
 @pytest.mark.parametrize(
@@ -125,7 +123,7 @@ def test_other_kinds_of_table_are_tables_too(box: Sandbox, code: str) -> None:
     assert check(box, "\n" + code, SPECS[0])[0].code == "ok"
 
 
-def test_an_unfitted_model_and_a_regressor_are_seen_as_such(box: Sandbox) -> None:
+def test_unfitted_models_and_regressors_are_recognized(box: Sandbox) -> None:
     facts = check(box, "\njoblib.dump(LinearRegression(), 'model.pkl')", SPECS[3])[0].facts
     assert facts["fitted"] is False
     assert facts["is_regressor"] is True
@@ -158,8 +156,8 @@ pickle.dump(Evil(), open("X_train.pkl", "wb"))
 def test_an_artifact_that_attacks_its_reader_is_unreadable(box: Sandbox, program: str) -> None:
     box.run(GOOD + HOSTILE.format(program=program))
     files = {file.path: file for file in box.list()}
-    [found] = check_artifacts(SPECS[:1], files, box, timeout=1)
-    assert found.code == "unreadable"
+    [report] = check_artifacts(SPECS[:1], files, box, timeout=1)
+    assert report.code == "unreadable"
     assert box.run("print('unharmed')").stdout == "unharmed\n"
 
 
@@ -169,13 +167,13 @@ def test_files_in_the_work_folder_shadow_no_library(box: Sandbox) -> None:
     assert [one.code for one in check(box, code)] == ["ok"] * 5
 
 
-def test_nothing_runs_when_there_is_nothing_to_look_at() -> None:
+def test_nothing_runs_when_there_are_no_files() -> None:
     class Untouchable:
         def run(self, *_: object, **__: object) -> None:
             raise AssertionError("the probe ran")
 
-    found = check_artifacts(SPECS, {}, Untouchable())  # type: ignore[arg-type]
-    assert {one.code for one in found} == {"missing"}
+    checks = check_artifacts(SPECS, {}, Untouchable())  # type: ignore[arg-type]
+    assert {one.code for one in checks} == {"missing"}
 
 
 class _Evil:
@@ -218,10 +216,10 @@ def test_a_name_that_is_no_constant_and_a_list_that_is_too_long_are_marked() -> 
 
 
 def test_a_check_lists_what_a_pickle_would_import_before_anything_loads_it(box: Sandbox) -> None:
-    found = {one.name: one.imports for one in check(box, "")}
-    assert any(name.startswith("pandas.") for name in found["X_train.pkl"])
-    assert "sklearn.linear_model._logistic.LogisticRegression" in found["model.pkl"]
-    assert found["submission.csv"] == ()
+    imports = {one.name: one.imports for one in check(box, "")}
+    assert any(name.startswith("pandas.") for name in imports["X_train.pkl"])
+    assert "sklearn.linear_model._logistic.LogisticRegression" in imports["model.pkl"]
+    assert imports["submission.csv"] == ()
     hides = "open('X_train.pkl', 'wb').close()"  # what loading it does: it leaves nothing to be seen
     box.run(GOOD + HOSTILE.format(program=hides))
     [evil] = check_artifacts(SPECS[:1], {file.path: file for file in box.list()}, box)

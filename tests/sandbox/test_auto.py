@@ -1,4 +1,4 @@
-"""Which backend is chosen, and what is said of it."""
+"""Which backend is selected, and what is reported about it."""
 
 import logging
 
@@ -31,7 +31,7 @@ def test_without_a_daemon_programs_run_locally_and_one_line_says_so(
     assert "\n" not in line
 
 
-def test_nothing_runs_where_nothing_isolates_unless_told_to(
+def test_without_isolation_nothing_runs_unless_allowed(
     no_docker: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(mode: str) -> None:
@@ -66,7 +66,9 @@ def only_landlock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.landlock
-def test_what_holds_less_than_is_required_is_passed_over(no_docker: None, only_landlock: None) -> None:
+def test_a_backend_that_guarantees_less_than_required_is_skipped(
+    no_docker: None, only_landlock: None
+) -> None:
     backend = or_skip(lambda: conf.build("sandbox", conf.load("sandbox", "auto", requires=["net"])))
     assert backend.name == "local-landlock"
     backend.close()
@@ -75,7 +77,7 @@ def test_what_holds_less_than_is_required_is_passed_over(no_docker: None, only_l
 
 
 @pytest.mark.landlock
-def test_who_allows_less_than_is_required_gets_what_there_is_and_a_warning(
+def test_allow_unisolated_selects_the_best_available_with_a_warning(
     no_docker: None, only_landlock: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     backend = conf.build("sandbox", conf.load("sandbox", "auto", requires=["disk"], allow_unisolated=True))
@@ -87,7 +89,7 @@ def test_who_allows_less_than_is_required_gets_what_there_is_and_a_warning(
     )
 
 
-def test_a_guarantee_that_there_is_not_is_refused() -> None:
+def test_an_unknown_guarantee_is_refused() -> None:
     with pytest.raises(SandboxError, match=r"requires must be among disk, fs, .*; got gpu"):
         conf.build("sandbox", conf.load("sandbox", "auto", requires=["net", "gpu"]))
 
@@ -100,7 +102,7 @@ def test_a_guarantee_that_there_is_not_is_refused() -> None:
         (frozenset(), "sandbox fake: programs run WITHOUT ISOLATION, and can do all that you can do"),
     ],
 )
-def test_a_person_is_told_what_is_not_held(guarantees: frozenset[str], line: str) -> None:
+def test_the_warning_names_what_is_not_isolated(guarantees: frozenset[str], line: str) -> None:
     backend = FakeBackend()
     backend.guarantees = guarantees
     assert warning(backend) == line

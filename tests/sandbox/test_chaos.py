@@ -1,4 +1,4 @@
-"""The host is killed at random moments, with eight episodes under way: nothing of it may be left."""
+"""The host is killed at random moments, with eight concurrent episodes: no resource of it may be left."""
 
 import contextlib
 import random
@@ -59,42 +59,42 @@ print(getattr(backend, "_run", ""), flush=True)
 
 @dataclass(frozen=True)
 class Killed:
-    """What is known of a host that was killed."""
+    """A host that was killed."""
 
     at: float
     run: str
     """The label of its containers; "" where it has none."""
     processes: dict[int, str]
-    """Those below it shortly before, and who owned their numbers."""
+    """Its descendants shortly before, by process id -> owner."""
 
-    def left(self) -> list[str]:
-        """What there still is of it: processes known before, or of users of its own; folders; containers."""
-        found = [f"{who} {command(pid)}" for pid, who in self.processes.items() if owner(pid) == who]
+    def leftovers(self) -> list[str]:
+        """Returns what is left: known processes, processes of its own users, folders, containers."""
+        names = [f"{who} {command(pid)}" for pid, who in self.processes.items() if owner(pid) == who]
         users = {
             (1 << 23) + pid % (1 << 22) for pid in self.processes
         }  # see ``sandbox.isolation.privileges.unused_user``
         for path in Path("/proc").glob("[0-9]*"):
             try:
-                found += [f"process {path.name}"] if path.stat().st_uid // 128 in users else []
+                names += [f"process {path.name}"] if path.stat().st_uid // 128 in users else []
             except FileNotFoundError:
                 continue
-        found += map(str, work_folders(self.processes))
+        names += map(str, work_folders(self.processes))
         if self.run:
             with connect() as client:
                 label = {"label": f"{RUN}={self.run}"}
-                found += [item["Id"] for item in client.api.containers(all=True, filters=label)]
-        return found
+                names += [item["Id"] for item in client.api.containers(all=True, filters=label)]
+        return names
 
 
 def command(pid: int) -> str:
-    """What a process runs, for whoever reads a failure."""
+    """Returns the command line of a process, for the message of a failure."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     return ""
 
 
 def kill_one(name: str, settings: object, draw: random.Random) -> Killed:
-    """Starts a host, kills it at some moment, and says what it was."""
+    """Starts a host, kills it at a random moment, and returns what is known of it."""
     started = [sys.executable, "-c", HOST, name, repr(settings), str(draw.randrange(10**6))]
     host = subprocess.Popen(started, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert host.stdout is not None
@@ -117,7 +117,7 @@ def kill_one(name: str, settings: object, draw: random.Random) -> Killed:
     "backend",
     [pytest.param(name, marks=getattr(pytest.mark, name)) for name in SETTINGS],
 )
-def test_nothing_is_left_of_a_host_that_was_killed(backend: str) -> None:
+def test_a_killed_host_leaves_nothing_behind(backend: str) -> None:
     draw = random.Random(backend)
     name, settings = SETTINGS[backend]
     more = {"starting": 4} if name == "docker" else {}
@@ -130,5 +130,5 @@ def test_nothing_is_left_of_a_host_that_was_killed(backend: str) -> None:
         while killed and (number == KILLS or time.monotonic() - killed[0].at > SECONDS):
             first = killed.pop(0)
             time.sleep(max(0.0, first.at + SECONDS - time.monotonic()))
-            assert first.left() == []
+            assert first.leftovers() == []
     assert at_work > KILLS / 2, "most were killed before they had started anything"

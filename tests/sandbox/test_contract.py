@@ -1,4 +1,4 @@
-"""Every backend against the contract. CI starts a Docker daemon, so that there nothing may be missing."""
+"""Every backend against the conformance suite."""
 
 from collections.abc import Iterator
 
@@ -6,6 +6,7 @@ import pytest
 
 import conf
 from sandbox import contract
+from sandbox.attacks import sessions
 from sandbox.base import Backend
 from tests.sandbox.backends import or_skip
 
@@ -15,11 +16,37 @@ SETTINGS = {
     "landlock": ("local", {"mode": "landlock"}),
     "docker": ("docker", {}),
 }
+ESSENTIAL = {
+    "fork bomb", "a slow leak", "filling the disk", "endless output", "forged frames",
+    "killing all processes", "changing processes outside", "the files of the machine",
+    "writing where it must not", "executing what it wrote", "hard links", "sockets of every kind",
+    "datagrams to sockets of the machine", "reading the process that launched it",
+    "the launcher's memory", "forbidden system calls", "raising its own limits",
+    "an artifact that kills all processes", "an artifact that forges the report",
+    "nothing is left behind", "nothing leaks from one sandbox to another",
+    "a session that claims that its program has ended", "a session that wakes itself",
+}  # fmt: skip
+"""Attacks that the fast tier runs on every backend. On ``namespaces``, it runs all but those on sessions."""
 
 
-@pytest.fixture(
-    scope="module", params=[pytest.param(name, marks=getattr(pytest.mark, name)) for name in SETTINGS]
-)
+def is_fast(backend: str, name: str) -> bool:
+    behaviour = name not in contract.ATTACKS
+    return behaviour or name in ESSENTIAL or (backend == "namespaces" and name not in sessions.ATTACKS)
+
+
+def marks(backend: str, name: str) -> list[pytest.MarkDecorator]:
+    needs: pytest.MarkDecorator = getattr(pytest.mark, backend)
+    return [needs] if is_fast(backend, name) else [needs, pytest.mark.slow]
+
+
+CASES = [
+    pytest.param(backend, name, id=f"{backend}-{name}", marks=marks(backend, name))
+    for backend in SETTINGS
+    for name in contract.CHECKS
+]
+
+
+@pytest.fixture(scope="module")
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     name, settings = SETTINGS[request.param]
     built: Backend = or_skip(lambda: conf.build("sandbox", conf.load("sandbox", name, **settings)))
@@ -27,6 +54,10 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     built.close()
 
 
-@pytest.mark.parametrize("name", contract.CHECKS)
-def test_it_holds(backend: Backend, name: str) -> None:
+@pytest.mark.parametrize(("backend", "name"), CASES, indirect=["backend"])
+def test_a_backend_passes_the_check(backend: Backend, name: str) -> None:
     contract.verify(name, backend)
+
+
+def test_the_essential_attacks_exist() -> None:
+    assert set(contract.ATTACKS) >= ESSENTIAL

@@ -1,4 +1,4 @@
-"""What is particular to containers: how they are set up, and that they go."""
+"""Docker sandboxes: how containers are configured and removed."""
 
 import gc
 import os
@@ -31,8 +31,8 @@ def backend() -> Iterator[Docker]:
 
 def containers(run: str) -> list[str]:
     with connect() as client:
-        found = client.containers.list(all=True, filters={"label": f"{RUN}={run}"}, ignore_removed=True)
-        return [container.id for container in found]
+        ours = client.containers.list(all=True, filters={"label": f"{RUN}={run}"}, ignore_removed=True)
+        return [container.id for container in ours]
 
 
 @pytest.mark.docker
@@ -40,8 +40,8 @@ def test_the_container_has_every_restriction(backend: Docker) -> None:
     box = backend.open(SandboxSpec())
     [container] = containers(backend._run)
     with connect() as client:
-        found = client.api.inspect_container(container)
-    host = found["HostConfig"]
+        details = client.api.inspect_container(container)
+    host = details["HostConfig"]
     assert host["NetworkMode"] == "none"
     assert host["ReadonlyRootfs"] and host["AutoRemove"]  # noqa: PT018
     assert host["CapDrop"] == ["ALL"]
@@ -50,14 +50,14 @@ def test_the_container_has_every_restriction(backend: Docker) -> None:
     assert host["PidsLimit"] == 65
     assert host["Memory"] == host["MemorySwap"] > 0
     assert host["IpcMode"] == "private"
-    assert found["Mounts"] == []
-    assert found["Config"]["User"] == "65534:65534"
+    assert details["Mounts"] == []
+    assert details["Config"]["User"] == "65534:65534"
     box.close()
     assert containers(backend._run) == []
 
 
 @pytest.mark.docker
-def test_the_libraries_inside_are_those_outside(backend: Docker) -> None:
+def test_libraries_in_containers_have_the_versions_of_the_host(backend: Docker) -> None:
     box = backend.open(SandboxSpec(("numpy", "pandas", "sklearn")))
     result = box.run(
         "import numpy, pandas, sklearn; print(numpy.__version__, pandas.__version__, sklearn.__version__)"
@@ -68,7 +68,7 @@ def test_the_libraries_inside_are_those_outside(backend: Docker) -> None:
 
 
 @pytest.mark.docker
-def test_no_file_of_the_image_gives_rights(backend: Docker) -> None:
+def test_no_file_of_the_image_is_setuid(backend: Docker) -> None:
     box = backend.open(SandboxSpec())
     code = "import os\nfor root, _, names in os.walk('/usr'):\n    for name in names:\n"
     code += "        if os.lstat(os.path.join(root, name)).st_mode & 0o6000: print(root, name)"
@@ -77,7 +77,7 @@ def test_no_file_of_the_image_gives_rights(backend: Docker) -> None:
 
 
 @pytest.mark.docker
-def test_a_container_goes_when_its_host_is_killed(backend: Docker) -> None:
+def test_a_container_is_removed_when_its_host_is_killed(backend: Docker) -> None:
     script = """
 from sandbox.base import SandboxSpec
 backend = conf.build("sandbox", conf.load("sandbox", "docker"))
@@ -96,8 +96,8 @@ box.run("import os, time\\nif os.fork() == 0: os.setsid()\\ntime.sleep(60)", tim
 
 
 @pytest.mark.docker
-def test_a_closed_sandbox_holds_no_descriptor(backend: Docker) -> None:
-    gc.disable()  # what only it would close is held for as long as it likes
+def test_a_closed_sandbox_keeps_no_descriptor(backend: Docker) -> None:
+    gc.disable()  # descriptors must not depend on garbage collection
     try:
         before = len(list(Path("/proc/self/fd").iterdir()))
         for _ in range(2):
@@ -131,7 +131,7 @@ def test_closing_the_backend_removes_what_is_open_and_what_is_warm() -> None:
 
 
 @pytest.mark.docker
-def test_the_labels_say_whose_a_container_is_and_until_when(backend: Docker) -> None:
+def test_the_labels_give_owner_and_deadline(backend: Docker) -> None:
     box = backend.open(SandboxSpec(limits=Limits(lifetime=100)))
     with connect() as client:
         labels = client.api.inspect_container(containers(backend._run)[0])["Config"]["Labels"]
@@ -141,7 +141,7 @@ def test_the_labels_say_whose_a_container_is_and_until_when(backend: Docker) -> 
 
 
 @pytest.mark.docker
-def test_only_containers_that_nobody_can_want_are_removed_at_the_start(backend: Docker) -> None:
+def test_a_start_removes_only_abandoned_containers(backend: Docker) -> None:
     box = backend.open(SandboxSpec())
     now, there = int(time.time()), "another-machine:1:1:1"
     stale = {
@@ -171,7 +171,7 @@ def test_only_containers_that_nobody_can_want_are_removed_at_the_start(backend: 
 
 
 @pytest.mark.docker
-def test_a_guest_that_its_host_forgot_ends_and_its_container_goes(backend: Docker) -> None:
+def test_a_forgotten_guest_ends_and_its_container_is_removed(backend: Docker) -> None:
     for limits in (Limits(idle=0.5), Limits(lifetime=0.5)):
         box = backend.open(SandboxSpec(limits=limits))
         wait_for(lambda: containers(backend._run) == [])
@@ -180,7 +180,7 @@ def test_a_guest_that_its_host_forgot_ends_and_its_container_goes(backend: Docke
 
 
 @pytest.mark.docker
-def test_a_container_that_never_started_goes_when_its_host_is_killed(backend: Docker) -> None:
+def test_a_created_container_is_removed_when_its_host_is_killed(backend: Docker) -> None:
     script = """
 import conf, time
 from sandbox.host import daemon
@@ -236,7 +236,7 @@ def test_a_warm_container_that_was_killed_is_not_handed_out() -> None:
     assert containers(backend._run) == []
 
 
-def test_what_the_daemon_lacks_is_refused_and_said() -> None:
+def test_missing_features_of_the_daemon_are_refused_and_named() -> None:
     info = {
         "Runtimes": {"runc": {}},
         "SecurityOptions": ["name=seccomp,profile=default", "name=rootless"],
@@ -247,17 +247,17 @@ def test_what_the_daemon_lacks_is_refused_and_said() -> None:
     require(info, "runc", ["seccomp", "rootless"])
     with pytest.raises(SandboxError, match="no runtime 'runsc'; it has runc"):
         require(info, "runsc", [])
-    with pytest.raises(SandboxError, match=r"does not offer userns.*userns-remap"):
+    with pytest.raises(SandboxError, match=r"does not provide userns.*userns-remap"):
         require(info, None, ["seccomp", "userns"])
-    with pytest.raises(SandboxError, match="does not offer seccomp"):
+    with pytest.raises(SandboxError, match="does not provide seccomp"):
         require(info | {"SecurityOptions": ["name=seccomp,profile=unconfined"]}, None, ["seccomp"])
     with pytest.raises(SandboxError, match=r"would ignore limits \(PidsLimit\)"):
         require(info | {"PidsLimit": False}, None, [])
-    with pytest.raises(ConfigError, match="not gvisor"):
+    with pytest.raises(ConfigError, match="got gvisor"):
         require(info, None, ["gvisor"])
 
 
-def test_a_daemon_behind_ssh_is_refused_with_the_way_to_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_daemon_behind_ssh_is_refused_with_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "ssh://user@host")
     with pytest.raises(SandboxError, match="ssh -fnNT -L"):
         docker()
@@ -269,5 +269,5 @@ def test_a_missing_image_and_runtime_are_named(backend: Docker) -> None:
         docker(image="no-such-image")
     with pytest.raises(SandboxError, match="no runtime 'no-such-runtime'"):
         docker(runtime="no-such-runtime")
-    with pytest.raises(SandboxError, match="does not offer rootless"):
+    with pytest.raises(SandboxError, match="does not provide rootless"):
         docker(requires=["rootless"])

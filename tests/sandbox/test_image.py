@@ -1,4 +1,4 @@
-"""What the image is called, what is in it, and what is not."""
+"""The Docker image: its name and its content."""
 
 import hashlib
 import io
@@ -17,54 +17,54 @@ from sandbox.host.daemon import connect
 ROOT = Path(__file__).parents[2]
 LOOK = """
 import hashlib, json, os, sys
-wanted, found = set(map(tuple, json.loads(sys.argv[1]))), []
+wanted, problems = set(map(tuple, json.loads(sys.argv[1]))), []
 for root, dirs, names in os.walk("/"):
     dirs[:] = [each for each in dirs if os.path.join(root, each) not in ("/proc", "/sys", "/dev")]
     for path in (os.path.join(root, each) for each in names):
         if os.path.isfile(path) and not os.path.islink(path):
             info = os.stat(path)
-            if info.st_mode & 0o6000: found.append("rights " + path)
-            if "coachgym" in path: found.append("name " + path)
+            if info.st_mode & 0o6000: problems.append("rights " + path)
+            if "coachgym" in path: problems.append("name " + path)
             if any(size == info.st_size for size, _ in wanted):
                 if (info.st_size, hashlib.sha256(open(path, "rb").read()).hexdigest()) in wanted:
-                    found.append("content " + path)
-print(json.dumps(found))
+                    problems.append("content " + path)
+print(json.dumps(problems))
 """
 
 
 @pytest.fixture
 def client() -> Iterator[docker.DockerClient]:
     try:
-        with connect() as found:
-            yield found
+        with connect() as connected:
+            yield connected
     except SandboxError as error:
         pytest.skip(f"needs a Docker daemon: {error}")
 
 
 def look(client: docker.DockerClient, name: str, ours: Sequence[Path]) -> list[str]:
-    """What should not be in an image: files that give rights, and files of ours."""
+    """Returns what must not be in an image: setuid files, and files of this project."""
     wanted = [(path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()) for path in ours]
     command = ["python3", "-c", LOOK, json.dumps(wanted)]
     output = client.containers.run(name, command, user="0", network_mode="none", remove=True)
-    found: list[str] = json.loads(output)
-    return found
+    problems: list[str] = json.loads(output)
+    return problems
 
 
-def test_the_name_says_what_is_added() -> None:
+def test_the_name_depends_on_the_added_libraries() -> None:
     plain, added = image.tag(), image.tag(["lightgbm==4.6.0", "xgboost"])
     assert plain != added
     assert added == image.tag(["xgboost", "lightgbm==4.6.0", "xgboost"])
     assert added != image.tag(["lightgbm", "xgboost"])
 
 
-def test_what_is_no_library_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_library_names_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     for wrong in ("lightgbm>=4", "../wheel.whl", "git+https://host/x", "-r", "a b", ""):
         assert image.main(["name", f"--libraries={wrong}"]) == 1
-        assert "is no library" in capsys.readouterr().err
+        assert "is not a library" in capsys.readouterr().err
 
 
 @pytest.mark.docker
-def test_the_image_holds_nothing_of_ours_and_no_file_that_gives_rights(client: docker.DockerClient) -> None:
+def test_the_image_contains_nothing_of_this_project_and_no_setuid_file(client: docker.DockerClient) -> None:
     kinds = (".py", ".json", ".csv", ".txt", ".yaml", ".pkl", ".parquet")
     ours = [
         path
@@ -77,11 +77,11 @@ def test_the_image_holds_nothing_of_ours_and_no_file_that_gives_rights(client: d
 
 
 @pytest.mark.docker
-def test_the_image_runs_as_nobody_with_a_plain_path_and_says_its_versions(
+def test_the_image_runs_as_nobody_with_a_plain_path_and_labels_its_versions(
     client: docker.DockerClient,
 ) -> None:
-    found = client.images.get(image.tag())
-    config = found.attrs["Config"]
+    built = client.images.get(image.tag())
+    config = built.attrs["Config"]
     variables = dict(each.split("=", 1) for each in config["Env"])
     assert config["User"] == "65534:65534"
     assert config["WorkingDir"] == "/work"
@@ -133,7 +133,7 @@ def test_an_image_without_a_library_says_how_to_build_one_that_has_it(client: do
         command = "python -m sandbox.image build --libraries no-such-library==4.6.0"
         with pytest.raises(SandboxError, match=command):
             backend.open(SandboxSpec(libraries=("no-such-library==4.6.0",)))
-        with pytest.raises(SandboxError, match="is no library"):
+        with pytest.raises(SandboxError, match="is not a library"):
             backend.open(SandboxSpec(libraries=("no such",)))
         with pytest.raises(SandboxError, match="lacks no-such-library"):
             given.open(SandboxSpec(libraries=("no-such-library", "NumPy")))

@@ -1,4 +1,4 @@
-"""What is particular to local sandboxes: modes, starting, ending."""
+"""Local sandboxes: modes, start and end."""
 
 import contextlib
 import hashlib
@@ -35,38 +35,38 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Local]:
 
 
 def fork_server(backend: Local) -> int:
-    """The process id of its only fork server."""
+    """Returns the process id of the only fork server."""
     assert isinstance(backend._launcher, _ForkServers)
     [one] = backend._launcher._servers.values()
     return one._process.pid
 
 
 def below(pid: int) -> dict[int, list[str]]:
-    """The processes below one: process -> owner, name, parent."""
-    found = {}
+    """Returns the descendants of a process: process id -> owner, name, parent."""
+    processes = {}
     for each in descendants(pid):
         with contextlib.suppress(OSError):
             name, _, rest = Path(f"/proc/{each}/stat").read_text().partition(" (")[2].rpartition(") ")
-            found[each] = [owner(each), name, rest.split()[1]]
-    return found
+            processes[each] = [owner(each), name, rest.split()[1]]
+    return processes
 
 
 def wait_until_gone(processes: dict[int, list[str]]) -> None:
     until = time.monotonic() + 20
-    while left := [process for process in processes.values() if not dead(process[0])]:
-        assert time.monotonic() < until, left
+    while alive := [process for process in processes.values() if not dead(process[0])]:
+        assert time.monotonic() < until, alive
         time.sleep(0.05)
 
 
 def launchers(processes: dict[int, list[str]], host: int) -> list[int]:
-    """Those that start guests, and are neither a guest nor a program."""
+    """Returns the processes that start guests, and are neither a guest nor a program."""
     return [pid for pid, (_, name, parent) in processes.items() if name == "bwrap" or parent == str(host)]
 
 
 @contextlib.contextmanager
 def busy_host(mode: str) -> Iterator[tuple[subprocess.Popen[bytes], dict[int, list[str]]]]:
-    """Another process, in whose sandbox a program and its detached child run, and the processes
-    below it."""
+    """Yields a host process whose sandbox runs a program and its detached child, and the host's
+    descendants."""
     code = "import ctypes, os, time; ctypes.CDLL(None).prctl(15, b'hostile')\n"
     code += "if os.fork() == 0: os.setsid()\ntime.sleep(100)"
     script = f"""
@@ -88,19 +88,19 @@ backend.open(SandboxSpec()).run({code!r}, timeout=100)
         host.wait()
 
 
-def test_the_mode_says_what_it_holds(backend: Local) -> None:
+def test_a_backend_declares_the_guarantees_of_its_mode(backend: Local) -> None:
     assert backend.name == f"local-{backend.mode}"
     assert backend.guarantees == GUARANTEES - ({"disk", "pidns"} if backend.mode == "landlock" else set())
     assert backend.versions["numpy"]
 
 
 def test_sandboxes_open_at_once_from_many_threads(backend: Local) -> None:
-    said: list[str] = []
+    outputs: list[str] = []
 
     def play(number: int) -> None:
         box = backend.open(SandboxSpec())
         box.write("n", str(number).encode())
-        said.append(box.run("print(open('n').read())").stdout)
+        outputs.append(box.run("print(open('n').read())").stdout)
         box.close()
 
     threads = [threading.Thread(target=play, args=(number,)) for number in range(16)]
@@ -108,10 +108,10 @@ def test_sandboxes_open_at_once_from_many_threads(backend: Local) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(said, key=int) == [f"{number}\n" for number in range(16)]
+    assert sorted(outputs, key=int) == [f"{number}\n" for number in range(16)]
 
 
-def test_sandboxes_do_not_see_each_other(backend: Local) -> None:
+def test_a_sandbox_cannot_access_another_one(backend: Local) -> None:
     one, two = backend.open(SandboxSpec()), backend.open(SandboxSpec())
     one.write("mine", b"secret")
     where = one.run("import os; print(os.path.abspath('mine'))").stdout.strip()
@@ -138,7 +138,7 @@ def test_ending_one_sandbox_leaves_the_others_programs_alone(backend: Local) -> 
     assert results == ["ok"] * 20
 
 
-def test_preloaded_modules_are_there_and_numpy_is_seeded(backend: Local) -> None:
+def test_preloaded_modules_are_imported_and_numpy_is_seeded(backend: Local) -> None:
     box = backend.open(SandboxSpec(("numpy",)))
     code = "import sys; print('numpy' in sys.modules); import numpy; print(numpy.random.rand())"
     first = box.run(code, seed=3).stdout
@@ -146,25 +146,25 @@ def test_preloaded_modules_are_there_and_numpy_is_seeded(backend: Local) -> None
     assert box.run(code, seed=3).stdout == first != box.run(code, seed=4).stdout
 
 
-def test_a_listing_sees_what_a_session_changes_behind_the_file_s_times(backend: Local) -> None:
+def test_a_listing_shows_a_session_s_changes_that_alter_no_file_time(backend: Local) -> None:
     box = backend.open(SandboxSpec())
     code = "import mmap\nfile = open('x', 'w+b')\nfile.write(bytes(4096))\nfile.flush()\n"
     box.run(code + "mapped = mmap.mmap(file.fileno(), 4096)\nmapped[0] = 1", session="s")
     time.sleep(0.2)
     for value in range(2, 5):
         before = box.list()
-        box.run(f"mapped[0] = {value}", session="s")  # no call into the kernel, and so no new time
+        box.run(f"mapped[0] = {value}", session="s")  # no system call, and so no new file time
         assert box.list() != before
         assert box.list()[0].sha256 == hashlib.sha256(box.read("x")).hexdigest()
     box.close()
 
 
-def test_a_module_that_cannot_be_preloaded_is_named(backend: Local) -> None:
+def test_the_error_names_a_module_that_cannot_be_preloaded(backend: Local) -> None:
     with pytest.raises(SandboxError, match="no_such_module"):
         backend.open(SandboxSpec(("no_such_module",)))
 
 
-def test_a_program_never_outlives_the_host(backend: Local) -> None:
+def test_a_program_does_not_outlive_the_host(backend: Local) -> None:
     with busy_host(backend.mode) as (host, processes):
         on_disk = work_folders(processes)
         assert len(on_disk) == (backend.mode == "landlock")
@@ -174,7 +174,7 @@ def test_a_program_never_outlives_the_host(backend: Local) -> None:
     assert not any(map(os.path.exists, on_disk))
 
 
-def test_a_program_never_outlives_the_host_and_the_launcher_killed_at_once(backend: Local) -> None:
+def test_a_program_does_not_outlive_a_host_and_launcher_killed_at_once(backend: Local) -> None:
     with busy_host(backend.mode) as (host, processes):
         for pid in (*launchers(processes, host.pid), host.pid):
             os.kill(pid, signal.SIGKILL)
@@ -205,7 +205,7 @@ def test_a_sandbox_outlives_the_thread_that_opened_it(backend: Local) -> None:
     opened[0].close()
 
 
-def test_closing_the_backend_returns_when_every_process_is_gone(backend: Local) -> None:
+def test_close_returns_when_every_process_is_gone(backend: Local) -> None:
     others = below(os.getpid())
     fresh = local(mode=backend.mode)
     box = fresh.open(SandboxSpec())
@@ -226,7 +226,7 @@ def test_closing_the_backend_returns_when_every_process_is_gone(backend: Local) 
 
 
 @pytest.mark.landlock
-def test_the_folders_of_a_launcher_that_was_killed_go_at_the_next_start() -> None:
+def test_the_next_start_removes_the_folders_of_a_killed_launcher() -> None:
     dying, living = or_skip(lambda: local(mode="landlock")), local(mode="landlock")
     kept, lost = living.open(SandboxSpec()), dying.open(SandboxSpec())
     lost.run("import os\nfor _ in range(2000):\n    os.mkdir('d'); os.chdir('d')")
@@ -270,14 +270,14 @@ def test_an_unknown_mode_and_unknown_limits_are_refused() -> None:
     "name",
     [
         "the files of the machine",
-        "running what it wrote",
-        "filling the disk at one blow",
+        "executing what it wrote",
+        "filling the disk in one call",
         "a process outside can be noticed",
-        "meddling with processes outside",
+        "changing processes outside",
     ],
 )
-def test_attacks_get_through_where_nothing_isolates(name: str) -> None:
-    """What shows that the attacks attack."""
+def test_attacks_succeed_without_isolation(name: str) -> None:
+    """Shows that the attacks are effective."""
     server = _ForkServer("none", ())
     outsider = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     with tempfile.NamedTemporaryFile() as secret:
@@ -291,8 +291,8 @@ def test_attacks_get_through_where_nothing_isolates(name: str) -> None:
     assert "BREACH" in result.stdout
 
 
-def test_sessions_that_hold_every_process_make_room_for_a_program() -> None:
-    """The guest itself is bound only where a cgroup counts; what fails here stands for that."""
+def test_sessions_that_occupy_every_process_end_for_a_program() -> None:
+    """Only a cgroup limits the guest's own forks; a failing ``os.fork`` simulates one."""
     script = """
 import os, time
 from unittest.mock import patch

@@ -1,4 +1,4 @@
-"""The artifact store: what is put in comes out, whatever lies in its folder and whatever a guest claims."""
+"""The artifact store returns what was stored, whatever its folder contains and whatever a guest claims."""
 
 import hashlib
 import os
@@ -49,7 +49,7 @@ def box() -> Iterator[FakeSandbox]:
     opened.close()
 
 
-def test_what_is_put_is_found_by_its_digest(folder: str | None) -> None:
+def test_stored_content_is_returned_for_its_digest(folder: str | None) -> None:
     store = ArtifactStore(folder)
     for data in (b"", b"x", os.urandom(1 << 20), b"x"):
         assert store.put(data) == digest(data)
@@ -57,23 +57,23 @@ def test_what_is_put_is_found_by_its_digest(folder: str | None) -> None:
         assert store.get(digest(data)) == data
 
 
-def test_what_is_not_there_or_no_digest_is_refused(folder: str | None) -> None:
+def test_a_missing_or_invalid_digest_is_refused(folder: str | None) -> None:
     store = ArtifactStore(folder)
     with pytest.raises(KeyError):
         store.get("0" * 64)
     for odd in ("", "x", "../" + "0" * 61, "0" * 63, "A" * 64, "0" * 64 + "\n", "/etc/passwd", "\ud800"):
         assert odd not in store
-        with pytest.raises(ValueError, match="no sha256"):
+        with pytest.raises(ValueError, match="not a sha256"):
             store.get(odd)
 
 
-def test_a_full_store_says_so_and_keeps_what_it_has(folder: str | None) -> None:
+def test_a_full_store_raises_and_keeps_its_items(folder: str | None) -> None:
     store = ArtifactStore(folder, max_items=2, max_bytes=10)
     store.put(b"12345")
-    with pytest.raises(StoreError, match="6 bytes more do not fit"):
+    with pytest.raises(StoreError, match="6 more bytes do not fit"):
         store.put(b"123456")
     store.put(b"1")
-    with pytest.raises(StoreError, match="holds 2 items"):
+    with pytest.raises(StoreError, match="has 2 items"):
         store.put(b"2")
     assert store.put(b"1") == digest(b"1")
     assert store.get(digest(b"12345")) == b"12345"
@@ -83,7 +83,7 @@ def test_a_store_on_disk_outlives_its_process_and_counts_what_was_there(tmp_path
     ArtifactStore(str(tmp_path), max_items=1).put(b"old")
     store = ArtifactStore(str(tmp_path), max_items=1)
     assert store.get(digest(b"old")) == b"old"
-    with pytest.raises(StoreError, match="holds 1 items of 3 bytes"):
+    with pytest.raises(StoreError, match="has 1 items of 3 bytes"):
         store.put(b"new")
 
 
@@ -100,16 +100,16 @@ def test_many_processes_write_the_same_content_at_once(tmp_path: Path) -> None:
     )
 
 
-def test_changed_content_is_never_given_out(tmp_path: Path) -> None:
+def test_changed_content_is_never_returned(tmp_path: Path) -> None:
     store = ArtifactStore(str(tmp_path))
     name = store.put(b"right")
     (tmp_path / name).write_bytes(b"wrong")
-    with pytest.raises(StoreError, match="not what was put"):
+    with pytest.raises(StoreError, match="not what was stored"):
         store.get(name)
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
-def test_what_is_no_file_of_its_own_is_not_followed_opened_or_waited_for(kind: str, tmp_path: Path) -> None:
+def test_anything_but_a_regular_file_is_neither_followed_nor_read(kind: str, tmp_path: Path) -> None:
     outside, place = tmp_path / "outside", tmp_path / "store" / digest(b"right")
     outside.write_bytes(b"right")  # the very content: it is the link that is refused
     store = ArtifactStore(str(tmp_path / "store"))
@@ -164,7 +164,7 @@ def test_only_what_the_store_lacks_is_read(folder: str | None, box: FakeSandbox)
     assert store.collect(box, box.list()) == box.list()
 
 
-def test_a_digest_is_what_came_and_not_what_was_claimed(folder: str | None, box: FakeSandbox) -> None:
+def test_a_digest_is_computed_and_not_taken_from_the_listing(folder: str | None, box: FakeSandbox) -> None:
     store = ArtifactStore(folder)
     box.write("a", b"truth")
     for claim in (replace(info("a", b"truth"), sha256="0" * 64), FileInfo("a", 5, ""), FileInfo("a", 1, "x")):
@@ -181,7 +181,7 @@ def test_what_a_hostile_listing_names_is_left_out(folder: str | None, box: FakeS
     )
 
 
-def test_files_past_the_caps_are_left_out(folder: str | None, box: FakeSandbox) -> None:
+def test_files_beyond_the_limits_are_left_out(folder: str | None, box: FakeSandbox) -> None:
     store = ArtifactStore(folder)
     for name in "abcd":
         box.write(name, name.encode() * 100)
@@ -192,7 +192,7 @@ def test_files_past_the_caps_are_left_out(folder: str | None, box: FakeSandbox) 
     assert store.collect(box, liars, max_bytes=250) == listing[:2]
 
 
-def test_a_file_larger_than_a_sandbox_gives_is_left_out(backend: Backend) -> None:
+def test_a_file_larger_than_file_mb_is_left_out(backend: Backend) -> None:
     store = ArtifactStore()
     box = backend.open(SandboxSpec(limits=Limits(file_mb=1)))
     box.run("open('big', 'wb').write(bytes(1 << 21)); open('small', 'w').write('x')")
@@ -214,7 +214,7 @@ def test_nothing_is_restored_unless_all_can_be(folder: str | None, box: FakeSand
 
 
 @pytest.mark.parametrize("path", ["a", "a/b.txt", "ä b", "x" * 255, "/".join("abcdefgh")])
-def test_plain_paths_are_fine(path: str) -> None:
+def test_plain_paths_are_accepted(path: str) -> None:
     check_path(path)
 
 
@@ -222,7 +222,7 @@ def test_plain_paths_are_fine(path: str) -> None:
 
 
 class _Recorder(FakeScenario):
-    """Keeps all files after every turn."""
+    """Stores all files after every turn."""
 
     def __init__(self, store: ArtifactStore) -> None:
         super().__init__()
@@ -267,7 +267,7 @@ def test_an_episode_is_replayed_from_any_turn_and_with_one_turn_replaced(
     assert box.run(PROGRAMS[2]).stdout == "42\n"
     box.close()
     writers = last_changes(turns)
-    assert {path: (found.agent, found.turn) for path, found in writers.items()} == {
+    assert {path: (writer.agent, writer.turn) for path, writer in writers.items()} == {
         "a.txt": ("maker", 0),
         "b.txt": ("changer", 1),
         "c.txt": ("teller", 2),

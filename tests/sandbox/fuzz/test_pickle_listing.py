@@ -1,5 +1,5 @@
-"""The static listing of a pickle's imports, compared with an unpickler that records every name it is asked for, and
-imports nothing."""
+"""The static listing of a pickle's imports, compared with an unpickler that records every name it is asked
+for, and imports nothing."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ _PLAIN = tuple(
     bytes([code])
     for code in b"((001222\x93\x93\x93\x94\x94Rb]})t\x85\x86\x87N\x88suld\x81\x92\x8f\x90\x91Qoae."
 )
-_OTHER = (b"cos\nsystem\n", b"ca\nb c\n", b"c\\x6fs\nx\n", b"cm\nn\n", b"p1\n", b"g1\n", b"ios\nexit\n", b"\x82\x05",
-          b"K\x07", b"I3\n", *(b"%c%c" % (code, place) for code in b"qh" for place in range(4)))  # fmt: skip
+_OTHER = (
+    b"cos\nsystem\n", b"ca\nb c\n", b"c\\x6fs\nx\n", b"cm\nn\n", b"p1\n", b"g1\n", b"ios\nexit\n",
+    b"\x82\x05", b"K\x07", b"I3\n", *(b"%c%c" % (code, place) for code in b"qh" for place in range(4)),
+)  # fmt: skip
 
 
 class _Thing:
@@ -53,7 +55,8 @@ class _Witness(pickle._Unpickler):
 
 
 def _text(word: str, kind: int) -> bytes:
-    """A text, by one of the instructions that make one; two are those of Python 2, which may name things too."""
+    """A text, by one of the instructions that make one; two are those of Python 2, which may name things
+    too."""
     data = word.encode()
     return (
         b"V" + data.replace("é".encode(), b"\\u00e9") + b"\n",

@@ -1,4 +1,5 @@
-"""A work folder that hostile code fills, beside files that nobody may touch, and a slow check of every path."""
+"""A work folder that hostile code fills, beside files that nobody may touch, and a slow check of every
+path."""
 
 from __future__ import annotations
 
@@ -17,8 +18,8 @@ from tests.sandbox.fuzz.strategies import mostly
 
 LIMIT = 1 << 20
 """Bytes of the largest file that is read, and of the disk."""
-_NAMES = ("a", "b", "c", "d", "e", ".h", "new\nline", "\udcff\udcfe", "x" * 255, " ", "-rf", "\u202egpj", "\x1b[2J",
-          "%2e%2e", "\\")  # fmt: skip
+_NAMES = ("a", "b", "c", "d", "e", ".h", "new\nline", "\udcff\udcfe", "x" * 255, " ", "-rf", "\u202egpj",
+          "\x1b[2J", "%2e%2e", "\\")  # fmt: skip
 _TARGETS = ("{outside}/secret", "../outside/secret", "../../outside/secret", "{outside}", "../outside", "..",
             "/", "/dev/zero", "/proc/self/environ", "a", "b/a", "nothing", "{work}/a", ".")  # fmt: skip
 _few = st.sampled_from(_NAMES[:5])
@@ -64,7 +65,8 @@ class Wreck:
         self._before = self._seen()
 
     def change(self, kind: str, path: str, name: str, target: str, size: int) -> None:
-        """Does what hostile code could do at ``path``. A change through a link is one of the work folder itself."""
+        """Does what hostile code could do at ``path``. A change through a link is one of the work folder
+        itself."""
         place = f"{self.work}/{path}"
         if os.path.realpath(place) != place:
             place = f"{self.work}/{name}"

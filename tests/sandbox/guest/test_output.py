@@ -1,4 +1,4 @@
-"""What is kept of an output, and reading it when somebody else reads it, too."""
+"""Output streams that keep head and tail, and that others may read too."""
 
 import os
 
@@ -13,7 +13,7 @@ def test_the_head_and_the_tail_are_kept() -> None:
     assert (stream.total, stream.left_out) == (13, 5)
 
 
-def test_an_output_that_was_taken_meanwhile_is_neither_waited_for_nor_at_its_end() -> None:
+def test_an_empty_pipe_is_neither_waited_for_nor_at_its_end() -> None:
     read, write = os.pipe()
     os.set_blocking(read, False)
     stream = Stream(8)
@@ -27,7 +27,7 @@ def test_an_output_that_was_taken_meanwhile_is_neither_waited_for_nor_at_its_end
     os.close(read)
 
 
-def test_draining_ends_although_somebody_writes_for_ever() -> None:
+def test_draining_an_endless_output_ends() -> None:
     fd = os.open("/dev/zero", os.O_RDONLY)
     stream = Stream(8)
     stream.drain(fd)

@@ -1,4 +1,4 @@
-"""What a sandbox has done before any program runs in it."""
+"""What a sandbox imports before any program runs in it."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ def backend() -> Iterator[Local]:
     built.close()
 
 
-def test_a_program_leaves_what_it_imported_and_none_of_its_names(backend: Local) -> None:
+def test_a_preload_program_leaves_imports_but_no_names(backend: Local) -> None:
     spec = SandboxSpec(("json.decoder", "import csv as table\ntable.used = True"))
     box = backend.open(spec)
     assert (
@@ -45,7 +45,7 @@ def test_a_program_that_cannot_be_preloaded_is_an_error(backend: Local, program:
         backend.open(SandboxSpec((program,)))
 
 
-def test_what_the_data_science_environment_preloads_spares_its_programs_late_imports(backend: Local) -> None:
+def test_the_preloads_of_dsbench_cover_the_late_imports_of_its_programs(backend: Local) -> None:
     box = backend.open(SandboxSpec(tuple(conf.load("env", "dsbench").preload)))
     code = """
 import sys

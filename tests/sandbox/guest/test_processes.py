@@ -1,4 +1,4 @@
-"""Stopping, ending and measuring what is below a process: in a process of its own, where nothing else is."""
+"""Stopping, ending and measuring descendants: in a process of its own, without other children."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ import os, signal, time
 from unittest.mock import patch
 from sandbox.guest import processes
 from sandbox.guest.seccomp import libc
-libc.prctl(36, 1, 0, 0, 0)  # orphans come to us, as to a guest
+libc.prctl(36, 1, 0, 0, 0)  # this process adopts orphans, as a guest does
 def fork(*nested):
     pid = os.fork()
     if pid == 0:
@@ -27,7 +27,7 @@ patch("os.path.exists", lambda path: "children" not in path and exists(path)).st
 """
 
 
-def said(code: str, unlisted: bool = False) -> str:
+def output(code: str, unlisted: bool = False) -> str:
     code = BEGIN.replace("def fork", (UNLISTED if unlisted else "") + "def fork", 1) + code
     done = subprocess.run(
         [sys.executable, "-c", code + "\nprocesses.end_rest()"],
@@ -38,7 +38,7 @@ def said(code: str, unlisted: bool = False) -> str:
 
 
 @pytest.mark.parametrize("unlisted", [False, True])
-def test_what_was_stopped_stands_still_until_it_is_resumed(unlisted: bool) -> None:
+def test_stopped_processes_do_not_run_until_they_are_resumed(unlisted: bool) -> None:
     code = """
 print(len(processes.running()))
 processes.stop_descendants(20)
@@ -49,11 +49,11 @@ print(before > 0, processes.cpu_seconds(first) == before)
 processes.resume(first)
 print(processes.running() == {first} | processes.descendants(first))
 """
-    assert said(code, unlisted) == "6\n0\nTrue True\nTrue\n"
+    assert output(code, unlisted) == "6\n0\nTrue True\nTrue\n"
 
 
 @pytest.mark.parametrize("unlisted", [False, True])
-def test_the_rest_ends_and_what_is_spared_does_not(unlisted: bool) -> None:
+def test_descendants_end_except_the_spared_ones(unlisted: bool) -> None:
     code = """
 spared = {first} | processes.descendants(first)
 processes.end_rest(frozenset({first}))
@@ -62,8 +62,10 @@ os.kill(first, signal.SIGKILL)
 processes.end_rest()
 print(processes.descendants(os.getpid()))
 """
-    assert said(code, unlisted) == "True 4\nset()\n"
+    assert output(code, unlisted) == "True 4\nset()\n"
 
 
-def test_a_process_that_is_gone_has_spent_nothing_that_can_be_told() -> None:
-    assert said("os.kill(second, 9)\nos.waitpid(second, 0)\nprint(processes.cpu_seconds(second))") == "0.0\n"
+def test_a_process_that_is_gone_counts_as_zero_cpu_seconds() -> None:
+    assert (
+        output("os.kill(second, 9)\nos.waitpid(second, 0)\nprint(processes.cpu_seconds(second))") == "0.0\n"
+    )

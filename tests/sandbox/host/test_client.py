@@ -1,4 +1,4 @@
-"""The host's side of a guest, with the test as the guest."""
+"""The host's side of a guest; the test acts as the guest."""
 
 import socket
 import time
@@ -15,7 +15,7 @@ def pair(limits: Limits | None = None) -> tuple[GuestSandbox, socket.socket]:
     return GuestSandbox(ours, limits or Limits()), theirs
 
 
-def test_one_that_waits_for_a_request_is_alive_until_it_is_closed() -> None:
+def test_a_waiting_sandbox_is_alive_until_it_is_closed() -> None:
     box, guest = pair()
     with guest:
         assert box.alive()
@@ -24,14 +24,14 @@ def test_one_that_waits_for_a_request_is_alive_until_it_is_closed() -> None:
         assert not box.alive()
 
 
-def test_one_whose_stream_ended_is_not_alive() -> None:
+def test_a_sandbox_whose_stream_ended_is_not_alive() -> None:
     box, guest = pair()
     guest.close()
     assert not box.alive()
     box.close()
 
 
-def test_one_that_speaks_unasked_is_not_alive() -> None:
+def test_a_sandbox_that_sends_unsolicited_data_is_not_alive() -> None:
     box, guest = pair()
     with guest:
         guest.sendall(b"\0")
@@ -40,7 +40,7 @@ def test_one_that_speaks_unasked_is_not_alive() -> None:
 
 
 @pytest.mark.parametrize("limits", [Limits(idle=0.1), Limits(lifetime=0.1)])
-def test_one_that_may_end_itself_any_moment_is_not_alive(limits: Limits) -> None:
+def test_a_sandbox_that_may_soon_end_itself_is_not_alive(limits: Limits) -> None:
     box, guest = pair(limits)
     with guest:
         assert box.alive()
@@ -49,7 +49,7 @@ def test_one_that_may_end_itself_any_moment_is_not_alive(limits: Limits) -> None
     box.close()
 
 
-def test_a_program_that_the_guest_never_got_is_not_blamed_for_its_end() -> None:
+def test_a_program_that_the_guest_never_received_is_not_blamed() -> None:
     box, guest = pair()
     with guest:
         guest.sendall(pack({"ended": "nobody asked it for anything"}))
@@ -63,7 +63,7 @@ def test_a_program_that_the_guest_never_got_is_not_blamed_for_its_end() -> None:
     assert not lost.value.running
 
 
-def test_a_program_that_the_guest_may_have_got_may_be_blamed() -> None:
+def test_a_program_that_the_guest_may_have_received_may_be_blamed() -> None:
     box, guest = pair()
     guest.shutdown(socket.SHUT_WR)
     with guest, pytest.raises(LostError) as lost:

@@ -1,4 +1,4 @@
-"""Daemons other than the one that is simply there: one that stops and starts again, and one elsewhere."""
+"""Docker daemons that stop and start again, and remote ones."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ def port() -> int:
 
 @pytest.fixture(scope="module")
 def second(keys: Path, port: int) -> Iterator[Dockerd]:
-    """A daemon of ours, with the image; who has the keys can reach it at ``port``, too."""
+    """Yields a daemon of our own with the image, also reachable at ``port`` with the keys."""
     try:
         with connect() as client:
             image.versions(client, image.tag(), built_here=True)
@@ -47,7 +47,7 @@ def second(keys: Path, port: int) -> Iterator[Dockerd]:
 
 
 class Load:
-    """Threads that play one short episode after another until they are told to stop."""
+    """Threads that run one short episode after another until ``stop``."""
 
     def __init__(self, backend: Docker, threads: int) -> None:
         self.backend, self.going = backend, True
@@ -93,7 +93,7 @@ class Load:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_a_daemon_that_stops_under_load_costs_episodes_and_nothing_else(
+def test_a_daemon_that_stops_under_load_only_costs_episodes(
     second: Dockerd, how: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", second.host)
@@ -103,7 +103,7 @@ def test_a_daemon_that_stops_under_load_costs_episodes_and_nothing_else(
         wait_for(lambda: load.played >= 8, 60)
         before = threading.active_count()
         second.end(how)
-        wait_for(lambda: len(load.lost) >= 8, 30)  # those that played, and those that tried to begin
+        wait_for(lambda: len(load.lost) >= 8, 30)  # those that ran, and those that tried to start
         second.start()
         lost = len(load.lost)
         played = load.played
@@ -138,10 +138,10 @@ def test_a_backend_closes_while_its_daemon_is_away_and_the_next_start_cleans_up(
 
 
 def serves(backend: Docker) -> None:
-    """A sandbox does all it has to over whatever connection there is, and notices the end."""
+    """Checks that a sandbox works over this connection, and notices its end."""
     data = bytes(range(256)) * 12000
     limits = Limits(timeout=2.0)
-    for _ in range(2):  # the second was warm, and has to look alive
+    for _ in range(2):  # the second was warm, and must count as alive
         box = backend.open(SandboxSpec(limits=limits))
         box.write("data", data)
         assert box.read("data") == data
@@ -160,7 +160,7 @@ def serves(backend: Docker) -> None:
         assert client.containers.list(all=True, filters={"label": f"{RUN}={backend._run}"}) == []
 
 
-def test_a_daemon_elsewhere_is_reached_with_keys_only(
+def test_a_remote_daemon_is_reached_only_with_keys(
     second: Dockerd, keys: Path, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{port}")
@@ -170,7 +170,7 @@ def test_a_daemon_elsewhere_is_reached_with_keys_only(
     monkeypatch.setenv("DOCKER_CERT_PATH", str(keys))
     monkeypatch.setenv(
         "REQUESTS_CA_BUNDLE", "/etc/ssl/certs/ca-certificates.crt"
-    )  # for others than the daemon
+    )  # applies to other servers only
     serves(docker(pool=1))
 
 

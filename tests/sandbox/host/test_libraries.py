@@ -1,4 +1,4 @@
-"""Which libraries code finds, and what is said of those that it would not."""
+"""The libraries of sandboxes, and errors for missing ones."""
 
 from importlib.metadata import version
 
@@ -23,7 +23,7 @@ def test_a_library_that_is_installed_is_added_and_another_is_refused_with_the_co
         installed(("PyYAML", "no-such-library", "numpy==0.1"))
 
 
-def test_a_local_sandbox_has_what_its_spec_asks_for_or_is_refused() -> None:
+def test_a_local_sandbox_has_the_libraries_of_its_spec_or_is_refused() -> None:
     backend: Backend = conf.build("sandbox", conf.load("sandbox", "local", allow_unisolated=True))
     try:
         with pytest.raises(SandboxError, match="pip install no-such-library"):

@@ -1,4 +1,4 @@
-"""Who is taken for dead: only processes of this machine, and never one whose id came to another."""
+"""Which owners count as dead: only processes of this machine, also when their id was reused."""
 
 import os
 import subprocess
@@ -9,12 +9,12 @@ import pytest
 from sandbox.host.owner import dead, here, owner
 
 
-def test_a_process_is_its_own_and_alive() -> None:
+def test_a_process_has_a_unique_label_and_is_alive() -> None:
     assert owner(os.getpid()) == owner(os.getpid()) != owner(os.getppid())
     assert not dead(owner(os.getpid()))
 
 
-def test_a_process_that_ended_is_dead_even_before_its_parent_took_note() -> None:
+def test_a_process_that_ended_is_dead_even_before_it_is_reaped() -> None:
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     name = owner(process.pid)
     assert not dead(name)
@@ -25,16 +25,16 @@ def test_a_process_that_ended_is_dead_even_before_its_parent_took_note() -> None
     assert dead(name)
 
 
-def test_another_process_with_the_same_id_does_not_bring_the_owner_back() -> None:
+def test_another_process_with_the_same_id_is_not_the_owner() -> None:
     place, pid, started = owner(os.getpid()).rsplit(":", 2)
     assert dead(f"{place}:{pid}:{int(started) - 1}")
 
 
 @pytest.mark.parametrize("name", ["another-machine:1:4194000:1", "gone", "", "::", "a:b:c:d"])
-def test_what_is_not_of_this_machine_is_left_alone(name: str) -> None:
+def test_owners_on_other_machines_are_not_dead(name: str) -> None:
     assert not dead(name)
 
 
-def test_what_is_no_process_id_is_left_alone() -> None:
+def test_invalid_process_ids_are_not_dead() -> None:
     assert not dead(f"{here()}:../..:1")
     assert not dead(here())

@@ -1,4 +1,4 @@
-"""The pool, on sandboxes that are none."""
+"""The pool, with fake sandboxes."""
 
 import threading
 import time
@@ -24,7 +24,7 @@ class FakeSandbox:
 
 
 class Starter:
-    """Starts fakes: each once ``gate`` is open, and not at all while ``down``."""
+    """Starts fakes once ``gate`` is open; fails while ``down``."""
 
     def __init__(self) -> None:
         self.lock, self.gate = threading.Lock(), threading.Event()
@@ -61,7 +61,7 @@ def taken(pool: Pool) -> object:
 
 
 def in_thread(action: Callable[[], object]) -> tuple[threading.Thread, list[object]]:
-    """A running thread, and what comes of it: a value or an exception."""
+    """Returns a running thread, and a list that receives its value or exception."""
     results: list[object] = []
 
     def run() -> None:
@@ -103,7 +103,7 @@ def test_no_more_start_at_once_than_allowed() -> None:
     assert start.most == 2
 
 
-def test_a_warm_one_is_there_at_once_while_others_start() -> None:
+def test_a_warm_sandbox_is_handed_out_while_others_start() -> None:
     start = Starter()
     pool = Pool(start, size=1, starting=1)
     pool.take(PLAIN)
@@ -114,7 +114,7 @@ def test_a_warm_one_is_there_at_once_while_others_start() -> None:
     pool.close()
 
 
-def test_what_is_waited_for_starts_before_what_is_made_ahead() -> None:
+def test_requested_sandboxes_start_before_those_made_in_advance() -> None:
     start = Starter()
     start.gate.clear()
     pool = Pool(start, size=3, starting=1)
@@ -129,7 +129,7 @@ def test_what_is_waited_for_starts_before_what_is_made_ahead() -> None:
     assert start.begun[:2] == [PLAIN, OTHER]
 
 
-def test_one_that_died_while_it_waited_is_closed_and_not_handed_out() -> None:
+def test_a_warm_sandbox_that_died_is_closed_and_not_handed_out() -> None:
     start = Starter()
     pool = Pool(start, size=3, starting=1)
     pool.take(PLAIN)
@@ -141,19 +141,19 @@ def test_one_that_died_while_it_waited_is_closed_and_not_handed_out() -> None:
     pool.close()
 
 
-def test_a_failed_start_reaches_the_one_who_waits_and_nobody_else() -> None:
+def test_a_failed_start_reaches_only_the_waiting_caller() -> None:
     start = Starter()
     start.down = True
     pool = Pool(start, size=2, starting=1)
     with pytest.raises(SandboxError, match="away"):
         pool.take(PLAIN)
-    wait_for(lambda: start.failed == 3)  # two of them while nobody waited
+    wait_for(lambda: start.failed == 3)  # no caller waited for two of them
     start.down = False
     assert taken(pool) == start.made[0]
     pool.close()
 
 
-def test_one_whose_start_ends_after_the_close_is_closed_too() -> None:
+def test_a_sandbox_whose_start_ends_after_close_is_closed() -> None:
     start = Starter()
     start.gate.clear()
     pool = Pool(start, size=1, starting=1)
@@ -163,7 +163,7 @@ def test_one_whose_start_ends_after_the_close_is_closed_too() -> None:
     wait_for(lambda: len(pool._queue) == 2)
     closer, _ = in_thread(pool.close)
     waiter.join(10)
-    assert isinstance(waited[0], SandboxError)  # who waits for a start that never begins does not hang
+    assert isinstance(waited[0], SandboxError)  # a caller that waits for a queued start does not hang
     assert closer.is_alive()
     start.gate.set()
     closer.join(10)
@@ -172,7 +172,7 @@ def test_one_whose_start_ends_after_the_close_is_closed_too() -> None:
     assert [box.closed for box in start.made] == [True]
 
 
-def test_takers_and_a_close_that_race_lose_no_sandbox() -> None:
+def test_racing_takes_and_close_lose_no_sandbox() -> None:
     for _ in range(50):
         start = Starter()
         pool = Pool(start, size=2, starting=3)

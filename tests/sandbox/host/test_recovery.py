@@ -1,4 +1,4 @@
-"""Who is to blame for a lost sandbox, on sandboxes that get lost when the test says so."""
+"""What a lost sandbox is attributed to, with sandboxes that are lost as planned."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.sandbox.backends import local, or_skip
 
 
 class Fragile:
-    """Remembers what is done in it; the next sandbox to be opened shares ``plan``: what to lose, in order."""
+    """Records its operations. All sandboxes share ``plan``: the operations that lose one, in order."""
 
     def __init__(self, plan: list[str]) -> None:
         self.plan, self.did, self.closed = plan, list[str](), False
@@ -59,7 +59,7 @@ class Opened:
         return self.boxes[-1]
 
 
-def test_what_is_lost_once_is_done_again_from_the_start() -> None:
+def test_operations_are_repeated_in_a_new_sandbox() -> None:
     start = Opened(["run b"])
     box = RecoveringSandbox(start)
     box.write("f", b"")
@@ -77,7 +77,7 @@ def test_what_is_lost_once_is_done_again_from_the_start() -> None:
     assert start.boxes[1].closed
 
 
-def test_a_program_that_takes_two_sandboxes_with_it_is_killed_and_the_episode_goes_on() -> None:
+def test_a_program_that_ends_two_sandboxes_is_killed_and_the_episode_continues() -> None:
     start = Opened(["run evil", "run evil"])
     box = RecoveringSandbox(start)
     box.write("f", b"")
@@ -88,7 +88,7 @@ def test_a_program_that_takes_two_sandboxes_with_it_is_killed_and_the_episode_go
     assert start.boxes[2].did == ["write f", "run a", "run next"]
 
 
-def test_programs_that_cannot_be_repeated_are_left_out_rather_than_the_episode_dropped() -> None:
+def test_programs_that_cannot_be_repeated_are_left_out_of_the_restored_sandbox() -> None:
     start = Opened(["run evil", "run a", "run a"])
     box = RecoveringSandbox(start)
     box.write("f", b"")
@@ -99,13 +99,13 @@ def test_programs_that_cannot_be_repeated_are_left_out_rather_than_the_episode_d
 
 
 @pytest.mark.parametrize(("plan", "most"), [(["run a"], 1), (["run a", "run a"], 2)])
-def test_no_program_is_blamed_when_there_is_no_other_sandbox(plan: list[str], most: int) -> None:
+def test_no_program_is_blamed_when_no_other_sandbox_starts(plan: list[str], most: int) -> None:
     box = RecoveringSandbox(Opened(plan, most))
     with pytest.raises(SandboxError, match="no daemon"):
         box.run("a")
 
 
-def test_a_sandbox_lost_between_programs_is_brought_back_once_and_counted_with_the_next_result() -> None:
+def test_a_loss_between_programs_is_restored_once_and_counted_in_the_next_result() -> None:
     start = Opened(["list", "read f", "read f"])
     box = RecoveringSandbox(start)
     box.run("a")
@@ -115,7 +115,7 @@ def test_a_sandbox_lost_between_programs_is_brought_back_once_and_counted_with_t
         box.read("f")
 
 
-def test_errors_that_are_no_loss_are_passed_on_and_not_repeated() -> None:
+def test_other_errors_are_raised_and_not_repeated() -> None:
     class Picky(Fragile):
         def write(self, path: str, data: bytes) -> None:
             raise ValueError("too large")
@@ -127,13 +127,13 @@ def test_errors_that_are_no_loss_are_passed_on_and_not_repeated() -> None:
 
 
 def guests(backend: object) -> list[int]:
-    """The processes below a local backend's launcher."""
+    """Returns the processes below a local backend's fork server."""
     [server] = backend._launcher._servers.values()  # type: ignore[attr-defined]
     children = Path(f"/proc/{server._process.pid}/task/{server._process.pid}/children").read_text()
     return [int(pid) for pid in children.split()]
 
 
-def test_a_real_guest_that_is_killed_comes_back_with_its_files() -> None:
+def test_a_real_guest_that_is_killed_is_restored_with_its_files() -> None:
     backend = or_skip(local)
     try:
         box = RecoveringSandbox(lambda: backend.open(SandboxSpec()))

@@ -1,4 +1,4 @@
-"""What is particular to bubblewrap: how it is started, and what a program finds of it."""
+"""Bubblewrap sandboxes: how they start, and what a program can see."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def backend() -> Iterator[Local]:
     built.close()
 
 
-def said(backend: Local, code: str) -> list[str]:
+def output(backend: Local, code: str) -> list[str]:
     box = backend.open(SandboxSpec(limits=Limits(disk_mb=8)))
     result = box.run("import json, os\n" + code)
     box.close()
@@ -38,8 +38,8 @@ def said(backend: Local, code: str) -> list[str]:
 
 
 @pytest.mark.bwrap
-def test_a_program_has_no_rights_and_no_way_to_get_any(backend: Local) -> None:
-    lines = said(backend, "print(json.dumps(open('/proc/self/status').read().splitlines()))")
+def test_a_program_has_no_privileges_and_cannot_get_any(backend: Local) -> None:
+    lines = output(backend, "print(json.dumps(open('/proc/self/status').read().splitlines()))")
     status = dict(line.split(":\t", 1) for line in lines)
     assert {status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
     assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
@@ -47,16 +47,16 @@ def test_a_program_has_no_rights_and_no_way_to_get_any(backend: Local) -> None:
 
 
 @pytest.mark.bwrap
-def test_a_program_sees_its_own_folder_and_what_python_needs_read_only(backend: Local) -> None:
-    lines = said(backend, "print(json.dumps(open('/proc/mounts').read().splitlines()))")
+def test_a_program_sees_its_own_folder_and_python_read_only(backend: Local) -> None:
+    lines = output(backend, "print(json.dumps(open('/proc/mounts').read().splitlines()))")
     writable = {line.split()[1] for line in lines if "rw" in line.split()[3].split(",")}
     assert writable == {"/episode", "/proc", "/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"}
-    assert not {"home", "var", "run", "sys"} & set(said(backend, "print(json.dumps(os.listdir('/')))"))
+    assert not {"home", "var", "run", "sys"} & set(output(backend, "print(json.dumps(os.listdir('/')))"))
 
 
 @pytest.mark.bwrap
-@pytest.mark.skipif(os.geteuid() != 0, reason="for root only: others stay who they are")
-def test_root_hands_each_sandbox_to_a_user_that_nobody_else_has(backend: Local) -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: other users keep their uid")
+def test_root_runs_each_sandbox_as_a_unique_user(backend: Local) -> None:
     others = descendants(os.getpid())
     boxes = [backend.open(SandboxSpec()) for _ in range(2)]
     users = {user for pid in descendants(os.getpid()) - others for user in users_of(pid)}
@@ -67,18 +67,18 @@ def test_root_hands_each_sandbox_to_a_user_that_nobody_else_has(backend: Local) 
 
 
 def users_of(pid: int) -> set[int]:
-    """Real, effective, saved and file system's."""
+    """Returns the real, effective, saved and file system uids."""
     line = Path(f"/proc/{pid}/status").read_text().split("Uid:\t")[1].splitlines()[0]
     return set(map(int, line.split()))
 
 
 @pytest.mark.bwrap
-def test_warm_sandboxes_wait_and_go_with_the_backend() -> None:
+def test_warm_sandboxes_end_with_the_backend() -> None:
     others = descendants(os.getpid())
     backend = or_skip(lambda: bwrap(pool=2, starting=2))
     taken = backend.open(SandboxSpec())
     until = time.monotonic() + 60
-    while len(guests := [pid for pid in descendants(os.getpid()) - others if in_its_own(pid)]) < 3:
+    while len(guests := [pid for pid in descendants(os.getpid()) - others if in_own_namespace(pid)]) < 3:
         assert time.monotonic() < until, guests
         time.sleep(0.05)
     backend.close()
@@ -87,15 +87,15 @@ def test_warm_sandboxes_wait_and_go_with_the_backend() -> None:
         taken.run("1")
 
 
-def in_its_own(pid: int) -> bool:
-    """Whether a process lives in a pid namespace below ours."""
+def in_own_namespace(pid: int) -> bool:
+    """Returns whether a process is in a pid namespace below ours."""
     try:
         return len(Path(f"/proc/{pid}/status").read_text().split("NSpid:")[1].splitlines()[0].split()) == 2
     except (OSError, IndexError):
         return False
 
 
-def test_a_missing_bwrap_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_bwrap_is_an_error_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(SandboxError, match="bwrap is missing: install bubblewrap"):
         bwrap()
@@ -122,7 +122,7 @@ def test_a_bwrap_that_may_not_start_is_quoted(
 
 
 @pytest.mark.bwrap
-def test_where_the_kernel_has_no_landlock_the_gap_is_declared_and_is_one(
+def test_without_landlock_the_gap_is_declared_and_real(
     backend: Local, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     message = boot.message
@@ -133,7 +133,7 @@ def test_where_the_kernel_has_no_landlock_the_gap_is_declared_and_is_one(
     monkeypatch.setattr(landlock, "version", lambda: 0)
     monkeypatch.setattr(boot, "message", without)
     gapped = bwrap()
-    assert gapped.known_gaps == backend.known_gaps | {"running what it wrote"}
-    for name in ("running what it wrote", "writing where it must not", "the files of the machine"):
+    assert gapped.known_gaps == backend.known_gaps | {"executing what it wrote"}
+    for name in ("executing what it wrote", "writing where it must not", "the files of the machine"):
         contract.verify(name, gapped)
     gapped.close()

@@ -1,4 +1,4 @@
-"""What of the machine is visible inside: our own packages never, wherever they are installed."""
+"""What of the machine is visible in a sandbox: never our own packages, wherever they are installed."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from sandbox.isolation import view
 
 
-def test_a_folder_is_shown_by_its_parts_where_one_of_them_is_hidden(tmp_path: Path) -> None:
+def test_a_folder_with_a_hidden_part_is_replaced_by_its_other_parts(tmp_path: Path) -> None:
     for name in ("site/numpy", "site/envs/dsbench", "site/conf", "other"):
         (tmp_path / name).mkdir(parents=True)
     hidden = [str(tmp_path / "site/envs"), str(tmp_path / "site/conf")]
@@ -26,13 +26,13 @@ def test_our_packages_are_hidden_where_they_are_installed(
     assert str(tmp_path / "numpy") not in view.hidden()
 
 
-def test_nothing_visible_holds_this_checkout() -> None:
+def test_this_checkout_is_not_visible() -> None:
     checkout = str(Path(__file__).parents[3])
     assert not [path for path in view.visible() if (checkout + "/").startswith(path + "/")]
 
 
 def lay_out(root: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """An installation whose folder of libraries is reached by a link from elsewhere; returns ``root``."""
+    """Makes an installation with a linked folder of libraries; returns ``root``."""
     for folder in ("lib/python3/site/envs", "lib/python3/site/numpy", "apart/coaches", "bin"):
         (root / folder).mkdir(parents=True)
     (root / "lib64").symlink_to("lib")
@@ -45,7 +45,7 @@ def lay_out(root: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(root)
 
 
-def test_a_root_of_its_own_shows_links_and_what_they_lead_to_and_nothing_twice(
+def test_a_guest_s_root_has_links_and_their_targets_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = lay_out(tmp_path, monkeypatch)
@@ -57,7 +57,7 @@ def test_a_root_of_its_own_shows_links_and_what_they_lead_to_and_nothing_twice(
     }
 
 
-def test_what_is_hidden_is_masked_where_links_lead_to_it(
+def test_hidden_folders_are_masked_where_links_lead_to_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = lay_out(tmp_path, monkeypatch)
