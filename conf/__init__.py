@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from conf.errors import ConfigError as ConfigError
 from conf.extras import EXTRAS, MissingExtraError
+from conf.typed import to_dict as to_dict
 from conf.typed import typed as typed
 
 ROOT = Path(__file__).parent
@@ -83,13 +84,6 @@ def fill_defaults(group: str, node: Mapping[str, Any] | DictConfig) -> DictConfi
     )
 
 
-def to_dict(node: DictConfig) -> dict[str, Any]:
-    """Returns ``node`` as dicts, lists and scalars, with interpolations resolved."""
-    values = OmegaConf.to_container(node, resolve=True)
-    assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items()}
-
-
 def plugin_class(package: str, name: str) -> type[Any]:
     """Returns the public class with a nested ``Config`` of module ``package.name``, or of a dotted ``name``.
 
@@ -123,7 +117,7 @@ def build(package: str, node: Mapping[str, Any] | DictConfig, **parts: Any) -> A
         ConfigError: an unknown or missing key, a value of the wrong type, or a module that is not a plug-in.
     """
     cls = plugin_class(package, node["name"])
-    values = {str(key): value for key, value in node.items() if key != "name"}
+    values = {key: value for key, value in to_dict(node).items() if key != "name"}
     try:
         config = typed(cls.Config, values)
     except ConfigError as error:

@@ -25,10 +25,11 @@ def typed(cls: type[T], node: Mapping[str, Any] | DictConfig, path: str = "") ->
     Raises:
         ConfigError: a setting is unknown or missing, or a value has the wrong type.
     """
-    values: Any = OmegaConf.to_container(OmegaConf.create(dict(node)), resolve=True)
+    values = to_dict(node)
     own = fields(cls)  # type: ignore[arg-type]  # T is a dataclass
-    hints = {field.name: get_type_hints(cls)[field.name] for field in own}
-    if unknown := [str(key) for key in values if key not in hints]:
+    known = get_type_hints(cls)
+    hints = {field.name: known[field.name] for field in own}
+    if unknown := [key for key in values if key not in hints]:
         raise ConfigError(f"there is no setting {_join(path, unknown[0])}; there are: {', '.join(hints)}")
     required = {field.name for field in own if field.default is MISSING and field.default_factory is MISSING}
     given = {key: value for key, value in values.items() if value != "???"}
@@ -38,6 +39,21 @@ def typed(cls: type[T], node: Mapping[str, Any] | DictConfig, path: str = "") ->
     nested = {key: _nested(hints[key], given[key], _join(path, key)) for key in given if _frozen(hints[key])}
     flat = {key: hints[key] for key in given if key not in nested}
     return cls(**_flat(cls.__name__, flat, {key: given[key] for key in flat}, path), **nested)
+
+
+def to_dict(node: Mapping[str, Any] | DictConfig) -> dict[str, Any]:
+    """Returns ``node`` as dicts, lists and scalars, with interpolations resolved and missing values as ``???``.
+
+    Raises:
+        ConfigError: an interpolation cannot be resolved.
+    """
+    config = node if isinstance(node, DictConfig) else OmegaConf.create(dict(node))
+    try:
+        values = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
 
 
 def _nested(cls: type[Any], value: Any, path: str) -> Any:

@@ -143,7 +143,7 @@ class RunConfig(RunSettings):
         Raises:
             ConfigError: a setting is unknown, missing, of the wrong type or out of range, or a part is missing.
         """
-        values: Any = OmegaConf.to_container(config, resolve=True)
+        values = conf.to_dict(config)
         nodes: dict[str, Any] = {group: _part(group, values.pop(group, None)) for group in PARTS}
         nodes["coach"] = conf.fill_defaults("coach", nodes["coach"])
         settings = conf.typed(RunSettings, values)

@@ -45,8 +45,7 @@ def composed(*overrides: str) -> DictConfig:
 def typed(group: str, node: DictConfig) -> Any:
     """The plug-in's ``Config`` made of ``node``, as ``conf.build`` makes it."""
     cls = conf.plugin_class(GROUPS[group], node.name)
-    values = {key: node[key] for key in node if key != "name"}
-    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(cls.Config), values))
+    return conf.typed(cls.Config, {key: value for key, value in conf.to_dict(node).items() if key != "name"})
 
 
 def config_classes(config: type) -> Iterator[type]:

@@ -176,6 +176,10 @@ def test_interpolations_are_resolved_and_nested_coaches_completed() -> None:
     assert coach.coach.delivered == conf.load("coach", "rules").delivered
 
 
+def test_an_interpolation_that_cannot_be_resolved_is_named() -> None:
+    assert mistake(changed({"coach.ran": "${nowhere.such}"})).startswith("coach.ran: Interpolation key")
+
+
 def test_reading_a_configuration_loads_no_torch_and_writes_nothing(tmp_path: Path) -> None:
     program = (
         "import sys; from omegaconf import OmegaConf; from learners.config import RunConfig\n"
