@@ -35,6 +35,9 @@ class Logged:
     def open(self, spec: SandboxSpec) -> Sandbox:
         return LoggedSandbox(self._inner.open(spec), self._log)
 
+    def resources(self) -> frozenset[str]:
+        return self._inner.resources()
+
     def close(self) -> None:
         self._inner.close()
 
