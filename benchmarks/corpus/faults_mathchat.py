@@ -25,7 +25,7 @@ _MISREADINGS = (
 def number(change: int, *, position: int, anchor: str = "") -> Change:
     """Changes the number at ``position`` after ``anchor`` by ``change``; 0 and 1 do not count."""
 
-    def made(action: str, task: Task) -> str | None:
+    def changed_action(action: str, task: Task) -> str | None:
         at = action.find(anchor)
         numbers = list(re.finditer(r"(?<![\w*])\d+", action[at:])) if at >= 0 else []
         numbers = [match for match in numbers if int(match[0]) > 1]
@@ -34,7 +34,7 @@ def number(change: int, *, position: int, anchor: str = "") -> Change:
         match = numbers[position]
         return f"{action[: at + match.start()]}{int(match[0]) + change}{action[at + match.end() :]}"
 
-    return made
+    return changed_action
 
 
 def _misread(action: str, task: Task) -> str | None:
@@ -88,12 +88,12 @@ def _boxed(digits: str) -> str:
 def _box(change: Change) -> Change:
     """Applies ``change`` to the boxed digits."""
 
-    def made(action: str, task: Task) -> str | None:
+    def changed_action(action: str, task: Task) -> str | None:
         box = re.search(r"\\boxed\{(\d+)\}", action)
         new = None if box is None else change(box[1], task)
         return None if box is None or new is None else action.replace(box[0], new)
 
-    return made
+    return changed_action
 
 
 def _swapped(digits: str, task: Task) -> str | None:

@@ -45,27 +45,31 @@ class Played:
 
 
 class _Script(InferenceOnly):
-    """The team as a generator. ``given`` maps turns to actions that replace the team's own."""
+    """The team as a generator. ``replacements`` maps turns to actions that replace the team's own."""
 
-    def __init__(self, seed: int, given: Mapping[int, str]) -> None:
-        self._team, self._seed, self._given = Team(Team.Config()), seed, given
+    def __init__(self, seed: int, replacements: Mapping[int, str]) -> None:
+        self._team, self._seed, self._replacements = Team(Team.Config()), seed, replacements
         self._turn = 0
 
     def generate(
         self, policy: str, messages: Sequence[Message], *, seed: int, order: int, temperature: float = 1.0
     ) -> Completion:
         turn, self._turn = self._turn, self._turn + 1
-        text = self._given[turn] if turn in self._given else self._team.act(policy, messages, self._seed)
+        text = (
+            self._replacements[turn]
+            if turn in self._replacements
+            else self._team.act(policy, messages, self._seed)
+        )
         return Completion(text, (), (), (), 0, "stop")
 
 
-def perform(env: PipelineEnv, task: Task, seed: int, given: Mapping[int, str], name: str) -> Played:
-    """Plays one episode with the id ``name``. ``given``: turn -> action that replaces the team's own.
+def perform(env: PipelineEnv, task: Task, seed: int, replacements: Mapping[int, str], name: str) -> Played:
+    """Plays one episode with the id ``name``. ``replacements``: turn -> action that replaces the team's own.
 
     Raises:
         SandboxError: the sandbox was lost.
     """
-    script = _Script(seed, given)
+    script = _Script(seed, replacements)
     policies = {agent: Policy(agent, script) for agent in env.possible_agents}
     rollout = play(env, policies, Assignment(name, task, seed, 0, 0.0))
     return Played(rollout, env.scenario.name, task, seed)
@@ -79,8 +83,8 @@ def row(played: Played, split: str, fault: Mapping[str, Any] | None, twin: str |
     files = whole["turns"][0].get("files_before", [])
     for turn in whole["turns"]:
         _shorten(turn)
-        if (left := turn.pop("files")) != files:
-            turn["files"] = files = left
+        if (files_after := turn.pop("files")) != files:
+            turn["files"] = files = files_after
     for role in whole["roles"]:
         for duty in ("requires", "produces"):
             role[duty] = [{key: value for key, value in spec.items() if value} for spec in role[duty]]

@@ -101,8 +101,8 @@ def _replayed(env: PipelineEnv, case: Case, tasks: Mapping[str, Task]) -> Iterat
     if case.episode.task_id not in tasks:
         yield f"{name}: there is no task {case.episode.task_id}"
         return
-    given = {turn.index: turn.action for turn in turns}
-    played = perform(env, tasks[case.episode.task_id], case.seed, given, name)
+    replacements = {turn.index: turn.action for turn in turns}
+    played = perform(env, tasks[case.episode.task_id], case.seed, replacements, name)
     again = played.rollout.episode
     if [*map(_state, again.turns)] != [*map(_state, turns)]:
         yield f"{name}: programs or files differ from the record"

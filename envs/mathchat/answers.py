@@ -77,10 +77,10 @@ def accepted(answer: Any) -> tuple[str, ...]:
     raise ValueError(f"{answer!r:.80} is not a valid answer")
 
 
-def grade(text: str, right: tuple[str, ...], checker: Checker) -> str:
+def grade(text: str, correct: tuple[str, ...], checker: Checker) -> str:
     """Returns ``ok``, ``wrong``, ``no_answer`` or ``timeout`` (not comparable within the checker's limits).
 
-    ``text`` is an action without its thinking; ``right`` comes from ``accepted``.
+    ``text`` is an action without its thinking; ``correct`` comes from ``accepted``.
     """
     raw = boxed(text)
     if not raw:
@@ -88,13 +88,13 @@ def grade(text: str, right: tuple[str, ...], checker: Checker) -> str:
     if len(raw) > MAX_CHARS:
         return "wrong"
     given = normalized(raw)
-    if given in right:
+    if given in correct:
         return "ok"
     if not given:
         return "no_answer"
-    if _INTEGER.fullmatch(given) and all(map(_INTEGER.fullmatch, right)):
+    if _INTEGER.fullmatch(given) and all(map(_INTEGER.fullmatch, correct)):
         return "wrong"
-    verdicts = [checker.equal(one, given) for one in right if ("%" in one) == ("%" in given)]
+    verdicts = [checker.equal(one, given) for one in correct if ("%" in one) == ("%" in given)]
     if any(verdict == "equal" for verdict in verdicts):
         return "ok"
     return "timeout" if "timeout" in verdicts else "wrong"

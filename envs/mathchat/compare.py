@@ -1,6 +1,6 @@
 """The child process of ``equivalence``. It is run as a script and imports no other module of this project.
 
-Reads a JSON pair ``[right, given]`` from each line of stdin and replies ``true`` or ``false``. The kernel
+Reads a JSON pair ``[correct, given]`` from each line of stdin and replies ``true`` or ``false``. The kernel
 kills the process if one pair takes more CPU seconds than its first argument.
 """
 
@@ -16,10 +16,10 @@ from math_verify import parse, verify  # type: ignore[import-untyped]
 _MEMORY = 2**31
 
 
-def same(right: str, given: str) -> bool:
+def same(correct: str, given: str) -> bool:
     """Compares two expressions with ``math_verify``. Its own time limit is off; that of the process
     applies."""
-    gold = parse(f"${right}$", parsing_timeout=None)
+    gold = parse(f"${correct}$", parsing_timeout=None)
     answer = parse(f"$\\boxed{{{given}}}$", parsing_timeout=None)
     return bool(gold) and bool(answer) and bool(verify(gold, answer, timeout_seconds=None))
 
@@ -30,9 +30,9 @@ def main(timeout: float) -> None:
     same("1", "1")  # triggers late imports now, outside of the time limit
     print("ready", flush=True)
     for line in sys.stdin:
-        right, given = json.loads(line)
+        correct, given = json.loads(line)
         signal.setitimer(signal.ITIMER_PROF, timeout)  # the default action of SIGPROF ends the process
-        equal = same(right, given)
+        equal = same(correct, given)
         signal.setitimer(signal.ITIMER_PROF, 0)
         print(json.dumps(equal), flush=True)
 

@@ -42,8 +42,8 @@ class Checker:
         self._lock = threading.Lock()
         self._child: subprocess.Popen[str] | None = None
 
-    def equal(self, right: str, given: str) -> Verdict:
-        """Compares ``given`` with ``right``; returns ``timeout`` if the child died. Thread-safe.
+    def equal(self, correct: str, given: str) -> Verdict:
+        """Compares ``given`` with ``correct``; returns ``timeout`` if the child died. Thread-safe.
 
         Raises:
             SandboxError: no child can be started, so that nothing can be graded.
@@ -52,7 +52,7 @@ class Checker:
             return "different"
         with self._lock:
             child = self._child or self._start()
-            reply = _ask(child, json.dumps([right, given]))
+            reply = _ask(child, json.dumps([correct, given]))
             if not reply:
                 self._child = None
                 self._end()
