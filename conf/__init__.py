@@ -32,7 +32,7 @@ BASE = "base"
 
 
 def cache_dir() -> Path:
-    """Returns the folder for results that are expensive to make again: ``$COACHGYM_CACHE``, else ``~/.cache/coachgym``."""
+    """Returns the folder for results that are expensive to make again: ``$COACHGYM_CACHE`` or ``~/.cache/coachgym``."""
     return Path(os.environ.get("COACHGYM_CACHE") or Path.home() / ".cache" / "coachgym")
 
 

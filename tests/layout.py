@@ -1,4 +1,4 @@
-"""Prints the size and shape of a checkout: ``python -m tests.layout [FOLDER]``, FOLDER being this checkout by default."""
+"""Prints the size and shape of a checkout: ``python -m tests.layout [FOLDER]``, by default of this checkout."""
 
 from __future__ import annotations
 

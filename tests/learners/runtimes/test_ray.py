@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -68,8 +69,36 @@ def test_a_run_in_many_processes_is_the_run_in_one(tmp_path: Path) -> None:
     assert masked, "the cause of a missing verdict survives the way from the coach's process"
 
 
+def test_a_cluster_that_would_listen_on_all_addresses_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    importlib.import_module("ray")
+    monkeypatch.delenv(OPEN)
+    built: Ray = conf.build("learners.runtimes", ray())
+    with pytest.raises(ConfigError, match=f"all of the machine's addresses; set {OPEN}=0"):
+        built.reserve([(1.0, 0.0)])
+
+
+def test_a_cluster_without_enough_resources_says_what_is_missing() -> None:
+    built: Ray = conf.build("learners.runtimes", ray(start_timeout=1.0))
+    try:
+        with pytest.raises(
+            ConfigError, match=r"cannot place 1 CPUs and 3 GPUs in 1 bundles; it has \d+ CPUs and 0 GPUs"
+        ):
+            built.reserve([(1.0, 3.0)])
+    finally:
+        built.close()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """A cluster that the runs of the tests below join: each of those above starts one of its own."""
+    package = importlib.import_module("ray")
+    package.init(num_cpus=12, include_dashboard=False, logging_level=logging.WARNING)
+    yield
+    package.shutdown()
+
+
 def test_the_episodes_of_a_killed_rollout_worker_are_played_again_and_the_run_is_the_same(
-    tmp_path: Path, unbroken: list[dict[str, Any]]
+    tmp_path: Path, unbroken: list[dict[str, Any]], cluster: None
 ) -> None:
     """Two ranks share each update, so results differ by rounding errors; an engine samples from copies."""
     run, died = tmp_path / "run", tmp_path / "died"
@@ -84,7 +113,7 @@ def test_the_episodes_of_a_killed_rollout_worker_are_played_again_and_the_run_is
 
 
 def test_without_a_retry_the_episodes_of_a_killed_rollout_worker_are_dropped_and_counted(
-    tmp_path: Path,
+    tmp_path: Path, cluster: None
 ) -> None:
     run, died = tmp_path / "run", tmp_path / "died"
     changes = {"env": {"dies": str(died)}, "evaluation": {"every": 0}}
@@ -97,7 +126,7 @@ def test_without_a_retry_the_episodes_of_a_killed_rollout_worker_are_dropped_and
 
 
 def test_after_a_killed_rank_the_run_restarts_from_its_newest_checkpoint(
-    tmp_path: Path, unbroken: list[dict[str, Any]]
+    tmp_path: Path, unbroken: list[dict[str, Any]], cluster: None
 ) -> None:
     algorithm = conf.load("algorithm", "reinforcepp", truncated="keep")
     fatal = OmegaConf.merge(
@@ -115,16 +144,8 @@ def test_after_a_killed_rank_the_run_restarts_from_its_newest_checkpoint(
     assert metrics(tmp_path / "other") == unbroken
 
 
-def test_a_cluster_that_would_listen_on_all_addresses_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    importlib.import_module("ray")
-    monkeypatch.delenv(OPEN)
-    built: Ray = conf.build("learners.runtimes", ray())
-    with pytest.raises(ConfigError, match=f"all of the machine's addresses; set {OPEN}=0"):
-        built.reserve([(1.0, 0.0)])
-
-
 @pytest.fixture(scope="module")
-def runtime() -> Iterator[Ray]:
+def runtime(cluster: None) -> Iterator[Ray]:
     built: Ray = conf.build("learners.runtimes", ray(call_timeout=2.0))
     built.reserve([(1.0, 0.0), (1.0, 0.0)])
     yield built
@@ -173,14 +194,3 @@ def test_a_lost_process_takes_precedence_over_exceptions_of_others(runtime: Ray)
     with pytest.raises(LostError, match="thing 2 died"):
         runtime.gather([first.start("raise_with_a_cause"), second.start("die")])
     first.kill()
-
-
-def test_a_cluster_without_enough_resources_says_what_is_missing() -> None:
-    built: Ray = conf.build("learners.runtimes", ray(start_timeout=1.0))
-    try:
-        with pytest.raises(
-            ConfigError, match=r"cannot place 1 CPUs and 3 GPUs in 1 bundles; it has \d+ CPUs and 0 GPUs"
-        ):
-            built.reserve([(1.0, 3.0)])
-    finally:
-        built.close()
