@@ -187,8 +187,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         score_map = fit(*_read(files, config))
         score_map.write(options.out)
     print(
-        f"{options.out}: {len(score_map.scores)} points from {score_map.turns} turns of {score_map.tasks} tasks, "
-        f"coach {score_map.source}; ECE {score_map.ece_before:.3f} before, {score_map.ece_after:.3f} after"
+        f"{options.out}: {len(score_map.scores)} points from {score_map.turns} turns of {score_map.tasks} "
+        f"tasks, coach {score_map.source}; "
+        f"ECE {score_map.ece_before:.3f} before, {score_map.ece_after:.3f} after"
     )
 
 

@@ -89,7 +89,7 @@ def serving(*manners: Manner) -> Iterator[Server]:
 
 
 def coach(server: Server | str, cache: Any = None, **changes: Any) -> LLM:
-    """Returns the coach with default settings, short times and ``changes``, which may be the endpoint's settings."""
+    """Returns the coach with default settings, short times and ``changes``, also of the endpoint."""
     node = conf.load("coach", "llm")
     node.cache, node.cache_dir = cache is not None, None if cache is None else str(cache)
     node.endpoint.base_url = server if isinstance(server, str) else server.url

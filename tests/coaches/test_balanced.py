@@ -28,9 +28,9 @@ SEEDS = range(12)
 
 
 def balanced(liking: float, **settings: Any) -> Balanced:
-    found = build({"name": "balanced", "coach": node(regression=liking), **settings})
-    assert isinstance(found, Balanced)
-    return found
+    built = build({"name": "balanced", "coach": node(regression=liking), **settings})
+    assert isinstance(built, Balanced)
+    return built
 
 
 def run(coach: Any, seed: int, steps: int = 4, tasks: int = 16) -> list[list[JudgedEpisode]]:
@@ -47,9 +47,9 @@ def run(coach: Any, seed: int, steps: int = 4, tasks: int = 16) -> list[list[Jud
 def gap(episodes: list[JudgedEpisode]) -> effects.Effect:
     moments = Moments()
     moments.add(effects.samples(episodes))
-    found = Fit(moments).gap("kind", "regression", "classification", confidence=0.95)
-    assert found is not None
-    return found
+    effect = Fit(moments).gap("kind", "regression", "classification", confidence=0.95)
+    assert effect is not None
+    return effect
 
 
 def mean_and_interval(values: list[float]) -> tuple[float, float, float]:
@@ -58,18 +58,18 @@ def mean_and_interval(values: list[float]) -> tuple[float, float, float]:
 
 
 def test_the_monitor_reports_a_planted_bias_of_one_and_a_half_points() -> None:
-    found, covered = [], 0
+    gaps, covered = [], 0
     for seed in SEEDS:
         monitor = Monitor()
         coach = build(node(regression=PLANTED))
         row: dict[str, float] = {}
         for number, episodes in enumerate(run(coach, seed), 1):
             row = monitor.step(number, episodes)
-        found.append(row["bias/gap"])
+        gaps.append(row["bias/gap"])
         covered += row["bias/gap_low"] < PLANTED < row["bias/gap_high"]
-    mean, low, high = mean_and_interval(found)
+    mean, low, high = mean_and_interval(gaps)
     assert 1.3 < low <= mean <= high < 1.7
-    assert sum(abs(value - PLANTED) < 0.2 for value in found) >= 0.9 * len(found)
+    assert sum(abs(value - PLANTED) < 0.2 for value in gaps) >= 0.9 * len(gaps)
     assert covered >= 0.85 * len(SEEDS), "the 95 % interval"
 
 

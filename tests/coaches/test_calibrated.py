@@ -42,8 +42,8 @@ def slow_isotonic(outcomes: list[float]) -> list[float]:
 def test_the_map_is_the_isotonic_regression(outcomes: list[float]) -> None:
     scores = np.linspace(0, 10, len(outcomes))
     tasks = np.array(["a", "b"] * len(outcomes))[: len(outcomes)]
-    found = fit(Pairs(scores, np.array(outcomes), tasks), "x")
-    assert [found.outcome(score) for score in scores] == pytest.approx(slow_isotonic(outcomes), abs=1e-6)
+    fitted_map = fit(Pairs(scores, np.array(outcomes), tasks), "x")
+    assert [fitted_map.outcome(score) for score in scores] == pytest.approx(slow_isotonic(outcomes), abs=1e-6)
 
 
 def test_the_calibration_error_is_that_of_ten_equal_bins() -> None:
@@ -61,9 +61,9 @@ def test_the_calibration_error_is_that_of_ten_equal_bins() -> None:
 
 
 def test_the_error_after_calibration_is_measured_on_held_out_tasks() -> None:
-    found = fit(data(), "x")
-    assert found.ece_before > 0.12
-    assert 0.0 < found.ece_after < 0.06
+    fitted_map = fit(data(), "x")
+    assert fitted_map.ece_before > 0.12
+    assert 0.0 < fitted_map.ece_after < 0.06
     chance = data()
     chance = chance._replace(outcomes=np.random.default_rng(2).permutation(chance.outcomes))
     memorised = fit(chance, "x")
@@ -78,21 +78,21 @@ def map_file(folder: Path, **changes: Any) -> Path:
 
 
 def calibrated(path: Path | None, **settings: Any) -> Calibrated:
-    found = build({"name": "calibrated", "map": None if path is None else str(path), **settings})
-    assert isinstance(found, Calibrated)
-    return found
+    built = build({"name": "calibrated", "map": None if path is None else str(path), **settings})
+    assert isinstance(built, Calibrated)
+    return built
 
 
 def test_a_score_becomes_ten_times_the_predicted_outcome_and_order_is_kept(tmp_path: Path) -> None:
     coach = calibrated(map_file(tmp_path), coach=node(blame="x"))
-    found = [coach.judge([turn(str(score))]) for score in range(11)]
-    scores = [verdict.score for verdict in found]
+    verdicts = [coach.judge([turn(str(score))]) for score in range(11)]
+    scores = [verdict.score for verdict in verdicts]
     assert scores == sorted(scores)
     assert scores[5] == pytest.approx(2.5, abs=1.0)
     assert scores[5] == 10 * ScoreMap.read(tmp_path / "map.json").outcome(5)
-    assert (found[5].blame, found[5].cost, found[5].source) == ("x", 0.5, "calibrated")
-    assert found[5].parts[0] is not None
-    assert found[5].parts[0].score == 5.0
+    assert (verdicts[5].blame, verdicts[5].cost, verdicts[5].source) == ("x", 0.5, "calibrated")
+    assert verdicts[5].parts[0] is not None
+    assert verdicts[5].parts[0].score == 5.0
 
 
 def test_a_map_of_another_coach_stops_the_run(tmp_path: Path) -> None:

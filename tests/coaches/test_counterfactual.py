@@ -212,9 +212,9 @@ def test_a_team_acts_where_an_observation_has_changed(tmp_path: Path, echo: str)
         10,
         0,
     ]  # no agent reacts
-    found = coach(tmp_path, sound, team={"name": echo}).judge_episode(wrong.turns, wrong.outcome)
-    assert [verdict.score for verdict in found if verdict] == [0, 10, 10, 10]
-    assert {verdict.blame for verdict in found if verdict} == {"problem_solver"}
+    verdicts = coach(tmp_path, sound, team={"name": echo}).judge_episode(wrong.turns, wrong.outcome)
+    assert [verdict.score for verdict in verdicts if verdict] == [0, 10, 10, 10]
+    assert {verdict.blame for verdict in verdicts if verdict} == {"problem_solver"}
 
 
 def test_a_record_from_another_machine_is_compared_with_records_from_that_machine(tmp_path: Path) -> None:

@@ -24,9 +24,9 @@ FAILED = Outcome(False, 0.0, {"fair": 0.0}, "missing")
 
 def ensemble(*coaches: dict[str, Any], **settings: Any) -> Ensemble:
     made = conf.load("coach", "ensemble", coaches=list(coaches), **settings)
-    found = conf.build("coaches", made)
-    assert isinstance(found, Ensemble)
-    return found
+    built = conf.build("coaches", made)
+    assert isinstance(built, Ensemble)
+    return built
 
 
 def test_the_median_is_the_middle_member_s_score_and_costs_add_up() -> None:
@@ -49,9 +49,9 @@ def test_the_combined_score_equals_a_plain_computation_and_is_within_the_members
     ordered, cut = sorted(scores), int(trim * len(scores)) if combine == "trimmed_mean" else 0
     middle = statistics.median(scores)
     slow = middle if combine == "median" else statistics.mean(ordered[cut : len(ordered) - cut])
-    found = combined(scores, config)
-    assert found == pytest.approx(slow)
-    assert min(scores) - 1e-9 <= found <= max(scores) + 1e-9
+    combined_score = combined(scores, config)
+    assert combined_score == pytest.approx(slow)
+    assert min(scores) - 1e-9 <= combined_score <= max(scores) + 1e-9
     assert disagreement(scores, "range") == ordered[-1] - ordered[0]
     assert disagreement(scores, "mad") == statistics.median([abs(score - middle) for score in scores])
 

@@ -21,14 +21,14 @@ def one(**changes: Any) -> dict[str, Any]:
 
 
 def test_agent_and_action_are_the_only_required_keys_of_a_turn() -> None:
-    found = episodes.episode(MINIMAL, number=7)
-    assert (found.id, found.task_id, found.outcome, found.phase) == ("7", "7", None, "train")
-    assert [(turn.agent, turn.index, turn.attempt, turn.last) for turn in found.turns] == [
+    result = episodes.episode(MINIMAL, number=7)
+    assert (result.id, result.task_id, result.outcome, result.phase) == ("7", "7", None, "train")
+    assert [(turn.agent, turn.index, turn.attempt, turn.last) for turn in result.turns] == [
         ("solver", 0, 0, True),
         ("coder", 1, 0, True),
     ]
-    assert found.verdicts == (None, None)
-    assert found.judged() is None
+    assert result.verdicts == (None, None)
+    assert result.judged() is None
 
 
 def test_missing_keys_of_a_turn_follow_from_the_other_turns() -> None:

@@ -40,9 +40,9 @@ RULES = conf.build("coaches", conf.load("coach", "rules"))
 
 
 def hindsight(model: Any = None, **settings: Any) -> Hindsight:
-    found = conf.build("coaches", conf.fill_defaults("coach", {"name": "hindsight", **settings}), model=model)
-    assert isinstance(found, Hindsight)
-    return found
+    built = conf.build("coaches", conf.fill_defaults("coach", {"name": "hindsight", **settings}), model=model)
+    assert isinstance(built, Hindsight)
+    return built
 
 
 def scores(coach: Hindsight, turns: Sequence[Turn], outcome: Outcome) -> list[float]:
@@ -148,18 +148,18 @@ def test_the_culprit_s_other_turns_lose_a_fraction() -> None:
     story = Story().act(ENGINEER, codes=ok(TABLES[:2])).act(ENGINEER, codes={"X_test.pkl": "rows"})
     story.act(ENGINEER, "Done.").act(MODELER, codes=ok(["model.pkl"])).act(ANALYST, result=ran("error"))
     online = RULES.judge(story.turns[:1]).score
-    found = scores(hindsight(implicated=0.25), story.turns, LOST)
-    assert found[:2] == [0.25 * online, 1.0]
+    revised = scores(hindsight(implicated=0.25), story.turns, LOST)
+    assert revised[:2] == [0.25 * online, 1.0]
     assert online > 0.0
-    assert found[3] == 10.0, "the modeler did not need X_test.pkl"
+    assert revised[3] == 10.0, "the modeler did not need X_test.pkl"
 
 
 def test_a_success_credits_only_the_turns_that_contributed() -> None:
     story = Story().act(ENGINEER, result=ran("error")).act(ENGINEER, codes=ok(TABLES)).act(ENGINEER, "Done.")
     story.act(MODELER, codes=ok(["model.pkl"])).act(ANALYST, codes=ok(["submission.csv"]))
     online = [RULES.judge(story.turns[: place + 1]).score for place in range(5)]
-    found = hindsight().judge_episode(story.turns, WON)
-    assert [v and v.score for v in found] == [online[0], (online[1] + 10) / 2, online[2], 10.0, 10.0]
+    verdicts = hindsight().judge_episode(story.turns, WON)
+    assert [v and v.score for v in verdicts] == [online[0], (online[1] + 10) / 2, online[2], 10.0, 10.0]
     assert lineage.contributors(story.turns) == {1, 3, 4}
     assert scores(hindsight(revise="path"), story.turns, WON) == online
 
@@ -167,13 +167,13 @@ def test_a_success_credits_only_the_turns_that_contributed() -> None:
 def test_with_revise_path_every_other_verdict_is_unchanged() -> None:
     turns = nan_handed_over().turns
     online = [RULES.judge(turns[: place + 1]) for place in range(len(turns))]
-    found = hindsight(revise="path").judge_episode(turns, LOST)
+    verdicts = hindsight(revise="path").judge_episode(turns, LOST)
     changed = [
-        place for place, verdict in enumerate(found) if verdict and verdict.score != online[place].score
+        place for place, verdict in enumerate(verdicts) if verdict and verdict.score != online[place].score
     ]
     assert changed == [0, 2, 3, 5]
-    assert found[1] is not None
-    assert (found[1].rationale, found[1].parts) == (online[1].rationale, (online[1],))
+    assert verdicts[1] is not None
+    assert (verdicts[1].rationale, verdicts[1].parts) == (online[1].rationale, (online[1],))
 
 
 def test_missing_verdicts_stay_missing_and_the_result_is_deterministic() -> None:
@@ -185,8 +185,8 @@ def test_missing_verdicts_stay_missing_and_the_result_is_deterministic() -> None
 
 def test_any_coach_can_be_revised_even_a_hindsight_coach() -> None:
     turns = nan_handed_over().turns
-    found = scores(hindsight(coach={"name": "outcome"}), turns, LOST)
-    assert found == [0.0, 0.0, 5.0, 5.0, 0.0, 5.0, 0.0]
+    revised = scores(hindsight(coach={"name": "outcome"}), turns, LOST)
+    assert revised == [0.0, 0.0, 5.0, 5.0, 0.0, 5.0, 0.0]
 
 
 class Model:
@@ -207,22 +207,24 @@ def says(*rows: tuple[Any, Any], blame: Any = None) -> dict[str, Any]:
 
 def test_a_model_judges_all_turns_in_one_call_that_is_paid_once() -> None:
     model = Model(says((0, 1), (1, 9.5), (2, 3), (3, 4), (4, 5), (5, 6), (6, 0), blame="engineer"))
-    found = hindsight(model, source="model").judge_episode(nan_handed_over().turns, LOST)
-    assert [v and v.score for v in found] == [1, 9.5, 3, 4, 5, 6, 0]
-    assert {v and v.blame for v in found} == {"engineer"}
-    assert [v is not None and v.usage is not None for v in found] == [True] + [False] * 6
+    verdicts = hindsight(model, source="model").judge_episode(nan_handed_over().turns, LOST)
+    assert [v and v.score for v in verdicts] == [1, 9.5, 3, 4, 5, 6, 0]
+    assert {v and v.blame for v in verdicts} == {"engineer"}
+    assert [v is not None and v.usage is not None for v in verdicts] == [True] + [False] * 6
     assert len(model.asked) == 1
 
 
 @pytest.mark.parametrize("row", [(0, 11), (0, -1), (0, True), (0, "9"), (0, None), ("0", 9), (True, 9)])
 def test_an_invalid_score_masks_only_its_turn(row: tuple[Any, Any]) -> None:
-    found = hindsight(Model(says(row, (1, 7))), source="model").judge_episode(clean().turns, WON)
-    assert [v and v.score for v in found] == [None, 7.0, None, None, None, None]
+    verdicts = hindsight(Model(says(row, (1, 7))), source="model").judge_episode(clean().turns, WON)
+    assert [v and v.score for v in verdicts] == [None, 7.0, None, None, None, None]
 
 
 def test_two_scores_for_one_turn_mask_it() -> None:
-    found = hindsight(Model(says((0, 2), (0, 9), (1, 7))), source="model").judge_episode(clean().turns, WON)
-    assert [v and v.score for v in found[:2]] == [None, 7.0]
+    verdicts = hindsight(Model(says((0, 2), (0, 9), (1, 7))), source="model").judge_episode(
+        clean().turns, WON
+    )
+    assert [v and v.score for v in verdicts[:2]] == [None, 7.0]
 
 
 @pytest.mark.parametrize(
@@ -242,10 +244,10 @@ def test_an_unreadable_reply_gives_no_verdict(answer: str) -> None:
 
 
 def test_blame_for_an_agent_outside_the_team_is_dropped() -> None:
-    found = hindsight(Model(says((0, 2), blame="the coach")), source="model").judge_episode(
+    verdicts = hindsight(Model(says((0, 2), blame="the coach")), source="model").judge_episode(
         clean().turns, WON
     )
-    assert found[0] == Verdict(2.0, "w0", None, 0.25, "hindsight", USED)
+    assert verdicts[0] == Verdict(2.0, "w0", None, 0.25, "hindsight", USED)
 
 
 def test_with_revise_path_the_model_is_asked_about_the_path_only_and_not_after_a_success() -> None:
@@ -255,8 +257,8 @@ def test_with_revise_path_the_model_is_asked_about_the_path_only_and_not_after_a
     assert model.asked == []
     turns = nan_handed_over().turns
     online = [RULES.judge(turns[: place + 1]).score for place in range(len(turns))]
-    found = [v and v.score for v in coach.judge_episode(turns, LOST)]
-    assert found == [0.5, online[1], 6, 6, None, None, None], "what it left out on the path is masked"
+    verdicts = [v and v.score for v in coach.judge_episode(turns, LOST)]
+    assert verdicts == [0.5, online[1], 6, 6, None, None, None], "what it left out on the path is masked"
     assert "these turns: 0, 2, 3, 4, 5, 6" in model.asked[0]
 
 
@@ -271,8 +273,10 @@ def test_a_model_that_fails_masks_the_path_and_a_spent_budget_ends_the_run() -> 
             raise self.error
 
     turns = nan_handed_over().turns
-    found = hindsight(Failing(CoachError("down")), source="model", revise="path").judge_episode(turns, LOST)
-    assert [v is None for v in found] == [True, False, True, True, True, True, True]
+    verdicts = hindsight(Failing(CoachError("down")), source="model", revise="path").judge_episode(
+        turns, LOST
+    )
+    assert [v is None for v in verdicts] == [True, False, True, True, True, True, True]
     with pytest.raises(BudgetError):
         hindsight(Failing(BudgetError("spent")), source="model").judge_episode(turns, LOST)
 

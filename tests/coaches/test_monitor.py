@@ -27,10 +27,10 @@ def run(steps: int = 3, seed: int = 0, regression: float = 0.0) -> list[list[Jud
 
 
 def watched(played: Sequence[Sequence[JudgedEpisode]]) -> Monitor:
-    found = Monitor()
+    watcher = Monitor()
     for number, episodes in enumerate(played, 1):
-        found.step(number, episodes)
-    return found
+        watcher.step(number, episodes)
+    return watcher
 
 
 def test_means_are_grouped_by_kind_role_length_turn_and_success() -> None:
@@ -73,9 +73,9 @@ def test_a_summary_covers_the_whole_run_and_survives_a_restart() -> None:
 def test_a_step_without_verdicts_logs_no_nan() -> None:
     empty = build(node(mute=True))
     episodes = judged(empty, step(np.random.default_rng(0), [0.0] * 8))
-    found = Monitor()
-    assert found.step(1, episodes) == {}
-    assert found.summary()["means"] == {}
+    watcher = Monitor()
+    assert watcher.step(1, episodes) == {}
+    assert watcher.summary()["means"] == {}
 
 
 def cells(rows: Mapping[int, Mapping[str, Sequence[float]]]) -> dict[int, dict[str, list[float]]]:
@@ -94,24 +94,24 @@ def test_drift_is_the_slope_of_a_regression_with_one_intercept_per_stratum() -> 
     flat = [(step, name, y) for step, strata in rows.items() for name, ys in strata.items() for y in ys]
     design = np.array([[step, *(name == other for other in "abc")] for step, name, _ in flat], float)
     slope = np.linalg.lstsq(design, np.array([y for *_, y in flat]), rcond=None)[0][0]
-    found = drift(cells(rows))
-    assert found is not None
-    assert found.estimate == pytest.approx(slope)
-    assert found.low < 0.2 < found.high
+    slope_per_step = drift(cells(rows))
+    assert slope_per_step is not None
+    assert slope_per_step.estimate == pytest.approx(slope)
+    assert slope_per_step.low < 0.2 < slope_per_step.high
 
 
 def test_with_one_score_per_step_drift_is_the_slope_of_the_line_through_them() -> None:
     scores = {1: 3.0, 2: 3.5, 4: 3.2, 7: 5.0}
-    found = drift(cells({step: {"s": [score]} for step, score in scores.items()}))
-    assert found is not None
-    assert found.estimate == pytest.approx(stats.linregress(list(scores), list(scores.values())).slope)
+    slope_per_step = drift(cells({step: {"s": [score]} for step, score in scores.items()}))
+    assert slope_per_step is not None
+    assert slope_per_step.estimate == pytest.approx(stats.linregress(list(scores), list(scores.values())).slope)
 
 
 def test_scores_that_rise_only_with_outcomes_have_no_drift() -> None:
     mixed = {step: {"success": [8.0] * step, "failure": [2.0] * (10 - step)} for step in range(1, 9)}
-    found = drift(cells(mixed))
-    assert found is not None
-    assert found.estimate == pytest.approx(0.0, abs=1e-12)
+    slope_per_step = drift(cells(mixed))
+    assert slope_per_step is not None
+    assert slope_per_step.estimate == pytest.approx(0.0, abs=1e-12)
     assert drift(cells({1: {"s": [1.0]}, 2: {"s": [2.0]}})) is None, "two steps are no trend"
     assert drift(cells({step: {str(step): [1.0]} for step in range(5)})) is None, "nothing is alike"
 
@@ -131,14 +131,14 @@ def rewards(slope: float, steps: int = 20, seed: int = 0) -> dict[int, float]:
 
 
 def test_an_alarm_needs_rising_reward_and_falling_outcome() -> None:
-    found = alarm(rewards(0.1), evaluations(0.6, 0.6, 0.4))
-    assert found is not None
-    assert found.step == 20
-    assert found.reward == pytest.approx(0.1, abs=0.03)
-    assert found.outcome == pytest.approx(-0.2, abs=0.03)
+    raised = alarm(rewards(0.1), evaluations(0.6, 0.6, 0.4))
+    assert raised is not None
+    assert raised.step == 20
+    assert raised.reward == pytest.approx(0.1, abs=0.03)
+    assert raised.outcome == pytest.approx(-0.2, abs=0.03)
     assert (
-        f"rose by {found.reward:.3f} per step while the held-out score fell by {-found.outcome:.3f}"
-        in str(found)
+        f"rose by {raised.reward:.3f} per step while the held-out score fell by {-raised.outcome:.3f}"
+        in str(raised)
     )
     assert alarm(rewards(0.1), evaluations(0.6, 0.6, 0.8)) is None, "both rise"
     assert alarm(rewards(-0.1), evaluations(0.6, 0.6, 0.4)) is None, "both fall"
@@ -147,9 +147,9 @@ def test_an_alarm_needs_rising_reward_and_falling_outcome() -> None:
 
 
 def test_a_fall_after_an_early_rise_is_detected_from_the_evaluation_in_between() -> None:
-    found = alarm(rewards(0.1), evaluations(0.3, 0.7, 0.4))
-    assert found is not None
-    assert found.since == 10
+    raised = alarm(rewards(0.1), evaluations(0.3, 0.7, 0.4))
+    assert raised is not None
+    assert raised.since == 10
 
 
 def test_false_alarms_are_rare() -> None:
@@ -163,16 +163,16 @@ def test_false_alarms_are_rare() -> None:
 def test_an_alarm_is_logged_as_a_warning_and_is_in_the_metrics_and_the_summary(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    found, rng = Monitor(), np.random.default_rng(0)
-    found.evaluation(0, [(f"t{task}", 0.9 + task / 100) for task in range(6)])
+    watcher, rng = Monitor(), np.random.default_rng(0)
+    watcher.evaluation(0, [(f"t{task}", 0.9 + task / 100) for task in range(6)])
     for number in range(1, 7):
         coach = build(node(add=number / 3))
-        found.step(number, judged(coach, step(rng, [0.0] * 8)))
+        watcher.step(number, judged(coach, step(rng, [0.0] * 8)))
     with caplog.at_level(logging.WARNING, "coaches.monitor"):
-        row = found.evaluation(6, [(f"t{task}", 0.2) for task in range(6)])
+        row = watcher.evaluation(6, [(f"t{task}", 0.2) for task in range(6)])
     assert row == {"alarm": 1.0}
     assert "the agents may be exploiting the coach" in caplog.text
-    assert [one["since"] for one in found.summary()["alarms"]] == [0]
+    assert [one["since"] for one in watcher.summary()["alarms"]] == [0]
 
 
 def written(folder: Path, played: Sequence[Sequence[JudgedEpisode]], **changes: Any) -> Path:

@@ -354,5 +354,5 @@ def test_a_plan_must_be_about_its_task() -> None:
         ("Do what is right, in the best way, with great care.", False),
         ("A score of 10 is due: 7, 36.", False),
     ):
-        found = RULES.judge([replace(turn, action=plan, observation=(Message("system", "Plan."), task))])
-        assert (found.score >= 5.0) == sound, plan
+        result = RULES.judge([replace(turn, action=plan, observation=(Message("system", "Plan."), task))])
+        assert (result.score >= 5.0) == sound, plan

@@ -51,16 +51,16 @@ def test_every_turn_gets_the_verdict_of_the_live_episode_and_nothing_else_change
 ) -> None:
     path = write(tmp_path / "e.jsonl", row(story()), row(story(), outcome={"success": False}))
     score.main([str(path), "coach=rules", "coach.delivered=9"])
-    found = read(tmp_path / "e.scored.jsonl")
+    lines = read(tmp_path / "e.scored.jsonl")
     told = story().turns
     rules = conf.build("coaches", conf.load("coach", "rules", delivered=9.0))
-    for line in found:
+    for line in lines:
         assert line["mine"] == [1, 2]
         assert [turn["mine"] for turn in line["turns"]] == [0, 1, 2]
         for place, turn in enumerate(line["turns"]):
             verdict = rules.judge(told[: place + 1])
             assert (turn["verdict"]["score"], turn["verdict"]["blame"]) == (verdict.score, verdict.blame)
-    assert found[0]["turns"][0]["verdict"]["score"] == 9.0
+    assert lines[0]["turns"][0]["verdict"]["score"] == 9.0
     shown = capsys.readouterr().out
     assert "rules on 2 episodes" in shown
     assert "2/2" in shown, "the modeler is blamed in both"

@@ -19,15 +19,15 @@ from tests.coaches.turns import ENGINEER, EXECUTOR, TABLES, Story, ok, ran
 
 def random_samples(seed: int, tasks: int = 7, turns: int = 40) -> list[Sample]:
     rng = np.random.default_rng(seed)
-    found = []
+    drawn = []
     for task in range(tasks):
         for _ in range(turns):
             role, length = f"r{rng.integers(3)}", f"l{rng.integers(2)}"
             levels = (("a", "b")[task % 2], role, length)
-            found.append(
+            drawn.append(
                 Sample(f"t{task}", f"s{rng.integers(4)}", levels, float(rng.random()), float(rng.normal(5)))
             )
-    return found
+    return drawn
 
 
 def slow(samples: Sequence[Sample], contrast: dict[tuple[str, str], float]) -> float:

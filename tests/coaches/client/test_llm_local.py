@@ -52,7 +52,7 @@ def histories() -> list[tuple[Turn, ...]]:
     """Returns every turn of a mathchat episode in its context, and two of a table pipeline."""
     env = envs.make("mathchat", sandbox=FakeBackend())
     env.reset(seed=0)
-    found = []
+    sequences = []
     for action in (
         "Add up the numbers below 10.",
         program("print(sum(range(10)))"),
@@ -60,12 +60,12 @@ def histories() -> list[tuple[Turn, ...]]:
         "\\boxed{45}",
     ):
         env.step(action)
-        found.append(env.turns)
+        sequences.append(env.turns)
     env.close()
     story = Story().act(ENGINEER, codes=ok(TABLES))
-    found.append(tuple(story.turns))
+    sequences.append(tuple(story.turns))
     story.act(MODELER, result=ran("error", stderr="KeyError: 'age'"))
-    return [*found, tuple(story.turns)]
+    return [*sequences, tuple(story.turns)]
 
 
 def judged(judge: LLM, turns: list[tuple[Turn, ...]]) -> tuple[dict[int, Verdict], Counter[str]]:
@@ -86,9 +86,7 @@ def test_with_a_grammar_nearly_every_reply_of_a_real_model_is_a_verdict(
     turns = histories()
     verdicts, causes = judged(coach(vllm_server, "auto", tmp_path), turns)
     with capsys.disabled():
-        print(
-            f"\nSmolLM2-135M, structured: {len(verdicts)} of {len(turns)} turns have a verdict {dict(causes)}"
-        )
+        print(f"\nSmolLM2-135M, structured: {len(verdicts)} of {len(turns)} turns judged {dict(causes)}")
     assert len(verdicts) >= len(turns) - 1
     for number, verdict in verdicts.items():
         assert verdict.score in range(11)
@@ -108,8 +106,6 @@ def test_a_reply_without_a_grammar_is_a_verdict_or_a_counted_error(
     turns = histories()[1::2]  # each is asked about twice, with replies up to the token limit
     verdicts, causes = judged(coach(transformers_server, structured, max_tokens=96), turns)
     with capsys.disabled():
-        print(
-            f"\nSmolLM2-135M, {structured}: {len(verdicts)} of {len(turns)} turns have a verdict {dict(causes)}"
-        )
+        print(f"\nSmolLM2-135M, {structured}: {len(verdicts)} of {len(turns)} turns judged {dict(causes)}")
     assert len(verdicts) + causes.total() == len(turns)
     assert all(0 <= verdict.score <= 10 for verdict in verdicts.values())

@@ -1,4 +1,4 @@
-"""What a model sees of a turn: all that is relevant, within limits, and no data that looks like instructions."""
+"""What a model sees of a turn: all that is relevant, within limits; no data looks like instructions."""
 
 from __future__ import annotations
 
