@@ -90,7 +90,8 @@ def replies(draw: DrawFn, op: str) -> bytes:
     elif op == "list":
         digest = st.sampled_from(("cd" * 32, "", "../x", "x" * 64))
         odd = st.tuples(hostile_texts.map(json.dumps), raw_json, digest.map(json.dumps)).map(", ".join)
-        row = st.just(json.dumps(["a.txt", 5, "cd" * 32])) | odd.map("[{}]".format) | raw_json
+        valid = st.sampled_from(("a.txt", "b", "a/c", "é")).map(lambda path: json.dumps([path, 5, "cd" * 32]))
+        row = mostly(valid, odd.map("[{}]".format) | raw_json, 5)
         body = st.lists(row, max_size=5).map(lambda rows: f"[{', '.join(rows)}]".encode())
     if draw(st.integers(0, 9)) == 0:
         header = {"error": draw(st.sampled_from(("missing", "refused"))), "detail": draw(hostile_texts)}
