@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from omegaconf import OmegaConf
 
 import conf
+from coaches import score
 from coaches.reward import CoachReward
 from envs import contract
 from envs.base import Scenario
@@ -39,6 +41,22 @@ def test_an_example_program_runs_and_prints_what_the_pages_show(program: Path) -
     title = f"# {program.name} prints\n"
     for block in [block for page in PAGES for block in blocks(page, "text") if block.startswith(title)]:
         assert block.removeprefix(title) == done.stdout
+
+
+def test_the_example_episodes_are_scored_as_the_page_says(tmp_path: Path) -> None:
+    scored = tmp_path / "scored.jsonl"
+    score.main([str(EXAMPLES / "episodes.jsonl"), "coach=rules", "--out", str(scored)])
+    succeeded, failed = map(json.loads, scored.read_text(encoding="utf-8").splitlines())
+    assert [turn["verdict"]["blame"] for turn in succeeded["turns"]] == [None, None, None]
+    assert [turn["verdict"]["blame"] for turn in failed["turns"]] == [None, "coder", "coder"]
+
+
+def test_the_episode_on_the_page_is_one_of_the_examples() -> None:
+    written = [
+        json.loads(line) for line in (EXAMPLES / "episodes.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    [shown] = blocks(ROOT / "docs" / "coaches.md", "json")
+    assert json.loads(shown) in written
 
 
 @pytest.mark.slow
