@@ -1,1 +1,1 @@
-"""Turn -> verdict: who gets how much credit for what, and why."""
+"""Coaches: turn -> verdict, a score in [0, 10] with a rationale and, where something failed, the agent to blame."""

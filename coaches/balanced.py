@@ -132,7 +132,7 @@ def offsets(moments: Moments, config: Balanced.Config) -> Offsets:
         for factor in config.factors
         for level, effect in fit.effects(factor, confidence=config.confidence).items()
     }
-    # The last level of a factor follows from the others, so it is no test of its own.
+    # The last level of a factor follows from the others, so it is not a test of its own.
     tests = len(estimates) - len({factor for factor, _ in estimates})
     threshold = effects.significance_threshold(fit, tests, config.confidence)
     return {key: effect.shrunk(threshold) for key, effect in estimates.items()}

@@ -217,7 +217,7 @@ def _revised(verdict: Verdict, score: float, blame: str | None, note: str) -> Ve
 def _read(reply: str, agents: set[str]) -> tuple[dict[int, tuple[float, str]], str | None]:
     """Returns turn -> (score, reason) for every readable entry, and whom the reply blames.
 
-    An entry is ignored if its turn has another one, or if its score is no number in [0, 10].
+    An entry is ignored if its turn has another one, or if its score is not a number in [0, 10].
 
     Raises:
         ReplyError: the reply has no list of entries.

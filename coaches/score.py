@@ -130,7 +130,7 @@ def _run(options: argparse.Namespace, config: Any) -> None:
     coach = build(config.coach)
     pairs = list(episodes.read(options.episodes, roles=roles))
     if not pairs:
-        raise ConfigError(f"{options.episodes} holds no episodes")
+        raise ConfigError(f"{options.episodes} has no episodes")
     out = options.out or options.episodes.with_suffix(".scored.jsonl")
     if out.exists() and out.samefile(options.episodes):
         raise ConfigError("--out is the file that is read")

@@ -1,0 +1,1 @@
+"""Statistics of what drives a coach's scores: effects of kind, role and length, drift, alarms."""

@@ -1,0 +1,1 @@
+"""Replays of recorded episodes with one action replaced."""

@@ -104,7 +104,9 @@ def test_with_one_score_per_step_drift_is_the_slope_of_the_line_through_them() -
     scores = {1: 3.0, 2: 3.5, 4: 3.2, 7: 5.0}
     slope_per_step = drift(cells({step: {"s": [score]} for step, score in scores.items()}))
     assert slope_per_step is not None
-    assert slope_per_step.estimate == pytest.approx(stats.linregress(list(scores), list(scores.values())).slope)
+    assert slope_per_step.estimate == pytest.approx(
+        stats.linregress(list(scores), list(scores.values())).slope
+    )
 
 
 def test_scores_that_rise_only_with_outcomes_have_no_drift() -> None:
