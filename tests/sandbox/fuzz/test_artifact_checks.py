@@ -62,7 +62,10 @@ def facts(draw: DrawFn) -> str:
 @st.composite
 def prints(draw: DrawFn) -> str:
     """What a probe prints, nearly."""
-    named = ", ".join(f'"{spec.name}": {draw(facts())}' for spec in draw(chosen))
+    shared = [draw(facts()) for _ in range(2)]
+    named = ", ".join(
+        f'"{spec.name}": {draw(st.sampled_from(shared))}' for spec in SPECS if draw(st.integers(0, 30))
+    )
     rows = draw(objects_like({"train.csv": 30, "test.csv": 30}))
     noise = draw(st.sampled_from(("", "noise\n")))
     text = f'{noise}{{"facts": {{{named}}}, "rows": {rows}}}'

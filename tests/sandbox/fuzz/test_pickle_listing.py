@@ -68,7 +68,9 @@ def _text(word: str, kind: int) -> bytes:
 
 
 texts = st.builds(_text, st.sampled_from(_WORDS), st.integers(0, 4))
-_hidden = st.sampled_from((b"%s", b"%s0", b"%sq\x000h\x00", b"%sp1\n0g1\n", b"%s(Va\nl0", b"%s2"))
+_hidden = st.sampled_from(
+    (b"%s", b"%s0", b"%sq\x000h\x00", b"%sp1\n0g1\n", b"%s(Va\nl0", b"%s2", b"%s(u", b"%s}b")
+)
 instructions = st.one_of(
     texts,
     st.builds(lambda form, text: form % text, _hidden, texts),
