@@ -133,7 +133,7 @@ def test_the_example_hindsight_coach_blames_the_turn_whose_program_failed_last(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("check", ["each program is fresh and seeded", "files come and go"])
+@pytest.mark.parametrize("check", ["each program is fresh and seeded", "files are written read and listed"])
 def test_the_example_backend_keeps_the_contract(
     check: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
