@@ -42,7 +42,7 @@ COPIES = {"name": f"{PARTS}.copies"}
 
 def ray(**changes: Any) -> DictConfig:
     return conf.load(
-        "runtime", "ray", **({"rollout_workers": 2, "start_timeout": 120.0, "torch_threads": 1} | changes)
+        "runtime", "ray", **({"rollout_workers": 2, "start_timeout": 600.0, "torch_threads": 1} | changes)
     )
 
 
@@ -146,7 +146,7 @@ def test_after_a_killed_rank_the_run_restarts_from_its_newest_checkpoint(
 
 @pytest.fixture(scope="module")
 def runtime(cluster: None) -> Iterator[Ray]:
-    built: Ray = conf.build("learners.runtimes", ray(call_timeout=2.0))
+    built: Ray = conf.build("learners.runtimes", ray())
     built.reserve([(1.0, 0.0), (1.0, 0.0)])
     yield built
     built.close()
@@ -175,7 +175,7 @@ def test_an_object_that_cannot_be_built_raises_its_own_exception(runtime: Ray) -
 
 
 def test_a_process_that_dies_or_is_late_is_named_and_lost(runtime: Ray) -> None:
-    handle = runtime.spawn(Thing, 3, name="sleeper", placement=ANYWHERE)
+    handle = runtime.spawn(Thing, 3, name="sleeper", placement=ANYWHERE, deadline=2.0)
     with pytest.raises(LostError, match=r"sleeper has not answered 'sleep' within 2 s") as late:
         handle.call("sleep", 60.0)
     assert late.value.process == "sleeper"
