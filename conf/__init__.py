@@ -2,8 +2,8 @@
 
 A part (environment, coach, sandbox, generator, runtime, algorithm) is one Python file and one YAML file.
 The YAML's ``name`` is the module, and the module defines exactly one public class with a nested ``Config``
-dataclass. Types are in that dataclass and values in the YAML, each value in one place: values that the parts of
-a group share are in the group's ``base.yaml``, which is not a part itself.
+dataclass. Types are in that dataclass and values in the YAML, each value in one place: values that the parts
+of a group share are in the group's ``base.yaml``, which is not a part itself.
 
 >>> load("env", "dsbench").name
 'dsbench'
@@ -32,12 +32,14 @@ BASE = "base"
 
 
 def cache_dir() -> Path:
-    """Returns the folder for results that are expensive to make again: ``$COACHGYM_CACHE`` or ``~/.cache/coachgym``."""
+    """Returns the folder for results that are expensive to make again: ``$COACHGYM_CACHE`` or
+    ``~/.cache/coachgym``."""
     return Path(os.environ.get("COACHGYM_CACHE") or Path.home() / ".cache" / "coachgym")
 
 
 def names(group: str) -> list[str]:
-    """Returns the parts of ``conf/<group>``: its YAML files except ``base.yaml``, which the others inherit from."""
+    """Returns the parts of ``conf/<group>``: its YAML files except ``base.yaml``, which the others inherit
+    from."""
     return sorted(path.stem for path in (ROOT / group).glob("*.yaml") if path.stem != BASE)
 
 
@@ -63,11 +65,12 @@ def load(group: str, name: str, /, **overrides: Any) -> DictConfig:
 
 
 def fill_defaults(group: str, node: Mapping[str, Any] | DictConfig) -> DictConfig:
-    """Returns ``node`` with the keys that it leaves out taken from ``conf/<group>/<node.name>.yaml``, recursively.
+    """Returns ``node`` with the keys that it leaves out taken from ``conf/<group>/<node.name>.yaml``,
+    recursively.
 
-    A nested node is a mapping with a ``name``, alone or in a list: a part that wraps others of its group can name
-    them and change some of their values. A node under the name of another group, such as ``sandbox``, belongs to
-    that group. A dotted name has no YAML here, and its node is taken as it is.
+    A nested node is a mapping with a ``name``, alone or in a list: a part that wraps others of its group can
+    name them and change some of their values. A node under the name of another group, such as ``sandbox``,
+    belongs to that group. A dotted name has no YAML here, and its node is taken as it is.
 
     Raises:
         ConfigError: there is no such YAML.

@@ -1,7 +1,8 @@
-"""Command lines: every command takes settings in Hydra's override grammar, and prints a user error as one line.
+"""Command lines: every command takes settings in Hydra's override grammar, and prints a user error as one
+line.
 
-The only module that imports Hydra. Commands of ``coaches`` import it when they run, so that using ``coaches`` as a
-library does not load Hydra.
+The only module that imports Hydra. Commands of ``coaches`` import it when they run, so that using ``coaches``
+as a library does not load Hydra.
 """
 
 from __future__ import annotations
@@ -85,8 +86,8 @@ def compose_parts(
     """Returns the nodes of single parts, for commands that need no whole run.
 
     ``parts``: group -> the part if the command line names none: a name, ``REQUIRED``, or None for no part.
-    A part outside the project may also be named by its module, ``coach=my.module coach.setting=3``, and then needs
-    no YAML.
+    A part outside the project may also be named by its module, ``coach=my.module coach.setting=3``, and then
+    needs no YAML.
 
     Raises:
         ConfigError: an override is malformed or names what does not exist, or a required part is missing.
@@ -121,8 +122,8 @@ def compose_onto(base: DictConfig, overrides: Sequence[str], *, config_dir: Path
 
 
 def main(command: Callable[[DictConfig], object], errors: Callable[[], AbstractContextManager[None]]) -> None:
-    """Runs ``command`` on the configuration of the command line, with Hydra's own options (``--help``, ``--cfg``,
-    ``--multirun``, ``--config-dir``).
+    """Runs ``command`` on the configuration of the command line, with Hydra's own options (``--help``,
+    ``--cfg``, ``--multirun``, ``--config-dir``).
 
     ``errors``: a context that turns user errors into an exit code, such as ``one_line_errors``.
     """

@@ -19,8 +19,8 @@ KINDS = {int: "an integer", float: "a number", str: "text", bool: "true or false
 def typed(cls: type[T], node: Mapping[str, Any] | DictConfig, path: str = "") -> T:
     """Returns ``node`` as the dataclass ``cls``, whose fields may be dataclasses too.
 
-    ``path`` is the place of ``node`` in the configuration, for messages. Numbers convert as in OmegaConf (``3``
-    is a float where one is expected, ``1.5`` is no integer); true and false are never numbers or text.
+    ``path`` is the place of ``node`` in the configuration, for messages. Numbers convert as in OmegaConf
+    (``3`` is a float where one is expected, ``1.5`` is no integer); true and false are never numbers or text.
 
     Raises:
         ConfigError: a setting is unknown or missing, or a value has the wrong type.
@@ -35,14 +35,16 @@ def typed(cls: type[T], node: Mapping[str, Any] | DictConfig, path: str = "") ->
     given = {key: value for key, value in values.items() if value != "???"}
     if missing := [key for key in hints if key in required and key not in given]:
         raise ConfigError(f"{_join(path, missing[0])} must be set")
-    # OmegaConf cannot merge into nested dataclasses that are frozen, so that each of those is read on its own.
+    # OmegaConf cannot merge into nested dataclasses that are frozen, so that each of those is read on its
+    # own.
     nested = {key: _nested(hints[key], given[key], _join(path, key)) for key in given if _frozen(hints[key])}
     flat = {key: hints[key] for key in given if key not in nested}
     return cls(**_flat(cls.__name__, flat, {key: given[key] for key in flat}, path), **nested)
 
 
 def to_dict(node: Mapping[str, Any] | DictConfig) -> dict[str, Any]:
-    """Returns ``node`` as dicts, lists and scalars, with interpolations resolved and missing values as ``???``.
+    """Returns ``node`` as dicts, lists and scalars, with interpolations resolved and missing values as
+    ``???``.
 
     Raises:
         ConfigError: an interpolation cannot be resolved.

@@ -1,7 +1,7 @@
 """The typed configuration of a run: its own settings as validated records, and the node of each of its parts.
 
-Types and ranges are here; values are in ``conf/config.yaml``. A part's own settings are its class's ``Config``,
-checked when the part is built (``conf.build``).
+Types and ranges are here; values are in ``conf/config.yaml``. A part's own settings are its class's
+``Config``, checked when the part is built (``conf.build``).
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ class RunSettings:
         _check_not_empty("run_dir", self.run_dir)
         if self.steps and self.rollout.temperature != 1.0:
             raise ConfigError(
-                f"rollout.temperature must be 1 when training, not {self.rollout.temperature:g}: advantages and "
-                "log-probabilities are those of temperature 1"
+                f"rollout.temperature must be 1 when training, not {self.rollout.temperature:g}: "
+                "advantages and log-probabilities are those of temperature 1"
             )
         if self.steps and self.evaluation.run is not None:
             raise ConfigError("evaluation.run names weights to evaluate, not to train: set steps=0")
@@ -141,7 +141,8 @@ class RunConfig(RunSettings):
         Coaches nested in the coach are completed from their own YAMLs. Imports no part.
 
         Raises:
-            ConfigError: a setting is unknown, missing, of the wrong type or out of range, or a part is missing.
+            ConfigError: a setting is unknown, missing, of the wrong type or out of range, or a part is
+            missing.
         """
         values = conf.to_dict(config)
         nodes: dict[str, Any] = {group: _part(group, values.pop(group, None)) for group in PARTS}

@@ -45,8 +45,8 @@ def with_default(arguments: list[str], key: str, value: str) -> list[str]:
 
 @contextmanager
 def run_errors() -> Iterator[None]:
-    """Ends the process with one line on stderr: with exit code 2 for what the user can fix, and 3 if the coach's
-    budget is used up. With ``COACHGYM_TRACEBACK=1`` in the environment the error is raised instead.
+    """Ends the process with one line on stderr: with exit code 2 for what the user can fix, and 3 if the
+    coach's budget is used up. With ``COACHGYM_TRACEBACK=1`` in the environment the error is raised instead.
     """
     with commands.one_line_errors(SandboxError, TrainingError):
         try:

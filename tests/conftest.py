@@ -1,4 +1,5 @@
-"""Rules for every test: scheduling on several workers, required marks, and fixtures that are made once a session."""
+"""Rules for every test: scheduling on several workers, required marks, and fixtures that are made once a
+session."""
 
 from __future__ import annotations
 
@@ -17,8 +18,8 @@ from tests.servers import ModelServer, model_server
 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # vLLM imports Ray before a test could set it
 
 MUST_RUN = set(os.environ.get("COACHGYM_MUST_RUN", "").split())
-"""Marks whose tests must not be skipped, e.g. ``docker`` on a machine where a daemon was started for them. ``all``: no
-test may be skipped."""
+"""Marks whose tests must not be skipped, e.g. ``docker`` on a machine where a daemon was started for them.
+``all``: no test may be skipped."""
 
 
 GROUPS = {
@@ -27,7 +28,8 @@ GROUPS = {
     "llm": "_local\\.|test_models",
     "sandbox": "sandbox|soak|counterfactual",
 }
-"""Patterns of the files that share one resource of the machine, such as the sandboxes' folders or a model server."""
+"""Patterns of the files that share one resource of the machine, such as the sandboxes' folders or a model
+server."""
 
 
 def group_of(nodeid: str) -> str:

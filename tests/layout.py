@@ -1,4 +1,5 @@
-"""Prints the size and shape of a checkout: ``python -m tests.layout [FOLDER]``, by default of this checkout."""
+"""Prints the size and shape of a checkout: ``python -m tests.layout [FOLDER]``, by default of this
+checkout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""All commands take the same settings, in Hydra's grammar, and a mistake in them is one line and exit code 2."""
+"""All commands take the same settings, in Hydra's grammar, and a mistake in them is one line and exit code
+2."""
 
 from __future__ import annotations
 
@@ -97,7 +98,8 @@ COMMANDS = {
     "benchmarks.mismatch": ["env=mathchat"],
     "benchmarks.soak": ["sandbox=local"],
 }
-"""Every command that takes settings, with arguments that it cannot do without; ``tests/learners`` has the others."""
+"""Every command that takes settings, with arguments that it cannot do without; ``tests/learners`` has the
+others."""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
-"""Parts outside the repository, one Python file and one YAML file each, are trained with like bundled ones."""
+"""Parts outside the repository, one Python file and one YAML file each, are trained with like bundled
+ones."""
 
 from __future__ import annotations
 
@@ -202,7 +203,8 @@ def train(annex: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    """Returns the rows of a JSON Lines file; ``splitlines`` would also split at line separators inside texts."""
+    """Returns the rows of a JSON Lines file; ``splitlines`` would also split at line separators inside
+    texts."""
     with path.open(encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
 

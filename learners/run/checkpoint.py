@@ -1,5 +1,5 @@
-"""Checkpoints, from which a killed run resumes. A checkpoint is a folder that is either complete or absent: it is
-written under another name, synced to disk and renamed.
+"""Checkpoints, from which a killed run resumes. A checkpoint is a folder that is either complete or absent:
+it is written under another name, synced to disk and renamed.
 """
 
 from __future__ import annotations

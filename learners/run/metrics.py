@@ -1,4 +1,5 @@
-"""The numbers of a step or an evaluation: what the grader decided or we counted, and what the coach said and cost.
+"""The numbers of a step or an evaluation: what the grader decided or we counted, and what the coach said and
+cost.
 
 Functions named ``coach_…`` report the coach; the others never depend on it.
 """
@@ -35,11 +36,12 @@ def wilson(successes: float, trials: int) -> Interval:
 
 
 def summarise(episodes: Sequence[Episode]) -> Metrics:
-    """Returns means over all episodes, per task kind (``success/regression``) and agent (``delivered/modeler``).
+    """Returns means over all episodes, per task kind (``success/regression``) and agent
+    (``delivered/modeler``).
 
-    ``success``: share that the grader accepts; ``raw``: mean score of the accepted ones; ``fair``: mean over all,
-    where a failure counts as its fallback; ``delivered``: share of an agent's stages that are ``delivered``;
-    ``turns``: an agent's turns per episode.
+    ``success``: share that the grader accepts; ``raw``: mean score of the accepted ones; ``fair``: mean over
+    all, where a failure counts as its fallback; ``delivered``: share of an agent's stages that are
+    ``delivered``; ``turns``: an agent's turns per episode.
     """
     row = _outcomes(episodes, "")
     for kind in sorted({episode.kind for episode in episodes}):
@@ -51,8 +53,8 @@ def summarise(episodes: Sequence[Episode]) -> Metrics:
 
 
 def delivered(stage: Sequence[Turn]) -> bool:
-    """Whether an agent's stage (its turns in an episode) ends with every artifact that it must produce valid, and
-    its last program ran without an error."""
+    """Whether an agent's stage (its turns in an episode) ends with every artifact that it must produce valid,
+    and its last program ran without an error."""
     results = [turn.result for turn in stage if turn.result is not None]
     produced = {spec.name for spec in stage[-1].role.produces}
     valid = {check.name for check in stage[-1].checks if check.code == "ok"}
@@ -72,7 +74,8 @@ def coach_costs(transitions: Sequence[Transition]) -> Metrics:
     """Returns what the step's verdicts cost, in US dollars and tokens, in total and per agent; empty if free.
 
     A cached verdict counts with what it cost when it was made, so that a resumed run, which finds its earlier
-    verdicts in the cache, has the same numbers as an unbroken one. ``coach_effort`` has what was paid this time.
+    verdicts in the cache, has the same numbers as an unbroken one. ``coach_effort`` has what was paid this
+    time.
     """
     row: Metrics = {}
     for transition in transitions:
@@ -87,8 +90,8 @@ def coach_costs(transitions: Sequence[Transition]) -> Metrics:
 
 
 def coach_effort(transitions: Sequence[Transition]) -> Metrics:
-    """Returns what differs between identical runs: the share of verdicts that came from the cache and, for the
-    others, the US dollars paid, the requests sent and the mean seconds per verdict.
+    """Returns what differs between identical runs: the share of verdicts that came from the cache and, for
+    the others, the US dollars paid, the requests sent and the mean seconds per verdict.
     """
     verdicts = [transition.verdict for transition in transitions if transition.verdict is not None]
     metered = [(verdict.usage, verdict.cost) for verdict in verdicts if verdict.usage is not None]

@@ -14,9 +14,9 @@ from sandbox.base import FileInfo
 def episode_row(phase: str, step: int, rollout: Rollout) -> dict[str, Any]:
     """Returns a row of ``episodes.jsonl``: turns with files, checks and verdicts, and the outcome.
 
-    An agent's observation only grows, so each turn lists only the messages that are new to its agent, and ``seen``
-    counts those listed before. ``files_before`` is listed only where it differs from the files after the previous
-    turn. ``coaches.episodes`` reads all of it back.
+    An agent's observation only grows, so each turn lists only the messages that are new to its agent, and
+    ``seen`` counts those listed before. ``files_before`` is listed only where it differs from the files after
+    the previous turn. ``coaches.episodes`` reads all of it back.
     """
     episode = rollout.episode
     seen: dict[str, int] = {}

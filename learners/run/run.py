@@ -80,7 +80,8 @@ def _train(parts: Parts, config: RunConfig, run: RunFolder, console: Console) ->
 
 
 def _print_warning(parts: Parts, console: Console) -> None:
-    """Prints what the sandbox does not isolate: at the start, and again at the end, where it is still in view."""
+    """Prints what the sandbox does not isolate: at the start, and again at the end, where it is still in
+    view."""
     if line := parts.rollout_worker.isolation().warning:
         console.print(line, highlight=False, soft_wrap=True)
 

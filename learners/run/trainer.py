@@ -37,9 +37,9 @@ Played = list[Rollout | Exception]
 class Trainer:
     """Rollouts -> advantages -> updates, with held-out evaluation, records and checkpoints in between.
 
-    With ``rollout.staleness`` 1 the episodes of the next step are played while the policies learn from this one,
-    so they are sampled from the weights before the update (one-step off-policy). The first step after a start or
-    a resumption is never stale.
+    With ``rollout.staleness`` 1 the episodes of the next step are played while the policies learn from this
+    one, so they are sampled from the weights before the update (one-step off-policy). The first step after a
+    start or a resumption is never stale.
     """
 
     def __init__(self, parts: Parts, config: RunConfig, folder: RunFolder, reporter: Reporter) -> None:
@@ -56,7 +56,8 @@ class Trainer:
 
         Raises:
             TrainingError: too many episodes or verdicts were lost, or a process that the run needs.
-            BudgetError: the coach's budget is used up. A checkpoint holds everything up to the last whole step.
+            BudgetError: the coach's budget is used up. A checkpoint holds everything up to the last whole
+            step.
             ConfigError: ``evaluation.run`` has no checkpoint.
         """
         start = self._resume()
@@ -92,7 +93,8 @@ class Trainer:
         return newest.step
 
     def _load_evaluated_run(self) -> int:
-        """Loads the weights of ``evaluation.run``, if it is set, and returns how many steps have trained them."""
+        """Loads the weights of ``evaluation.run``, if it is set, and returns how many steps have trained
+        them."""
         if self.config.evaluation.run is None:
             return 0
         newest = checkpoint.latest(Path(self.config.evaluation.run))
@@ -118,7 +120,8 @@ class Trainer:
         played = self._next.result() if self._next else self._play("train", step)
         rollouts, lost = self._record_episodes("train", step, played)
         update_started = time.perf_counter()
-        # The next step's episodes start before the update: with staleness 1 they use the weights of before it.
+        # The next step's episodes start before the update: with staleness 1 they use the weights of before
+        # it.
         self._next = self._play_ahead(step + 1)
         transitions = [transition for rollout in rollouts for transition in rollout.transitions()]
         causes = _coach_errors(rollouts)
@@ -145,8 +148,9 @@ class Trainer:
     def _update(self, transitions: list[Transition]) -> Metrics:
         """Updates every policy on its rows, then publishes the new weights to the generator (weight sync).
 
-        While policies are updated, the generator sleeps to free accelerator memory, unless it plays the next step's
-        episodes. Those end with the weights they began with: nothing is published before they are over.
+        While policies are updated, the generator sleeps to free accelerator memory, unless it plays the next
+        step's episodes. Those end with the weights they began with: nothing is published before they are
+        over.
         """
         generator, policies = self.parts.generator, self.parts.policies
         if self._next is None:
@@ -165,8 +169,8 @@ class Trainer:
         rows = {name: self._rows(transitions, name) for name in policies}
         if algorithm.needs_reference:
             transitions = self._with_reference(transitions, rows)
-        # All agents' rows at once: returns cross agents (credit=team) and statistics are over the whole batch, so
-        # advantages are computed before rows are split among policies and ranks.
+        # All agents' rows at once: returns cross agents (credit=team) and statistics are over the whole
+        # batch, so advantages are computed before rows are split among policies and ranks.
         advantages = algorithm.advantages(transitions)
 
         def learn(name: str) -> Metrics:
@@ -230,7 +234,8 @@ class Trainer:
         )
 
     def _record_episodes(self, phase: str, step: int, played: Played) -> tuple[list[Rollout], int]:
-        """Records finished episodes. Returns them, and how many were lost: those are counted but never scored.
+        """Records finished episodes. Returns them, and how many were lost: those are counted but never
+        scored.
 
         Raises:
             TrainingError: more than ``rollout.max_lost`` were lost.
@@ -280,14 +285,16 @@ class Trainer:
         ]
 
     def _check_losses(self, what: str, causes: Counter[str], total: int) -> None:
-        """Raises ``TrainingError`` if more than ``rollout.max_lost`` of ``total`` were lost, or all of them."""
+        """Raises ``TrainingError`` if more than ``rollout.max_lost`` of ``total`` were lost, or all of
+        them."""
         lost = causes.total()
         if total == 0 or lost > self.config.rollout.max_lost * total or lost == total:
             why = "; ".join(f"{count} by {cause}" for cause, count in causes.most_common())
             raise TrainingError(f"{lost} of {total} {what} of this step were lost (rollout.max_lost): {why}")
 
     def _record(self, phase: str, step: int, row: Metrics, timing: Metrics) -> None:
-        """Timings go to a file of their own: ``metrics.jsonl`` is identical for the same seed, they are not."""
+        """Timings go to a file of their own: ``metrics.jsonl`` is identical for the same seed, they are
+        not."""
         self.folder.append("metrics", {"phase": phase, "step": step} | row)
         self.folder.append("timings", {"phase": phase, "step": step} | timing)
         self.reporter.row(phase, step, row, timing)
@@ -305,7 +312,8 @@ def _masked(causes: Counter[str]) -> Metrics:
 
 
 def _in_background(work: Callable[[], Played]) -> Future[Played]:
-    """Runs ``work`` in a daemon thread, which does not keep the process alive as an executor's thread would."""
+    """Runs ``work`` in a daemon thread, which does not keep the process alive as an executor's thread
+    would."""
     future: Future[Played] = Future()
 
     def run() -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 
 def pairwise(options: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """Combinations that cover all pairs. Greedy and deterministic: each covers as many new pairs as possible."""
+    """Combinations that cover all pairs. Greedy and deterministic: each covers as many new pairs as
+    possible."""
     candidates = {
         values: set(itertools.combinations(enumerate(values), 2))
         for values in itertools.product(*options.values())

@@ -1,4 +1,5 @@
-"""Properties of every algorithm: sums over micro-batches, masking, and that better actions become likelier."""
+"""Properties of every algorithm: sums over micro-batches, masking, and that better actions become
+likelier."""
 
 from __future__ import annotations
 

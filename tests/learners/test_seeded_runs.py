@@ -1,7 +1,8 @@
 """Seeded runs give the same results from one version of the code to the next.
 
-``seeded/<env>.jsonl`` holds the metrics of a short run of each environment, as an earlier version of the code computed
-them. Metrics are renamed there too. A change that is meant to alter results records them anew, and CHANGELOG says so.
+``seeded/<env>.jsonl`` holds the metrics of a short run of each environment, as an earlier version of the code
+computed them. Metrics are renamed there too. A change that is meant to alter results records them anew, and
+CHANGELOG says so.
 """
 
 from __future__ import annotations

@@ -222,7 +222,8 @@ class Vllm:
         self._scratch.drop(folder)
 
     def _swap_adapter(self, served: ServedPolicy, folder: Path, version: int) -> None:
-        """Adds the new adapter, removes the old one, then deletes its files: the engine may still read them."""
+        """Adds the new adapter, removes the old one, then deletes its files: the engine may still read
+        them."""
         number = next(self._numbers)
         fresh = LoraAdapter(f"{served.source.name}-v{version}.{number}", number, folder)
         weights = served.weights

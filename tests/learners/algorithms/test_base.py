@@ -32,7 +32,8 @@ class Plain(PolicyGradient):
         return spread_over_tokens(transitions, credited_returns(transitions, self.config))
 
     def objective(self, logprobs, ratios, batch):
-        return Objective(self.config.strength * ratios.ratio * batch.advantages, {"good": batch.advantages > 0.5})
+        value = self.config.strength * ratios.ratio * batch.advantages
+        return Objective(value, {"good": batch.advantages > 0.5})
 '''
 
 

@@ -34,7 +34,8 @@ def scenario() -> DSBench:
 
 
 def play(scenario: DSBench, task: Task, folder: Path, changed: Mapping[str, Mapping[str, str]]) -> str:
-    """Runs the best scripts, with some habits ``changed``, in the current folder; returns the grader's code."""
+    """Runs the best scripts, with some habits ``changed``, in the current folder; returns the grader's
+    code."""
     for path in folder.iterdir():
         path.unlink()
     for name, source in task.files.items():

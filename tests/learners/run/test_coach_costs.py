@@ -26,7 +26,8 @@ class SlowDownError(CoachError):
 
 
 class PaidCoach:
-    """A verdict costs a cent and 110 tokens, cached or not; the budget is used up after ``budget`` verdicts."""
+    """A verdict costs a cent and 110 tokens, cached or not; the budget is used up after ``budget``
+    verdicts."""
 
     def __init__(self, budget: int = 1000, cached: bool = False, mute: Sequence[str] = ()) -> None:
         self.budget, self.cached, self.mute, self.asked = budget, cached, mute, 0

@@ -89,7 +89,8 @@ def test_a_folder_that_is_not_a_run_or_has_no_checkpoint_is_named(tmp_path: Path
 
 
 def test_evaluating_a_trained_run_plays_its_final_weights(tmp_path: Path) -> None:
-    """Same weights, tasks and seeds. At this learning rate, the weights before the step write other actions."""
+    """Same weights, tasks and seeds. At this learning rate, the weights before the step write other
+    actions."""
     learn = ["steps=1", "evaluation.every=1", "evaluation.tasks=2", "model.optimizer.lr=0.1"]
     run = train(compose([*saved_model(tmp_path / "base"), *learn, f"run_dir={tmp_path}/run"]))
     again = train(evaluation_of(run, [f"run_dir={tmp_path}/again"]))

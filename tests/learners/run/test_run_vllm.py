@@ -38,7 +38,8 @@ RUN = (
     "generator.kv_cache_gb=0.5",
     "generator.deadline=250",
 )
-"""As small as a real run can be; the learning rate is far too high, so that every step changes the samples."""
+"""As small as a real run can be; the learning rate is far too high, so that every step changes the
+samples."""
 
 
 @pytest.mark.vllm
