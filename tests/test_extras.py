@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import importlib
 import logging
 import sys
 
@@ -17,6 +18,8 @@ from sandbox.base import SandboxError
 def hide(monkeypatch: pytest.MonkeyPatch, package: str, *importers: str) -> None:
     """Makes ``package`` impossible to import, for modules that import it too, which are imported anew."""
     for module in importers:
+        parent, _, name = module.rpartition(".")
+        monkeypatch.delattr(importlib.import_module(parent), name, raising=False)
         monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, package, None)
 
