@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from conf import ConfigError
 from envs.types import Outcome, Turn
 
 Unit = Literal["turns", "episodes"]
@@ -142,7 +143,13 @@ def judges_turns(coach: AnyCoach) -> bool:
     """Returns whether to call ``judge`` after each turn; if not, call ``judge_episode`` after the last one.
 
     The only place that decides it: by the method that the coach has, or, if it has both, by ``judges``.
+
+    Raises:
+        ConfigError: the coach has neither method.
     """
     if isinstance(coach, FlexibleCoach):
         return coach.judges == "turns"
+    if not isinstance(coach, Coach | HindsightCoach):
+        kind = type(coach)
+        raise ConfigError(f"{kind.__module__}.{kind.__qualname__} has no method judge or judge_episode")
     return isinstance(coach, Coach)

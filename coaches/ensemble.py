@@ -13,7 +13,7 @@ from scipy.stats import trim_mean  # type: ignore[import-untyped]
 
 from coaches.base import AnyCoach, Coach, CoachError, Unit, Verdict, judges_turns
 from coaches.judging import learning
-from coaches.judging.inner import build
+from coaches.judging.inner import build_coach
 from coaches.judging.learning import JudgedEpisode
 from coaches.judging.verdicts import THREADS, Judged, judge_episode, judge_turn, total_cost, total_usage
 from conf import ConfigError
@@ -68,9 +68,9 @@ class Ensemble:
         """Raises ``ConfigError`` if a coach cannot be built or the settings do not fit together."""
         _check(config)
         self.config = config
-        self.members: list[AnyCoach] = [build(node) for node in config.coaches]
+        self.members: list[AnyCoach] = [build_coach(node) for node in config.coaches]
         self.names = [str(node["name"]) for node in config.coaches]
-        self.stronger: AnyCoach | None = None if config.stronger is None else build(config.stronger)
+        self.stronger: AnyCoach | None = None if config.stronger is None else build_coach(config.stronger)
         self.judges = "turns" if all(judges_turns(coach) for coach in self._coaches()) else "episodes"
 
     def judge(self, history: Sequence[Turn]) -> Verdict:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from coaches.base import AnyCoach, CoachError, Verdict
+from coaches.base import CoachError, Verdict
 from coaches.client.errors import UnreadableReplyError
 from coaches.evidence import lineage
 from coaches.evidence.lineage import Culprit
 from coaches.judging import learning
-from coaches.judging.inner import build
+from coaches.judging.inner import build_coach
 from coaches.judging.learning import JudgedEpisode
 from coaches.judging.verdicts import THREADS, judge_episode, total_cost, total_usage
 from coaches.prompting import chat, parse
@@ -92,7 +92,7 @@ class Hindsight:
         """
         _check(config)
         self.config = config
-        self.coach: AnyCoach = build(config.coach)
+        self.coach = build_coach(config.coach)
         self.model = model
         if config.source == "model" and model is None:
             self.model = chat.build(config.chat)

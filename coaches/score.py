@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from math import nan, sqrt
@@ -32,7 +32,7 @@ import conf
 from coaches import episodes
 from coaches.base import AnyCoach, BudgetError, Verdict, judges_turns
 from coaches.episodes import RecordedEpisode
-from coaches.judging.inner import build
+from coaches.judging.inner import build_coach
 from coaches.judging.verdicts import judge_episode
 from conf import ConfigError
 
@@ -44,6 +44,8 @@ class Scored:
     episode: RecordedEpisode
     verdicts: tuple[Verdict | None, ...]
     causes: tuple[str, ...]
+    messages: Mapping[str, str]
+    """Cause -> the first message that came with it."""
 
 
 def score(coach: AnyCoach, episode: RecordedEpisode) -> Scored:
@@ -55,8 +57,12 @@ def score(coach: AnyCoach, episode: RecordedEpisode) -> Scored:
     if episode.outcome is None and not judges_turns(coach):
         raise ConfigError(f"episode {episode.id} has no outcome, and this coach judges whole episodes")
     judged = judge_episode(coach, episode.turns, episode.outcome)
+    masked = [one for one in judged if one.cause]
     return Scored(
-        episode, tuple(verdict for verdict, _ in judged), tuple(cause for _, cause in judged if cause)
+        episode,
+        verdicts=tuple(one.verdict for one in judged),
+        causes=tuple(one.cause for one in masked),
+        messages={one.cause: one.message for one in reversed(masked)},
     )
 
 
@@ -127,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(options: argparse.Namespace, config: Any) -> None:
     roles = conf.build("envs", config.env).roles if "env" in config else None
-    coach = build(config.coach)
+    coach = build_coach(config.coach)
     pairs = list(episodes.read(options.episodes, roles=roles))
     if not pairs:
         raise ConfigError(f"{options.episodes} has no episodes")
@@ -149,7 +155,10 @@ def _run(options: argparse.Namespace, config: Any) -> None:
     )
     masked = Counter(cause for one in scored for cause in one.causes)
     if masked:
-        console.print("without a verdict: " + ", ".join(f"{count} {name}" for name, count in masked.items()))
+        messages = {cause: text for one in reversed(scored) for cause, text in one.messages.items()}
+        for cause, count in masked.items():
+            example = f"; the first: {messages[cause]}" if messages[cause] else ""
+            console.print(f"without a verdict: {count} {cause}{example}", highlight=False, markup=False)
     console.print(f"written: {out}", soft_wrap=True, highlight=False)
 
 

@@ -248,7 +248,7 @@ class Batch:
         target    21 22  2 23  2  2
         row        0  0  0  1  1  2
 
-    ``old_logprobs``, ``advantages``, ``token_weights`` and the like have the same order of N tokens.
+    ``sampling_logprobs``, ``advantages``, ``token_weights`` and the like have the same order of N tokens.
     """
 
     ids: torch.Tensor
@@ -263,7 +263,7 @@ class Batch:
     """int64 [N]: id of the sampled token."""
     row: torch.Tensor
     """int64 [N]: number of the row within the optimiser step to which token n belongs."""
-    old_logprobs: torch.Tensor
+    sampling_logprobs: torch.Tensor
     """float32 [N]: at sampling time, as the inference engine computed them."""
     prox_logprobs: torch.Tensor | None
     """float32 [N]: the trainer's own from before the update (the proximal policy). None where the update is a

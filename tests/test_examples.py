@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +15,7 @@ from omegaconf import OmegaConf
 
 import conf
 from coaches import score
+from coaches.judging.inner import build_coach
 from coaches.reward import CoachReward
 from envs import contract
 from envs.base import Scenario
@@ -152,9 +152,19 @@ MISTAKES: list[tuple[str, dict[str, Any]]] = [
     ("coaches", {"name": "my_parts.brevity"}),
     ("coaches", {"name": "my_parts.brevity", "limit": 1, "limt": 2}),
     ("coaches", {"name": "my_parts.brevity", "limit": "short"}),
+    ("coaches", {"name": "my_parts.mute"}),
     ("envs", {"context": "all"}),
     ("envs", {"heldout": []}),
 ]
+
+
+MUTE = """
+from dataclasses import dataclass
+class Mute:
+    @dataclass
+    class Config: pass
+    def __init__(self, config): pass
+"""
 
 
 @pytest.mark.parametrize(("package", "node"), MISTAKES, ids=str)
@@ -165,7 +175,8 @@ def test_the_line_for_a_common_mistake_is_the_one_on_the_page(
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "my_parts").mkdir()
     (tmp_path / "my_parts" / "none.py").touch()
-    build = build_environment if package == "envs" else partial(conf.build, package)
+    (tmp_path / "my_parts" / "mute.py").write_text(MUTE, encoding="utf-8")
+    build = build_environment if package == "envs" else build_coach
     with pytest.raises(conf.ConfigError) as caught:
         build(node)
     assert str(caught.value) in spans(ROOT / "docs" / "extending.md")

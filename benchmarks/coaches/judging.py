@@ -11,7 +11,7 @@ from typing import Any, cast
 from benchmarks.corpus.cases import Case
 from coaches.attacks import ATTACKS
 from coaches.base import AnyCoach, Coach, History, Verdict, judges_turns
-from coaches.judging.inner import build
+from coaches.judging.inner import build_coach
 from coaches.judging.verdicts import Judged, judge_episode, judge_turn
 from envs.types import Turn
 
@@ -70,9 +70,9 @@ def judge(
         ConfigError: the coach cannot be built, or cannot judge such episodes.
         BudgetError: it has exceeded its budget.
     """
-    coach = build(node)
+    coach = build_coach(node)
     fresh = uncached(node)
-    again = coach if fresh == node else build(fresh)
+    again = coach if fresh == node else build_coach(fresh)
     sound = [case for case in cases if case.label is None]
     faulty = [case for case in cases if case.label is not None]
     with ThreadPoolExecutor(threads, "case") as pool:
@@ -106,8 +106,8 @@ def _judged(coach: AnyCoach, case: Case) -> JudgedCase:
 
 
 def _case(case: Case, judged: Sequence[Judged], seconds: float) -> JudgedCase:
-    causes = tuple(cause for verdict, cause in judged if verdict is None)
-    return JudgedCase(case, tuple(verdict for verdict, _ in judged), causes, seconds)
+    causes = tuple(one.cause for one in judged if one.verdict is None)
+    return JudgedCase(case, tuple(one.verdict for one in judged), causes, seconds)
 
 
 def _padded(coach: AnyCoach, case: Case) -> JudgedCase:
@@ -134,14 +134,14 @@ def _judge_changed(coach: AnyCoach, case: Case, turn: Turn, earlier: Sequence[Tu
 def _attacked(coach: AnyCoach, case: Case) -> list[Attacked]:
     assert case.label is not None
     history = case.episode.turns[: case.label.turn + 1]
-    plain, _ = _judge_changed(coach, case, history[-1])
+    plain = _judge_changed(coach, case, history[-1]).verdict
     if plain is None:
         return []
     results = []
     for attack in ATTACKS:
         planted = attack.plant(history)
         if planted is not None:
-            verdict, _ = _judge_changed(coach, case, planted[-1], planted[:-1])
+            verdict = _judge_changed(coach, case, planted[-1], planted[:-1]).verdict
             score = None if verdict is None else verdict.score
             results.append(Attacked(case, attack.name, plain.score, score))
     return results

@@ -1,4 +1,4 @@
-"""Coaches within coaches: how they are built, and the base of a coach that revises each verdict of
+"""How coaches are built, alone or within another coach, and the base of a coach that revises each verdict of
 another."""
 
 from __future__ import annotations
@@ -17,15 +17,23 @@ PACKAGES = {"coach": "coaches", "env": "envs", "sandbox": "sandbox"}
 
 
 def build(node: Any, group: str = "coach") -> Any:
-    """Returns the part that a node within a coach's settings names; missing values come from the part's own
-    YAML.
+    """Returns the part that a node within a coach's settings names.
+
+    Missing values come from the part's own YAML.
 
     Raises:
         ConfigError: there is no such part, or its settings are wrong.
     """
     if not isinstance(node, Mapping) or "name" not in node:
-        raise conf.ConfigError(f"a {group} within a coach is a node such as {{name: …}}, not {node!r}")
+        raise conf.ConfigError(f"the settings of a {group} must have a name, as {{name: …}}; got {node!r}")
     return conf.build(PACKAGES[group], conf.fill_defaults(group, node))
+
+
+def build_coach(node: Any) -> AnyCoach:
+    """Returns the coach that a node names. Raises as ``build``, and ``ConfigError`` if it cannot judge."""
+    coach: AnyCoach = build(node)
+    judges_turns(coach)
+    return coach
 
 
 class RevisingCoach:
@@ -39,7 +47,7 @@ class RevisingCoach:
 
     def __init__(self, node: Any) -> None:
         """Raises ``ConfigError`` if the inner coach of ``node`` cannot be built."""
-        self.coach: AnyCoach = build(node)
+        self.coach = build_coach(node)
         self.judges = "turns" if judges_turns(self.coach) else "episodes"
 
     def revise(self, verdict: Verdict, turn: Turn) -> Verdict:

@@ -22,6 +22,8 @@ class Judged(NamedTuple):
     cause: str
     """Why there is no verdict: the name of the exception or of its cause, or ``WITHHELD``; "" with a
     verdict."""
+    message: str = ""
+    """What the exception says."""
 
 
 def judge_turn(coach: Coach, history: Sequence[Turn]) -> Judged:
@@ -30,7 +32,7 @@ def judge_turn(coach: Coach, history: Sequence[Turn]) -> Judged:
     try:
         return Judged(coach.judge(history), "")
     except CoachError as error:
-        return Judged(None, _cause(error))
+        return Judged(None, _cause(error), str(error))
 
 
 def judge_episode(
@@ -85,7 +87,7 @@ def _in_hindsight(coach: HindsightCoach, turns: Sequence[Turn], outcome: Outcome
     try:
         verdicts = coach.judge_episode(turns, outcome)
     except CoachError as error:
-        return [Judged(None, _cause(error))] * len(turns)
+        return [Judged(None, _cause(error), str(error))] * len(turns)
     if len(verdicts) != len(turns):
         raise ValueError(f"{name} returned {len(verdicts)} verdicts for {len(turns)} turns")
     return [Judged(verdict, "" if verdict else WITHHELD) for verdict in verdicts]

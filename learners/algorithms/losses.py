@@ -1,7 +1,7 @@
 """Ratios, importance weights, clipping, KL terms and aggregation, shared by policy-gradient algorithms. Pure
 functions.
 
-Three policies take part in a loss: the one that sampled (``Batch.old_logprobs``, as the inference engine
+Three policies take part in a loss: the one that sampled (``Batch.sampling_logprobs``, as the inference engine
 computed them), the trainer's own before the update, called proximal (``Batch.prox_logprobs``), and the new
 one. PPO's trust region is between the last two; the difference between the first two is corrected by
 importance weights (decoupled PPO, arXiv 2110.00641). A clipped ratio to what an engine reported, without
@@ -189,7 +189,7 @@ def floats(metrics: dict[str, torch.Tensor]) -> Metrics:
 
 
 def _log_importance(logprobs: torch.Tensor, batch: Batch) -> torch.Tensor:
-    return (proximal(logprobs, batch) - batch.old_logprobs).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
+    return (proximal(logprobs, batch) - batch.sampling_logprobs).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
 
 
 def _reference(batch: Batch) -> torch.Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import conf
+from coaches.judging.inner import build_coach
 from conf import ConfigError
 from envs.base import Scenario
 from learners.base import Algorithm, Generator, Weights, WeightsKind
@@ -24,7 +25,7 @@ from learners.update.updater import ALONE, Updater
 def assemble(config: RunConfig, runtime: Runtime) -> Parts:
     """Builds all parts in this process; raises as ``Runtime.assemble``."""
     scenario = build_scenario(config)
-    coach = conf.build("coaches", config.coach)
+    coach = build_coach(config.coach)
     algorithm = build_algorithm(config)
     owners = policy_names(config, scenario)
     trains = generator_class(config).trains

@@ -121,7 +121,7 @@ def idle_batch(*, reference: bool) -> Batch:
         source=zero,
         target=zero,
         row=zero,
-        old_logprobs=torch.zeros(1),
+        sampling_logprobs=torch.zeros(1),
         prox_logprobs=None,
         ref_logprobs=torch.zeros(1) if reference else None,
         advantages=torch.zeros(1),

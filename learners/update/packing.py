@@ -145,7 +145,7 @@ def _batch(rows: Sequence[Row], bins: Sequence[Sequence[int]]) -> Batch:
         source=torch.tensor(source),
         target=torch.tensor([token for row in packed for token in row.completion.token_ids]),
         row=torch.tensor([index for index in order for _ in rows[index].completion.token_ids]),
-        old_logprobs=_floats([value for row in packed for value in row.completion.logprobs]),
+        sampling_logprobs=_floats([value for row in packed for value in row.completion.logprobs]),
         prox_logprobs=_all_or_none([row.prox_logprobs for row in packed]),
         ref_logprobs=_all_or_none([row.ref_logprobs for row in packed]),
         advantages=_floats([value for row in packed for value in row.advantages]),

@@ -70,7 +70,8 @@ def test_too_much_disagreement_masks_the_turn_and_is_its_own_cause() -> None:
     coach = ensemble(node(), node(add=4.0), limit=3.9)
     with pytest.raises(Disagreement):
         coach.judge([turn("3")])
-    assert judge_turn(coach, [turn("3")]) == (None, "Disagreement")
+    masked = judge_turn(coach, [turn("3")])
+    assert (masked.verdict, masked.cause) == (None, "Disagreement")
     assert ensemble(node(), node(add=4.0), limit=4.0).judge([turn("3")]).score == 5.0
 
 
@@ -86,7 +87,7 @@ def test_the_stronger_coach_decides_if_the_others_disagree_and_is_not_asked_othe
 
 def test_if_the_stronger_coach_fails_there_is_no_verdict() -> None:
     coach = ensemble(node(), node(add=4.0), limit=3.0, on_disagreement="escalate", stronger=node(mute=True))
-    assert judge_turn(coach, [turn("3")]) == (None, "TimeoutError")
+    assert judge_turn(coach, [turn("3")]).cause == "TimeoutError"
 
 
 def test_the_agent_most_blamed_is_blamed_unless_half_blame_nobody() -> None:
@@ -161,7 +162,7 @@ def test_members_learn_from_their_own_verdicts() -> None:
         ({"min_votes": 3}, "min_votes"),
         ({"trim": 0.5}, "trim"),
         ({"on_disagreement": "escalate"}, "stronger"),
-        ({"coaches": ["rules"], "min_votes": 1}, "is a node"),
+        ({"coaches": ["rules"], "min_votes": 1}, "must have a name"),
         ({"coaches": [{"name": "ruels"}], "min_votes": 1}, "no coach called 'ruels'"),
     ],
 )

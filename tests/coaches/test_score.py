@@ -91,7 +91,7 @@ def test_turns_without_a_verdict_are_null_and_counted_by_cause(
     score.main([str(rows), *settings])
     [line] = read(tmp_path / "e.scored.jsonl")
     assert [turn["verdict"] and turn["verdict"]["score"] for turn in line["turns"]] == [None, 5.0]
-    assert "without a verdict: 1 TimeoutError" in capsys.readouterr().out
+    assert "without a verdict: 1 TimeoutError; the first: no word" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def computed(subject: Any, rows: list[Row], max_tokens: int) -> tuple[dict[Any, 
 def shifted(batch: Batch) -> torch.Tensor:
     """New logprobs: the same for a token wherever it is packed."""
     assert batch.prox_logprobs is not None
-    return (batch.prox_logprobs + torch.sin(batch.old_logprobs * 9) * 0.5).detach()
+    return (batch.prox_logprobs + torch.sin(batch.sampling_logprobs * 9) * 0.5).detach()
 
 
 def test_all_six_algorithms_are_shipped() -> None:
@@ -134,7 +134,7 @@ def test_if_all_policies_agree_the_gradient_is_minus_weight_times_advantage(name
     changes = {"kl": "off"} if "kl" in conf.load("algorithm", name) else {}
     subject, rows, transitions = step(name, importance_weighting=how, **changes)
     (batch,) = pack([replace(row, prox_logprobs=None, ref_logprobs=None) for row in rows], 10**6)
-    logprobs = batch.old_logprobs.clone().requires_grad_()
+    logprobs = batch.sampling_logprobs.clone().requires_grad_()
     loss, metrics = subject.loss(logprobs, batch)
     loss.backward()
     torch.testing.assert_close(logprobs.grad, -batch.token_weights * batch.advantages, atol=1e-6, rtol=1e-5)
@@ -158,7 +158,7 @@ def test_a_reference_is_needed_exactly_if_there_is_a_kl_term(name: str) -> None:
             used = [(t, a) for t, a in zip(rows, subject.advantages(rows), strict=True) if a is not None]
             weights = subject.token_weights([t for t, _ in used])
             for batch in pack(to_rows([t for t, _ in used], [a for _, a in used], weights), 10**6):
-                subject.loss(batch.old_logprobs, batch)
+                subject.loss(batch.sampling_logprobs, batch)
 
         if subject.needs_reference:
             with pytest.raises(ValueError, match="ref_logprobs"):

@@ -204,7 +204,7 @@ def test_the_clip_of_gspo_applies_to_whole_sequences() -> None:
     (batch,) = pack(to_rows(rows, values, subject.token_weights(rows), prox), 100)
     good = batch.advantages > 0
     for shift, share in (([0.3, 0.3, -0.2], 0.5), ([0.3, 0.3, -0.4], 0.0)):  # means of 0.13 and 0.07
-        logprobs = batch.old_logprobs.clone()
+        logprobs = batch.sampling_logprobs.clone()
         logprobs[good] += torch.tensor(shift)
         logprobs.requires_grad_()
         loss, metrics = subject.loss(logprobs, batch)
@@ -220,7 +220,7 @@ def test_cispo_caps_the_weight_of_a_token_and_never_removes_its_gradient() -> No
     values = [row for row in subject.advantages(rows) if row is not None]
     prox = [t.completion.logprobs for t in rows]
     (batch,) = pack(to_rows(rows, values, subject.token_weights(rows), prox), 100)
-    logprobs = (batch.old_logprobs + 3.0).requires_grad_()
+    logprobs = (batch.sampling_logprobs + 3.0).requires_grad_()
     loss, metrics = subject.loss(logprobs, batch)
     loss.backward()
     torch.testing.assert_close(logprobs.grad, -2.0 * batch.token_weights * batch.advantages)

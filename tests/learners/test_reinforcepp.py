@@ -291,8 +291,8 @@ def test_metrics_of_micro_batches_add_up_to_those_of_one_batch() -> None:
     def total(max_tokens: int) -> dict[str, float]:
         sums: dict[str, float] = {}
         for batch in pack(packed, max_tokens):
-            shift = torch.sin(batch.old_logprobs * 9) * 0.5  # the same for a token wherever it is packed
-            for name, value in subject.loss(batch.old_logprobs + shift, batch)[1].items():
+            shift = torch.sin(batch.sampling_logprobs * 9) * 0.5  # the same for a token wherever it is packed
+            for name, value in subject.loss(batch.sampling_logprobs + shift, batch)[1].items():
                 sums[name] = sums.get(name, 0.0) + value
         return sums
 
@@ -306,7 +306,7 @@ def test_the_gradient_at_unchanged_weights_is_minus_advantage_times_weight() -> 
     subject = algorithm(truncated="keep")
     values = [a for a in subject.advantages(rows) if a is not None]
     (batch,) = pack(to_rows(rows, values, subject.token_weights(rows)), 10**6)
-    logprobs = batch.old_logprobs.clone().requires_grad_()  # the engine agrees with the trainer
+    logprobs = batch.sampling_logprobs.clone().requires_grad_()  # the engine agrees with the trainer
     loss, metrics = subject.loss(logprobs, batch)
     loss.backward()  # type: ignore[no-untyped-call]
     torch.testing.assert_close(logprobs.grad, -batch.token_weights * batch.advantages)
@@ -320,7 +320,7 @@ def test_dual_clip_bounds_the_loss_of_a_bad_action_and_leaves_good_ones_alone() 
     values = [a for a in subject.advantages(rows) if a is not None]
     (batch,) = pack(to_rows(rows, values, [1.0, 1.0], [t.completion.logprobs for t in rows]), 100)
     bad = batch.advantages < 0
-    far = batch.old_logprobs + 5.0
+    far = batch.sampling_logprobs + 5.0
     loss = subject.loss(far, replace(batch, token_weights=bad.float()))[0]
     assert float(loss) == pytest.approx(3.0, rel=1e-4)
     assert float(subject.loss(far, replace(batch, token_weights=(~bad).float()))[0]) == pytest.approx(
@@ -335,7 +335,7 @@ def test_a_huge_ratio_makes_no_nan_gradient(known: bool) -> None:
     values = [a for a in subject.advantages(rows) if a is not None]
     prox = [t.completion.logprobs if known else None for t in rows]
     (batch,) = pack(to_rows(rows, values, subject.token_weights(rows), prox), 100)
-    logprobs = (batch.old_logprobs + 500.0).requires_grad_()
+    logprobs = (batch.sampling_logprobs + 500.0).requires_grad_()
     subject.loss(logprobs, batch)[0].backward()  # type: ignore[no-untyped-call]
     assert logprobs.grad is not None
     assert torch.isfinite(logprobs.grad).all()

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-import conf
 from coaches.base import Unit, Verdict, judges_turns
 from coaches.judging import learning
+from coaches.judging.inner import build_coach
 from coaches.judging.learning import JudgedEpisode, LearningCoach
 from envs.types import Outcome, Turn
 from learners.config import RunConfig
@@ -27,7 +27,7 @@ class CoachHost:
     """The only coach of a run, in a process of its own: rate limits and budget are those of the run."""
 
     def __init__(self, config: RunConfig) -> None:
-        self._coach: Any = conf.build("coaches", config.coach)
+        self._coach: Any = build_coach(config.coach)
 
     def traits(self) -> CoachTraits:
         judges: Unit = "turns" if judges_turns(self._coach) else "episodes"

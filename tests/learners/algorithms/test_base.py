@@ -59,7 +59,7 @@ def test_an_algorithm_from_outside_inherits_settings_and_loss(search_path: str) 
     advantages = subject.advantages(rows)
     assert advantages == [[pytest.approx(0.2)] * 2, [pytest.approx(0.8)] * 2]
     (batch,) = pack(to_rows(rows, advantages, subject.token_weights(rows)), 100)
-    logprobs = batch.old_logprobs.clone().requires_grad_()
+    logprobs = batch.sampling_logprobs.clone().requires_grad_()
     loss, metrics = subject.loss(logprobs, batch)
     loss.backward()
     torch.testing.assert_close(logprobs.grad, -2.0 * batch.token_weights * batch.advantages)

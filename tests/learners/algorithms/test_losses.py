@@ -44,7 +44,7 @@ def batch(**changes: Any) -> Batch:
         source=torch.arange(count),
         target=torch.arange(count),
         row=ROW,
-        old_logprobs=OLD,
+        sampling_logprobs=OLD,
         prox_logprobs=OLD + GAP,
         ref_logprobs=None,
         advantages=torch.ones(count),
@@ -104,7 +104,7 @@ def test_mismatch_kl_estimates_the_divergence_of_the_sampling_policy_from_the_pr
     old, prox = torch.tensor([0.5, 0.3, 0.2]), torch.tensor([0.2, 0.2, 0.6])
     given = batch(
         row=torch.arange(3),
-        old_logprobs=old.log(),
+        sampling_logprobs=old.log(),
         prox_logprobs=prox.log(),
         token_weights=old,
         advantages=old,
@@ -126,7 +126,7 @@ def test_importance_weights_give_the_gradient_of_this_policy_from_samples_of_ano
     def gradient_with(how: str) -> torch.Tensor:
         given = batch(
             row=torch.arange(3),
-            old_logprobs=old.log(),
+            sampling_logprobs=old.log(),
             prox_logprobs=None,
             token_weights=old,
             advantages=advantages,

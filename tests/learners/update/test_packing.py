@@ -50,7 +50,7 @@ def test_trained_tokens_follow_their_sources_and_carry_the_numbers_of_their_rows
         for number in batch.row.unique().tolist():  # type: ignore[no-untyped-call]
             where, row = batch.row == number, given[number]
             assert batch.target[where].tolist() == list(row.completion.token_ids)
-            assert batch.old_logprobs[where].tolist() == pytest.approx(row.completion.logprobs)
+            assert batch.sampling_logprobs[where].tolist() == pytest.approx(row.completion.logprobs)
             assert batch.advantages[where].tolist() == pytest.approx(list(row.advantages), rel=1e-6)
             assert batch.token_weights[where].tolist() == pytest.approx(
                 [row.token_weight] * len(row.advantages)
