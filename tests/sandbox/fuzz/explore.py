@@ -102,6 +102,8 @@ class _Watcher:
             path = os.fsdecode(args[0])
             if path.startswith("/") and not self._inside(path) and not path.startswith(_LIBRARIES):
                 raise StrayError(f"opens {path!r}")
+        if event == "os.listdir" and isinstance(args[0], str) and args[0].startswith(_LIBRARIES):
+            return  # an import, such as a codec's at its first use, looks for its module
         for named, relative in _PLACES.get(event, ()):
             if not self._meant(args[named], -1 if relative is None else args[relative]):
                 raise StrayError(f"{event} {args!r}")
