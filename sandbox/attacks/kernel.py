@@ -71,6 +71,8 @@ subprocess.run([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     ),
     "forbidden system calls": Attack(
         """
+fields = (0x10000000, 0, 0, 0, signal.SIGCHLD, 0, 0, 0, 0, 0, 0)  # clone_args with CLONE_NEWUSER
+clone_args = b"".join(field.to_bytes(8, sys.byteorder) for field in fields)
 calls = dict(
     socket=(41, 1, 1, 0), shmget=(29, 0, 4096, 0o1600), semget=(64, 0, 1, 0o1600), msgget=(68, 0, 0o1600),
     memfd=(319, b"x", 0), unshare=(272, 0x10000000), unshare_net=(272, 0x40000000), setns=(308, 0, 0),
@@ -85,7 +87,7 @@ calls = dict(
     prlimit=(302, os.getppid(), 0, bytes(16), 0), syslog=(103, 3, bytes(64), 64), reboot=(169, 0, 0, 0, 0),
     module=(175, bytes(8), 8, b""), kexec=(246, 0, 0, 0, 0), swap=(167, b"/dev/zero", 0), acct=(163, b"x"),
     settime=(227, 0, bytes(16)), hostname=(170, b"x", 1), iopl=(172, 3), personality=(135, 0x0400000),
-    pivot=(155, b".", b"."), x32=(0x40000000 + 41, 1, 1, 0))
+    pivot=(155, b".", b"."), clone3=(435, clone_args, 88), x32=(0x40000000 + 41, 1, 1, 0))
 for name, arguments in calls.items(): attempt(name, lambda: call(*arguments))
 """
     ),

@@ -79,6 +79,7 @@ def test_no_file_of_the_image_is_setuid(backend: Docker) -> None:
 @pytest.mark.docker
 def test_a_container_is_removed_when_its_host_is_killed(backend: Docker) -> None:
     script = """
+import conf
 from sandbox.base import SandboxSpec
 backend = conf.build("sandbox", conf.load("sandbox", "docker"))
 box = backend.open(SandboxSpec())
