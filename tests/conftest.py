@@ -23,10 +23,10 @@ MUST_RUN = set(os.environ.get("COACHGYM_MUST_RUN", "").split())
 
 
 GROUPS = {
-    "ray": r"test_ray\.",
-    "vllm": "vllm",
-    "llm": "_local\\.|test_models",
     "sandbox": "sandbox|soak|counterfactual",
+    "vllm": "vllm",
+    "llm": r"_local\.|test_models",
+    "ray": r"test_ray\.",
 }
 """Patterns of the files that share one resource of the machine, such as the sandboxes' folders or a model
 server."""
