@@ -26,7 +26,6 @@ GROUPS = {
     "sandbox": "sandbox|soak|counterfactual",
     "vllm": "vllm",
     "llm": r"_local\.|test_models",
-    "ray": r"test_ray\.",
 }
 """Patterns of the files that share one resource of the machine, such as the sandboxes' folders or a model
 server."""
