@@ -23,7 +23,7 @@ MUST_RUN = set(os.environ.get("COACHGYM_MUST_RUN", "").split())
 
 
 GROUPS = {
-    "sandbox": "sandbox|soak|counterfactual",
+    "sandbox": "sandbox(?!/test_chaos)|soak|counterfactual",  # test_chaos mostly waits, for its own processes
     "vllm": "vllm",
     "llm": r"_local\.|test_models",
 }
