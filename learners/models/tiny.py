@@ -42,6 +42,7 @@ class Tiny:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self._folders: dict[str, Path] = {}
 
     def load(self, env_name: str, seed: int) -> LoadedModel:
         """Returns the warm-started base from the cache, or trains it. Several processes may call it at once.
@@ -49,6 +50,12 @@ class Tiny:
         Raises:
             ConfigError: there are no demonstrations for this environment, or the cache is not writable.
         """
+        if env_name not in self._folders:  # every policy loads it, and to find it takes seconds
+            self._folders[env_name] = self._folder(env_name)
+        return from_pretrained(self._folders[env_name], self.config)
+
+    def _folder(self, env_name: str) -> Path:
+        """Returns the folder of the base in the cache, where it is trained if it is not there."""
         settings = self.config.warm_start
         demonstrations = collect(env_name, settings.demonstrations, settings.seed)
         folder = cache_dir() / f"tiny-{env_name}-{_key(demonstrations, self.config)}"
@@ -62,7 +69,7 @@ class Tiny:
                 raise ConfigError(
                     f"the model cache cannot be written: {error} (set COACHGYM_CACHE)"
                 ) from error
-        return from_pretrained(folder, self.config)
+        return folder
 
     def architecture(self) -> PreTrainedConfig:
         """Assumes the largest vocabulary that the settings allow; the real one depends on the environment."""

@@ -59,6 +59,13 @@ def test_it_is_trained_once_and_then_read_from_the_cache(
     ]
 
 
+def test_the_policies_of_a_team_look_the_base_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = conf.build("learners.models", conf.load("model", "tiny", **SMALL))
+    first = weights(model.load("dsbench", 0))
+    monkeypatch.setattr(tiny, "collect", lambda *_: pytest.fail("sampled the demonstrations again"))
+    assert torch.equal(first, weights(model.load("dsbench", 0)))
+
+
 def test_every_load_is_an_independent_copy() -> None:
     first, second = load(), load()
     with torch.no_grad():
