@@ -49,16 +49,11 @@ def coach(server: ModelServer, structured: str, cache: Path | None = None, max_t
 
 
 def histories() -> list[tuple[Turn, ...]]:
-    """Returns every turn of a mathchat episode in its context, and two of a table pipeline."""
+    """Returns two turns of a mathchat episode in their context, and two of a table pipeline."""
     env = envs.make("mathchat", sandbox=FakeBackend())
     env.reset(seed=0)
     sequences = []
-    for action in (
-        "Add up the numbers below 10.",
-        program("print(sum(range(10)))"),
-        "It is 45.",
-        "\\boxed{45}",
-    ):
+    for action in ("Add up the numbers below 10.", program("print(sum(range(10)))")):
         env.step(action)
         sequences.append(env.turns)
     env.close()
@@ -104,8 +99,8 @@ def test_a_reply_without_a_grammar_is_a_verdict_or_a_counted_error(
     transformers_server: ModelServer, structured: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """This server accepts a schema and ignores it, so that ``auto`` gets free text as well."""
-    turns = histories()[1::4]  # each is asked about twice, with replies up to the token limit
-    verdicts, causes = judged(coach(transformers_server, structured, max_tokens=96), turns)
+    turns = histories()[-1:]  # it may be asked about twice, with replies up to the token limit
+    verdicts, causes = judged(coach(transformers_server, structured, max_tokens=64), turns)
     with capsys.disabled():
         print(f"\nSmolLM2-135M, {structured}: {len(verdicts)} of {len(turns)} turns judged {dict(causes)}")
     assert len(verdicts) + causes.total() == len(turns)

@@ -21,7 +21,7 @@ def test_every_agent_samples_from_a_real_server_and_its_tokens_are_counted(
             *("env=mathchat", "sandbox=local", "coach=rules", "evaluation.tasks=1", "evaluation.episodes=2"),
             *("generator=api", f"generator.endpoint.base_url={server.base_url}", f"run_dir={tmp_path}/run"),
             *(f"generator.endpoint.model={server.model}", "generator.endpoint.timeout=300.0"),
-            *("generator.endpoint.max_tokens=48", "generator.endpoint.concurrency=1"),
+            *("generator.endpoint.max_tokens=24", "generator.endpoint.concurrency=1"),
         ]
     )
     evaluation = reading.read(tmp_path / "run")
@@ -29,6 +29,6 @@ def test_every_agent_samples_from_a_real_server_and_its_tokens_are_counted(
     assert evaluation.metrics["episodes"] == 2.0
     assert set(evaluation.effort.by_agent) == {"problem_solver", "code_executor", "verifier"}
     assert evaluation.effort.uncounted_turns == 0
-    assert 0 < evaluation.effort.tokens <= 48 * 8
+    assert 0 < evaluation.effort.tokens <= 24 * 8
     assert evaluation.effort.prompt_tokens > evaluation.effort.tokens
     assert all(f"score/{agent}" in evaluation.metrics for agent in evaluation.effort.by_agent)
