@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from coaches.base import Verdict
-from coaches.evidence import checks
+from coaches.evidence import checks, lineage
 from envs.mathchat.answers import boxed
 from envs.parsing import strip_thinking
 from envs.types import Turn
@@ -33,8 +33,9 @@ class Rules:
 
     Scores are dense: while products are missing or bad, every improvement counts, so that a learner has a
     gradient from the first step. The rules do not see quality on hidden labels, so the scale means the same
-    for classification and regression. If required artifacts arrived broken and the agent has not changed
-    them, blame goes to the first agent whose duty they were; otherwise to the agent itself.
+    for classification and regression. If required artifacts arrived broken (``evidence.checks.codes``) and
+    the agent has not changed them, blame goes to the agent that broke them (``evidence.lineage.source``), and
+    turns with code score at least ``blocked``; otherwise to the agent itself, also if it replaced them.
 
     What the rules cannot tell: whether a printed value was computed (``x = 42; print(x)`` prints one),
     whether a plan that is about its task is any good, and whether a number in a report is there by chance.
@@ -196,8 +197,8 @@ class Rules:
 
     @staticmethod
     def _blame(history: Sequence[Turn], inherited: list[str], spoiled: list[str]) -> str:
-        upstream = None if spoiled else checks.responsible(history, inherited)
-        return upstream or history[-1].agent
+        upstream = None if spoiled else lineage.source(history, inherited)
+        return (upstream or history[-1]).agent
 
 
 def _fails(turn: Turn) -> bool:

@@ -9,7 +9,7 @@ from itertools import islice
 
 from envs.parsing import extract_program, strip_thinking
 from envs.types import Turn
-from sandbox.artifacts import ArtifactSpec
+from sandbox.artifacts import ArtifactCheck, ArtifactSpec
 
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:/\d+|[eE][+-]?\d{1,2}\b)?")
 _TOKEN = re.compile(r"\d+|[^\W\d_]{6,}")
@@ -28,49 +28,64 @@ def own_turns(history: Sequence[Turn]) -> list[Turn]:
     return [turn for turn in history[:-1] if turn.agent == history[-1].agent]
 
 
-def product_codes(turn: Turn) -> dict[str, str]:
-    """Returns product -> what is wrong with it after the turn; ``ok`` if nothing is.
+def codes(turn: Turn) -> dict[str, str]:
+    """Returns artifact -> what is wrong with it after the turn; ``ok`` if nothing is.
 
-    In addition to the codes of the checks: ``copied``, a csv that is another file under a new name; and
-    ``unfitted``, ``estimator`` and ``proba``, a model that cannot do this kind of task.
+    For every artifact that the role requires or produces. This is the one definition of a broken artifact, for
+    the agent that hands it over and for the one that receives it. In addition to the codes of the checks there
+    are ``copied``, a csv product that is another file under a new name; and ``unfitted``, ``estimator``,
+    ``proba`` and ``features``, a model that cannot do this task. A product without a check is ``missing``;
+    nothing is known of a required artifact without one, and it is omitted.
     """
+    return input_codes(turn) | product_codes(turn)
+
+
+def product_codes(turn: Turn) -> dict[str, str]:
+    """Returns ``codes`` of the artifacts that the role must produce."""
     checked = {check.name: check for check in turn.checks}
-    codes = {}
-    for spec in turn.role.produces:
-        check = checked.get(spec.name)
-        codes[spec.name] = "missing" if check is None else check.code
-        if check is not None and check.code == "ok":
-            codes[spec.name] = _misfit(spec, check.facts, turn) or _copied(spec, turn) or "ok"
-    return codes
+    return {
+        spec.name: "missing" if (check := checked.get(spec.name)) is None else _code(spec, check, turn)
+        for spec in turn.role.produces
+    }
+
+
+def input_codes(turn: Turn) -> dict[str, str]:
+    """Returns ``codes`` of the artifacts that the role requires."""
+    checked = {check.name: check for check in turn.checks}
+    required = [spec for spec in turn.role.requires if spec.name in checked]
+    return {spec.name: _code(spec, checked[spec.name], turn) for spec in required}
 
 
 def bad_inputs(history: Sequence[Turn]) -> tuple[list[str], list[str]]:
     """Returns the required artifacts that are bad after the last turn: (inherited, spoiled).
 
-    An artifact is inherited if its file has not changed since before the agent's first turn; otherwise the
-    agent itself spoiled it.
+    An artifact is inherited if its file has not changed since before the agent's first turn, and neither has
+    what it is compared with, unless it was bad before that. Otherwise the agent itself spoiled it.
     """
     turn = history[-1]
-    first = next(t for t in history if t.agent == turn.agent)
-    at_first = {file.path: file.sha256 for file in first.files_before}
+    start = next(place for place, earlier in enumerate(history) if earlier.agent == turn.agent)
+    at_first = {file.path: file.sha256 for file in history[start].files_before}
     now = {file.path: file.sha256 for file in turn.files_after}
-    required = {spec.name for spec in turn.role.requires}
-    bad = [check.name for check in turn.checks if check.name in required and check.code != "ok"]
-    inherited = [name for name in bad if at_first.get(name) == now.get(name)]
+    changed = {path for path in at_first.keys() | now.keys() if at_first.get(path) != now.get(path)}
+    bad = [name for name, code in input_codes(turn).items() if code != "ok"]
+    inherited = [
+        name
+        for name in bad
+        if name not in changed
+        and (not changed & references(turn, name) or _last_code(history[:start], name) not in (None, "ok"))
+    ]
     return inherited, [name for name in bad if name not in inherited]
 
 
-def responsible(history: Sequence[Turn], artifacts: Sequence[str]) -> str | None:
-    """Returns the first agent, in order, whose duty one of the artifacts was; None if it was nobody's.
-
-    The first, because later artifacts may be broken only because this one was. The agent of the last turn is
-    excluded.
-    """
-    for turn in history:
-        duties = {spec.name for spec in turn.role.produces}
-        if turn.agent != history[-1].agent and duties & set(artifacts):
-            return turn.agent
-    return None
+def references(turn: Turn, name: str) -> set[str]:
+    """Returns the files that the required artifact ``name`` is compared with, so that its code depends on
+    them."""
+    spec = next(spec for spec in turn.role.requires if spec.name == name)
+    tables = [other.name for other in turn.role.requires if other.kind == "table"]
+    return {
+        *(path for path in (spec.rows_of, spec.columns_of) if path is not None),
+        *(tables if spec.kind == "estimator" else ()),
+    }
 
 
 def printed(turn: Turn) -> str | None:
@@ -134,10 +149,23 @@ def uncalled_code(turn: Turn) -> bool:
     return not turn.role.can_run_code and extract_program(turn.action) is not None
 
 
+def _code(spec: ArtifactSpec, check: ArtifactCheck, turn: Turn) -> str:
+    if check.code != "ok":
+        return check.code
+    copied = _copied(spec, turn) if spec in turn.role.produces else None
+    return _misfit(spec, check.facts, turn) or copied or "ok"
+
+
+def _last_code(history: Sequence[Turn], name: str) -> str | None:
+    """Returns the code of an artifact after the last turn that had it checked; None if there is none."""
+    return next((known[name] for turn in reversed(history) if name in (known := codes(turn))), None)
+
+
 def _misfit(spec: ArtifactSpec, facts: Mapping[str, object], turn: Turn) -> str | None:
     """Returns why a model that loads cannot do the task; the same criteria for classification and regression.
 
-    The facts come from a probe that a hostile file can deceive, so they only ever lower a score.
+    The facts come from a probe that a hostile file can deceive, so they only ever lower the score of the agent
+    that wrote the file.
     """
     if spec.kind != "estimator":
         return None
@@ -149,7 +177,15 @@ def _misfit(spec: ArtifactSpec, facts: Mapping[str, object], turn: Turn) -> str 
         return "estimator"
     if turn.facts.get("prediction") == "proba" and facts.get("has_proba") is False:
         return "proba"
-    return None
+    widths = _widths(turn)
+    return "features" if widths and facts.get("n_features_in", widths[0]) not in widths else None
+
+
+def _widths(turn: Turn) -> list[object]:
+    """Returns the number of columns of every table that the role requires and that is in order."""
+    tables = {spec.name for spec in turn.role.requires if spec.kind == "table"}
+    sound = [check.facts for check in turn.checks if check.name in tables and check.code == "ok"]
+    return [facts["n_columns"] for facts in sound if "n_columns" in facts]
 
 
 def _copied(spec: ArtifactSpec, turn: Turn) -> str | None:

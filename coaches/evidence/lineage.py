@@ -8,13 +8,13 @@ plan) is attributed to the last turn that could have noticed: a guess, and label
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from coaches.evidence import checks
 from envs.mathchat.answers import boxed
 from envs.parsing import strip_thinking
-from envs.provenance import last_writer
+from envs.provenance import FileChange, last_changes, last_writer
 from envs.types import Outcome, Turn
 from sandbox.base import FileInfo
 
@@ -51,58 +51,83 @@ def contributors(turns: Sequence[Turn]) -> frozenset[int]:
     """
     indices = {turn.index for turn in turns if not turn.role.can_run_code}
     for last in _stage_ends(turns):
-        for spec in last.role.produces:
-            if (place := last_writer(turns[: last.index + 1], spec.name)) is not None:
-                indices.add(place)
+        changes = last_changes(turns[: last.index + 1]) if last.role.produces else {}
+        made = [change for spec in last.role.produces if (change := changes.get(spec.name)) is not None]
+        indices |= {change.turn for change in made if change.agent is not None and change.sha256 is not None}
     if not any(turn.role.produces for turn in turns):
         indices |= {turn.index for turn in _printers(turns)[-1:]}
     return frozenset(indices)
 
 
+def source(history: Sequence[Turn], names: Sequence[str]) -> Turn | None:
+    """Returns the turn that broke the artifacts ``names``, which the agent of the last turn received broken.
+
+    That is the turn that wrote or removed the file last; if its maker left it in order, the last one that
+    changed the file or what it is compared with; if nobody wrote it, the last turn of the agent whose duty it
+    was. Of several turns the first one, because later artifacts may be broken only because of it. None if an
+    artifact was nobody's duty and nobody wrote it.
+    """
+    turn = history[-1]
+    start = next(place for place, earlier in enumerate(history) if earlier.agent == turn.agent)
+    earlier = history[:start]
+    changes = last_changes(earlier) if names else {}
+    broke = [_breaker(earlier, changes, name, checks.references(turn, name)) for name in names]
+    return min((one for one in broke if one is not None), key=lambda one: one.index, default=None)
+
+
+def _breaker(
+    earlier: Sequence[Turn], changes: Mapping[str, FileChange], name: str, references: set[str]
+) -> Turn | None:
+    maker = next((one for one in reversed(earlier) if name in checks.product_codes(one)), None)
+    paths, since = {name}, -1
+    if maker is not None and checks.product_codes(maker)[name] == "ok":
+        paths, since = {name, *references}, maker.index
+    places = [changes[path].turn for path in paths if path in changes and changes[path].agent is not None]
+    return next((one for one in reversed(earlier) if since < one.index in places), maker)
+
+
 def _broken_artifact(turns: Sequence[Turn], outcome: Outcome) -> Culprit:
     """Traces back, from the last stage with products, for as long as a stage's inputs arrived broken."""
-    ends = _stage_ends(turns)
-    stage, traced = next(turn for turn in reversed(ends) if turn.role.produces), list[str]()
+    ends = {turn.agent: turn for turn in _stage_ends(turns)}
+    stage, place = next(turn for turn in reversed(ends.values()) if turn.role.produces), -1
+    traced: dict[str, str] = {}
     for _ in ends:  # at most one hop per stage
         inherited, spoiled = checks.bad_inputs(turns[: stage.index + 1])
-        source = None if spoiled else _source(turns, stage, inherited)
-        if source is None:
-            return _culprit(turns, stage, spoiled or _bad_products(stage) or traced, outcome)
-        stage, traced = source, inherited
-    return _culprit(turns, stage, traced, outcome)
+        guilty = None if spoiled else source(turns[: stage.index + 1], inherited)
+        if guilty is None:
+            bad = {name: checks.codes(stage)[name] for name in spoiled} or _bad_products(stage) or traced
+            return _culprit(turns, stage, bad, place, outcome)
+        traced = {name: checks.codes(stage)[name] for name in inherited}
+        stage, place = ends[guilty.agent], guilty.index
+    return _culprit(turns, stage, traced, place, outcome)
 
 
-def _source(turns: Sequence[Turn], stage: Turn, inherited: Sequence[str]) -> Turn | None:
-    """Returns the last turn of the stage that wrote the broken inputs, or should have written them."""
-    first = next(turn.index for turn in turns if turn.agent == stage.agent)
-    wrote = [place for name in inherited if first and (place := last_writer(turns[:first], name)) is not None]
-    agent = turns[wrote[0]].agent if wrote else checks.responsible(turns[: stage.index + 1], inherited)
-    return next((turn for turn in _stage_ends(turns) if turn.agent == agent), None)
-
-
-def _culprit(turns: Sequence[Turn], stage: Turn, bad: Sequence[str], outcome: Outcome) -> Culprit:
+def _culprit(
+    turns: Sequence[Turn], stage: Turn, bad: Mapping[str, str], place: int, outcome: Outcome
+) -> Culprit:
+    """``place``: the turn of the stage that broke an artifact of another stage; -1 if there is none."""
     if not bad:  # the checks find nothing wrong with this stage: perhaps another left a broken product
         for end in _stage_ends(turns):
             if bad := _bad_products(end):
                 stage = end
                 break
-    names = list(bad) or [spec.name for spec in stage.role.produces]
-    place = next((at for name in names if (at := _broke(turns, stage, name)) is not None), stage.index)
-    state = {check.name: check.code for check in stage.checks} | checks.product_codes(stage)
-    what = ", ".join(f"{name} {state.get(name, 'bad')}" for name in names)
+    states = bad or dict.fromkeys((spec.name for spec in stage.role.produces), "ok")
+    last = stage.index if place < 0 else place
+    at = next((at for name in states if (at := _broke(turns, stage, name)) is not None), last)
+    what = ", ".join(f"{name} {code}" for name, code in states.items())
     if not bad:
         reason = f"{what}, but the outcome is {outcome.failure_code}; no check explains it, this is a guess"
-        return Culprit(stage.agent, place, (), reason)
+        return Culprit(stage.agent, at, (), reason)
     harmed = tuple(
         turn.index
-        for turn in turns[place + 1 :]
+        for turn in turns[at + 1 :]
         if turn.agent != stage.agent
         and (
-            {spec.name for spec in turn.role.requires} & set(names)
+            {spec.name for spec in turn.role.requires} & states.keys()
             or checks.bad_inputs(turns[: turn.index + 1])[0]
         )
     )
-    return Culprit(stage.agent, place, harmed, f"{what} when {stage.agent} ended")
+    return Culprit(stage.agent, at, harmed, f"{what} when {stage.agent} ended")
 
 
 def _broke(turns: Sequence[Turn], stage: Turn, name: str) -> int | None:
@@ -151,8 +176,8 @@ def _stage_ends(turns: Sequence[Turn]) -> list[Turn]:
     return sorted({turn.agent: turn for turn in turns}.values(), key=lambda turn: turn.index)
 
 
-def _bad_products(stage: Turn) -> list[str]:
-    return [name for name, code in checks.product_codes(stage).items() if code != "ok"]
+def _bad_products(stage: Turn) -> dict[str, str]:
+    return {name: code for name, code in checks.product_codes(stage).items() if code != "ok"}
 
 
 def _hash(files: Sequence[FileInfo], name: str) -> str | None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from coaches.evidence import checks
 from coaches.prompting import delimiters
 from conf import ConfigError
 from envs.observations import summarize
-from envs.provenance import last_changes
+from envs.provenance import FileChange, last_changes
 from envs.types import Message, Turn
 
 FOLDER = Path(__file__).with_name("prompts")
@@ -164,29 +165,32 @@ def _files(history: Sequence[Turn]) -> Iterator[str]:
     turn = history[-1]
     before = {file.path: file for file in turn.files_before}
     after = {file.path: file for file in turn.files_after}
+    earlier, now = last_changes(history[:-1]), last_changes(history)
     for path in sorted(before.keys() | after.keys()):
         if path not in after:
-            yield f"{path}: removed by this action; before, it was {_writer(history[:-1], path)}"
+            yield f"{path}: removed by this action; before, it was {_writer(earlier, path)}"
         elif path not in before:
             yield f"{path}: new, {after[path].size} bytes"
         elif before[path].sha256 != after[path].sha256:
-            before_it = _writer(history[:-1], path)
+            before_it = _writer(earlier, path)
             yield f"{path}: overwritten by this action, {after[path].size} bytes; before, it was {before_it}"
         else:
-            yield f"{path}: unchanged, {after[path].size} bytes, {_writer(history, path)}"
+            yield f"{path}: unchanged, {after[path].size} bytes, {_writer(now, path)}"
 
 
-def _writer(history: Sequence[Turn], path: str) -> str:
-    """Returns who wrote the file at ``path`` after ``history``, in words."""
-    writer = last_changes(history).get(path)
+def _writer(changes: Mapping[str, FileChange], path: str) -> str:
+    """Returns who wrote the file at ``path``, in words."""
+    writer = changes.get(path)
     if writer is None:
         return "given with the task"
     return f"written by {writer.agent} in turn {writer.turn + 1}" if writer.agent else "of unknown origin"
 
 
 def _checks(turn: Turn) -> Iterator[str]:
+    codes = checks.codes(turn)
     for check in turn.checks:
-        yield f"{check.name}: {check.code}" + (f" ({check.detail})" if check.detail else "")
+        code = codes.get(check.name, check.code)
+        yield f"{check.name}: {code}" + (f" ({check.detail})" if check.detail else "")
 
 
 def answer_text(answer: Any) -> str:

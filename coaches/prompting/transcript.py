@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from coaches.evidence import checks
 from coaches.prompting import delimiters
 from coaches.prompting.prompt import Question
-from envs.provenance import last_writer
 from envs.types import Outcome, Turn
 
 _TASK_CHARS = 12000
@@ -32,8 +32,8 @@ def transcript(rules: str, turns: Sequence[Turn], outcome: Outcome, places: Sequ
     ]
     task = turns[0].observation[-1].content if turns[0].observation else ""
     blocks = [("the task", delimiters.harmless(task, _TASK_CHARS))]
-    for place, turn in enumerate(turns):
-        blocks += _blocks(turns[: place + 1], turn)
+    for turn in turns:
+        blocks += _blocks(turn)
     return Question(rules, "\n".join(facts), tuple(blocks))
 
 
@@ -47,7 +47,8 @@ def _roles(turns: Sequence[Turn]) -> Iterator[str]:
 
 
 def _line(turn: Turn) -> str:
-    codes = ", ".join(check.code for check in turn.checks) or "none"
+    known = checks.codes(turn)
+    codes = ", ".join(known.get(check.name, check.code) for check in turn.checks) or "none"
     place = f"attempt {turn.attempt + 1} of {turn.role.max_turns}"
     return f"- turn {turn.index}: {turn.agent}, {place}; {_ended(turn)}; checks of its files: {codes}"
 
@@ -59,13 +60,16 @@ def _ended(turn: Turn) -> str:
     return f"{turn.result.status}{code}"
 
 
-def _blocks(history: Sequence[Turn], turn: Turn) -> Iterator[tuple[str, str]]:
+def _blocks(turn: Turn) -> Iterator[tuple[str, str]]:
     name = f"turn {turn.index}"
     yield f"{name}, action", delimiters.harmless(turn.action, _ACTION_CHARS)
     if turn.result is not None:
         output = f"{turn.result.stdout}\n{turn.result.stderr}".strip()
         yield f"{name}, output of its program", delimiters.harmless(output or "(empty)", _OUTPUT_CHARS)
-    files = [file.path for file in turn.files_after if last_writer(history, file.path) == turn.index]
-    checks = [f"{check.name}: {check.code} {check.detail}".strip() for check in turn.checks]
-    state = "\n".join(["written: " + (", ".join(files) or "nothing"), *checks])
+    before, known = set(turn.files_before), checks.codes(turn)
+    files = [file.path for file in turn.files_after if file not in before]
+    states = [
+        f"{check.name}: {known.get(check.name, check.code)} {check.detail}".strip() for check in turn.checks
+    ]
+    state = "\n".join(["written: " + (", ".join(files) or "nothing"), *states])
     yield f"{name}, files written and checks", delimiters.harmless(state, _OUTPUT_CHARS)
