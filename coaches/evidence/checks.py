@@ -31,11 +31,11 @@ def own_turns(history: Sequence[Turn]) -> list[Turn]:
 def codes(turn: Turn) -> dict[str, str]:
     """Returns artifact -> what is wrong with it after the turn; ``ok`` if nothing is.
 
-    For every artifact that the role requires or produces. This is the one definition of a broken artifact, for
-    the agent that hands it over and for the one that receives it. In addition to the codes of the checks there
-    are ``copied``, a csv product that is another file under a new name; and ``unfitted``, ``estimator``,
-    ``proba`` and ``features``, a model that cannot do this task. A product without a check is ``missing``;
-    nothing is known of a required artifact without one, and it is omitted.
+    For every artifact that the role requires or produces. This is the one definition of a broken artifact,
+    for the agent that hands it over and for the one that receives it. In addition to the codes of the checks
+    there are ``copied``, a csv product that is another file under a new name; and ``unfitted``,
+    ``estimator``, ``proba`` and ``features``, a model that cannot do this task. A product without a check is
+    ``missing``; nothing is known of a required artifact without one, and it is omitted.
     """
     return input_codes(turn) | product_codes(turn)
 
@@ -164,8 +164,8 @@ def _last_code(history: Sequence[Turn], name: str) -> str | None:
 def _misfit(spec: ArtifactSpec, facts: Mapping[str, object], turn: Turn) -> str | None:
     """Returns why a model that loads cannot do the task; the same criteria for classification and regression.
 
-    The facts come from a probe that a hostile file can deceive, so they only ever lower the score of the agent
-    that wrote the file.
+    The facts come from a probe that a hostile file can deceive, so they only ever lower the score of the
+    agent that wrote the file.
     """
     if spec.kind != "estimator":
         return None
