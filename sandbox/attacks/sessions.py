@@ -130,6 +130,29 @@ threading.Thread(target=beat, daemon=True).start()
         ANY,
         2,
     ),
+    "a session that forges the next program's result": Attack(
+        """
+import json
+class Event(ctypes.Structure):
+    _fields_ = [("value", ctypes.c_void_p), ("signal", ctypes.c_int), ("rest", ctypes.c_char * 52)]
+signal.signal(signal.SIGCONT, lambda *_: None)
+event, timer = Event(None, signal.SIGCONT), ctypes.c_void_p()
+libc.timer_create(1, ctypes.byref(event), ctypes.byref(timer))
+libc.timer_settime(timer, 0, struct.pack("qqqq", 0, 1_000_000, 0, 1_000_000), None)
+text = json.dumps({"status": "ok", "exit_code": 0, "stdout": 6, "wall_s": 0, "cpu_s": 0}).encode()
+frame = len(text).to_bytes(4, "big") + (6).to_bytes(4, "big") + text + b"forged"
+def forge():
+    old = set(os.listdir("/proc"))
+    while True:
+        for pid in set(os.listdir("/proc")) - old:
+            for number in range(3, 16):
+                try: os.write(os.open(f"/proc/{pid}/fd/{number}", os.O_WRONLY | os.O_NONBLOCK), frame)
+                except OSError: pass
+threading.Thread(target=forge, daemon=True).start()
+""",
+        ANY,
+        2,
+    ),
     "sessions' processes that wake each other": Attack(
         """
 def wake(pid):

@@ -4,13 +4,12 @@ Standard library only."""
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 from sandbox.guest import landlock
 from sandbox.guest.frames import pack, unpack
 from sandbox.guest.preload import preload
 from sandbox.guest.server import Guest
-from sandbox.guest.settings import Settings
+from sandbox.guest.settings import UNCONFINED, Confinement, Settings
 
 
 def main() -> None:
@@ -28,14 +27,14 @@ def main() -> None:
     Guest(0, sink, lifeline, settings, _restriction(settings.work)).serve()
 
 
-def _restriction(work: str) -> Callable[[], None]:
+def _restriction(work: str) -> Confinement:
     """Returns what confines every program further, where the kernel has Landlock.
 
     Programs can then neither write outside of their folders nor execute what they wrote there. Through /proc
     they could otherwise make themselves the last that the OOM killer takes, and the guest the first.
     """
     if landlock.version() < landlock.NEEDED:
-        return lambda: None
+        return UNCONFINED
     folders = filter(os.path.isdir, (work, "/tmp", "/dev/shm"))
     devices = filter(os.path.exists, ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"))
     programs = filter(os.path.isdir, (f"/{name}" for name in os.listdir("/")))
@@ -45,4 +44,4 @@ def _restriction(work: str) -> Callable[[], None]:
         | dict.fromkeys(folders, landlock.CHANGE)
         | dict.fromkeys(devices, landlock.DEVICE)
     )
-    return lambda: landlock.restrict(rules)
+    return Confinement(lambda: landlock.restrict(rules), (rules,))

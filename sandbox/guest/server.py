@@ -23,7 +23,7 @@ import resource
 import select
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from sandbox.guest.folder import MAX_ENTRIES, Folder
@@ -34,7 +34,7 @@ from sandbox.guest.processes import descendants, end_descendants, end_rest, prop
 from sandbox.guest.program import run_program
 from sandbox.guest.seccomp import filter_system_calls, libc
 from sandbox.guest.session import GRACE, Session, Sessions, run_session
-from sandbox.guest.settings import Settings, set_rlimits
+from sandbox.guest.settings import UNCONFINED, Confinement, Settings, set_rlimits
 
 TICK = 0.1
 """Seconds between two measurements of memory and disk use, where no kernel limit bounds the sum of all
@@ -43,7 +43,8 @@ PR_SET_DUMPABLE = 4
 
 
 class Guest:
-    """Serves one sandbox until the host is gone. ``enter`` runs in every child, before its program does."""
+    """Serves one sandbox until the host is gone. Every child is under ``confinement`` before its program
+    runs."""
 
     def __init__(
         self,
@@ -51,10 +52,10 @@ class Guest:
         sink: int,
         lifeline: int,
         settings: Settings,
-        enter: Callable[[], None] = lambda: None,
+        confinement: Confinement = UNCONFINED,
     ) -> None:
         self.source, self.sink, self.lifeline = source, sink, lifeline
-        self.settings, self.enter = settings, enter
+        self.settings, self.confinement = settings, confinement
         self.until = time.monotonic() + settings.lifetime
         self.folder = Folder(settings.work, settings.disk_mb, settings.file_mb)
         self.null = os.open("/dev/null", os.O_RDWR)
@@ -249,29 +250,39 @@ class Guest:
 
     def _become(self, out: int, err: int, run: Callable[[], int], keep: Sequence[int] = ()) -> NoReturn:
         """Turns this fresh child into a program, which keeps only its two outputs and the descriptors
-        ``keep``."""
+        ``keep``.
+
+        Other programs may be able to open its descriptors as soon as it is dumpable. It must not have the
+        guest's any more by then: what is written to them counts as the guest's own.
+        """
         status = 70
         try:
             os.setsid()
             signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGHUP, signal.SIG_DFL)
+            for fd, target in ((self.null, 0), (out, 1), (err, 2)):
+                os.dup2(fd, target)
+            _close_all_but({*keep, *self.confinement.rules})
             libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # otherwise the next line must not open its file
             with contextlib.suppress(PermissionError), open("/proc/self/oom_score_adj", "r+") as file:
                 file.write("1000")  # forbidden where files are opened as another user than processes run as
-            for fd, target in ((self.null, 0), (out, 1), (err, 2)):
-                os.dup2(fd, target)
             set_rlimits(self.settings, self.loaded)
             os.chdir(self.settings.work)
-            self.enter()
-            unused = 3
-            for fd in sorted(keep):
-                os.closerange(unused, fd)
-                unused = fd + 1
-            os.closerange(unused, 1 << 16)
+            self.confinement.enter()
+            _close_all_but(keep)
             status = run()
         finally:
             os._exit(status)
+
+
+def _close_all_but(kept: Iterable[int]) -> None:
+    """Closes every descriptor except the standard streams and ``kept``."""
+    unused = 3
+    for fd in sorted(kept):
+        os.closerange(unused, fd)
+        unused = fd + 1
+    os.closerange(unused, 1 << 16)
 
 
 def _check(request: dict[str, Any]) -> None:

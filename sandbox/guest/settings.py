@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from sandbox.guest.processes import descendants, tasks_of
@@ -27,6 +27,17 @@ class Settings(NamedTuple):
     watch: Sequence[str]
     """What no kernel limit bounds in sum, so that the guest has to measure it: ``memory``, ``disk``, and the
     number of ``files`` on a file system that is the sandbox's own."""
+
+
+class Confinement(NamedTuple):
+    """What a child of the guest gives up before its program runs."""
+
+    enter: Callable[[], None]
+    rules: tuple[int, ...] = ()
+    """The descriptors that ``enter`` needs."""
+
+
+UNCONFINED = Confinement(lambda: None)
 
 
 def set_rlimits(settings: Settings, loaded: int) -> None:

@@ -29,6 +29,8 @@ ENVIRONMENT = {
     # pandas imports pyarrow where it is installed; its allocator would start a thread, which forks do not
     # have.
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    # Else most threads get an arena of their own: 64 MB of address space, which the memory limit counts.
+    "MALLOC_ARENA_MAX": "2",
     "JOBLIB_MULTIPROCESSING": "0",  # with n_jobs=-1 every worker would import everything again
 }
 PROGRAM = f"""

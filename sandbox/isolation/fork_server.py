@@ -31,7 +31,7 @@ from sandbox.guest.preload import preload
 from sandbox.guest.processes import end_descendants
 from sandbox.guest.seccomp import filter_on_host, libc
 from sandbox.guest.server import Guest
-from sandbox.guest.settings import Settings
+from sandbox.guest.settings import UNCONFINED, Confinement, Settings
 from sandbox.host.owner import FOLDER, dead, folder_owner, folder_prefix
 from sandbox.isolation import namespaces, rules
 from sandbox.isolation.privileges import drop_rights, readable_by_all, unused_user
@@ -103,7 +103,7 @@ class ForkServer:
             )
         return pid
 
-    def _become(self, fd: int, prepare: Callable[[], tuple[Settings, Callable[[], None]]]) -> None:
+    def _become(self, fd: int, prepare: Callable[[], tuple[Settings, Confinement]]) -> None:
         """Turns this fresh child into a guest. Never returns."""
         status = 1
         try:
@@ -111,8 +111,8 @@ class ForkServer:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.close(self.life)
             self.control.close()
-            settings, enter = prepare()
-            Guest(fd, fd, self.lifeline, settings, enter).serve()
+            settings, confinement = prepare()
+            Guest(fd, fd, self.lifeline, settings, confinement).serve()
             status = 0
         except OSError as error:
             with contextlib.suppress(OSError):
@@ -120,23 +120,23 @@ class ForkServer:
         finally:
             os._exit(status)
 
-    def _in_root(self, given: dict[str, Any], user: int) -> tuple[Settings, Callable[[], None]]:
+    def _in_root(self, given: dict[str, Any], user: int) -> tuple[Settings, Confinement]:
         namespaces.mount_guest(given["disk_mb"], user)
         drop_rights(user, user)
         ruleset = rules.rules_in_root()
         landlock.restrict(ruleset)
         os.environ.update(HOME=WORK, TMPDIR=temporary())
         settings = Settings(**given, work=WORK, nproc="own", watch=["memory"])
-        return settings, lambda: landlock.restrict(ruleset)
+        return settings, Confinement(lambda: landlock.restrict(ruleset), (ruleset,))
 
-    def _in_folder(self, given: dict[str, Any], user: int, work: str) -> tuple[Settings, Callable[[], None]]:
+    def _in_folder(self, given: dict[str, Any], user: int, work: str) -> tuple[Settings, Confinement]:
         libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         os.environ.update(HOME=work, TMPDIR=f"{work}/.tmp")
         tempfile.tempdir = None
         nproc = "own" if user != os.geteuid() else "shared"
         settings = Settings(**given, work=work, nproc=nproc, watch=["memory", "disk"])
         if self.mode == "none":
-            return settings, lambda: None
+            return settings, UNCONFINED
         of_programs = rules.rules_on_host(work, processes=False)
         of_guest = rules.rules_on_host(work, processes=True)
         drop_rights(user, os.stat(work).st_uid)
@@ -146,7 +146,7 @@ class ForkServer:
             landlock.restrict(of_programs)
             filter_on_host()
 
-        return settings, enter
+        return settings, Confinement(enter, (of_programs,))
 
     def _reap(self) -> None:
         """Reaps exited children. Removes the folder of a guest that ended, and ends processes that outlived
