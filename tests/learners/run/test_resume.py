@@ -21,7 +21,7 @@ from tests.test_conf import composed
 
 ARGUMENTS = (
     *("experiment=smoke", "model.warm_start.steps=30", "runtime.torch_threads=1"),
-    *("algorithm.kl=reward_k1", "evaluation.every=2"),
+    *("algorithm.kl=reward_k1", "rollout.tasks=1", "evaluation.every=2", "evaluation.tasks=2"),
 )
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -56,7 +56,7 @@ def test_a_run_that_is_killed_amid_an_episode_resumes_and_a_finished_run_is_left
     folder = tmp_path / "run"
     command = [sys.executable, "-m", "learners.reinforcepp", *ARGUMENTS, f"run_dir={folder}"]
     process = subprocess.Popen(command, cwd=ROOT.parent, stdin=subprocess.DEVNULL, start_new_session=True)
-    before_second = 4 + 4  # episodes of the first evaluation and of the first step
+    before_second = 2 + 2  # episodes of the first evaluation and of the first step
     deadline = time.monotonic() + 600
     while lines(folder, "episodes") <= before_second:
         assert process.poll() is None, "the run ended before it could be killed"
