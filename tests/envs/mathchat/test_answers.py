@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from envs.mathchat.answers import accepted, boxed, grade, normalized
-from envs.mathchat.equivalence import Checker, is_plain
+from envs.mathchat.answers import accepted, boxed, grade
+from envs.mathchat.equivalence import Checker
+from envs.mathchat.structure import is_plain
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,10 @@ def checker() -> Checker:
         (r"so \boxed{12}", "12"),
         (r"\boxed{13} wait \boxed{12}", "12"),
         (r"\boxed{\frac{1}{2}}", r"\frac{1}{2}"),
-        (r"\boxed{12} and \boxed{13", "12"),
+        (r"\boxed{12} and \boxed{13", None),
+        (r"\boxed{13 and \boxed{12}", "12"),
+        (r"\boxed{\left\{1\right.}", r"\left\{1\right."),
+        (r"\\boxed{12}", "12"),
         (r"\boxed{a\boxed{3}}", "3"),
         (r"\boxed {7}", "7"),
         (r"\boxed{}", ""),
@@ -30,7 +34,7 @@ def checker() -> Checker:
         ("the answer is 12", None),
     ],
 )
-def test_the_last_balanced_box_counts(text: str, content: str | None) -> None:
+def test_the_last_box_counts_if_it_has_an_end(text: str, content: str | None) -> None:
     assert boxed(text) == content
 
 
@@ -54,13 +58,10 @@ def test_the_last_balanced_box_counts(text: str, content: str | None) -> None:
         ("x = 7.", "7"),
         ("m+n=12", "12"),
         (r"\text{The answer is }12", "12"),
-        ("1,2", "1,2"),
-        (r"12\text{ million}", "12  million"),
-        ("12 or 13", "12 or 13"),
     ],
 )
-def test_answers_are_normalised(given: str, common: str) -> None:
-    assert normalized(given) == common
+def test_markup_and_units_do_not_matter(given: str, common: str, checker: Checker) -> None:
+    assert grade(f"\\boxed{{{given}}}", (common,), checker) == "ok"
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,7 @@ def test_answers_are_normalised(given: str, common: str) -> None:
         (-34.0, ("-34",)),
         (0.5, ("0.5",)),
         (7, ("7",)),
-        (r"336^\circ", ("336",)),
+        (r"336^\circ", ("336°",)),
         ("080 or 081 (both were accepted)", ("80", "81")),
         (["1", 2.0], ("1", "2")),
         (r"\boxed{9}", ("9",)),
@@ -93,15 +94,16 @@ def test_an_invalid_answer_is_an_error(answer: Any) -> None:
     [
         ("12", "12", "ok"),
         ("13", "12", "wrong"),
-        ("81", "080 or 081", "ok"),
-        ("80 or 81", "080 or 081", "wrong"),
+        ("81", "080 or 081 (both were accepted)", "ok"),
+        ("81", "080 or 081", "wrong"),
+        ("80 or 81", "080 or 081", "ok"),
         (r"\frac{84}{2}", "42", "ok"),
         ("84/2", "42", "ok"),
         ("10^3", "1000", "ok"),
         ("2/4", "1/2", "ok"),
         (r"\sqrt{50}", r"5\sqrt{2}", "ok"),
         (r"\sqrt{51}", r"5\sqrt{2}", "wrong"),
-        (r"45\%", "45", "wrong"),
+        (r"45\%", "4.5", "wrong"),
         ("", "12", "no_answer"),
         ("$ $", "12", "no_answer"),
         (r"\text{twelve}", "12", "wrong"),
@@ -124,7 +126,7 @@ def test_an_answer_that_never_ends_is_a_timeout_and_the_next_is_graded(tower: st
 
 @pytest.mark.parametrize(
     "attack",
-    ["__import__('os').system('true')", "open(1)", "lambda: 1", "x.__class__", '"a"', "exit()", "ab"],
+    ["__import__('os').system('true')", "open(1)", "lambda: 1", "x.__class__", '"a"', "exit()", "abcd(1)"],
 )
 def test_nothing_that_could_be_python_is_parsed(attack: str, checker: Checker) -> None:
     assert not is_plain(attack)
