@@ -1,7 +1,8 @@
-"""Final answers: extraction, normalisation and comparison.
+"""Final answers: extraction and grading.
 
-Only ``\\boxed{…}`` counts as an answer, not a number in prose. Integers (all that AIME needs) are compared
-here; other answers are compared by ``math-verify`` in a separate process (``equivalence``).
+Only ``\\boxed{…}`` counts as an answer, not a number in prose. Integers (all that AIME needs) and equal texts
+are compared here; other answers are read as trees (``structure``) and compared exactly, in a separate process
+(``equivalence``).
 """
 
 from __future__ import annotations
@@ -10,56 +11,41 @@ import math
 import re
 from typing import Any
 
+from envs.mathchat import notation
 from envs.mathchat.equivalence import Checker
 
 MAX_CHARS = 256
 
-_BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|[{}]")
-_SPACES = re.compile(r"\\[,;:> ]|\\q?quad\b|~|\s+")
-_WORDS = re.compile(r"\\(?:text|textbf|textrm|mathrm|mathbf|mbox|operatorname)\s*\{([^{}]*)\}")
-_NOISE = re.compile(r"\$|\\(?:left|right|displaystyle)\b|\^\s*\{?\s*(?:\\circ|\\degree)\s*\}?|\\degree\b|°")
-_PREFIX = re.compile(r"^(?:(?:so |thus )?(?:the )?(?:final )?answer(?: is)?\s*[:=]?|[a-z+\-*/ ]+=)\s*", re.I)
-_UNIT = re.compile(
-    r"(?<=[\d.)}])\s*(?:square |cubic )?(?:degrees?|mm|cm|m|km|ft|foot|feet|inch(?:es)?|miles?|units?"
-    r"|dollars?|cents?|seconds?|minutes?|hours?|days?|years?|ways?)(?:\s*\^\s*\{?[23]\}?)?$",
-    re.I,
-)
-_INTEGER = re.compile(r"[+-]?(?:\d+|\d{1,3}(?:(?:,|\{,\})\d{3})+)(?:\.0*)?")
-_ALTERNATIVES = re.compile(r"\s+or\s+")
-_REMARK = re.compile(r"\s*\([^()]*[a-z]{3}[^()]*\)\s*$", re.I)
+_BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|\\\\(?!boxed|fbox)|\\[{}]|[{}]")
+_ALTERNATIVES = re.compile(r"\s+or\s+|\s*\\text\{\s*or\s*\}\s*")
+_REMARK = re.compile(r"(?<=\S)\s*\((?P<remark>[^()]*[a-z]{3,}\s[^()]*[a-z]{2}[^()]*)\)\s*$", re.IGNORECASE)
+_ALL_ACCEPTED = re.compile(r"\b(?:accept|either|both|any|allow|count)", re.IGNORECASE)
 
 
 def boxed(text: str) -> str | None:
-    """Returns the content of the last ``\\boxed{…}`` with balanced braces, or None. Takes linear time."""
+    r"""Returns the content of the last ``\boxed{…}``, or None if there is none or the last one has no end.
+
+    Takes linear time.
+    """
     opened: list[int | None] = []
     last, content = -1, None
     for brace in _BRACE.finditer(text):
-        if brace.group() != "}":
-            opened.append(None if brace.group() == "{" else brace.end())
-        elif opened and (start := opened.pop()) is not None and start > last:
-            last, content = start, text[start : brace.start()].strip()
+        if brace.group() == "}":
+            if opened and (start := opened.pop()) is not None and start == last:
+                content = text[start : brace.start()].strip()
+        elif brace.group() == "{":
+            opened.append(None)
+        elif brace.group()[-1] == "{" and len(brace.group()) > 2:
+            opened.append(brace.end())
+            last, content = brace.end(), None
     return content
 
 
-def normalized(answer: str) -> str:
-    """Returns ``answer`` without markup, a leading ``x =``, units, degrees and thousands separators.
-
-    >>> normalized(r"x = 1,\\!024\\text{ cm}")
-    '1024'
-    """
-    text = _SPACES.sub(" ", answer.replace("\\!", "").replace("−", "-"))
-    text = _NOISE.sub("", _WORDS.sub(r" \1 ", text)).strip().rstrip(".").strip()
-    text = _UNIT.sub("", _PREFIX.sub("", text)).strip()
-    if _INTEGER.fullmatch(text):
-        return str(int(re.sub(r"[,{}]|\.0*$", "", text)))
-    return text
-
-
 def accepted(answer: Any) -> tuple[str, ...]:
-    """Returns the normalised answers that are accepted for the answer of a problem file.
+    """Returns the answers that are accepted for the answer of a problem file.
 
     ``142.0`` -> ``("142",)``; ``"080 or 081 (both were accepted)"`` -> ``("80", "81")``; a list gives all of
-    its answers.
+    its answers. ``"1 or 2"`` without such a remark is one answer that names both.
 
     Raises:
         ValueError: it is not a number, a text or a list of these, or it is empty.
@@ -71,9 +57,9 @@ def accepted(answer: Any) -> tuple[str, ...]:
     if isinstance(answer, int) and not isinstance(answer, bool):
         return (str(answer),)
     if isinstance(answer, str):
-        parts = _ALTERNATIVES.split(_REMARK.sub("", boxed(answer) or answer))
-        if all(map(normalized, parts)):
-            return tuple(map(normalized, parts))
+        parts = [_tidy(part) for part in _alternatives(boxed(answer) or answer)]
+        if all(parts):
+            return tuple(parts)
     raise ValueError(f"{answer!r:.80} is not a valid answer")
 
 
@@ -83,18 +69,40 @@ def grade(text: str, correct: tuple[str, ...], checker: Checker) -> str:
     ``text`` is an action without its thinking; ``correct`` comes from ``accepted``.
     """
     raw = boxed(text)
-    if not raw:
-        return "no_answer"
-    if len(raw) > MAX_CHARS:
+    if raw is not None and len(raw) > MAX_CHARS:
         return "wrong"
-    given = normalized(raw)
-    if given in correct:
-        return "ok"
-    if not given:
+    if not (given := _tidy(raw or "")):
         return "no_answer"
-    if _INTEGER.fullmatch(given) and all(map(_INTEGER.fullmatch, correct)):
-        return "wrong"
-    verdicts = [checker.equal(one, given) for one in correct if ("%" in one) == ("%" in given)]
-    if any(verdict == "equal" for verdict in verdicts):
+    number = notation.integer(given)
+    verdicts = []
+    for one in correct:
+        if _same_text(one, given):
+            return "ok"
+        if number is None or notation.integer(one) is None:
+            verdicts.append(checker.equal(one, given))
+    if "equal" in verdicts:
         return "ok"
     return "timeout" if "timeout" in verdicts else "wrong"
+
+
+def _alternatives(answer: str) -> list[str]:
+    remark = _REMARK.search(answer)
+    if remark is None:
+        return [answer]
+    answer = answer[: remark.start()]
+    return _ALTERNATIVES.split(answer) if _ALL_ACCEPTED.search(remark["remark"]) else [answer]
+
+
+def _tidy(answer: str) -> str:
+    text = notation.clean(answer)
+    return notation.integer(text) or text
+
+
+def _same_text(correct: str, given: str) -> bool:
+    """Equal but for markup, or the same choice of several: the letter with or without its text."""
+    if notation.words(correct) == notation.words(given):
+        return True
+    gold, chosen = notation.choice(correct), notation.choice(given)
+    if gold is not None and chosen is not None:
+        return gold[0] == chosen[0]
+    return gold is not None and bool(gold[1]) and notation.words(gold[1]) == notation.words(given)

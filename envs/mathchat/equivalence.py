@@ -1,17 +1,14 @@
-"""Decides whether two expressions are equal, with ``math-verify`` in a child process under limits.
+"""Decides whether two answers are equal, with sympy in a child process under limits.
 
-The expressions come from agents, sympy's parser evaluates Python, and a power tower never ends. Therefore
-only plain mathematics is passed on (``is_plain``), and the kernel enforces limits on the child: memory, and
-CPU time for each pair (not wall time, because a busy machine must not change an outcome). ``math-verify``'s
-own time limit uses ``signal.alarm``, which works in the main thread only and does not stop a long
-multiplication.
+The answers come from agents, and a power tower never ends. Therefore only plain mathematics is passed on
+(``structure.is_plain``), and the kernel enforces limits on the child: memory, and CPU time for each pair (not
+wall time, because a busy machine must not change an outcome).
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import re
 import subprocess
 import sys
 import threading
@@ -19,22 +16,17 @@ import weakref
 from pathlib import Path
 from typing import Literal
 
+from envs.mathchat.structure import readings
 from sandbox.base import SandboxError
 
 Verdict = Literal["equal", "different", "timeout"]
 
 _CHILD = Path(__file__).with_name("compare.py")
-_PLAIN = re.compile(r"(?:\\[a-zA-Z]+|\\[{}%|]|[a-zA-Z](?![a-zA-Z])|[0-9 .,+\-*/^_(){}\[\]=<>|!:%]|π|∞)*")
-
-
-def is_plain(expression: str) -> bool:
-    """Returns whether it has only LaTeX commands, single letters, digits and operators: no names or
-    strings."""
-    return "__" not in expression and _PLAIN.fullmatch(expression) is not None
+_VERDICTS: dict[str, Verdict] = {"true": "equal", "false": "different", "null": "timeout", "": "timeout"}
 
 
 class Checker:
-    """Compares expressions. Starts a child at the first comparison, and again after one has died."""
+    """Compares answers. Starts a child at the first comparison, and again after one has died."""
 
     def __init__(self, timeout: float) -> None:
         """``timeout``: CPU seconds for each pair."""
@@ -43,21 +35,23 @@ class Checker:
         self._child: subprocess.Popen[str] | None = None
 
     def equal(self, correct: str, given: str) -> Verdict:
-        """Compares ``given`` with ``correct``; returns ``timeout`` if the child died. Thread-safe.
+        """Compares ``given`` with ``correct``; returns ``timeout`` if the child died or could not decide.
+        Thread-safe.
 
         Raises:
             SandboxError: no child can be started, so that nothing can be graded.
         """
-        if not is_plain(given):
-            return "different"
+        pair = [
+            [node.as_json() for node in readings(correct, given=False)],
+            [node.as_json() for node in readings(given, given=True)],
+        ]
         with self._lock:
             child = self._child or self._start()
-            reply = _ask(child, json.dumps([correct, given]))
+            reply = _ask(child, json.dumps(pair))
             if not reply:
                 self._child = None
                 self._end()
-                return "timeout"
-            return "equal" if json.loads(reply) else "different"
+            return _VERDICTS[reply.strip()]
 
     def _start(self) -> subprocess.Popen[str]:
         child = subprocess.Popen(
@@ -71,7 +65,9 @@ class Checker:
         self._end = weakref.finalize(self, _stop, child)
         if not _read(child):
             self._end()
-            raise SandboxError("the process that compares answers does not start; is math-verify installed?")
+            raise SandboxError(
+                "the process that compares answers does not start; is latex2sympy2_extended installed?"
+            )
         self._child = child
         return child
 
