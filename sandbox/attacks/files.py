@@ -68,6 +68,33 @@ for number in range(900):
 """,
         ("ok", "killed"),
     ),
+    "sparse files that are just small enough to be read": Attack(
+        """
+for number in range(50):
+    try: open(f"s{number}", "wb").truncate(DISK // 2 << 20)
+    except OSError: break
+open("terabyte", "wb")
+try: os.truncate("terabyte", 1 << 40)
+except OSError: pass
+""",
+        ("ok", "killed"),
+    ),
+    "a hundred thousand files in as many processes as there may be": Attack(
+        """
+for process in range(PROCESSES // 2):
+    if forks():
+        os.mkdir(f"d{process}")
+        for number in range(100000 // (PROCESSES // 2)):
+            try: os.close(os.open(f"d{process}/{number}", os.O_CREAT))
+            except OSError: break
+        os._exit(0)
+try:
+    while True: os.wait()
+except OSError: pass
+""",
+        ("ok", "killed"),
+        then="import shutil\nfor name in os.listdir(): name.startswith('.') or shutil.rmtree(name)",
+    ),
     "hard links": Attack(
         """
 for path in (SECRET, os.__file__, sys.executable, "/etc/passwd", "/dev/null", "/proc/self/environ"):

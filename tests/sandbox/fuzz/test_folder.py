@@ -77,7 +77,8 @@ class WorkFolder(RuleBasedStateMachine):
     def look(self) -> None:
         with watch(str(self.wreck.work)):
             self.folder.unlock()
-            self.folder.full()
+            self.folder.usage(alone=False)
+            self.folder.usage(alone=True)
 
     @invariant()
     def nothing_outside_changes(self) -> None:

@@ -18,7 +18,7 @@ from hypothesis.strategies import DrawFn
 from sandbox.base import FileInfo, Limits, Result, SandboxError, Status
 from sandbox.guest.folder import MAX_FILES
 from sandbox.guest.frames import pack
-from sandbox.host.client import PATIENCE, GuestSandbox
+from sandbox.host.client import PATIENCE, GuestSandbox, patience
 from tests.sandbox.fuzz.explore import explore, watch
 from tests.sandbox.fuzz.strategies import frames, hostile_texts, mostly, objects_like, raw_json
 
@@ -27,9 +27,9 @@ _MISSING = (SandboxError, FileNotFoundError, ValueError)
 _ASK: dict[str, tuple[Callable[[GuestSandbox], object], float, tuple[type[Exception], ...]]] = {
     "wait": (lambda box: box.wait(30.0), 30.0, (SandboxError,)),
     "run": (lambda box: box.run("1"), PATIENCE + LIMITS.timeout, (SandboxError, ValueError)),
-    "read": (lambda box: box.read("a"), PATIENCE, _MISSING),
-    "write": (lambda box: box.write("a", b"x"), PATIENCE, _MISSING),
-    "list": (lambda box: box.list(), PATIENCE, (SandboxError,)),
+    "read": (lambda box: box.read("a"), patience(LIMITS.file_mb), _MISSING),
+    "write": (lambda box: box.write("a", b"x"), patience(LIMITS.file_mb), _MISSING),
+    "list": (lambda box: box.list(), patience(LIMITS.disk_mb), (SandboxError,)),
 }
 """Operation -> call, seconds until the guest is lost, documented errors."""
 

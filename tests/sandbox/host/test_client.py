@@ -69,3 +69,22 @@ def test_a_program_that_the_guest_may_have_received_may_be_blamed() -> None:
     with guest, pytest.raises(LostError) as lost:
         box.run("1")
     assert lost.value.running
+
+
+def test_the_patience_with_a_guest_grows_with_what_it_may_have_to_move() -> None:
+    waited: list[float] = []
+
+    class Silent(socket.socket):
+        def settimeout(self, value: float | None) -> None:
+            assert value is not None
+            waited.append(value)
+            super().settimeout(0.001)
+
+    for megabytes in (64, 64_000):
+        ours, theirs = socket.socketpair()
+        limits = Limits(disk_mb=megabytes, file_mb=megabytes)
+        box = GuestSandbox(Silent(fileno=ours.detach()), limits)
+        with theirs, pytest.raises(LostError):
+            box.list()
+    assert waited[0] < 30
+    assert max(waited) > 64_000 / 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -105,14 +106,71 @@ def test_no_program_is_blamed_when_no_other_sandbox_starts(plan: list[str], most
         box.run("a")
 
 
-def test_a_loss_between_programs_is_restored_once_and_counted_in_the_next_result() -> None:
-    start = Opened(["list", "read f", "read f"])
-    box = RecoveringSandbox(start)
+def test_a_loss_between_programs_is_restored_and_counted_in_the_next_result() -> None:
+    box = RecoveringSandbox(Opened(["list"]))
     box.run("a")
     assert box.list() == ()
     assert box.run("b").losses == 1
+
+
+@pytest.mark.parametrize("what", ["list", "read f", "write f"])
+def test_what_programs_left_does_not_drop_the_episode(what: str) -> None:
+    """A sandbox that is twice unanswerable is restored without the programs since the last listing."""
+    start = Opened([])
+    box = RecoveringSandbox(start)
+    box.write("given", b"")
+    box.run("good")
+    box.list()
+    box.run("evil")
+    start.plan += [what, what]
+    acts: dict[str, Callable[[], object]] = {
+        "list": box.list, "read f": lambda: box.read("f"), "write f": lambda: box.write("f", b""),
+    }  # fmt: skip
+    acts[what]()
+    assert start.boxes[2].did == ["write given", "run good", what]
+    assert box.run("next").losses == 2
+    assert start.boxes[2].did[-1] == "run next"
+
+
+def test_a_sandbox_that_stays_unanswerable_is_restored_without_any_program() -> None:
+    start = Opened([])
+    box = RecoveringSandbox(start)
+    box.write("given", b"")
+    box.run("a")
+    box.list()
+    box.run("b")
+    start.plan += ["list", "list", "list"]
+    assert box.list() == ()
+    assert start.boxes[3].did == ["write given", "list"]
+    start.plan += ["list", "list"]
     with pytest.raises(LostError):
-        box.read("f")
+        box.list()  # nothing is left that a program could have caused
+
+
+def test_a_program_whose_sandbox_does_not_even_start_it_is_not_blamed() -> None:
+    class Deaf(Fragile):
+        def _do(self, what: str) -> None:
+            if what in self.plan:
+                self.plan.remove(what)
+                raise LostError("deaf", running=False)
+            super()._do(what)
+
+    plan: list[str] = []
+    box = RecoveringSandbox(lambda: Deaf(plan))
+    box.run("evil")
+    plan += ["run b", "run b"]
+    result = box.run("b")
+    assert (result.status, result.losses) == ("ok", 2)
+
+
+def test_a_history_that_loses_its_sandbox_otherwise_than_by_a_program_is_left_out() -> None:
+    start = Opened(["run evil", "run evil"])
+    box = RecoveringSandbox(start)
+    box.run("odd")
+    box.write("f", b"")
+    start.plan += ["write f"]
+    assert box.run("evil").status == "killed"
+    assert box.run("next").status == "ok"
 
 
 def test_other_errors_are_raised_and_not_repeated() -> None:

@@ -11,8 +11,10 @@ import pytest
 from sandbox import contract
 from sandbox.base import Limits, SandboxError, SandboxSpec
 from sandbox.guest import landlock
+from sandbox.guest.folder import MAX_FILES, MAX_VISITED
 from sandbox.guest.processes import descendants
 from sandbox.host import boot
+from sandbox.host.recovery import RecoveringSandbox
 from sandbox.local import Local
 from tests.sandbox.backends import local, or_skip
 
@@ -93,6 +95,45 @@ def in_own_namespace(pid: int) -> bool:
         return len(Path(f"/proc/{pid}/status").read_text().split("NSpid:")[1].splitlines()[0].split()) == 2
     except (OSError, IndexError):
         return False
+
+
+FLOOD = """
+import os
+for number in range(20000): os.close(os.open(f"{os.urandom(8).hex()}", os.O_CREAT))
+"""
+
+
+@pytest.mark.bwrap
+def test_programs_that_leave_countless_files_are_killed_and_the_sandbox_answers(backend: Local) -> None:
+    box = RecoveringSandbox(lambda: backend.open(SandboxSpec()))
+    for _ in range(6):
+        assert box.run(FLOOD).status == "killed"
+        assert len(box.list()) == MAX_FILES
+    count = box.run("import os; usage = os.statvfs('.'); print(usage.f_files - usage.f_ffree)")
+    assert int(count.stdout) < MAX_VISITED
+    tidied = box.run("import glob, os\nfor name in glob.glob('*'): os.unlink(name)")
+    assert tidied.status == "ok"
+    assert box.list() == ()
+    box.close()
+
+
+@pytest.mark.bwrap
+def test_a_program_that_leaves_more_files_than_can_be_visited_is_scored(
+    backend: Local, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = boot.message
+
+    def few(preload: Sequence[str], settings: Mapping[str, object]) -> bytes:
+        return message(preload, settings).replace(b"MAX_VISITED = 1 << 16", b"MAX_VISITED =    300 ")
+
+    monkeypatch.setattr(boot, "message", few)
+    box = RecoveringSandbox(lambda: backend.open(SandboxSpec()))
+    box.write("given", b"1")
+    result = box.run(FLOOD.replace("20000", "500"))
+    assert (result.status, result.stdout) == ("killed", ""), result
+    assert [file.path for file in box.list()] == ["given"]
+    assert box.run("print(open('given').read())").stdout == "1\n"
+    box.close()
 
 
 def test_a_missing_bwrap_is_an_error_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
