@@ -9,9 +9,28 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
+from typing import NamedTuple
 
 MAX_FILES, MAX_DEPTH, MAX_ENTRIES = 1000, 8, 4096
+MAX_VISITED = 1 << 16
+"""Entries of any kind that a look at the folder visits; with more, a sandbox is given up."""
+MAX_NESTED = 64
+"""Levels of folders that are measured where no kernel limit bounds the folder; deeper ones are removed."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+
+
+class Usage(NamedTuple):
+    """What a work folder holds."""
+
+    size: int
+    """Allocated bytes."""
+    entries: int
+    """Files of any kind, at most ``MAX_VISITED`` where they have to be counted one by one."""
+    nested: bool = False
+    """Some folders lie so deep that they are not measured."""
+
+    def exceeds(self, other: Usage) -> bool:
+        return self.nested or self.size > other.size or self.entries > other.entries
 
 
 class Folder:
@@ -87,35 +106,48 @@ class Folder:
         """Yields path, size and sha256 of at most ``MAX_FILES`` regular files, sorted, without hidden or
         unprintable names.
 
-        ``settled``: nothing runs here. A running program may change a file through a mapping, which changes
-        no time.
+        Hashes no more bytes than the disk has. Files with holes, which may be large at no cost, come last;
+        what is not hashed has the sha256 "". ``settled``: nothing runs here. A running program may change a
+        file through a mapping, which changes no time.
         """
-        entries = _entries(self.fd, "", MAX_DEPTH, _visible)
+        entries = _Walk(MAX_VISITED, MAX_DEPTH, _visible).entries(self.fd)
         regular = ((path, info) for path, info in entries if stat.S_ISREG(info.st_mode))
-        budget = 4 * self.disk  # sparse files have large sizes at no cost
-        for path, info in sorted(islice(regular, MAX_FILES), key=lambda pair: pair[0]):
-            budget -= info.st_size
-            yield path, info.st_size, self._hash(path, info, settled) if budget > 0 else ""
+        files = sorted(islice(regular, MAX_FILES), key=lambda pair: pair[0])
+        left, hashes = self.disk, dict[int, str]()
+        for path, info in sorted(files, key=lambda pair: _has_holes(pair[1])):
+            if info.st_ino not in hashes and info.st_size <= min(left, self.file):
+                left -= info.st_size
+                hashes[info.st_ino] = self._hash(path, info, settled)
+        for path, info in files:
+            yield path, info.st_size, hashes.get(info.st_ino, "")
 
-    def full(self) -> bool:
-        """Returns whether the folder exceeds its limits: for a folder on a disk without quotas."""
-        used = files = 0
-        for path, info in _entries(self.fd, "", 65, lambda name: True):
-            used, files = used + (info.st_blocks << 9), files + 1
-            if used > self.disk or files > MAX_ENTRIES or path.count("/") == 64:
-                return True
-        return False
+    def usage(self, alone: bool) -> Usage:
+        """Returns what the folder holds. ``alone``: its file system has nothing else, and limits the size."""
+        if alone:
+            usage = os.fstatvfs(self.fd)
+            return Usage(0, usage.f_files - usage.f_ffree)
+        walk = _Walk(MAX_VISITED, MAX_NESTED)
+        size, nested = 0, False
+        for path, info in walk.entries(self.fd):
+            size += info.st_blocks << 9
+            nested = nested or path.count("/") == MAX_NESTED - 1
+        return Usage(size, MAX_VISITED - walk.left, nested)
 
-    def file_count(self) -> int:
-        """Returns the number of files, of any kind, on the folder's file system."""
-        usage = os.fstatvfs(self.fd)
-        return usage.f_files - usage.f_ffree
+    def limits(self, used: Usage) -> Usage:
+        """Returns what the folder may hold after a program that starts with ``used``: a full folder may still
+        be tidied."""
+        return Usage(max(self.disk, used.size), max(MAX_ENTRIES, used.entries))
+
+    def remove_nested(self) -> None:
+        """Removes what is nested too deeply to be measured, with its outermost folder."""
+        entries = _Walk(MAX_VISITED, MAX_NESTED).entries(self.fd)
+        for name in {path.partition("/")[0] for path, _ in entries if path.count("/") == MAX_NESTED - 1}:
+            with contextlib.suppress(OSError):
+                _remove_tree(self.fd, name)
 
     def _hash(self, path: str, info: os.stat_result, settled: bool) -> str:
-        """Returns the sha256, cached by attributes that change with the content; "" for a file too large to
+        """Returns the sha256, cached by attributes that change with the content; "" for a file that cannot be
         read."""
-        if info.st_size > self.file:
-            return ""
         key = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
         if not settled or key not in self.hashes:
             try:
@@ -128,25 +160,36 @@ class Folder:
         return self.hashes[key]
 
 
-def _entries(
-    fd: int, prefix: str, depth: int, wanted: Callable[[str], bool]
-) -> Iterator[tuple[str, os.stat_result]]:
-    """Yields all entries below the folder ``fd``, ``depth`` levels deep; opens nothing but folders."""
-    for name in sorted(filter(wanted, os.listdir(fd))):
-        try:
-            info = os.stat(name, dir_fd=fd, follow_symlinks=False)
-        except OSError:
-            continue  # a session's program may be changing the folder
-        yield prefix + name, info
-        if depth > 1 and stat.S_ISDIR(info.st_mode):
+class _Walk:
+    """A visit of all entries below a folder, ``depth`` levels deep, that ends after ``most`` names, also
+    unwanted ones. Opens nothing but folders."""
+
+    def __init__(self, most: int, depth: int, wanted: Callable[[str], bool] = bool) -> None:
+        self.left, self.depth, self.wanted = most, depth, wanted
+
+    def entries(self, fd: int, prefix: str = "") -> Iterator[tuple[str, os.stat_result]]:
+        with os.scandir(fd) as listing:
+            names = [entry.name for entry in islice(listing, self.left)]
+        self.left -= len(names)
+        for name in sorted(filter(self.wanted, names)):
             try:
-                inner = os.open(name, _FOLDER, dir_fd=fd)
+                info = os.stat(name, dir_fd=fd, follow_symlinks=False)
             except OSError:
-                continue  # locked, or not a folder any more
-            try:
-                yield from _entries(inner, f"{prefix}{name}/", depth - 1, wanted)
-            finally:
-                os.close(inner)
+                continue  # a session's program may be changing the folder
+            yield prefix + name, info
+            if stat.S_ISDIR(info.st_mode) and prefix.count("/") < self.depth - 1:
+                try:
+                    inner = os.open(name, _FOLDER, dir_fd=fd)
+                except OSError:
+                    continue  # locked, or not a folder any more
+                try:
+                    yield from self.entries(inner, f"{prefix}{name}/")
+                finally:
+                    os.close(inner)
+
+
+def _has_holes(info: os.stat_result) -> bool:
+    return info.st_blocks << 9 < info.st_size
 
 
 def remove(path: str) -> None:
@@ -158,15 +201,31 @@ def remove(path: str) -> None:
     with contextlib.suppress(OSError):
         root = os.open(path, _FOLDER)
         try:
-            while True:
-                for name in os.listdir(root):
-                    with contextlib.suppress(FileNotFoundError):  # another process removes the folder, too
-                        _remove_below(root, name)
-                if not os.listdir(root):
-                    break
+            _empty(root)
         finally:
             os.close(root)
         os.rmdir(path)
+
+
+def _remove_tree(parent: int, name: str) -> None:
+    """Removes a folder in the folder ``parent``, as ``remove`` does. Raises ``OSError``."""
+    aside = f".{os.urandom(8).hex()}.removed"
+    os.mkdir(aside, 0o700, dir_fd=parent)
+    root = os.open(aside, _FOLDER, dir_fd=parent)
+    try:
+        os.chmod(name, 0o700, dir_fd=parent)
+        os.rename(name, name, src_dir_fd=parent, dst_dir_fd=root)
+        _empty(root)
+    finally:
+        os.close(root)
+        os.rmdir(aside, dir_fd=parent)
+
+
+def _empty(root: int) -> None:
+    while names := os.listdir(root):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):  # another process removes the folder, too
+                _remove_below(root, name)
 
 
 def _remove_below(root: int, name: str) -> None:

@@ -26,7 +26,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
-from sandbox.guest.folder import MAX_ENTRIES, Folder
+from sandbox.guest.folder import MAX_VISITED, Folder, Usage
 from sandbox.guest.frames import GoneError, pack, unpack
 from sandbox.guest.outcome import Execution, reply
 from sandbox.guest.output import Stream
@@ -63,7 +63,8 @@ class Guest:
         with open("/proc/self/statm", "rb") as file:
             self.loaded = int(file.read().split()[0]) * resource.getpagesize()
         self.resident = resident(os.getpid())
-        self.room = MAX_ENTRIES
+        self.room = Usage(0, 0)
+        """What the work folder may hold while a program runs."""
 
     def serve(self) -> None:
         """Handles requests until the host's end, or the lifeline, closes; then ends every process."""
@@ -133,11 +134,13 @@ class Guest:
             self.sessions.settle()
 
     def _run(self, code: str, timeout: float, seed: int, name: str | None) -> tuple[dict[str, Any], bytes]:
-        self.room = max(MAX_ENTRIES, self.folder.file_count())  # a full folder may still be tidied
+        self.room = self.folder.limits(self._usage())
         if name is None:
             execution = self._run_alone(code, timeout, seed)
         else:
             execution = self._run_in(name, code, timeout, seed)
+        if self._overfull() and not execution.ended:
+            execution = execution._replace(ended="disk")
         return reply(execution, timeout, self.settings)
 
     def _run_alone(self, code: str, timeout: float, seed: int) -> Execution:
@@ -244,9 +247,25 @@ class Guest:
             at_most = {pid: max(0, resident(pid) - self.resident) for pid in pids}
             if sum(at_most.values()) > limit and sum(proportional(*item) for item in at_most.items()) > limit:
                 return "memory"
-        if "disk" in self.settings.watch and self.folder.full():
-            return "disk"
-        return "disk" if "files" in self.settings.watch and self.folder.file_count() > self.room else ""
+        return "disk" if self._usage().exceeds(self.room) else ""
+
+    def _usage(self) -> Usage:
+        """Returns what the work folder holds, where no kernel limit bounds that."""
+        watch = self.settings.watch
+        return self.folder.usage(alone="files" in watch) if {"disk", "files"} & {*watch} else Usage(0, 0)
+
+    def _overfull(self) -> bool:
+        """Returns whether the program that has just ended left too much in the work folder.
+
+        Raises ``GoneError`` for more than can be looked at in time: then the sandbox is of no use to anybody,
+        and the host attributes its loss to this program.
+        """
+        used = self._usage()
+        if used.entries >= MAX_VISITED:
+            raise GoneError("more files than can be visited")
+        if used.nested:
+            self.folder.remove_nested()
+        return used.exceeds(self.room)
 
     def _become(self, out: int, err: int, run: Callable[[], int], keep: Sequence[int] = ()) -> NoReturn:
         """Turns this fresh child into a program, which keeps only its two outputs and the descriptors

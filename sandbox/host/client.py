@@ -10,8 +10,16 @@ from sandbox.base import FileInfo, Limits, LostError, Result, SandboxError
 from sandbox.guest.frames import GoneError, pack, unpack
 from sandbox.host import replies
 
-PATIENCE = 5.0
-"""Seconds past a program's own deadline, and for a file operation, after which the guest counts as lost."""
+PATIENCE = 10.0
+"""Seconds past a program's own deadline, and for a file operation, after which the guest counts as lost: many
+times what a guest needs that shares its core with others."""
+SLOWEST = 10.0
+"""Megabytes a second that a guest reads, hashes and sends at least."""
+
+
+def patience(megabytes: float) -> float:
+    """Returns the seconds that a guest has to answer when it may have to move so much."""
+    return PATIENCE + megabytes / SLOWEST
 
 
 class Channel(Protocol):
@@ -56,15 +64,16 @@ class GuestSandbox:
             raise self._lost(f"a malformed result ({error})") from None
 
     def read(self, path: str) -> bytes:
-        return self._ask({"op": "read", "path": path}, b"", PATIENCE, self._limits.file_mb << 20)[1]
+        seconds = patience(self._limits.file_mb)
+        return self._ask({"op": "read", "path": path}, b"", seconds, self._limits.file_mb << 20)[1]
 
     def write(self, path: str, data: bytes) -> None:
         if len(data) > self._limits.file_mb << 20:
             raise ValueError(f"{path!r} has {len(data)} bytes, more than {self._limits.file_mb} MB")
-        self._ask({"op": "write", "path": path}, data, PATIENCE, 0)
+        self._ask({"op": "write", "path": path}, data, patience(self._limits.file_mb), 0)
 
     def list(self) -> tuple[FileInfo, ...]:
-        _, body = self._ask({"op": "list"}, b"", PATIENCE, 8 << 20)
+        _, body = self._ask({"op": "list"}, b"", patience(self._limits.disk_mb), 8 << 20)
         try:
             return replies.listing(body)
         except ValueError as error:

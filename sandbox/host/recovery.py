@@ -1,19 +1,21 @@
 """A sandbox that survives the loss of the underlying one, without letting a program benefit from causing the
 loss.
 
-What caused a loss? If no program ran, the machine. If one ran, possibly the program: a second sandbox is
-brought to the same state, and the program runs again. If that one is lost too, while a third can be started,
-the program caused it: its result is ``killed``, as for any other program that has to be ended, and the
-episode continues and is scored. Otherwise crashing the sandbox would be a way to avoid a bad score. When no
-sandbox can be started, or the second is lost although no program ran, ``SandboxError`` is raised, and the
-episode is dropped and counted."""
+What caused a loss? If one program was running both times that a sandbox was lost, and a third can be
+started, that program: its result is ``killed``, as for any other program that has to be ended, and the
+episode continues and is scored. If the sandbox does not answer another request, nor does a second one that
+was brought to the same state, then the cause is what programs left in it, as long as there were any: a third
+is brought to the state before the programs since the last listing and, if that one is lost as well, a fourth
+to the state before any program. Their authors miss their files, and are scored accordingly. Otherwise
+crashing the sandbox would be a way to avoid a bad score. When no sandbox can be started, or one without any
+program is lost, ``SandboxError`` is raised, and the episode is dropped and counted."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from sandbox.base import FileInfo, LostError, Result, Sandbox
 
@@ -28,6 +30,9 @@ class _Operation(NamedTuple):
     program: bool
 
 
+_History: TypeAlias = list[_Operation]
+
+
 class RecoveringSandbox:
     """Restores a lost sandbox by repeating all operations with the same seeds.
 
@@ -39,7 +44,9 @@ class RecoveringSandbox:
         """``start`` opens a sandbox. Raises what ``start`` raises."""
         self._start = start
         self._box = start()
-        self._history: list[_Operation] = []
+        self._history: _History = []
+        self._listed = 0
+        """How much of the history came before the last listing."""
         self._losses = 0
 
     def run(
@@ -49,11 +56,8 @@ class RecoveringSandbox:
             return box.run(code, timeout=timeout, seed=seed, session=session)
 
         try:
-            result = self._with_retry(act)
-        except LostError as error:
-            if not error.running:
-                raise
-            self._record_loss(error)
+            result = self._attempt(act)
+        except _CulpritError:
             self._restore_at_any_cost()
             note = "[ended: this program took its sandbox with it, twice]\n"
             result = Result("killed", None, "", note, False, 0.0, 0.0, state_lost=session is not None)
@@ -63,51 +67,84 @@ class RecoveringSandbox:
         return result
 
     def read(self, path: str) -> bytes:
-        return self._with_retry(lambda box: box.read(path))
+        return self._attempt(lambda box: box.read(path))
 
     def write(self, path: str, data: bytes) -> None:
         def act(box: Sandbox) -> None:
             box.write(path, data)
 
-        self._with_retry(act)
+        self._attempt(act)
         self._history.append(_Operation(act, program=False))
 
     def list(self) -> tuple[FileInfo, ...]:
-        return self._with_retry(lambda box: box.list())
+        files = self._attempt(lambda box: box.list())
+        self._listed = len(self._history)
+        return files
 
     def close(self) -> None:
         self._box.close()
 
-    def _with_retry(self, act: Callable[[Sandbox], T]) -> T:
+    def _attempt(self, act: Callable[[Sandbox], T]) -> T:
+        """Returns what ``act`` returns: in this sandbox, in one that is brought to the same state, or in one
+        without what programs did.
+
+        Raises:
+            _CulpritError: a program was running when two sandboxes were lost.
+            SandboxError: no sandbox starts, or one is lost without any program in it.
+        """
         try:
             return act(self._box)
         except LostError as error:
+            last = error
             self._record_loss(error)
-        self._restore()
-        return act(self._box)
+        for history in self._states():
+            try:
+                self._restore(history)
+                return act(self._box)
+            except LostError as error:
+                self._record_loss(error)
+                if last.running and error.running:
+                    raise _CulpritError from error
+                last = error
+        raise last
+
+    def _states(self) -> Sequence[_History]:
+        """Returns the history, and then with less and less of what may be the cause of a loss."""
+        seen, unseen = self._history[: self._listed], self._history[self._listed :]
+        states = [self._history, seen + _without_programs(unseen), _without_programs(self._history)]
+        return [state for place, state in enumerate(states) if state not in states[:place]]
 
     def _record_loss(self, error: LostError) -> None:
         self._losses += 1
         log.warning("%s; restoring it", error)
 
-    def _restore(self) -> None:
-        """Opens another sandbox and repeats the history in it. Raises ``SandboxError``."""
+    def _restore(self, history: _History) -> None:
+        """Opens another sandbox and repeats ``history`` in it. Raises ``SandboxError``."""
         self._box.close()
         self._box = self._start()
-        for operation in self._history:
+        for operation in history:
             operation.act(self._box)
+        self._history, self._listed = history, min(self._listed, len(history))
 
     def _restore_at_any_cost(self) -> None:
-        """Restores like ``_restore``; where a repeated program ends the sandbox, without any program and its
-        files.
+        """Restores as much as possible: programs that cannot be repeated must not drop the episode.
 
-        Programs that cannot be repeated must not be able to drop the episode. Raises ``SandboxError``.
+        Raises ``SandboxError``.
         """
-        try:
-            self._restore()
-        except LostError as error:
-            if not error.running:
-                raise
-            self._record_loss(error)
-            self._history = [operation for operation in self._history if not operation.program]
-            self._restore()
+        states = self._states()
+        for place, history in enumerate(states, start=1):
+            try:
+                self._restore(history)
+                return
+            except LostError as error:
+                self._record_loss(error)
+                if place == len(states):
+                    raise
+
+
+class _CulpritError(Exception):
+    """A program ended two sandboxes."""
+
+
+def _without_programs(history: _History) -> _History:
+    return [operation for operation in history if not operation.program]
