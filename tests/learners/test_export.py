@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -88,6 +88,23 @@ def test_every_policy_becomes_a_folder_that_loads_elsewhere(tmp_path: Path, base
             torch.testing.assert_close(model(IDS).logits, logits, atol=1e-4, rtol=1e-4)
         tokenizer: Any = AutoTokenizer.from_pretrained(tmp_path / "out" / name)
         assert tokenizer.chat_template == loaded_model().tokenizer.chat_template
+
+
+@pytest.mark.parametrize("way", ["full", "adapter"])
+def test_a_run_of_a_gpu_is_exported_on_a_cpu(
+    tmp_path: Path, base: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("torch.serialization.location_tag", lambda storage: "cuda:0")
+        wanted = trained(base, way)
+    made = OmegaConf.load(tmp_path / "run" / "config.yaml")
+    made.model.device = "cuda:0"
+    OmegaConf.save(made, tmp_path / "run" / "config.yaml")
+    export.main([str(tmp_path / "run"), str(tmp_path / "out")])
+    for name, logits in wanted.items():
+        model = AutoModelForCausalLM.from_pretrained(tmp_path / "out" / name)
+        with torch.no_grad():
+            torch.testing.assert_close(model(IDS).logits, logits, atol=1e-4, rtol=1e-4)
 
 
 def test_adapters_alone_load_on_their_base(tmp_path: Path, base: Path) -> None:

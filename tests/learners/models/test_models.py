@@ -14,7 +14,7 @@ from conf import ConfigError
 from envs.types import Message
 from learners.generators.hf import Hf
 from learners.models import smollm2
-from learners.models.base import prepare_model
+from learners.models.base import prepare_model, resolve_device
 from learners.types import LoadedModel
 from learners.weights.full import FullWeights
 from tests.learners.doubles import loaded_model, model_config, tokenizer
@@ -136,6 +136,14 @@ def test_models_that_packed_updates_would_compute_wrongly_are_rejected() -> None
     bare.chat_template = None
     with pytest.raises(ConfigError, match="chat template"):
         prepare_model(loaded_model().model, bare, model_config())
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:7", "gpu", "", "cuda:-1"])
+def test_a_device_that_is_not_there_is_one_clear_line(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    with pytest.raises(ConfigError, match=r"model\.device") as caught:
+        resolve_device(device)
+    assert "\n" not in str(caught.value)
 
 
 def test_dropout_is_off_in_every_mode() -> None:
