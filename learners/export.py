@@ -14,14 +14,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 import conf
 from conf import ConfigError, commands
 from learners.config import RunConfig
 from learners.run import checkpoint
 from learners.run.folder import read_config
 from learners.runtimes.parts import load_weights
+from learners.update.state_file import open_state
 
 
 def export(run: Path, out: Path, *, adapters: bool = False) -> list[Path]:
@@ -30,7 +29,9 @@ def export(run: Path, out: Path, *, adapters: bool = False) -> list[Path]:
     Raises:
         ConfigError: there is no run or no checkpoint, ``out`` is not empty, or a part cannot be built.
     """
-    config = RunConfig.read(read_config(run))
+    made = read_config(run)
+    made.model.device = "cpu"  # wherever it was trained; nothing is computed but the sum of adapter and base
+    config = RunConfig.read(made)
     newest = checkpoint.latest(run)
     if newest is None:
         raise ConfigError(f"{run} has no checkpoint yet")
@@ -39,7 +40,8 @@ def export(run: Path, out: Path, *, adapters: bool = False) -> list[Path]:
     algorithm = conf.build("learners", config.algorithm)
     weights = load_weights(config, conf.build("envs", config.env), reference=algorithm.needs_reference)
     for name, policy_weights in weights.items():
-        policy_weights.restore(torch.load(newest.path / f"{name}.pt", weights_only=True)["weights"])
+        with open_state(newest.path / f"{name}.pt") as state:
+            policy_weights.restore(state["weights"])
         (policy_weights.save if adapters else policy_weights.save_merged)(out / name)
     return [out / name for name in weights]
 

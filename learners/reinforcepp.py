@@ -25,7 +25,7 @@ from learners.algorithms.advantages import (
 )
 from learners.algorithms.base import PolicyGradient
 from learners.algorithms.losses import Objective, Ratios
-from learners.algorithms.settings import Settings, check_choice, check_clip
+from learners.algorithms.settings import DEVIATION, Settings, check_choice, check_clip
 from learners.types import Batch, Transition
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ CHOICES = {
     "loss_agg": ("token", "sequence", "turn"),
     "adv_norm": ("agent", "all", "none"),
     "norm_weighting": ("token", "action"),
+    "deviation": DEVIATION,
 }
 
 
@@ -70,6 +71,9 @@ class ReinforcePP(PolicyGradient):
         norm_weighting: str
         """Whether every token has the same weight in the statistics (``token``), or every action
         (``action``)."""
+        deviation: str
+        """The standard deviation that whitening divides by: ``population``, or ``sample``, the unbiased
+        estimate."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -102,7 +106,8 @@ class ReinforcePP(PolicyGradient):
         if config.adv_norm == "none":
             return rows
         keys = ["" if config.adv_norm == "all" else transition.turn.agent for transition in transitions]
-        return whiten(rows, keys, by_action=config.norm_weighting == "action")
+        by_action = config.norm_weighting == "action"
+        return whiten(rows, keys, by_action=by_action, deviation=config.deviation, returns=values)
 
     def token_weights(self, transitions: Sequence[Transition]) -> list[float]:
         """Returns each row's weight per token, as ``loss_agg`` says."""

@@ -20,7 +20,7 @@ from learners.algorithms import losses
 from learners.algorithms.advantages import credited_returns, group_relative, spread_over_tokens, whiten
 from learners.algorithms.base import PolicyGradient
 from learners.algorithms.losses import Objective, Ratios
-from learners.algorithms.settings import GroupSettings, check_choice, check_clip
+from learners.algorithms.settings import DEVIATION, GroupSettings, check_choice, check_clip
 from learners.types import Batch, Transition
 
 if TYPE_CHECKING:
@@ -40,10 +40,14 @@ class ReinforcePPBaseline(PolicyGradient):
         clip_low: float
         clip_high: float
         """The ratio to the policy before the update is clipped to [1 - clip_low, 1 + clip_high]."""
+        deviation: str
+        """The standard deviation that whitening divides by: ``population``, or ``sample``, the unbiased
+        estimate."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
             check_choice(self, "kl", KL)
+            check_choice(self, "deviation", DEVIATION)
             check_clip(self.clip_low, self.clip_high)
 
     config: Config
@@ -58,7 +62,8 @@ class ReinforcePPBaseline(PolicyGradient):
             transitions, credited_returns(transitions, config), config.group, deviation=False
         )
         agents = [transition.turn.agent for transition in transitions]
-        return whiten(spread_over_tokens(transitions, values), agents, by_action=False)
+        rows = spread_over_tokens(transitions, values)
+        return whiten(rows, agents, by_action=False, deviation=config.deviation)
 
     def objective(self, logprobs: torch.Tensor, ratios: Ratios, batch: Batch) -> Objective:
         """PPO's clipped objective."""

@@ -5,7 +5,7 @@ Plain floats: one value a transition, or a list with one value a token. None mea
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from math import fsum, sqrt
 
@@ -14,7 +14,10 @@ from learners.algorithms.settings import Settings
 from learners.types import Transition
 
 EPSILON = 1e-8
-"""Added to standard deviations, so that equal values become 0."""
+"""Added to standard deviations."""
+ROUNDING = 1e-9
+"""Values whose differences are at most this share of the largest are equal: rounding alone makes them
+differ, and a division by their deviation would turn it into advantages as large as any other."""
 
 
 def returns(
@@ -53,33 +56,42 @@ def credited_returns(transitions: Sequence[Transition], settings: Settings) -> l
     return values
 
 
-def group_relative(
-    transitions: Sequence[Transition], values: Sequence[float | None], by: str, *, deviation: bool
-) -> list[float | None]:
-    """Values minus their group's mean and, with ``deviation``, divided by its (population) standard
-    deviation.
+def equal(values: Iterable[float]) -> bool:
+    """Whether all values are equal up to ``ROUNDING``; also if there are none."""
+    known = list(values)
+    return not known or max(known) - min(known) <= ROUNDING * max(map(abs, known))
 
-    None for a row without a group (see ``groups``). If all values of a group are equal, they become 0.
+
+def group_relative(
+    transitions: Sequence[Transition], values: Sequence[float | None], by: str, *, deviation: bool | str
+) -> list[float | None]:
+    """Values minus their group's mean, divided by its standard deviation unless ``deviation`` is False.
+
+    ``deviation`` is ``population`` (or True) or ``sample``. None for a row without a group (see ``groups``).
+    If all values of a group are equal, they become 0.
     """
     result: list[float | None] = [None] * len(values)
     for members in groups(transitions, values, by):
-        mean = fsum(members.values()) / len(members)
-        variance = fsum((value - mean) ** 2 for value in members.values()) / len(members)
-        scale = sqrt(variance) + EPSILON if deviation else 1.0
+        mean, same = fsum(members.values()) / len(members), equal(members.values())
+        squares = fsum((value - mean) ** 2 for value in members.values())
+        scale = sqrt(squares / (len(members) - (deviation == "sample"))) + EPSILON if deviation else 1.0
         for i, value in members.items():
-            result[i] = (value - mean) / scale
+            result[i] = 0.0 if same else (value - mean) / scale
     return result
 
 
 def leave_one_out(
     transitions: Sequence[Transition], values: Sequence[float | None], by: str
 ) -> list[float | None]:
-    """Values minus the mean of the *other* values of their group; None without a group (see ``groups``)."""
+    """Values minus the mean of the *other* values of their group; None without a group (see ``groups``).
+
+    If all values of a group are equal, they become 0.
+    """
     result: list[float | None] = [None] * len(values)
     for members in groups(transitions, values, by):
-        total = fsum(members.values())
+        total, same = fsum(members.values()), equal(members.values())
         for i, value in members.items():
-            result[i] = value - (total - value) / (len(members) - 1)
+            result[i] = 0.0 if same else value - (total - value) / (len(members) - 1)
     return result
 
 
@@ -123,25 +135,51 @@ def kl_to_go(transition: Transition) -> list[float]:
 
 
 def whiten(
-    rows: Sequence[list[float] | None], keys: Sequence[Hashable], *, by_action: bool
+    rows: Sequence[list[float] | None],
+    keys: Sequence[Hashable],
+    *,
+    by_action: bool,
+    deviation: str = "population",
+    returns: Sequence[float | None] | None = None,
 ) -> list[list[float] | None]:
-    """Scales token values to mean 0 and (population) standard deviation 1 among the rows with the same key.
+    """Scales token values to mean 0 and standard deviation 1 among the rows with the same key.
 
     Every token has the same weight in these statistics, or with ``by_action`` every row, so that long actions
     do not dominate them. None rows are left out. If all values are equal, they become 0.
+
+    Args:
+        deviation: ``population``, or ``sample``: the unbiased estimate, which for weights w divides by
+            (sum of w) - (sum of w^2) / (sum of w), the number of values minus 1 where all weights are 1.
+        returns: each row's value without its KL term, if that is in the rows. If these are equal, all values
+            become 0: the KL term alone, which may be no more than rounding errors, is never scaled up.
     """
     result: list[list[float] | None] = [None] * len(rows)
     for members in indices_by_key(keys).values():
         known = {i: row for i in members if (row := rows[i])}
-        weights = {i: 1.0 / len(row) if by_action else 1.0 for i, row in known.items()}
-        total = fsum(weights[i] * len(row) for i, row in known.items())
-        mean = fsum(weights[i] * x for i, row in known.items() for x in row) / (total or 1.0)
-        variance = fsum(weights[i] * (x - mean) ** 2 for i, row in known.items() for x in row) / (
-            total or 1.0
-        )
+        if equal(_signal(known, returns)):
+            result = [[0.0] * len(known[i]) if i in known else row for i, row in enumerate(result)]
+            continue
+        mean, scale = _statistics(list(known.values()), by_action=by_action, deviation=deviation)
         for i, row in known.items():
-            result[i] = [(x - mean) / (sqrt(variance) + EPSILON) for x in row]
+            result[i] = [(x - mean) / (scale + EPSILON) for x in row]
     return result
+
+
+def _signal(rows: Mapping[int, Sequence[float]], returns: Sequence[float | None] | None) -> Iterator[float]:
+    """The values that must differ for the ``rows`` to be whitened."""
+    for i, row in rows.items():
+        yield from row if returns is None else (value for value in (returns[i],) if value is not None)
+
+
+def _statistics(rows: Sequence[Sequence[float]], *, by_action: bool, deviation: str) -> tuple[float, float]:
+    """Mean and standard deviation of all values; see ``whiten``."""
+    weights = [1.0 / len(row) if by_action else 1.0 for row in rows]
+    total = fsum(w * len(row) for w, row in zip(weights, rows, strict=True))
+    mean = fsum(w * x for w, row in zip(weights, rows, strict=True) for x in row) / total
+    squares = fsum(w * (x - mean) ** 2 for w, row in zip(weights, rows, strict=True) for x in row)
+    if deviation == "sample":
+        total -= fsum(w * w * len(row) for w, row in zip(weights, rows, strict=True)) / total
+    return mean, sqrt(squares / total)
 
 
 def _stream(transition: Transition, credit: str, index: int) -> Hashable:

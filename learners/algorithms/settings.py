@@ -6,6 +6,9 @@ They are also where all algorithms here depart from their papers:
 - An episode has many scored actions, not one final reward. ``credit`` chooses which rewards an action is
   credited with.
 - Truncated and unscored actions are left out of groups, statistics, loss and denominators.
+- Returns that are equal up to rounding have advantages of 0, whatever their KL term is.
+- k1 is not clamped per token (OpenRLHF: to plus or minus 10), and standard deviations are those of a
+  population unless ``deviation`` says otherwise (TRL's GRPO: of a sample).
 - Ratios are relative to the trainer's policy before the update. The policy that sampled enters through
   importance weights (``importance_weighting``). The papers use one ratio for both.
 - In a pipeline, the prompts within a group differ. ``group`` chooses which rows form one, and a row without a
@@ -24,6 +27,7 @@ CREDIT = ("action", "agent", "team")
 TRUNCATED = ("mask", "penalty", "keep")
 IMPORTANCE_WEIGHTING = ("off", "token", "sequence", "icepop")
 GROUP = ("turn", "prompt")
+DEVIATION = ("population", "sample")
 
 
 @dataclass
@@ -83,8 +87,16 @@ class GroupSettings(Settings):
 class GroupRelativeSettings(GroupSettings):
     """Settings of algorithms with GRPO's advantages."""
 
-    deviation: bool
-    """Whether to divide by the group's standard deviation."""
+    deviation: bool | str
+    """The standard deviation of the group that values are divided by: with its size as the denominator
+    (``population``, also ``true``), or one less (``sample``). ``false``: they are not divided."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.deviation, bool) and self.deviation not in DEVIATION:
+            raise ConfigError(
+                f"algorithm.deviation must be {', '.join(DEVIATION)} or false, not {self.deviation!r}"
+            )
 
 
 def check_choice(config: Any, key: str, allowed: Sequence[str]) -> None:

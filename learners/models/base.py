@@ -12,12 +12,22 @@ if TYPE_CHECKING:
 
 
 def resolve_device(name: str) -> str:
-    """Returns ``cuda`` (if torch sees a GPU) or ``cpu`` for ``auto``, and any other name unchanged."""
+    """Returns ``cuda`` (if torch sees a GPU) or ``cpu`` for ``auto``, and any other name unchanged.
+
+    Raises:
+        ConfigError: torch knows no such device, or sees no such GPU.
+    """
     import torch
 
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"model.device must be auto or a torch device, not {name!r}") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"model.device={name}, but torch sees {torch.cuda.device_count()} GPUs here")
+    return name
 
 
 def empty_cache() -> None:

@@ -11,6 +11,7 @@ from learners.base import Algorithm, Weights
 from learners.models.base import empty_cache
 from learners.types import Completion, Metrics, Transition
 from learners.update.logprobs import completion_logprobs
+from learners.update.state_file import open_state
 from learners.update.updater import Updater
 
 
@@ -83,7 +84,7 @@ class LocalLearner:
         Raises:
             ConfigError: it was trained from other initial weights than this policy's reference.
         """
-        state = torch.load(path, weights_only=True)
-        self.weights.restore(state["weights"])
-        self.updater.restore(state["updater"])
-        self._version = state["version"]
+        with open_state(path) as state:
+            self.weights.restore(state["weights"])
+            self.updater.restore(state["updater"])
+            self._version = state["version"]

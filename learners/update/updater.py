@@ -20,7 +20,6 @@ What one ``Updater.update`` does, with ``epochs=1``, ``minibatches=2`` and two r
 
 from __future__ import annotations
 
-import copy
 import math
 import random
 from collections import Counter
@@ -34,8 +33,9 @@ from learners.algorithms import losses
 from learners.base import Algorithm, Weights
 from learners.errors import NonFiniteError
 from learners.types import Batch, Completion, LoadedModel, Metrics, Optimizer, Transition
-from learners.update.fsdp import Ranks, distribute_like, full_state, idle_batch
+from learners.update.fsdp import Ranks, full_state, idle_batch
 from learners.update.packing import Row, pack, padding_share, split_indices, split_rows, to_rows
+from learners.update.state_file import copy_into
 
 ALONE = Ranks()
 
@@ -90,8 +90,9 @@ class Updater:
         """Trains on the transitions that have advantages.
 
         Returns:
-            ``rows`` and ``tokens`` trained on, ``rows_skipped`` (without advantages), and, if there are any
-            rows, ``loss``, ``entropy``, ``grad_norm`` (before clipping), ``lr``, ``padding`` (share of
+            ``rows`` and ``tokens`` trained on, ``rows_skipped`` (without advantages), ``rows_no_signal``
+            (whose advantages are all 0: nothing but a KL term in the loss acts on them), and, if there are
+            any rows, ``loss``, ``entropy``, ``grad_norm`` (before clipping), ``lr``, ``padding`` (share of
             positions), ``mismatch_kl`` and ``mismatch_k1`` (``learners.algorithms.losses.mismatch``) and the
             algorithm's own, each the mean over optimiser steps.
 
@@ -102,6 +103,7 @@ class Updater:
         counts = {
             "rows": float(len(kept)),
             "rows_skipped": float(len(transitions) - len(kept)),
+            "rows_no_signal": float(sum(not any(a) for _, a in kept)),
             "tokens": float(sum(len(a) for _, a in kept)),
         }
         sums: Counter[str] = Counter()
@@ -120,13 +122,19 @@ class Updater:
         return {"optimizer": full_state(self._optimizer.state_dict()), "done": self.steps_done}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Restores everything to what it was when ``state`` was taken."""
-        saved = copy.deepcopy(state["optimizer"])
-        for index, moments in saved["state"].items():
-            parameter = self._parameters[index]
-            saved["state"][index] = {key: distribute_like(value, parameter) for key, value in moments.items()}
-        self._optimizer.load_state_dict(saved)
+        """Restores everything to what it was when ``state`` was taken.
+
+        The optimiser's moments, twice the size of the weights, are left out if there is nothing to train.
+        """
         self.steps_done = state["done"]
+        if not self._total:
+            return
+        saved = state["optimizer"]
+        moments = {
+            index: {key: _copy_for(value, self._parameters[index]) for key, value in values.items()}
+            for index, values in saved["state"].items()
+        }
+        self._optimizer.load_state_dict({"state": moments, "param_groups": saved["param_groups"]})
 
     def _minibatches(self, count: int) -> list[list[int]]:
         """Splits ``range(count)`` into at most ``minibatches`` parts; at random if there is more than one."""
@@ -214,6 +222,14 @@ def learning_rate(config: Optimizer, done: int, total: int) -> float:
         return config.lr
     progress = min(1.0, (done - config.warmup_steps) / max(1, total - config.warmup_steps))
     return config.lr * (0.1 + 0.9 * 0.5 * (1.0 + math.cos(math.pi * progress)))
+
+
+def _copy_for(value: torch.Tensor, parameter: torch.nn.Parameter) -> torch.Tensor:
+    """Returns a copy of an optimiser's ``value``, placed and sharded as the ``parameter`` it belongs to."""
+    same_shape = value.shape == parameter.shape
+    copied = torch.empty_like(parameter if same_shape else value, dtype=value.dtype, device=parameter.device)
+    copy_into(copied, value)
+    return copied
 
 
 @contextmanager

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from learners.models.base import empty_cache
 from learners.rollout.seeds import derive_seed
 from learners.types import Batch, Completion, LoadedModel, ModelConfig
 from learners.update.logprobs import batch_logprobs, completion_logprobs
+from learners.update.state_file import copy_into
 from learners.weights.base import check_origin, fingerprint
 
 
@@ -58,28 +60,49 @@ class Adapter:
             ConfigError: the model is not available, or has none of the target layers.
         """
         loaded = kind.load(env_name, seed)
-        origin = fingerprint(loaded.model)
-        for name in names:
-            _inject(loaded, name, self.config, derive_seed(seed, "adapter", name))
+        base = Base(loaded, dict(loaded.model.named_parameters()), loaded.model.state_dict())
+        for number, name in enumerate(names):
+            _inject(loaded, _label(number), self.config, derive_seed(seed, "adapter", name))
         empty_cache()
-        lock = threading.RLock()
-        return {name: AdapterWeights(name, loaded, origin=origin, lock=lock) for name in names}
+        return {name: AdapterWeights(name, base, _label(number)) for number, name in enumerate(names)}
+
+
+@dataclass(frozen=True)
+class Base:
+    """The model that all adapters change."""
+
+    loaded: LoadedModel
+    parameters: Mapping[str, Parameter]
+    """Its own, by their names without adapters; frozen."""
+    state: Mapping[str, torch.Tensor]
+    """Its own parameters and buffers, by the same names, under each of which a tied one is listed."""
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    """One adapter is active at a time."""
+
+    @cached_property
+    def origin(self) -> str:
+        """The fingerprint of its weights."""
+        return fingerprint(self.parameters.items())
 
 
 class AdapterWeights:
-    """See ``learners.base.Weights``; ``lock`` belongs to the base: one adapter is active at a time."""
+    """See ``learners.base.Weights``.
+
+    Args:
+        name: of the policy; any text.
+        base: the model, with all adapters in place.
+        label: of the policy's adapter in the model. Names of policies cannot be labels: ``peft`` makes them
+            part of the names of modules, where ``a.b`` is two modules and ``mlp`` is one of many.
+    """
 
     adapter = True
 
-    def __init__(self, name: str, loaded: LoadedModel, *, origin: float, lock: threading.RLock) -> None:
+    def __init__(self, name: str, base: Base, label: str) -> None:
         self.name = name
-        self.loaded = loaded
-        self._origin = origin
-        self._lock = lock
-        infix = f".{name}."
-        self._named = {
-            key: p for key, p in loaded.model.named_parameters() if infix in key and "lora_" in key
-        }
+        self.loaded = base.loaded
+        self._base = base
+        self._label = label
+        self._factors = dict(_factors(base.loaded.model, label))
 
     @property
     def config(self) -> ModelConfig:
@@ -88,9 +111,9 @@ class AdapterWeights:
     @contextmanager
     def active(self) -> Iterator[LoadedModel]:
         model: Any = self.loaded.model
-        with self._lock:
+        with self._base.lock:
             before = model.active_adapters()
-            model.set_adapter(self.name)
+            model.set_adapter(self._label)
             try:
                 yield self.loaded
             finally:
@@ -99,7 +122,7 @@ class AdapterWeights:
     @contextmanager
     def reference(self) -> Iterator[LoadedModel]:
         model: Any = self.loaded.model
-        with self._lock:
+        with self._base.lock:
             model.disable_adapters()
             try:
                 yield self.loaded
@@ -117,31 +140,33 @@ class AdapterWeights:
         return False  # the base is frozen, and an adapter is small
 
     def parameters(self) -> list[Parameter]:
-        return list(self._named.values())
+        return list(self._factors.values())
 
     def state(self) -> Mapping[str, Any]:
-        return {"model": {key: p.detach() for key, p in self._named.items()}, "origin": self._origin}
+        return {"model": {key: p.detach() for key, p in self._factors.items()}, "origin": self._base.origin}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        check_origin(self.name, state, self._origin)
-        shapes = {key: values.shape for key, values in state["model"].items()}
-        if shapes != {key: p.shape for key, p in self._named.items()}:
+        check_origin(self.name, state, self._base.origin, self._base.parameters.items())
+        saved = _without_name(state["model"], self.name, self._factors)
+        if {key: value.shape for key, value in saved.items()} != {
+            k: p.shape for k, p in self._factors.items()
+        }:
             raise ConfigError(f"the checkpoint of {self.name} has an adapter of another shape")
-        with torch.no_grad():
-            for key, values in state["model"].items():
-                self._named[key].copy_(values)
+        for key, value in saved.items():
+            copy_into(self._factors[key], value)
 
     def save(self, folder: Path) -> None:
         model: Any = self.loaded.model
         folder.mkdir(parents=True, exist_ok=True)
-        state = model.get_adapter_state_dict(self.name)
-        tensors = {f"base_model.model.{key}": value.contiguous().cpu() for key, value in state.items()}
+        tensors = {
+            f"base_model.model.{key}": p.detach().contiguous().cpu() for key, p in self._factors.items()
+        }
         save_file(tensors, folder / "adapter_model.safetensors")
-        model.peft_config[self.name].save_pretrained(folder)
+        model.peft_config[self._label].save_pretrained(folder)
         self.loaded.tokenizer.save_pretrained(folder)
 
     def save_base(self, folder: Path) -> None:
-        self._save_plain(self._base(), folder)
+        self._save_plain(self._base.state, folder)
 
     def save_merged(self, folder: Path) -> None:
         self._save_plain(self._merged(), folder)
@@ -157,28 +182,46 @@ class AdapterWeights:
         plain.save_pretrained(folder)
         self.loaded.tokenizer.save_pretrained(folder)
 
-    def _base(self) -> dict[str, torch.Tensor]:
-        """The weights of the base, under their names without adapters."""
-        return {
-            key.replace(".base_layer.", "."): value
-            for key, value in self.loaded.model.state_dict().items()
-            if ".lora_" not in key
-        }
-
     @torch.no_grad()
     def _merged(self) -> dict[str, torch.Tensor]:
         """The weights of the base with the adapter's product added, in the dtype of the base."""
-        model = self.loaded.model
-        weights = self._base()
-        for path, layer in model.named_modules():
-            if self.name in getattr(layer, "lora_A", ()):
-                weight = weights[f"{path}.weight"]
-                delta: torch.Tensor = layer.get_delta_weight(self.name)
-                weights[f"{path}.weight"] = (weight.float() + delta).to(weight.dtype)
+        weights = dict(self._base.state)
+        for path, layer in _adapted(self.loaded.model):
+            weight = weights[f"{path}.weight"]
+            delta: torch.Tensor = layer.get_delta_weight(self._label)
+            weights[f"{path}.weight"] = (weight.float() + delta).to(weight.dtype)
         return weights
 
 
-def _inject(loaded: LoadedModel, name: str, config: Adapter.Config, seed: int) -> None:
+def _label(number: int) -> str:
+    return f"adapter_{number}"
+
+
+def _adapted(model: torch.nn.Module) -> Iterator[tuple[str, Any]]:
+    """Yields the layers that have adapters, and their paths."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for path, layer in model.named_modules():
+        if isinstance(layer, BaseTunerLayer):
+            yield path, layer
+
+
+def _factors(model: torch.nn.Module, label: str) -> Iterator[tuple[str, Parameter]]:
+    """Yields the matrices of one adapter; their names do not contain the label."""
+    for path, layer in _adapted(model):
+        for factor in ("lora_A", "lora_B"):
+            yield f"{path}.{factor}.weight", getattr(layer, factor)[label].weight
+
+
+def _without_name(
+    saved: Mapping[str, torch.Tensor], name: str, known: Iterable[str]
+) -> Mapping[str, torch.Tensor]:
+    """Returns ``saved`` under the names of today: they once had the policy's name before the last dot."""
+    former = {f"{key.removesuffix('.weight')}.{name}.weight": key for key in known}
+    return {former.get(key, key): value for key, value in saved.items()}
+
+
+def _inject(loaded: LoadedModel, label: str, config: Adapter.Config, seed: int) -> None:
     from peft import LoraConfig  # takes seconds, and full weights do not need it
 
     targets: Any = "all-linear" if config.targets == ["all-linear"] else config.targets
@@ -194,9 +237,12 @@ def _inject(loaded: LoadedModel, name: str, config: Adapter.Config, seed: int) -
         warnings.simplefilter("ignore", UserWarning)  # peft warns of several adapters; we want several
         torch.manual_seed(seed)
         try:
-            loaded.model.add_adapter(settings, adapter_name=name)
+            loaded.model.add_adapter(settings, adapter_name=label)
         except ValueError as error:
             raise ConfigError(f"weights adapter: {str(error).splitlines()[0]}") from None
-    for key, parameter in loaded.model.named_parameters():
-        if f".{name}." in key:  # in bfloat16, small steps would round to nothing
-            parameter.data = parameter.data.float()
+    head: Any = loaded.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    for path, layer in _adapted(loaded.model):
+        if layer is head or not isinstance(layer.get_base_layer(), torch.nn.Linear):
+            raise ConfigError(f"weights adapter: {path} cannot be adapted, only linear layers below the head")
+    for _, factor in _factors(loaded.model, label):  # in bfloat16, small steps would round to nothing
+        factor.data = factor.data.float()

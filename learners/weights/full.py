@@ -13,12 +13,14 @@ from typing import Any
 import torch
 from torch.nn import Parameter
 
+from conf import ConfigError
 from learners.base import ModelKind
 from learners.models.base import empty_cache
 from learners.types import Batch, Completion, LoadedModel, ModelConfig
 from learners.update import fsdp
 from learners.update.logprobs import score_completions
-from learners.weights.base import check_origin, fingerprint
+from learners.update.state_file import copy_into
+from learners.weights.base import Named, check_origin, fingerprint
 
 
 class Full:
@@ -62,7 +64,7 @@ class FullWeights:
         self._lock = threading.RLock()
         self._scorer = fsdp.Scorer(loaded.model, loaded.config)
         self._frozen = copy.deepcopy(loaded.model).requires_grad_(False) if reference else None
-        self._origin = fingerprint(self._frozen) if self._frozen is not None else None
+        self._origin = fingerprint(self._initial()) if self._frozen is not None else None
         if self._frozen is not None:
             _move(self._frozen, self._home)
 
@@ -107,10 +109,15 @@ class FullWeights:
         return {"model": fsdp.full_state(self.loaded.model.state_dict()), "origin": self._origin}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        check_origin(self.name, state, self._origin)
-        own = self.loaded.model.state_dict()
-        values = {key: fsdp.distribute_like(value, own[key]) for key, value in state["model"].items()}
-        self.loaded.model.load_state_dict(values)
+        check_origin(self.name, state, self._origin, self._initial())
+        own, saved = self.loaded.model.state_dict(), state["model"]
+        if {key: value.shape for key, value in saved.items()} != {k: v.shape for k, v in own.items()}:
+            raise ConfigError(f"the checkpoint of {self.name} has a model of another shape")
+        for key, value in saved.items():
+            copy_into(own[key], value)
+
+    def _initial(self) -> Named:
+        return self._frozen.named_parameters() if self._frozen is not None else ()
 
     def save(self, folder: Path) -> None:
         self.loaded.model.save_pretrained(folder, state_dict=dict(self.state()["model"]))

@@ -1,4 +1,4 @@
-"""Rounding errors are no signal: whoever has equal returns is not moved by what whitening makes of the rest."""
+"""Rounding errors are no signal: whitening makes nothing of equal returns, whatever their KL term is."""
 
 from __future__ import annotations
 
@@ -109,7 +109,9 @@ def test_three_steps_of_equal_rewards_do_not_move_the_weights_and_the_metrics_sa
     subject = algorithm(kl="reward_k1", kl_coef=0.1)
     for step in range(3):
         rows = [
-            transition(7.0, episode=f"e{i}", sampled=policy.act(messages("x" * i), seed=i + 9 * step, order=i))
+            transition(
+                7.0, episode=f"e{i}", sampled=policy.act(messages("x" * i), seed=i + 9 * step, order=i)
+            )
             for i in range(4)
         ]
         reference = policy.reference_logprobs([row.completion for row in rows])

@@ -98,6 +98,6 @@ def test_a_checkpoint_of_another_shape_is_one_clear_line(way: str) -> None:
     state = dict(own.state())
     key, value = next(iter(state["model"].items()))
     for model in ({**state["model"], key: value[:1]}, {k: v for k, v in state["model"].items() if k != key}):
-        with pytest.raises(ConfigError, match="the checkpoint of first has .* of another shape") as caught:
+        with pytest.raises(ConfigError, match=r"the checkpoint of first has .* of another shape") as caught:
             own.restore(state | {"model": model})
         assert "\n" not in str(caught.value)

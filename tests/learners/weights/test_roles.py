@@ -77,6 +77,8 @@ def test_a_checkpoint_that_names_the_role_in_its_tensors_still_opens(role: str) 
 
 @pytest.mark.parametrize("targets", [["lm_head"], ["embed_tokens"], ["q_proj", "lm_head"]])
 def test_layers_that_sampling_would_not_adapt_are_one_clear_line(targets: list[str]) -> None:
-    with pytest.raises(ConfigError, match=r"weights adapter: .*(lm_head|embed_tokens) cannot be adapted") as caught:
+    with pytest.raises(
+        ConfigError, match=r"weights adapter: .*(lm_head|embed_tokens) cannot be adapted"
+    ) as caught:
         adapters("analyst", targets=targets)
     assert "\n" not in str(caught.value)
