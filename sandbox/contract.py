@@ -60,6 +60,48 @@ def _programs_end_as_python_programs_do(backend: Backend) -> None:
         )
 
 
+_AS_A_FILE = """
+import glob, inspect, os, sys
+class Model:
+    size = 3
+print(__file__ == sys.argv[0] == os.path.abspath(__file__), len(sys.argv))
+print(os.path.dirname(__file__) == os.getcwd(), "class Model" in open(__file__).read())
+print(inspect.getsource(Model).splitlines()[1].strip(), glob.glob("*"))
+"""
+_IN_PROCESSES = """
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+def square(x):
+    return x * x
+if __name__ == "__main__":
+    for method in ("fork", "spawn", "forkserver"):
+        with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context(method)) as pool:
+            print(method, *pool.map(square, range(4)))
+else:
+    print("imported as", __name__)
+"""
+
+
+def _a_program_is_a_file_while_it_runs(backend: Backend) -> None:
+    with _open(backend) as box:
+        result = box.run(_AS_A_FILE)
+        assert result.stdout == "True 1\nTrue True\nsize = 3 []\n", result
+        assert box.list() == ()
+        kept = box.run("print(open(__file__).read())", session="a")  # as in a notebook, which has none
+        assert kept.stderr.endswith("NameError: name '__file__' is not defined\n"), kept
+        box.run("import os; os.unlink(__file__); os.makedirs(__file__ + '/x')")
+        assert box.run("print(1)").stdout == "1\n"
+
+
+def _processes_start_by_every_method(backend: Backend) -> None:
+    with _open(backend) as box:
+        result = box.run(_IN_PROCESSES, timeout=60)
+        lines = result.stdout.splitlines()
+        printed = [line for line in lines if not line.startswith("imported")]
+        assert printed == [f"{method} 0 1 4 9" for method in ("fork", "spawn", "forkserver")], result
+        assert {*lines} - {*printed} == {"imported as __mp_main__"}, result
+
+
 def _each_program_is_fresh_and_seeded(backend: Backend) -> None:
     with _open(backend) as box, _open(backend) as other:
         box.run("import builtins, json\nbuiltins.len = None; json.dumps = None; x = 1")
@@ -199,6 +241,8 @@ def _raises(kind: type[Exception], action: Callable[[], object]) -> None:
 
 _BEHAVIOUR = (
     _programs_end_as_python_programs_do,
+    _a_program_is_a_file_while_it_runs,
+    _processes_start_by_every_method,
     _each_program_is_fresh_and_seeded,
     _long_output_keeps_head_and_tail,
     _a_timeout_ends_a_program_and_keeps_its_output,
