@@ -102,6 +102,17 @@ class Folder:
         finally:
             os.close(folder)
 
+    @contextlib.contextmanager
+    def holding(self, name: str, data: bytes) -> Iterator[None]:
+        """Has a file called ``name`` in the folder for a while, as far as there is room for it."""
+        with contextlib.suppress(OSError):
+            self.write(name, data)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=self.fd)
+
     def files(self, settled: bool = True) -> Iterator[tuple[str, int, str]]:
         """Yields path, size and sha256 of at most ``MAX_FILES`` regular files, sorted, without hidden or
         unprintable names.

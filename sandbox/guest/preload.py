@@ -9,6 +9,8 @@ import os
 import tempfile
 from collections.abc import Sequence
 
+from sandbox.guest.start_methods import without_sockets
+
 
 def preload(parts: Sequence[str]) -> None:
     """Imports modules; runs an entry that is not a module name as a program. Raises ``ImportError``."""
@@ -18,6 +20,7 @@ def preload(parts: Sequence[str]) -> None:
             importlib.import_module(part)
         else:
             _warm_up(part)
+    without_sockets()
     importlib.machinery.PathFinder.find_spec("no module")  # lists every folder now: later, that may be denied
     tempfile.tempdir = None  # a folder that was chosen before may not exist in the sandbox
     gc.enable()

@@ -12,10 +12,20 @@ import threading
 import traceback
 from typing import Any
 
+FILE = ".program.py"
+"""Where a program lies in the work folder while it runs: hidden, so that no listing has it."""
+
 
 def run_program(code: str, seed: int) -> int:
-    """Runs ``code`` as ``__main__`` of this process, as ``python`` would; returns the exit code."""
-    status = execute(code, "<action>", prepare(seed))
+    """Runs ``code`` as ``__main__`` of this process, as ``python`` would; returns the exit code.
+
+    ``__file__`` is the file that processes started by ``spawn`` import. Tracebacks name ``<action>``, because
+    the work folder has another path in every sandbox.
+    """
+    names = prepare(seed)
+    sys.argv = [os.path.abspath(FILE)]
+    names.update(__file__=sys.argv[0], __cached__=None)
+    status = execute(code, "<action>", names)
     finish()
     return status
 
@@ -28,7 +38,7 @@ def prepare(seed: int) -> dict[str, Any]:
         setattr(sys, name, text)
         setattr(sys, f"__{name}__", text)
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
-    sys.argv, sys.path = ["<action>"], [os.getcwd(), *sys.path]
+    sys.argv, sys.path = [""], [os.getcwd(), *sys.path]
     random.seed(seed)
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed(seed % 2**32)

@@ -31,7 +31,7 @@ from sandbox.guest.frames import GoneError, pack, unpack
 from sandbox.guest.outcome import Execution, reply
 from sandbox.guest.output import Stream
 from sandbox.guest.processes import descendants, end_descendants, end_rest, proportional, resident, resume
-from sandbox.guest.program import run_program
+from sandbox.guest.program import FILE, run_program
 from sandbox.guest.seccomp import filter_system_calls, libc
 from sandbox.guest.session import GRACE, Session, Sessions, run_session
 from sandbox.guest.settings import UNCONFINED, Confinement, Settings, set_rlimits
@@ -134,11 +134,13 @@ class Guest:
             self.sessions.settle()
 
     def _run(self, code: str, timeout: float, seed: int, name: str | None) -> tuple[dict[str, Any], bytes]:
-        self.room = self.folder.limits(self._usage())
-        if name is None:
-            execution = self._run_alone(code, timeout, seed)
-        else:
-            execution = self._run_in(name, code, timeout, seed)
+        holding = self.folder.holding(FILE, code.encode()) if name is None else contextlib.nullcontext()
+        with holding:
+            self.room = self.folder.limits(self._usage())
+            if name is None:
+                execution = self._run_alone(code, timeout, seed)
+            else:
+                execution = self._run_in(name, code, timeout, seed)
         if self._overfull() and not execution.ended:
             execution = execution._replace(ended="disk")
         return reply(execution, timeout, self.settings)

@@ -15,7 +15,7 @@ from sandbox.guest.frames import pack
 _PACKAGE = "sandbox.guest"
 _MODULES = (
     "frames", "seccomp", "landlock", "processes", "folder", "output",
-    "program", "session", "preload", "settings", "outcome", "server", "main",
+    "program", "session", "start_methods", "preload", "settings", "outcome", "server", "main",
 )  # fmt: skip
 """In dependency order: each after the modules that it imports."""
 ENVIRONMENT = {
