@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 from coaches.base import Verdict
 from coaches.bias import effects
@@ -13,6 +13,7 @@ from coaches.judging import learning
 from coaches.judging.inner import RevisingCoach
 from coaches.judging.learning import JudgedEpisode
 from conf import ConfigError
+from conf.ranges import Positive, Range
 from envs.types import Turn
 
 Offsets = Mapping[tuple[str, str], float]
@@ -41,9 +42,9 @@ class Balanced(RevisingCoach):
         factors: list[str]
         """What is corrected: any of ``kind``, ``role`` and ``length``. All three are always in the
         regression."""
-        confidence: float
+        confidence: Annotated[float, Range(above=0, below=1)]
         """Confidence required before an effect is corrected, in [0.5, 1)."""
-        half_life: float | None
+        half_life: Positive | None
         """Steps after which a score counts half, so that the estimates follow a coach that changes; null:
         never."""
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from math import sqrt
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 from coaches import episodes
 from coaches.base import CoachError, Verdict
@@ -19,6 +19,7 @@ from coaches.judging.inner import build
 from coaches.replay.branches import Replay, Replayer, ReplayError
 from coaches.replay.team import Team
 from conf import ConfigError
+from conf.ranges import Count, Range, Seed
 from envs.base import Scenario
 from envs.types import Outcome, Split, Task, Turn
 from sandbox.base import Backend
@@ -72,7 +73,7 @@ class Counterfactual:
         reference: str | None
         """A file of recorded episodes (``coaches.episodes``). Sound episodes are those that succeeded and
         whose line names no planted fault (key ``fault``)."""
-        samples: int
+        samples: Count
         """Replacements per action, for ``resample``."""
         team: Any
         """The node of a ``coaches.replay.team.Team`` that acts for an agent whose observation has changed;
@@ -81,11 +82,11 @@ class Counterfactual:
         """Nodes of the environments that may have the episode's task."""
         sandbox: Any
         """The node of the sandbox backend for replays."""
-        tolerance: float
+        tolerance: Annotated[float, Range(least=0, below=1)]
         """Largest difference in score that counts as none, in [0, 1)."""
-        threads: int
+        threads: Count
         """Branches of one episode that are played in parallel."""
-        seed: int
+        seed: Seed
 
     def __init__(self, config: Config) -> None:
         """Raises ``ConfigError`` for invalid settings, a team that cannot be built, or an unreadable

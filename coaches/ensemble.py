@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 from scipy.stats import trim_mean  # type: ignore[import-untyped]
 
@@ -17,6 +17,7 @@ from coaches.judging.inner import build_coach
 from coaches.judging.learning import JudgedEpisode
 from coaches.judging.verdicts import THREADS, Judged, judge_episode, judge_turn, total_cost, total_usage
 from conf import ConfigError
+from conf.ranges import Count, NonNegative, Range
 from envs.types import Outcome, Turn
 
 _QUOTED_CHARS = 200
@@ -50,14 +51,14 @@ class Ensemble:
         """The members: coach nodes."""
         combine: str
         """``median``, ``mean`` or ``trimmed_mean``."""
-        trim: float
+        trim: Annotated[float, Range(least=0, below=0.5)]
         """Share of the scores that a trimmed mean drops at either end, in [0, 0.5)."""
-        min_votes: int
+        min_votes: Count
         """Quorum: members that must have a verdict."""
         disagreement: str
         """Measure of disagreement: ``range``, the highest score minus the lowest, or ``mad``, the median
         absolute deviation from the median."""
-        limit: float | None
+        limit: NonNegative | None
         """The largest disagreement, in points, at which scores are combined; null: any."""
         on_disagreement: str
         """``mask``: no verdict; ``escalate``: the verdict of the stronger coach."""

@@ -20,6 +20,7 @@ from coaches.prompting import chat, parse
 from coaches.prompting.chat import ChatModel
 from coaches.prompting.transcript import transcript
 from conf import ConfigError
+from conf.ranges import Score, Share
 from envs.types import Outcome, Turn
 
 _PROMPT = Path(__file__).parent / "prompting" / "prompts" / "episode" / "hindsight.txt"
@@ -75,13 +76,13 @@ class Hindsight:
         null."""
         revise: str
         """``all`` or ``path``."""
-        guilty: float
+        guilty: Score
         """In [0, 10]: the highest score of the turn that explains a failure."""
-        harmed: float
+        harmed: Score
         """In [0, 10]: the lowest score of a later turn with code whose inputs the culprit broke."""
-        implicated: float
+        implicated: Share
         """Factor on the culprit's other turns, in [0, 1]."""
-        credited: float
+        credited: Share
         """Fraction of the way to 10 that a turn moves if it contributed to a success, in [0, 1]."""
 
     def __init__(self, config: Config, model: ChatModel | None = None) -> None:

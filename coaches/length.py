@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import expm1
 
 from coaches.base import Verdict
-from conf import ConfigError
+from conf.ranges import Positive
 from envs.types import Turn
 
 
@@ -16,13 +16,10 @@ class Length:
 
     @dataclass(frozen=True)
     class Config:
-        scale: float
+        scale: Positive
         """Positive number of characters: an action of this length scores 6.3."""
 
     def __init__(self, config: Config) -> None:
-        """Raises ``ConfigError`` for a scale that is not positive."""
-        if not config.scale > 0:
-            raise ConfigError(f"coach length: scale must be positive, not {config.scale}")
         self._scale = config.scale
 
     def judge(self, history: Sequence[Turn]) -> Verdict:

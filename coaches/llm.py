@@ -15,6 +15,7 @@ from coaches.client.openai_client import Endpoint, ParsedReply
 from coaches.prompting import delimiters, parse, prompt
 from coaches.prompting.prompt import Sizes
 from conf import ConfigError, cache_dir
+from conf.ranges import Positive
 from envs.types import Turn
 
 T = TypeVar("T")
@@ -41,7 +42,7 @@ class LLM:
         sizes: Sizes
         endpoint: EndpointConfig
         prices: Prices
-        max_cost: float | None
+        max_cost: Positive | None
         """US dollars that one process may spend on verdicts; None: no limit."""
         cache: bool
         """Whether verdicts are stored and reused."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from coaches.base import Verdict
-from conf import ConfigError
+from conf.ranges import Seed
 from envs.types import Turn
 
 
@@ -24,13 +24,10 @@ class Random:
 
     @dataclass(frozen=True)
     class Config:
-        seed: int
+        seed: Seed
         """At least 0."""
 
     def __init__(self, config: Config) -> None:
-        """Raises ``ConfigError`` for a negative seed."""
-        if config.seed < 0:
-            raise ConfigError(f"coach random: seed must be at least 0, not {config.seed}")
         self._seed = config.seed
         self._lock = threading.Lock()
         self._draws: Counter[int] = Counter()

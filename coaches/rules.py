@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from coaches.base import Verdict
 from coaches.evidence import checks, lineage
+from conf.ranges import Count, Score, Share
 from envs.mathchat.answers import boxed
 from envs.parsing import strip_thinking
 from envs.types import Turn
@@ -45,40 +46,40 @@ class Rules:
     class Config:
         """All scores are in [0, 10]."""
 
-        delivered: float
+        delivered: Score
         """The duty was done at the first attempt."""
-        repaired: float
+        repaired: Score
         """The duty was done at a later attempt."""
-        closed: float
+        closed: Score
         """The agent ended its part after the duty was done."""
-        needless: float
+        needless: Score
         """More code after the duty was done, without breaking anything."""
-        ran: float
+        ran: Score
         """A program ran without error and improved no product."""
-        ran_best: float
+        ran_best: Score
         """Upper limit for a program that ran without error and left some products missing or bad."""
-        failed: float
+        failed: Score
         """A program failed and improved no product."""
-        failed_best: float
+        failed_best: Score
         """A program failed after it made all products valid; less for fewer products."""
-        broke: float
+        broke: Score
         """A product is worse than before, or a required artifact was spoiled."""
-        gave_up: float
+        gave_up: Score
         """An action without code ended the agent's part before the duty was done."""
-        blocked: float
+        blocked: Score
         """Lower limit for a turn with code whose required artifacts arrived broken."""
-        not_allowed: float
+        not_allowed: Score
         """Upper limit for a turn with code although its role cannot run code."""
-        unsupported: float
+        unsupported: Score
         """An answer without any printed value to support it."""
-        disagrees: float
+        disagrees: Score
         """An answer that differs from the last printed value, or a report without that value."""
-        too_long: float
+        too_long: Score
         """A plan of more than ``plan_chars`` characters."""
-        plan_chars: int
-        unfinished: float
+        plan_chars: Count
+        unfinished: Share
         """Factor on the score of an agent's last turn if the duty is not done."""
-        partial: dict[str, float]
+        partial: dict[str, Share]
         """How much a product counts, from 0 to 1, by the code of its check; ``other`` for codes not
         listed."""
 

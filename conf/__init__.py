@@ -117,15 +117,27 @@ def build(package: str, node: Mapping[str, Any] | DictConfig, **parts: Any) -> A
     Every key of ``node`` except ``name`` is checked against the types of ``Class.Config``.
 
     Raises:
-        ConfigError: an unknown or missing key, a value of the wrong type, or a module that is not a plug-in.
+        ConfigError: an unknown or missing key, a value of the wrong type or out of range, or a module that is
+        not a plug-in.
+    """
+    config = check(package, node)
+    return plugin_class(package, node["name"])(config, **parts)
+
+
+def check(package: str, node: Mapping[str, Any] | DictConfig, path: str = "") -> Any:
+    """Returns the ``Class.Config`` of the part that ``node["name"]`` names, and builds nothing.
+
+    ``path``: the place of ``node`` in the configuration, for messages; without it they name the part.
+
+    Raises:
+        ConfigError: as ``build``.
     """
     cls = plugin_class(package, node["name"])
     values = {key: value for key, value in to_dict(node).items() if key != "name"}
     try:
-        config = typed(cls.Config, values)
+        return typed(cls.Config, values, path)
     except ConfigError as error:
-        raise ConfigError(f"{package} {node['name']!r}: {error}") from None
-    return cls(config, **parts)
+        raise ConfigError(str(error) if path else f"{package} {node['name']!r}: {error}") from None
 
 
 def _read(group: str, name: str) -> DictConfig:

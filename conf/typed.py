@@ -1,16 +1,18 @@
-"""Settings -> a dataclass: types are checked, and every mistake is one line that names the setting."""
+"""Settings -> a dataclass: types and ranges are checked, and a mistake is one line that names the setting."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass, make_dataclass
+from math import isfinite
 from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from conf.errors import ConfigError
+from conf.ranges import Range
 
 T = TypeVar("T")
 KINDS = {int: "an integer", float: "a number", str: "text", bool: "true or false", NoneType: "null"}
@@ -20,12 +22,16 @@ def typed(cls: type[T], node: Mapping[str, Any] | DictConfig, path: str = "") ->
     """Returns ``node`` as the dataclass ``cls``, whose fields may be dataclasses too.
 
     ``path`` is the place of ``node`` in the configuration, for messages. Numbers convert as in OmegaConf
-    (``3`` is a float where one is expected, ``1.5`` is no integer); true and false are never numbers or text.
+    (``3`` is a float where one is expected, ``1.5`` is no integer); true and false are never numbers or text,
+    and no number is infinite or NaN. A field's type may have a range (``conf.ranges``).
 
     Raises:
-        ConfigError: a setting is unknown or missing, or a value has the wrong type.
+        ConfigError: a setting is unknown or missing, or a value has the wrong type or is out of range.
     """
-    values = to_dict(node)
+    return _read(cls, to_dict(node), path)
+
+
+def _read(cls: type[T], values: Mapping[str, Any], path: str) -> T:
     own = fields(cls)  # type: ignore[arg-type]  # T is a dataclass
     known = get_type_hints(cls)
     hints = {field.name: known[field.name] for field in own}
@@ -35,11 +41,16 @@ def typed(cls: type[T], node: Mapping[str, Any] | DictConfig, path: str = "") ->
     given = {key: value for key, value in values.items() if value != "???"}
     if missing := [key for key in hints if key in required and key not in given]:
         raise ConfigError(f"{_join(path, missing[0])} must be set")
-    # OmegaConf cannot merge into nested dataclasses that are frozen, so that each of those is read on its
-    # own.
-    nested = {key: _nested(hints[key], given[key], _join(path, key)) for key in given if _frozen(hints[key])}
+    # OmegaConf cannot merge into nested dataclasses that are frozen, and says less about those that are not.
+    nested = {
+        key: _nested(hints[key], given[key], _join(path, key)) for key in given if _is_record(hints[key])
+    }
     flat = {key: hints[key] for key in given if key not in nested}
-    return cls(**_flat(cls.__name__, flat, {key: given[key] for key in flat}, path), **nested)
+    converted = _flat(cls.__name__, flat, {key: given[key] for key in flat}, path)
+    ranges = get_type_hints(cls, include_extras=True)
+    for key, value in converted.items():
+        _check(ranges[key], value, _join(path, key))
+    return cls(**converted, **nested)
 
 
 def to_dict(node: Mapping[str, Any] | DictConfig) -> dict[str, Any]:
@@ -61,19 +72,50 @@ def to_dict(node: Mapping[str, Any] | DictConfig) -> dict[str, Any]:
 def _nested(cls: type[Any], value: Any, path: str) -> Any:
     if not isinstance(value, dict):
         raise ConfigError(f"{path} is a group of settings and cannot be {_shown(value)}")
-    return typed(cls, value, path)
+    return _read(cls, value, path)
 
 
 def _flat(name: str, hints: Mapping[str, Any], values: dict[str, Any], path: str) -> dict[str, Any]:
     for key, hint in hints.items():
-        if _mistakes_a_bool(hint, values[key]):
-            raise ConfigError(_wrong(hint, values[key], _join(path, key)))
+        _check_kind(hint, values[key], _join(path, key))
     try:
         schema = OmegaConf.structured(make_dataclass(name, hints.items()))
         merged = OmegaConf.to_object(OmegaConf.merge(schema, values))
     except OmegaConfBaseException as error:
         raise ConfigError(_reason(error, hints, values, path)) from None
     return {key: getattr(merged, key) for key in hints}
+
+
+def _check_kind(hint: Any, value: Any, where: str) -> None:
+    """Raises ``ConfigError`` for what OmegaConf would convert, or let through within a list or mapping."""
+    if isinstance(value, list | dict) and get_origin(hint) in (list, dict):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            _check_kind(get_args(hint)[-1], item, _join(where, str(key)))
+    elif _mistakes_a_bool(hint, value) or (_scalars(hint) and isinstance(value, list | dict)):
+        raise ConfigError(_wrong(hint, value, where))
+
+
+def _check(hint: Any, value: Any, where: str) -> None:
+    """Raises ``ConfigError`` if a number in ``value`` is not finite, or outside the range of ``hint``."""
+    if isinstance(value, float) and not isfinite(value):
+        raise ConfigError(f"{where} must be a finite number, not {value}")
+    arguments = get_args(hint)
+    if get_origin(hint) is Annotated:
+        _check(arguments[0], value, where)
+        for limits in arguments[1:]:
+            if isinstance(limits, Range) and (mistake := limits.mistake(value)):
+                raise ConfigError(f"{where} {mistake}, not {value}")
+    elif get_origin(hint) in (Union, UnionType):
+        for choice in arguments:
+            if value is not None:
+                _check(choice, value, where)
+    elif isinstance(value, list | dict):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            _check(arguments[-1] if arguments else Any, item, _join(where, str(key)))
+    elif is_dataclass(value):
+        hints = get_type_hints(type(value), include_extras=True)
+        for field in fields(value):
+            _check(hints[field.name], getattr(value, field.name), _join(where, field.name))
 
 
 def _reason(
@@ -115,8 +157,8 @@ def _shown(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
-def _frozen(hint: Any) -> bool:
-    return isinstance(hint, type) and is_dataclass(hint) and bool(hint.__dataclass_params__.frozen)  # type: ignore[attr-defined]
+def _is_record(hint: Any) -> bool:
+    return isinstance(hint, type) and is_dataclass(hint)
 
 
 def _join(path: str, key: str) -> str:

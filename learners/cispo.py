@@ -10,9 +10,9 @@ Departures from the paper: see ``learners.algorithms.settings``. The cap's value
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from conf import ConfigError
+from conf.ranges import Range
 from learners.algorithms.base import GroupRelative
 from learners.algorithms.losses import Objective, Ratios
 from learners.algorithms.settings import GroupRelativeSettings
@@ -27,13 +27,8 @@ class Cispo(GroupRelative):
 
     @dataclass
     class Config(GroupRelativeSettings):
-        ratio_cap: float
+        ratio_cap: Annotated[float, Range(least=1)]
         """Upper bound of a token's ratio to the policy before the update; there is no lower bound."""
-
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            if self.ratio_cap < 1.0:
-                raise ConfigError(f"algorithm.ratio_cap must be at least 1, not {self.ratio_cap}")
 
     config: Config
 

@@ -19,10 +19,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from conf.ranges import NonNegative, Share
 from learners.algorithms import losses
 from learners.algorithms.base import GroupRelative
 from learners.algorithms.losses import Objective, Ratios
-from learners.algorithms.settings import GroupRelativeSettings, check_choice, check_clip
+from learners.algorithms.settings import GroupRelativeSettings, check_choice
 from learners.types import Batch, Transition
 
 if TYPE_CHECKING:
@@ -39,9 +40,9 @@ class Grpo(GroupRelative):
     class Config(GroupRelativeSettings):
         kl: str
         """Penalty on the divergence from the initial weights: ``off``, or in the loss (``loss_k3``)."""
-        kl_coef: float
-        clip_low: float
-        clip_high: float
+        kl_coef: NonNegative
+        clip_low: Share
+        clip_high: NonNegative
         """The ratio to the policy before the update is clipped to [1 - clip_low, 1 + clip_high]."""
         loss_agg: str
         """The loss is the mean over sequences of their token means (``sequence``), or the mean over all
@@ -51,7 +52,6 @@ class Grpo(GroupRelative):
             super().__post_init__()
             check_choice(self, "kl", KL)
             check_choice(self, "loss_agg", LOSS_AGG)
-            check_clip(self.clip_low, self.clip_high)
 
     config: Config
 

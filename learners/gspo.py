@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from conf.ranges import NonNegative, Share
 from learners.algorithms import losses
 from learners.algorithms.base import GroupRelative
 from learners.algorithms.losses import Objective, Ratios
-from learners.algorithms.settings import GroupRelativeSettings, check_clip
+from learners.algorithms.settings import GroupRelativeSettings
 from learners.types import Batch, Transition
 
 if TYPE_CHECKING:
@@ -29,13 +30,9 @@ class Gspo(GroupRelative):
 
     @dataclass
     class Config(GroupRelativeSettings):
-        clip_low: float
-        clip_high: float
+        clip_low: Share
+        clip_high: NonNegative
         """The sequence's ratio is clipped to [1 - clip_low, 1 + clip_high]."""
-
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            check_clip(self.clip_low, self.clip_high)
 
     config: Config
 

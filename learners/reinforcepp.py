@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from conf import ConfigError
+from conf.ranges import NonNegative, Range, Share
 from learners.algorithms import losses
 from learners.algorithms.advantages import (
     credited_returns,
@@ -25,7 +25,7 @@ from learners.algorithms.advantages import (
 )
 from learners.algorithms.base import PolicyGradient
 from learners.algorithms.losses import Objective, Ratios
-from learners.algorithms.settings import DEVIATION, Settings, check_choice, check_clip
+from learners.algorithms.settings import DEVIATION, Settings, check_choice
 from learners.types import Batch, Transition
 
 if TYPE_CHECKING:
@@ -55,11 +55,11 @@ class ReinforcePP(PolicyGradient):
         kl: str
         """Penalty on the divergence from the initial weights: ``off``, in the reward (``reward_k1``), or in
         the loss (``loss_k2``)."""
-        kl_coef: float
-        clip_low: float
-        clip_high: float
+        kl_coef: NonNegative
+        clip_low: Share
+        clip_high: NonNegative
         """The ratio to the policy before the update is clipped to [1 - clip_low, 1 + clip_high]."""
-        dual_clip: float | None
+        dual_clip: Annotated[float, Range(above=1)] | None
         """Limits the loss of an action with a negative advantage to this multiple of it; above 1, or null."""
         loss_agg: str
         """The loss is the mean over all tokens (``token``), the mean over sequences of their token means
@@ -79,9 +79,6 @@ class ReinforcePP(PolicyGradient):
             super().__post_init__()
             for key, allowed in CHOICES.items():
                 check_choice(self, key, allowed)
-            check_clip(self.clip_low, self.clip_high)
-            if self.dual_clip is not None and self.dual_clip <= 1.0:
-                raise ConfigError(f"algorithm.dual_clip must be above 1 or null, not {self.dual_clip}")
 
     config: Config
 

@@ -16,11 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from conf.ranges import NonNegative, Share
 from learners.algorithms import losses
 from learners.algorithms.advantages import credited_returns, group_relative, spread_over_tokens, whiten
 from learners.algorithms.base import PolicyGradient
 from learners.algorithms.losses import Objective, Ratios
-from learners.algorithms.settings import DEVIATION, GroupSettings, check_choice, check_clip
+from learners.algorithms.settings import DEVIATION, GroupSettings, check_choice
 from learners.types import Batch, Transition
 
 if TYPE_CHECKING:
@@ -36,9 +37,9 @@ class ReinforcePPBaseline(PolicyGradient):
     class Config(GroupSettings):
         kl: str
         """Penalty on the divergence from the initial weights: ``off``, or in the loss (``loss_k2``)."""
-        kl_coef: float
-        clip_low: float
-        clip_high: float
+        kl_coef: NonNegative
+        clip_low: Share
+        clip_high: NonNegative
         """The ratio to the policy before the update is clipped to [1 - clip_low, 1 + clip_high]."""
         deviation: str
         """The standard deviation that whitening divides by: ``population``, or ``sample``, the unbiased
@@ -48,7 +49,6 @@ class ReinforcePPBaseline(PolicyGradient):
             super().__post_init__()
             check_choice(self, "kl", KL)
             check_choice(self, "deviation", DEVIATION)
-            check_clip(self.clip_low, self.clip_high)
 
     config: Config
 

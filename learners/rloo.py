@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from conf.ranges import NonNegative
 from learners.algorithms.advantages import credited_returns, kl_to_go, leave_one_out, spread_over_tokens
 from learners.algorithms.base import PolicyGradient
 from learners.algorithms.losses import Objective, Ratios
@@ -34,7 +35,7 @@ class Rloo(PolicyGradient):
     class Config(GroupSettings):
         kl: str
         """Penalty on the divergence from the initial weights: ``off``, or in the reward (``reward_k1``)."""
-        kl_coef: float
+        kl_coef: NonNegative
 
         def __post_init__(self) -> None:
             super().__post_init__()

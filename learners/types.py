@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from coaches.base import Verdict
 from conf import ConfigError
+from conf.ranges import Count, Natural, NonNegative, Positive, Range
 from envs.types import Episode, Message, Task, Turn
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 Metrics = dict[str, float]
 DTYPES = ("float32", "bfloat16")
+DEVICES = ("cpu", "cuda", "mps", "xpu")
 SCHEDULES = ("constant", "cosine")
 
 
@@ -23,17 +26,17 @@ SCHEDULES = ("constant", "cosine")
 class Optimizer:
     """AdamW settings, and how many steps a batch of rows is trained for."""
 
-    lr: float
-    betas: list[float]
-    weight_decay: float
-    max_grad_norm: float
-    warmup_steps: int
+    lr: NonNegative
+    betas: list[Annotated[float, Range(least=0, below=1)]]
+    weight_decay: NonNegative
+    max_grad_norm: Positive
+    warmup_steps: Natural
     """Optimiser steps over which the rate rises linearly from 0 to ``lr``."""
     schedule: str
     """``constant``, or ``cosine`` down to a tenth of ``lr`` at the end of the run."""
-    minibatches: int
+    minibatches: Count
     """Optimiser steps that one batch of rows is split into."""
-    epochs: int
+    epochs: Count
     """How often each row is trained on."""
 
     def __post_init__(self) -> None:
@@ -43,8 +46,6 @@ class Optimizer:
             )
         if len(self.betas) != 2:
             raise ConfigError(f"optimizer.betas must be two numbers, not {self.betas}")
-        if self.minibatches < 1 or self.epochs < 1:
-            raise ConfigError("optimizer.minibatches and optimizer.epochs must be at least 1")
 
 
 @dataclass
@@ -60,11 +61,11 @@ class ModelConfig:
     gradient_checkpointing: bool
     device: str
     """``auto`` (a GPU when there is one), or a torch device such as ``cpu`` or ``cuda:1``."""
-    max_prompt_tokens: int
+    max_prompt_tokens: Count
     """A longer prompt loses its middle (``learners.generators.chat``) and is counted."""
-    max_new_tokens: int
+    max_new_tokens: Count
     """A completion that reaches this length is truncated there: its ``finish_reason`` is ``length``."""
-    update_tokens: int
+    update_tokens: Count
     """Tokens, padding included, in one micro-batch of an update; a longer row is a micro-batch of its own."""
     chat: dict[str, Any]
     """Extra arguments of the chat template, e.g. ``enable_thinking: false``."""
@@ -73,8 +74,11 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise ConfigError(f"model.dtype must be one of {', '.join(DTYPES)}, not {self.dtype!r}")
-        if min(self.max_prompt_tokens, self.max_new_tokens, self.update_tokens) < 1:
-            raise ConfigError("model.max_prompt_tokens, max_new_tokens and update_tokens must be at least 1")
+        if not re.fullmatch(rf"auto|({'|'.join(DEVICES)})(:\d+)?", self.device):
+            known = ", ".join(DEVICES)
+            raise ConfigError(
+                f"model.device must be auto or one of {known}, maybe with :0, not {self.device!r}"
+            )
 
 
 @dataclass(frozen=True)

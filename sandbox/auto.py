@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import conf
 from conf.extras import MissingExtraError
+from conf.ranges import Positive
 from sandbox.base import GUARANTEES, Backend, Sandbox, SandboxError, SandboxSpec
 from sandbox.local import MODES
 
@@ -27,7 +28,7 @@ class Auto:
         """Some of ``sandbox.base.GUARANTEES``."""
         allow_unisolated: bool
         """Where no backend guarantees what is required, run with less, even without isolation."""
-        limits: dict[str, float | None]
+        limits: dict[str, Positive | None]
         """Null: what the chosen backend's own file says."""
 
     def __init__(self, config: Config) -> None:

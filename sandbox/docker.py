@@ -26,7 +26,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from conf import ConfigError
+from conf.ranges import Count, Natural, Positive
 from sandbox import image
 from sandbox.base import GUARANTEES, Limits, Sandbox, SandboxError, SandboxSpec
 from sandbox.host import boot, daemon, reaper
@@ -54,12 +54,12 @@ class Docker:
         """The daemon's runtime, such as ``runsc``; None: its default."""
         requires: list[str]
         """What the daemon must provide, among ``userns rootless seccomp apparmor selinux``."""
-        cpus: float
-        pool: int
+        cpus: Positive
+        pool: Natural
         """Containers kept ready for each spec; as many as there are concurrent episodes hide the start."""
-        starting: int
+        starting: Count
         """How many start at once; the imports of each occupy a core for a second."""
-        limits: dict[str, float]
+        limits: dict[str, Positive]
         """Limits of a sandbox whose spec has none."""
 
     name = "docker"
@@ -74,8 +74,6 @@ class Docker:
             ConfigError: a setting is invalid.
         """
         self.limits = Limits.read(config.limits)
-        if config.cpus <= 0 or config.pool < 0 or config.starting < 1:
-            raise ConfigError("cpus must be positive, pool at least 0, starting at least 1")
         self._config = config
         self._images: dict[tuple[str, ...], str] = {}
         """Requested libraries -> the image that has them."""

@@ -36,6 +36,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from conf.ranges import Count, Natural, Positive
 from sandbox.base import GUARANTEES, Limits, Sandbox, SandboxError, SandboxSpec
 from sandbox.guest import landlock
 from sandbox.host import boot, libraries
@@ -82,13 +83,13 @@ class Local:
     class Config:
         mode: str
         """``auto``: the first of ``MODES`` that isolates here."""
-        pool: int
+        pool: Natural
         """Sandboxes kept ready for each spec, where they start slowly: in ``mode: bwrap``."""
-        starting: int
+        starting: Count
         """How many start at once; the imports of each occupy a core for a second."""
         allow_unisolated: bool
         """Run without isolation where no mode works, instead of refusing."""
-        limits: dict[str, float]
+        limits: dict[str, Positive]
         """Limits of a sandbox whose spec has none."""
 
     def __init__(self, config: Config) -> None:

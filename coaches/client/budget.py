@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 from coaches.base import BudgetError
 from conf import ConfigError
+from conf.ranges import NonNegative
 
 
 @dataclass
 class Prices:
     """US dollars per million tokens."""
 
-    prompt: float
-    completion: float
+    prompt: NonNegative
+    completion: NonNegative
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
         """Returns the cost in US dollars."""

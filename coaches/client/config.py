@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from conf import ConfigError
+from conf.ranges import Count, Natural, NonNegative, Positive
 
 LEVELS = ("json_schema", "json_object", "off")
 """Ways to request structured output, best first: OpenAI's; llama.cpp's, which takes a schema as well;
@@ -23,26 +24,26 @@ class ServerConfig:
     model: str
     key_env: str | None
     """The environment variable with the API key; None: the endpoint needs no key."""
-    max_tokens: int
+    max_tokens: Count
     """The most tokens of a reply, thinking included."""
     max_tokens_key: str
     """The endpoint's name for it: ``max_tokens`` or ``max_completion_tokens``."""
     extra: dict[str, Any]
     """More fields of the request's body, e.g. ``{reasoning_effort: low}``."""
-    concurrency: int
+    concurrency: Count
     """The most concurrent requests."""
-    requests_per_minute: int | None
+    requests_per_minute: Count | None
     """None: no limit."""
-    tokens_per_minute: int | None
+    tokens_per_minute: Count | None
     """None: no limit."""
-    timeout: float
+    timeout: Positive
     """Seconds for one request."""
-    deadline: float
+    deadline: Positive
     """Seconds for one usable reply, including retries and pauses but not the wait for a slot or a rate
     limit."""
-    backoff: float
+    backoff: NonNegative
     """Seconds before the first retry; doubled for each further one, with jitter."""
-    format_retries: int
+    format_retries: Natural
     """How often to ask again after a reply that cannot be used."""
 
 
@@ -50,7 +51,7 @@ class ServerConfig:
 class EndpointConfig(ServerConfig):
     """Server settings plus the form of replies."""
 
-    temperature: float | None
+    temperature: NonNegative | None
     """None: not sent, for models that reject it."""
     structured: str
     """``auto``, ``json_schema``, ``json_object`` or ``off``. ``auto``: the first one that the endpoint

@@ -29,6 +29,20 @@ def build(node: Any, group: str = "coach") -> Any:
     return conf.build(PACKAGES[group], conf.fill_defaults(group, node))
 
 
+def check(node: Any, path: str = "coach", group: str = "coach") -> None:
+    """Checks the settings of the part that ``node`` names and of every part within it; builds nothing.
+
+    Raises:
+        ConfigError: there is no such part, or a setting is wrong; it is named by its place below ``path``.
+    """
+    conf.check(PACKAGES[group], node, path)
+    for key, value in node.items():
+        for place, inner in enumerate(value if isinstance(value, Sequence) else [value]):
+            if isinstance(inner, Mapping) and "name" in inner:
+                where = f"{path}.{key}" if inner is value else f"{path}.{key}.{place}"
+                check(inner, where, key if key in PACKAGES else group)
+
+
 def build_coach(node: Any) -> AnyCoach:
     """Returns the coach that a node names. Raises as ``build``, and ``ConfigError`` if it cannot judge."""
     coach: AnyCoach = build(node)

@@ -10,6 +10,7 @@ from typing import Any
 from coaches.evidence import checks
 from coaches.prompting import delimiters
 from conf import ConfigError
+from conf.ranges import Natural
 from envs.observations import summarize
 from envs.provenance import FileChange, last_changes
 from envs.types import Message, Turn
@@ -23,16 +24,16 @@ COMMON = "common"
 class Sizes:
     """The most characters of each part that the model sees (head and tail)."""
 
-    seen: int
+    seen: Natural
     """Of the agent's observation, and of its duty."""
-    action: int
-    output: int
+    action: Natural
+    output: Natural
     """Of stdout and of stderr, each."""
-    files: int
+    files: Natural
     """Of the list of files, and of the checks."""
-    earlier: int
+    earlier: Natural
     """Of the summary of earlier turns."""
-    answer: int
+    answer: Natural
 
 
 @dataclass(frozen=True)

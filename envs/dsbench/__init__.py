@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from conf import ConfigError
+from conf.ranges import Count, Positive
 from envs.dsbench.grading import grade, inspect, prepare
 from envs.dsbench.loaders import load_tables
 from envs.dsbench.tasks import make_task
@@ -57,9 +58,9 @@ class DSBench:
         root: str | None
         context: str
         """``full`` or ``previous``."""
-        max_turns: dict[str, int]
+        max_turns: dict[str, Count]
         """Role -> number of turns, for each of the three roles."""
-        timeout: float
+        timeout: Positive
         """Time limit of one execution, in seconds."""
         preload: list[str]
         libraries: list[str]

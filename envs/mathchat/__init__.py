@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pettingzoo.utils.conversions import (  # type: ignore[import-untyped]
     turn_based_aec_to_parallel,
 )
 
 from conf import ConfigError
+from conf.ranges import Count, Positive, Range, Seed
 from envs import PipelineEnv, make
 from envs.mathchat import answers, loader
 from envs.mathchat.equivalence import Checker
@@ -38,9 +39,9 @@ class Fields:
 class MaxTurns:
     """Turn budget of each role."""
 
-    problem_solver: int
-    code_executor: int
-    verifier: int
+    problem_solver: Count
+    code_executor: Count
+    verifier: Count
 
 
 class MathChat:
@@ -54,13 +55,13 @@ class MathChat:
     class Config:
         tasks: str | None
         heldout_tasks: str | None
-        heldout: float
-        split_seed: int
+        heldout: Annotated[float, Range(above=0, below=1)]
+        split_seed: Seed
         fields: Fields
         context: str
         max_turns: MaxTurns
-        timeout: float
-        grading_timeout: float
+        timeout: Positive
+        grading_timeout: Positive
         preload: list[str]
         libraries: list[str]
 
@@ -117,11 +118,6 @@ def parallel_env(**settings: Any) -> Any:
 def _check(config: MathChat.Config) -> None:
     if config.context not in ("full", "previous"):
         raise ConfigError(f"context must be full or previous; got {config.context!r}")
-    for role, turns in vars(config.max_turns).items():
-        if turns < 1:
-            raise ConfigError(f"max_turns.{role} must be at least 1; got {turns}")
-    if not 0 < config.heldout < 1:
-        raise ConfigError(f"heldout must be between 0 and 1; got {config.heldout}")
 
 
 def _read(config: MathChat.Config) -> dict[Split, list[Task]]:

@@ -19,9 +19,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from conf import ConfigError
+from conf.ranges import NonNegative, Positive, Range, Share
 
 CREDIT = ("action", "agent", "team")
 TRUNCATED = ("mask", "penalty", "keep")
@@ -37,15 +38,15 @@ class Settings:
     credit: str
     """Which rewards an action is credited with: its own (``action``), its agent's from it on (``agent``), or
     all agents' from it on (``team``)."""
-    gamma: float
+    gamma: Share
     """Discount factor per action in between. Scores are never negative, so with 1 ``agent`` and ``team``
     favor early actions and many actions: use a baseline."""
-    reward_scale: float
+    reward_scale: Positive
     """Factor that rewards are multiplied by first; 0.1 maps scores from 0 to 10 to the range from 0 to 1."""
     truncated: str
     """What to do with a completion that ran out of tokens: do not train on it (``mask``), subtract
     ``truncated_penalty`` from its return (``penalty``), or treat it like any other (``keep``)."""
-    truncated_penalty: float
+    truncated_penalty: NonNegative
     """In units of scaled reward."""
     importance_weighting: str
     """Whether tokens are weighted by w = pi_trainer / pi_sampling, both before the update: inference engine
@@ -53,21 +54,14 @@ class Settings:
     ``importance_cap``. ``sequence``: the product over the row, capped at ``importance_cap``. ``icepop``: each
     token's own w, or 0 outside [``icepop_low``, ``icepop_high``]. ``off``: no weights. See
     ``learners.algorithms.losses.importance``."""
-    importance_cap: float
-    icepop_low: float
-    icepop_high: float
+    importance_cap: Annotated[float, Range(least=1)]
+    icepop_low: Share
+    icepop_high: Annotated[float, Range(least=1)]
 
     def __post_init__(self) -> None:
         check_choice(self, "credit", CREDIT)
         check_choice(self, "truncated", TRUNCATED)
         check_choice(self, "importance_weighting", IMPORTANCE_WEIGHTING)
-        if not 0.0 <= self.gamma <= 1.0:
-            raise ConfigError(f"algorithm.gamma must be in [0, 1], not {self.gamma}")
-        if self.importance_cap < 1.0:
-            raise ConfigError(f"algorithm.importance_cap must be at least 1, not {self.importance_cap}")
-        if not 0.0 <= self.icepop_low <= 1.0 <= self.icepop_high:
-            given = f"[{self.icepop_low}, {self.icepop_high}]"
-            raise ConfigError(f"algorithm.icepop_low and icepop_high must enclose 1, not {given}")
 
 
 @dataclass
@@ -104,11 +98,3 @@ def check_choice(config: Any, key: str, allowed: Sequence[str]) -> None:
     value = getattr(config, key)
     if value not in allowed:
         raise ConfigError(f"algorithm.{key} must be one of {', '.join(allowed)}, not {value!r}")
-
-
-def check_clip(low: float, high: float) -> None:
-    """Raises ``ConfigError`` if [1 - low, 1 + high] is not a range of ratios."""
-    if not 0.0 <= low <= 1.0 or high < 0.0:
-        raise ConfigError(
-            f"algorithm.clip_low must be in [0, 1] and clip_high at least 0, not {low} and {high}"
-        )

@@ -14,6 +14,7 @@ from coaches.client.errors import RequestError
 from coaches.client.openai_client import Endpoint, ParsedReply
 from coaches.client.wire import Reply
 from conf import ConfigError
+from conf.ranges import Positive
 from envs.types import Message
 from learners.errors import EpisodeError, TrainingError
 from learners.generators.base import InferenceOnly
@@ -47,7 +48,7 @@ class Api(InferenceOnly):
         send: list[str]
         """Which of ``temperature`` and ``seed`` go into a request; some models refuse one."""
         prices: Prices
-        max_cost: float | None
+        max_cost: Positive | None
         """US dollars that one process may spend; None: no limit."""
 
     def __init__(self, config: Config, *, policies: Collection[str]) -> None:

@@ -16,7 +16,7 @@ import torch
 from transformers import Cache
 from transformers.cache_utils import DynamicLayer
 
-from conf import ConfigError
+from conf.ranges import Count
 from envs.types import Message
 from learners.base import Weights
 from learners.generators.chat import ChatFormat, stop_ids
@@ -59,12 +59,10 @@ class Hf:
 
     @dataclass
     class Config:
-        max_batch: int
+        max_batch: Count
         """Rows decoded at once; a larger batch is split."""
 
     def __init__(self, config: Config, *, policies: Mapping[str, Weights]) -> None:
-        if config.max_batch < 1:
-            raise ConfigError(f"generator.max_batch must be at least 1, not {config.max_batch}")
         self.config = config
         self._policies = {name: _PolicyState(weights) for name, weights in policies.items()}
 

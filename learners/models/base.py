@@ -38,6 +38,15 @@ def empty_cache() -> None:
         torch.cuda.empty_cache()
 
 
+def check_context(name: str, config: ModelConfig, context: int) -> None:
+    """Raises ``ConfigError`` if the longest prompt and completion exceed a model's ``context``, in tokens."""
+    needed = config.max_prompt_tokens + config.max_new_tokens
+    if needed > context:
+        raise ConfigError(
+            f"model {name}: max_prompt_tokens + max_new_tokens = {needed} exceeds its context of {context}"
+        )
+
+
 def prepare_model(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: ModelConfig
 ) -> LoadedModel:
@@ -55,10 +64,8 @@ def prepare_model(
     needed = config.max_prompt_tokens + config.max_new_tokens
     if tokenizer.chat_template is None or tokenizer.eos_token_id is None:
         raise ConfigError(f"model {name}: its tokenizer needs a chat template and an end-of-turn token")
-    if context is not None and needed > context:
-        raise ConfigError(
-            f"model {name}: max_prompt_tokens + max_new_tokens = {needed} exceeds its context of {context}"
-        )
+    if context is not None:
+        check_context(name, config, context)
     more_than_a_matrix = ("final_logit_softcapping", "logits_scaling", "logit_scale")
     if (
         not isinstance(head, torch.nn.Linear)

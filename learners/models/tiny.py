@@ -23,6 +23,7 @@ from transformers import PreTrainedConfig
 from transformers.utils import logging as hf_logging
 
 from conf import ConfigError, cache_dir
+from learners.models.base import check_context
 from learners.models.hub import from_pretrained
 from learners.models.tiny_policy import tokenizer, warmstart
 from learners.models.tiny_policy.demonstrations import Demonstration, collect
@@ -39,6 +40,10 @@ class Tiny:
     class Config(ModelConfig):
         size: Size
         warm_start: WarmStart
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            check_context("tiny", self, self.size.context)
 
     def __init__(self, config: Config) -> None:
         self.config = config

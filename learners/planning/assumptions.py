@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from conf.ranges import Count, Natural, NonNegative, Positive, PositiveShare, Range
 
 GIB = 2**30
 
@@ -12,25 +15,25 @@ class Hardware:
     """One kind of GPU and its host; memory is in GiB, operations and bytes per second are peaks."""
 
     gpu: str
-    gpus: int
-    memory_gib: float
-    host_gib: float
+    gpus: Natural
+    memory_gib: Positive
+    host_gib: Positive
     """Host memory for each GPU that is used."""
-    bfloat16: float
-    float32: float
-    bandwidth: float
-    link: float
+    bfloat16: Positive
+    float32: Positive
+    bandwidth: Positive
+    link: Positive
 
 
 @dataclass
 class EpisodeGuess:
     """Means of an environment's turns, in tokens."""
 
-    prompt: int
-    completion: int
-    turns: float
+    prompt: Count
+    completion: Count
+    turns: PositiveShare
     """Share of the allowed turns that are taken; a role takes at least one."""
-    heldout: int
+    heldout: Count
     """Number of tasks in an evaluation on all of them."""
 
 
@@ -38,20 +41,20 @@ class EpisodeGuess:
 class Assume:
     """Guesses; the YAML explains each of them."""
 
-    update_mfu: float
-    prefill_mfu: float
-    decode_share: float
-    float32_share: float
-    longest_episode: float
-    longest_row: float
-    sync_bytes: float
-    margin: float
-    process_gib: float
-    context_gib: float
-    engine_gib: float
-    asleep_gib: float
-    tool_s: float
-    coach_s: float
-    coach_prompt: int
-    coach_completion: int
+    update_mfu: PositiveShare
+    prefill_mfu: PositiveShare
+    decode_share: PositiveShare
+    float32_share: PositiveShare
+    longest_episode: Annotated[float, Range(least=1)]
+    longest_row: Annotated[float, Range(least=1)]
+    sync_bytes: Positive
+    margin: Annotated[float, Range(least=0, below=1)]
+    process_gib: NonNegative
+    context_gib: NonNegative
+    engine_gib: NonNegative
+    asleep_gib: NonNegative
+    tool_s: NonNegative
+    coach_s: NonNegative
+    coach_prompt: Natural
+    coach_completion: Natural
     episodes: dict[str, EpisodeGuess]

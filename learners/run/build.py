@@ -7,11 +7,22 @@ from importlib.metadata import version
 from typing import Any
 
 import conf
+from coaches.judging import inner
 from conf import ConfigError
 from learners.config import RunConfig
 from learners.runtimes.base import Parts, Runtime
 from learners.runtimes.parts import generator_class
 
+PACKAGES = {
+    "env": "envs",
+    "sandbox": "sandbox",
+    "model": "learners.models",
+    "weights": "learners.weights",
+    "generator": "learners.generators",
+    "runtime": "learners.runtimes",
+    "algorithm": "learners",
+}
+"""Group of a part, besides the coach -> the package of its modules."""
 LIBRARIES = ("torch", "transformers", "numpy", "gymnasium", "pettingzoo")
 
 
@@ -21,9 +32,20 @@ def build(config: RunConfig) -> Parts:
     Raises:
         ConfigError: a part is not available, or its settings are invalid.
     """
-    _check_generator(config)
     runtime: Runtime = conf.build("learners.runtimes", config.runtime)
     return runtime.assemble(config)
+
+
+def check(config: RunConfig) -> None:
+    """Checks the settings of every part, before anything is loaded or written.
+
+    Raises:
+        ConfigError: there is no such part, or a setting is wrong or does not suit another one.
+    """
+    inner.check(config.coach)
+    for group, package in PACKAGES.items():
+        conf.check(package, getattr(config, group), group)
+    _check_generator(config)
 
 
 def _check_generator(config: RunConfig) -> None:

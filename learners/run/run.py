@@ -14,7 +14,7 @@ from coaches import monitor
 from conf import ConfigError
 from learners.config import RunConfig
 from learners.errors import LostError
-from learners.run.build import build, metadata
+from learners.run.build import build, check, metadata
 from learners.run.curves import plot
 from learners.run.folder import RunFolder, open_folder
 from learners.run.report import before_after, held_out, reporting, set_up_logging
@@ -35,6 +35,7 @@ def train(config: DictConfig) -> Path:
     console = Console()
     set_up_logging(console)
     run_config = RunConfig.read(config)
+    check(run_config)
     with open_folder(run_config) as run:
         restarts = 0
         while not _finished(run_config, run, console, restarts):

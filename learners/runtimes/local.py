@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from conf.ranges import Count
 from learners.config import RunConfig
 from learners.rollout.lockstep import Lockstep
 from learners.rollout.threads import run_pool, run_waves
@@ -24,7 +25,7 @@ class Local:
 
     @dataclass
     class Config:
-        torch_threads: int | None
+        torch_threads: Count | None
         """Threads of one torch operation; None: torch's default. One is fastest for models of a few million
         parameters. The number may change the last bits of results, so a resumed run must keep it."""
 

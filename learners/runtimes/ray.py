@@ -26,6 +26,7 @@ from typing import Any
 
 from conf import ConfigError
 from conf.extras import require
+from conf.ranges import Count, Natural, NonNegative, Positive
 from learners.config import RunConfig
 from learners.errors import LostError
 from learners.rollout.threads import run_pool, run_waves
@@ -59,41 +60,39 @@ class Ray:
         address: str | None
         """Of a running cluster (``auto``: this machine's). None: a cluster for this run alone, on this
         machine and its loopback address."""
-        torch_threads: int | None
+        torch_threads: Count | None
         """Of a process that trains; see ``runtime=local``."""
-        rollout_workers: int
+        rollout_workers: Count
         """Processes that play episodes."""
-        rollout_worker_cpus: float
+        rollout_worker_cpus: NonNegative
         """Of each rollout worker."""
-        ranks: int
+        ranks: Count
         """Processes that share each policy's update."""
-        learner_cpus: float
+        learner_cpus: NonNegative
         """Of each rank."""
-        learner_gpus: float
+        learner_gpus: NonNegative
         """Of each rank; a fraction shares a GPU."""
-        engines: int
+        engines: Count
         """Copies of the generator for each group of policies."""
-        engine_cpus: float
-        engine_gpus: float
+        engine_cpus: NonNegative
+        engine_gpus: NonNegative
         strategy: str
         """How Ray distributes ranks and engines over machines: ``PACK``, ``SPREAD``, or either strictly."""
-        start_timeout: float
+        start_timeout: Positive
         """Seconds for the cluster to find resources, and for a process to start."""
-        call_timeout: float
+        call_timeout: Positive
         """Seconds for one call: a completion, a verdict, an update."""
-        episode_timeout: float
+        episode_timeout: Positive
         """Seconds for one episode."""
-        episode_retries: int
+        episode_retries: Natural
         """How often an episode whose process was lost is played again before it is dropped, and counted."""
-        restarts: int
+        restarts: Natural
         """How often the run is rebuilt."""
 
         def __post_init__(self) -> None:
             if self.strategy not in STRATEGIES:
                 known = ", ".join(STRATEGIES)
                 raise ConfigError(f"runtime.strategy must be one of {known}, not {self.strategy!r}")
-            if min(self.start_timeout, self.call_timeout, self.episode_timeout) <= 0:
-                raise ConfigError("runtime.start_timeout, call_timeout and episode_timeout must be above 0")
 
     def __init__(self, config: Config) -> None:
         self.config = config

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch.nn import Parameter
 
 from conf import ConfigError
+from conf.ranges import Count, Positive
 from learners.base import ModelKind
 from learners.models.base import empty_cache
 from learners.rollout.seeds import derive_seed
@@ -36,17 +37,15 @@ class Adapter:
 
     @dataclass
     class Config:
-        rank: int
-        alpha: float
+        rank: Count
+        alpha: Positive
         """The product of the two factors is scaled by alpha / rank."""
         targets: list[str]
         """Name endings of the layers to adapt; ``[all-linear]``: all but the output head."""
 
         def __post_init__(self) -> None:
-            if self.rank < 1 or self.alpha <= 0 or not self.targets:
-                raise ConfigError(
-                    "weights.rank must be at least 1, weights.alpha above 0, and targets not empty"
-                )
+            if not self.targets:
+                raise ConfigError("weights.targets must not be empty")
 
     def __init__(self, config: Config) -> None:
         self.config = config

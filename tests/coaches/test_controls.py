@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import conf
 from coaches.length import Length
 from coaches.random import Random
 from conf import ConfigError
@@ -38,7 +39,7 @@ def test_length_depends_only_on_the_length_of_the_action() -> None:
 
 
 def test_invalid_settings_are_rejected() -> None:
-    with pytest.raises(ConfigError, match="scale"):
-        Length(Length.Config(0.0))
-    with pytest.raises(ConfigError, match="seed"):
-        Random(Random.Config(-1))
+    with pytest.raises(ConfigError, match="scale must be above 0"):
+        conf.build("coaches", {"name": "length", "scale": 0.0})
+    with pytest.raises(ConfigError, match="seed must be at least 0"):
+        conf.build("coaches", {"name": "random", "seed": -1})

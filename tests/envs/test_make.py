@@ -38,7 +38,7 @@ def test_make_accepts_settings_of_the_environment() -> None:
         ("mathchat", {"timeout": "soon"}, "timeout"),
         ("mathchat", {"context": "some"}, "must be full or previous"),
         ("mathchat", {"max_turns.verifier": 0}, "max_turns.verifier must be at least 1"),
-        ("mathchat", {"heldout": 1.5}, "between 0 and 1"),
+        ("mathchat", {"heldout": 1.5}, "heldout must be below 1"),
         ("mathchat", {"tasks": "nosuch.json"}, "nosuch.json: cannot be read"),
     ],
 )

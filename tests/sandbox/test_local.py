@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from conf import ConfigError
 from sandbox.attacks import ATTACKS, PREAMBLE
 from sandbox.base import GUARANTEES, Limits, Sandbox, SandboxError, SandboxSpec
 from sandbox.guest.processes import descendants
@@ -262,7 +263,7 @@ def test_an_unknown_mode_and_unknown_limits_are_refused() -> None:
         local(mode="magic")
     with pytest.raises(SandboxError, match="limits must define exactly"):
         Limits.read({"timeout": 3})
-    with pytest.raises(SandboxError, match="must be positive: disk_mb"):
+    with pytest.raises(ConfigError, match=r"limits\.disk_mb must be above 0"):
         local(limits={"disk_mb": 0})
 
 

@@ -12,6 +12,7 @@ from coaches.client.config import EndpointConfig
 from coaches.client.errors import EmptyReplyError
 from coaches.client.openai_client import Endpoint
 from conf import ConfigError
+from conf.ranges import NonNegative, Positive
 from envs.types import Message
 
 
@@ -28,10 +29,10 @@ class ModelTeam:
         endpoint: dict[str, Any] = field(default_factory=dict)
         """Settings of ``coaches.client.config.EndpointConfig``; missing ones are those of the coach ``llm``,
         but without structured output."""
-        prompt_price: float = 0.0
+        prompt_price: NonNegative = 0.0
         """US dollars per million tokens."""
-        completion_price: float = 0.0
-        max_cost: float | None = None
+        completion_price: NonNegative = 0.0
+        max_cost: Positive | None = None
         """US dollars that one process may spend; null: no limit."""
 
     def __init__(self, config: Config) -> None:

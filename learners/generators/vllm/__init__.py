@@ -35,6 +35,7 @@ from typing import Any, TypeVar
 import torch
 
 from conf import ConfigError
+from conf.ranges import NonNegative, Positive
 from envs.types import Message
 from learners.base import Source
 from learners.errors import TrainingError
@@ -68,19 +69,16 @@ class Vllm:
 
     @dataclass
     class Config(EngineConfig):
-        deadline: float
+        deadline: Positive
         """Seconds after which a call that waits for an engine gives up."""
-        tolerance: dict[str, float]
+        tolerance: dict[str, NonNegative]
         """Nats per token that engine and trainer may differ by, on average over the probe; by precision."""
-        drift: float
+        drift: NonNegative
         """Nats per token that outputs of unchanged weights may differ by from one check to the next."""
 
         def __post_init__(self) -> None:
-            super().__post_init__()
             if set(self.tolerance) != set(PRECISIONS):
                 raise ConfigError(f"generator.tolerance needs a value for each of {', '.join(PRECISIONS)}")
-            if self.deadline <= 0:
-                raise ConfigError("generator.deadline must be above 0")
 
     def __init__(self, config: Config, *, policies: Mapping[str, Source]) -> None:
         """Starts the engines, and checks their weights against those of ``policies``.

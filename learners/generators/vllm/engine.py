@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 from conf import ConfigError
 from conf.extras import require
+from conf.ranges import Count, Positive, PositiveShare
 from learners.errors import TrainingError
 from learners.generators.vllm.head import HeadKeeper
 from learners.generators.vllm.process import SETTINGS, process_left_alone
@@ -30,22 +31,16 @@ VERSIONS = ((0, 28), (0, 33))
 class EngineConfig:
     """Settings of an engine."""
 
-    gpu_memory_utilization: float
+    gpu_memory_utilization: PositiveShare
     """Share of a GPU's memory for all engines of this process together, weights included."""
-    kv_cache_gb: float
+    kv_cache_gb: Positive
     """GiB of keys and values of all engines together; on CPUs only."""
-    max_num_seqs: int
+    max_num_seqs: Count
     """Completions that an engine samples at once; further requests wait."""
     enforce_eager: bool | None
     """No compilation and no CUDA graphs; None: only on CPUs, where compiling takes longer than it saves."""
-    tensor_parallel: int
+    tensor_parallel: Count
     """GPUs that share an engine."""
-
-    def __post_init__(self) -> None:
-        if min(self.max_num_seqs, self.tensor_parallel) < 1 or self.kv_cache_gb <= 0:
-            raise ConfigError(
-                "generator.max_num_seqs and tensor_parallel must be at least 1, kv_cache_gb above 0"
-            )
 
 
 class VllmEngine:

@@ -12,6 +12,8 @@ import torch
 from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from conf import ConfigError
+from conf.ranges import Count, Natural, Positive, Seed
 from learners.models.tiny_policy.demonstrations import Demonstration
 from learners.models.tiny_policy.tokenizer import make_tokenizer
 
@@ -30,28 +32,32 @@ _WINDOW = 4
 class Size:
     """Sizes of the Llama that is trained; embeddings and output head are tied."""
 
-    vocab: int
+    vocab: Count
     """Upper bound of the number of tokens."""
-    hidden: int
-    intermediate: int
-    layers: int
-    heads: int
-    context: int
+    hidden: Count
+    intermediate: Count
+    layers: Count
+    heads: Count
+    context: Count
     """Number of positions."""
+
+    def __post_init__(self) -> None:
+        if self.hidden % (2 * self.heads):  # rotary positions turn pairs
+            raise ConfigError(f"size.hidden must be a multiple of 2 * size.heads, not {self.hidden}")
 
 
 @dataclass
 class WarmStart:
     """How the initial weights are trained; the same settings give the same weights on the same machine."""
 
-    demonstrations: int
-    steps: int
+    demonstrations: Count
+    steps: Count
     """Optimiser steps, not seconds: a model trained on a busy machine is as good as any."""
-    batch: int
-    lr: float
+    batch: Count
+    lr: Positive
     """Peak learning rate of AdamW; it rises for ``warmup`` steps, then falls linearly to 0."""
-    warmup: int
-    seed: int
+    warmup: Natural
+    seed: Seed
     """Seed of demonstrations, weights and order. Like a published model, the base is the same in all runs."""
 
 

@@ -186,5 +186,5 @@ def test_no_key_from_the_environment_is_sent_unless_configured(monkeypatch: pyte
 )
 def test_invalid_settings_are_one_line_errors(wrong: dict[str, Any]) -> None:
     address = wrong.pop("base_url", "http://127.0.0.1:9/v1")
-    with pytest.raises(ConfigError, match=r"^coach llm: "):
+    with pytest.raises(ConfigError, match=r"^coach(es)? '?llm'?: "):
         e.coach(address, **wrong)

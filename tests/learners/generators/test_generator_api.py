@@ -21,7 +21,7 @@ from learners.config import RunConfig
 from learners.errors import EpisodeError, TrainingError
 from learners.generators.api import Api
 from learners.policy import Policy
-from learners.run.build import build
+from learners.run.build import check
 from learners.run.run import train
 from learners.runtimes.distributed import assembly
 from tests.coaches import endpoints as e
@@ -303,10 +303,10 @@ def test_training_is_refused_before_anything_is_asked_or_loaded(tmp_path: Path) 
     with pytest.raises(
         ConfigError, match=r"^generator=api is for inference: set steps=0, or evaluate with"
     ) as caught:
-        build(RunConfig.read(nowhere))
+        check(RunConfig.read(nowhere))
     assert "\n" not in str(caught.value)
     with pytest.raises(ConfigError, match="generator=api has no weights to distribute: set runtime=local"):
         assembly.assemble(RunConfig.read(nowhere), *cast(Any, (None, None)))
     nowhere.steps, nowhere.evaluation.run = 0, str(tmp_path)
     with pytest.raises(ConfigError, match="weights of its own, which generator=api cannot take"):
-        build(RunConfig.read(nowhere))
+        check(RunConfig.read(nowhere))
