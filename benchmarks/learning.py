@@ -23,6 +23,7 @@ from rich.table import Table
 from benchmarks.common.command import make_console, make_parser, print_path, write_json
 from benchmarks.common.estimates import student
 from benchmarks.common.tables import make_table
+from conf.arguments import integer
 from learners.run.metrics import wilson
 
 
@@ -84,7 +85,7 @@ def _gain(runs: Sequence[Trained], name: str) -> dict[str, float]:
 def main() -> None:
     """The command line."""
     parser = make_parser("learning", __doc__)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=integer(0), nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, default=Path("runs/learning"), help="folder for the run folders")
     parser.add_argument("--no-control", action="store_true", help="skip the run at learning rate 0")
     parser.add_argument("overrides", nargs="*", help="settings for the learner, after --")

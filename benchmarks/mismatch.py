@@ -36,6 +36,7 @@ from benchmarks.common import estimates
 from benchmarks.common.command import make_console, make_parser, write_json
 from benchmarks.common.tables import make_table
 from conf import ConfigError, commands
+from conf.arguments import number
 from learners.train import run_errors
 
 METRICS = ("mismatch_kl", "approx_kl", "reference_kl")
@@ -129,10 +130,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser("mismatch", __doc__)
     commands.add_overrides(parser, "settings of the learner, or one run folder to read")
     parser.add_argument(
-        "--bound", type=float, default=0.01, help="largest value allowed at any step, in nats per token"
+        "--bound", type=number(0), default=0.01, help="largest value allowed at any step, in nats per token"
     )
     parser.add_argument(
-        "--growth", type=float, default=0.001, help="largest rise allowed over the run, in nats per token"
+        "--growth", type=number(0), default=0.001, help="largest rise allowed over the run, in nats per token"
     )
     given = parser.parse_intermixed_args(arguments)
     folders = [Path(word) for word in given.overrides if not commands.is_override(word)]

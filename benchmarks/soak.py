@@ -39,6 +39,7 @@ from benchmarks.common.tables import make_table
 from benchmarks.sandbox.lanes import MethodError
 from benchmarks.sandbox.methods import backend
 from conf import commands
+from conf.arguments import integer
 from sandbox.base import Backend, SandboxError, SandboxSpec
 from sandbox.guest.processes import descendants, proportional, resident
 
@@ -212,8 +213,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     parser = make_parser("soak", __doc__)
     commands.add_overrides(parser, "sandbox=docker or local, and sandbox.<setting>=<value>")
-    parser.add_argument("--episodes", type=int, default=2000)
-    parser.add_argument("--in-flight", type=int, default=8)
+    parser.add_argument("--episodes", type=integer(1), default=2000)
+    parser.add_argument("--in-flight", type=integer(1), default=8)
     parser.add_argument("--out", type=Path, help="default: benchmarks/results/soak-<sandbox>.json")
     given = parser.parse_intermixed_args(arguments)
     if given.episodes < 2 * given.in_flight:

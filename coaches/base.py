@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from conf import ConfigError
+from conf.text import replace_unencodable
 from envs.types import Outcome, Turn
 
 Unit = Literal["turns", "episodes"]
@@ -97,6 +98,7 @@ class Verdict:
     one without a verdict. ``cost`` and ``usage`` include theirs."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "rationale", replace_unencodable(self.rationale))  # it is written to files
         if not 0.0 <= self.score <= 10.0:
             raise CoachError(f"a score must be in [0, 10], not {self.score}")
 

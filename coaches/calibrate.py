@@ -11,7 +11,6 @@ would be close to 0 for any coach.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from coaches import episodes
 from coaches.episodes import RecordedEpisode
 from conf import ConfigError
+from conf.arguments import Parser
 
 VERSION = 1
 FEWEST = 30
@@ -169,38 +169,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line. User errors print one line to stderr and exit with code 2."""
     from conf import commands
 
-    parser = argparse.ArgumentParser(
-        prog="python -m coaches.calibrate",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser("python -m coaches.calibrate", __doc__)
     commands.add_overrides(
         parser,
         "files of episodes, of runs or scored by coaches.score; env=<name>: roles of lines that have none",
     )
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--skip-bad", action="store_true", help="leave out invalid lines, and count them")
     options = parser.parse_intermixed_args(arguments)
     settings = [word for word in options.overrides if commands.is_override(word)]
     files = [Path(word) for word in options.overrides if not commands.is_override(word)]
     with commands.one_line_errors(OSError):
         config = commands.compose_parts(settings, {"env": None}, config_dir=options.config_dir)
-        score_map = fit(*_read(files, config))
+        recorded, skipped = _read(files, config, options.skip_bad)
+        score_map = fit(*pairs(recorded))
         score_map.write(options.out)
     print(
         f"{options.out}: {len(score_map.scores)} points from {score_map.turns} turns of {score_map.tasks} "
         f"tasks, coach {score_map.source}; "
         f"ECE {score_map.ece_before:.3f} before, {score_map.ece_after:.3f} after"
     )
+    if skipped:
+        print(f"skipped: {len(skipped)} lines{episodes.first_of(skipped)}")
 
 
-def _read(files: Sequence[Path], config: Any) -> Any:
+def _read(files: Sequence[Path], config: Any, skip_bad: bool) -> tuple[list[RecordedEpisode], list[str]]:
     import conf
 
     if not files:
         raise ConfigError("name at least one file of episodes")
     roles = conf.build("envs", config.env).roles if "env" in config else None
-    recorded = [one for path in files for _, one in episodes.read(path, roles=roles)]
-    return pairs(recorded)
+    read, skipped = episodes.read_all(files, roles=roles, skip_bad=skip_bad)
+    return [one for _, one in read], skipped
 
 
 if __name__ == "__main__":

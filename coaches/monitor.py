@@ -11,9 +11,9 @@ the coach's scores risen while the held-out outcome fell?
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from math import fsum, inf
 from pathlib import Path
@@ -27,6 +27,7 @@ from coaches.bias.effects import CONFIDENCE, FACTORS, Effect, Fit, Moments, Samp
 from coaches.bias.trends import Alarm, alarm, drift
 from coaches.judging.learning import JudgedEpisode
 from conf import ConfigError
+from conf.arguments import Parser
 from envs.types import Role
 
 log = logging.getLogger(__name__)
@@ -206,12 +207,17 @@ def watch(path: Path, roles: Sequence[Role] | None = None) -> Monitor:
     Raises:
         ConfigError: there are no episodes, or none with a verdict.
     """
+    return _watch(path, roles, False)[0]
+
+
+def _watch(path: Path, roles: Sequence[Role] | None, skip_bad: bool) -> tuple[Monitor, list[str]]:
     from coaches import episodes
 
     if path.is_dir():
         path = path / "episodes.jsonl"
+    pairs, skipped = episodes.read_all([path], roles=roles, skip_bad=skip_bad)
     groups: dict[tuple[str, int], list[Any]] = {}
-    for _, one in episodes.read(path, roles=roles):
+    for _, one in pairs:
         groups.setdefault((one.phase, one.step), []).append(one)
     monitor = Monitor()
     for (phase, step), played in groups.items():
@@ -221,28 +227,29 @@ def watch(path: Path, roles: Sequence[Role] | None = None) -> Monitor:
             monitor.step(step + 1, [judged for e in played if (judged := e.judged()) is not None])
     if not monitor.summary()["means"]:
         raise ConfigError(f"{path}: no turn of these episodes has a verdict")
-    return monitor
+    return monitor, skipped
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line. User errors print one line to stderr and exit with code 2."""
     import conf
+    from coaches.episodes import first_of
     from conf import commands
 
-    parser = argparse.ArgumentParser(
-        prog="python -m coaches.monitor",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser("python -m coaches.monitor", __doc__)
     parser.add_argument("run", type=Path, help="a run folder, or a file of episodes")
     commands.add_overrides(parser, "env=<name>: roles of lines that have none")
+    parser.add_argument("--skip-bad", action="store_true", help="leave out invalid lines, and count them")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     options = parser.parse_intermixed_args(arguments)
     logging.basicConfig(level=logging.ERROR)  # alarms are printed at the end
     with commands.one_line_errors():
         config = commands.compose_parts(options.overrides, {"env": None}, config_dir=options.config_dir)
         roles = conf.build("envs", config.env).roles if "env" in config else None
-        summary = watch(options.run, roles).summary()
+        monitor, skipped = _watch(options.run, roles, options.skip_bad)
+        summary = monitor.summary()
+    if skipped:
+        print(f"skipped: {len(skipped)} lines{first_of(skipped)}", file=sys.stderr)
     if options.json:
         print(json.dumps(summary, indent=2))
     else:

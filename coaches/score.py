@@ -35,6 +35,9 @@ from coaches.episodes import RecordedEpisode
 from coaches.judging.inner import build_coach
 from coaches.judging.verdicts import judge_episode
 from conf import ConfigError
+from conf.arguments import Parser, integer
+
+_NO_OUTCOME = "episode {} has no outcome, and this coach judges whole episodes"
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,8 @@ def score(coach: AnyCoach, episode: RecordedEpisode) -> Scored:
     Raises:
         ConfigError: the coach judges whole episodes and this one has no outcome.
     """
-    if episode.outcome is None and not judges_turns(coach):
-        raise ConfigError(f"episode {episode.id} has no outcome, and this coach judges whole episodes")
+    if not _judgeable(coach, episode):
+        raise ConfigError(_NO_OUTCOME.format(episode.id))
     judged = judge_episode(coach, episode.turns, episode.outcome)
     masked = [one for one in judged if one.cause]
     return Scored(
@@ -116,17 +119,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line. User errors print one line to stderr and exit with code 2."""
     from conf import commands
 
-    parser = argparse.ArgumentParser(
-        prog="python -m coaches.score",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser("python -m coaches.score", __doc__)
     parser.add_argument("episodes", type=Path)
     commands.add_overrides(parser, "coach=<name> coach.<key>=<value> env=<name>")
     parser.add_argument("--out", type=Path, help="default: <episodes>.scored.jsonl beside it")
-    parser.add_argument("--threads", type=int, default=8, help="episodes scored at once")
+    parser.add_argument("--threads", type=integer(1), default=8, help="episodes scored at once")
+    parser.add_argument("--skip-bad", action="store_true", help="leave out invalid lines, and count them")
     options = parser.parse_intermixed_args(arguments)
-    with commands.one_line_errors(BudgetError):
+    with commands.one_line_errors(BudgetError, OSError):
         parts = {"coach": commands.REQUIRED, "env": None}
         _run(options, commands.compose_parts(options.overrides, parts, config_dir=options.config_dir))
 
@@ -134,9 +134,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(options: argparse.Namespace, config: Any) -> None:
     roles = conf.build("envs", config.env).roles if "env" in config else None
     coach = build_coach(config.coach)
-    pairs = list(episodes.read(options.episodes, roles=roles))
+    pairs, skipped = episodes.read_all([options.episodes], roles=roles, skip_bad=options.skip_bad)
+    if options.skip_bad:
+        skipped += [_NO_OUTCOME.format(one.id) for _, one in pairs if not _judgeable(coach, one)]
+        pairs = [(row, one) for row, one in pairs if _judgeable(coach, one)]
     if not pairs:
-        raise ConfigError(f"{options.episodes} has no episodes")
+        raise ConfigError(f"{options.episodes} has no episodes{episodes.first_of(skipped)}")
     out = options.out or options.episodes.with_suffix(".scored.jsonl")
     if out.exists() and out.samefile(options.episodes):
         raise ConfigError("--out is the file that is read")
@@ -158,8 +161,17 @@ def _run(options: argparse.Namespace, config: Any) -> None:
         messages = {cause: text for one in reversed(scored) for cause, text in one.messages.items()}
         for cause, count in masked.items():
             example = f"; the first: {messages[cause]}" if messages[cause] else ""
-            console.print(f"without a verdict: {count} {cause}{example}", highlight=False, markup=False)
+            console.print(
+                f"without a verdict: {count} {cause}{example}", highlight=False, markup=False, soft_wrap=True
+            )
+    if skipped:
+        line = f"skipped: {len(skipped)} lines{episodes.first_of(skipped)}"
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     console.print(f"written: {out}", soft_wrap=True, highlight=False)
+
+
+def _judgeable(coach: AnyCoach, episode: RecordedEpisode) -> bool:
+    return episode.outcome is not None or judges_turns(coach)
 
 
 def _with_verdicts(row: dict[str, Any], scored: Scored) -> dict[str, Any]:

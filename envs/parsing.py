@@ -7,12 +7,6 @@ import re
 _TAG = re.compile(r"</?think>")
 _FENCE = re.compile(r"(?P<indent>[ \t]*)(?P<fence>`{3,}|~{3,})[ \t]*(?P<info>[^`]*)")
 _PYTHON = re.compile(r"\{?\.?(python3?|py)\b", re.IGNORECASE)
-_UNENCODABLE = re.compile("[\ud800-\udfff\0]")
-
-
-def replace_unencodable(text: str) -> str:
-    """Replaces lone surrogates and NUL by U+FFFD, because no file, endpoint or compiler accepts them."""
-    return _UNENCODABLE.sub("\ufffd", text)
 
 
 def strip_thinking(action: str) -> str:

@@ -11,6 +11,7 @@ from gymnasium import spaces
 from gymnasium.utils import seeding
 from pettingzoo import AECEnv  # type: ignore[import-untyped]
 
+from conf.text import replace_unencodable
 from envs import observations, parsing
 from envs.base import Scenario
 from envs.spaces import Chat, Text
@@ -163,7 +164,7 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         if action not in self.action_spaces[agent]:
             raise ValueError(f"an action must have at most {_ACTION_CHARS} characters; got {len(action)}")
         try:
-            self._advance(self._play(agent, parsing.replace_unencodable(action)))
+            self._advance(self._play(agent, replace_unencodable(action)))
         except BaseException:
             self.close()
             raise

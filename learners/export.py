@@ -10,12 +10,12 @@ base; ``--adapters`` writes the adapters themselves instead, in the format of ``
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 import conf
 from conf import ConfigError, commands
+from conf.arguments import Parser
 from learners.config import RunConfig
 from learners.run import checkpoint
 from learners.run.folder import read_config
@@ -48,11 +48,7 @@ def export(run: Path, out: Path, *, adapters: bool = False) -> list[Path]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line. User errors print one line to stderr and exit with code 2."""
-    parser = argparse.ArgumentParser(
-        prog="python -m learners.export",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser("python -m learners.export", __doc__)
     parser.add_argument("run", type=Path, help="a run folder")
     parser.add_argument("out", type=Path, help="the folder to write to; new or empty")
     parser.add_argument("--adapters", action="store_true", help="write adapters, not merged weights")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from conf.text import replace_unencodable
 from sandbox.base import FileInfo, Sandbox
 from sandbox.host.pickles import UNKNOWN, pickle_globals
 
@@ -166,7 +167,7 @@ def _encodable(text: object) -> str:
     """Returns a shortened text that UTF-8 can encode: lone surrogates are replaced. Raises ``TypeError``."""
     if not isinstance(text, str):
         raise TypeError("not a text")
-    return text[:MAX_TEXT].encode("utf-8", errors="replace").decode()
+    return replace_unencodable(text[:MAX_TEXT])
 
 
 def _check(

@@ -8,7 +8,6 @@ contains nothing of this project and no setuid file, and is built for this machi
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import importlib.metadata
 import json
@@ -24,6 +23,7 @@ from pathlib import Path
 import docker  # type: ignore[import-untyped]
 from docker.errors import DockerException, ImageNotFound  # type: ignore[import-untyped]
 
+from conf.arguments import Parser
 from sandbox.base import SandboxError
 from sandbox.host.libraries import STANDARD, name_of
 
@@ -176,10 +176,7 @@ def _run(*command: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m sandbox.image",
-        description="Builds the image of docker sandboxes, or prints its name.",
-    )
+    parser = Parser("python -m sandbox.image", "Builds the image of docker sandboxes, or prints its name.")
     parser.add_argument("action", choices=["build", "name"], help="make the image, or print its name")
     parser.add_argument("--base", choices=["auto", "registry", "debian"], default="auto")
     parser.add_argument(

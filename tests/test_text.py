@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from coaches import episodes
-from coaches.base import Usage, Verdict
+from coaches.base import CoachError, Usage, Verdict
 from coaches.client import wire
 from coaches.client.cache import VerdictCache
-from coaches.client.errors import CoachError, RequestError
+from coaches.client.errors import RequestError
 from coaches.prompting import parse
 from conf.text import loads, replace_unencodable
 from envs.dsbench.spec import TABLES, read_spec

@@ -29,6 +29,7 @@ from benchmarks.corpus.cases import Case
 from coaches.base import BudgetError
 from coaches.judging.inner import build_coach
 from conf import ConfigError, commands
+from conf.arguments import integer
 
 _WIDTH = 150
 """Width of the tables where output does not go to a terminal."""
@@ -104,13 +105,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_overrides(parser, "coach=<name>,<name> and <name>.<key>=<value>")
     parser.add_argument("--part", default="public", help="public, heldout, or a file with episodes")
     parser.add_argument(
-        "--limit", type=int, help="number of faulty episodes, besides their sound twins; default: all"
+        "--limit", type=integer(1), help="number of faulty episodes, besides their sound twins; default: all"
     )
     parser.add_argument("--no-retest", action="store_true", help="judge every turn only once")
     parser.add_argument(
-        "--attacked", type=int, default=4, help="number of faulty turns on which every attack is tried"
+        "--attacked", type=integer(0), default=4, help="number of faulty turns on which every attack is tried"
     )
-    parser.add_argument("--threads", type=int, default=8, help="episodes judged at once")
+    parser.add_argument("--threads", type=integer(1), default=8, help="episodes judged at once")
     parser.add_argument("--out", type=Path, default=Path("coach-benchmark"), help="folder to write to")
     options = parser.parse_intermixed_args(arguments)
     with commands.one_line_errors(BudgetError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from math import isfinite
@@ -11,15 +10,12 @@ from typing import Any
 
 from rich.console import Console
 
+from conf.arguments import Parser
 
-def make_parser(command: str, description: str | None) -> argparse.ArgumentParser:
-    """Returns a parser for ``python -m benchmarks.<command>`` that prints ``description`` as it is
-    written."""
-    return argparse.ArgumentParser(
-        prog=f"python -m benchmarks.{command}",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+
+def make_parser(command: str, description: str | None) -> Parser:
+    """Returns a parser for ``python -m benchmarks.<command>``."""
+    return Parser(f"python -m benchmarks.{command}", description)
 
 
 def make_console(width: int = 120) -> Console:

@@ -11,6 +11,7 @@ from benchmarks.common.command import make_parser
 from benchmarks.corpus import build, replay
 from benchmarks.corpus.cases import FOLDER
 from conf import commands
+from conf.arguments import integer
 from sandbox.base import SandboxError
 
 
@@ -20,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("command", choices=("build", "verify"))
     parser.add_argument("--folder", type=Path, default=FOLDER, help="folder of the corpus")
     parser.add_argument(
-        "--some", type=int, help="verify only this many episodes, evenly spread over the corpus"
+        "--some", type=integer(1), help="verify only this many episodes, evenly spread over the corpus"
     )
     commands.add_overrides(parser, "settings of the sandbox: sandbox=<name> sandbox.<key>=<value>")
     options = parser.parse_intermixed_args(arguments)

@@ -28,6 +28,7 @@ from benchmarks.common.spread import Spread
 from benchmarks.common.tables import make_table
 from benchmarks.rollout.latencies import Latencies, Medians
 from benchmarks.rollout.simulated import AGENTS, TURNS, Coach, Model, Relay, ReturnsRecorder, Tool
+from conf.arguments import integer, number
 from envs.pipeline import PipelineEnv
 from envs.types import Task
 from learners.policy import Policy
@@ -111,31 +112,31 @@ def measure(
 ) -> Report:
     """Runs every mode in every round. ``each``: episodes for each one in flight."""
     rows, same = [], True
-    for number in in_flight:
-        latencies = Latencies.draw(each * number, TURNS, medians, sigma, seed)
+    for count in in_flight:
+        latencies = Latencies.draw(each * count, TURNS, medians, sigma, seed)
         times: dict[str, list[float]] = {mode: [] for mode in MODES}
         for _ in range(rounds):
-            played = {mode: run(mode, latencies, number) for mode in MODES}
+            played = {mode: run(mode, latencies, count) for mode in MODES}
             judged = [played[mode].judgements for mode in MODES if mode != "nobody"]
             same &= all(judgements == judged[0] for judgements in judged)
             for mode in MODES:
                 times[mode].append(played[mode].seconds)
-        rows += [_row(mode, number, times[mode], latencies) for mode in MODES]
+        rows += [_row(mode, count, times[mode], latencies) for mode in MODES]
     return Report(machine(), medians, sigma, rows, same)
 
 
-def _row(mode: str, number: int, seconds: Sequence[float], latencies: Latencies) -> Row:
+def _row(mode: str, count: int, seconds: Sequence[float], latencies: Latencies) -> Row:
     floors = {
-        "nobody": latencies.played(number),
-        "deferred": latencies.bound(number),
-        "in step": latencies.blocking(number),
-        "one by one": latencies.one_by_one(number),
+        "nobody": latencies.played(count),
+        "deferred": latencies.bound(count),
+        "in step": latencies.blocking(count),
+        "one by one": latencies.one_by_one(count),
     }
-    bound = latencies.played(number) if mode == "nobody" else latencies.bound(number)
+    bound = latencies.played(count) if mode == "nobody" else latencies.bound(count)
     spread = Spread.of(seconds)
     over = Spread.of([value / bound for value in seconds])
     per_hour = 3600.0 * len(latencies.model) / spread.median
-    return Row(mode, number, spread, per_hour, over, floors[mode])
+    return Row(mode, count, spread, per_hour, over, floors[mode])
 
 
 def show(report: Report, console: Console) -> None:
@@ -166,16 +167,16 @@ def show(report: Report, console: Console) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     parser = make_parser("rollout", __doc__)
-    parser.add_argument("--in-flight", type=int, nargs="+", default=[8, 32], metavar="N")
-    parser.add_argument("--each", type=int, default=1, help="episodes for each one in flight")
-    parser.add_argument("--model", type=float, default=0.2, help="median seconds of an action")
-    parser.add_argument("--tool", type=float, default=0.05, help="median seconds of a program")
-    parser.add_argument("--coach", type=float, default=0.2, help="median seconds of a verdict")
+    parser.add_argument("--in-flight", type=integer(1), nargs="+", default=[8, 32], metavar="N")
+    parser.add_argument("--each", type=integer(1), default=1, help="episodes for each one in flight")
+    parser.add_argument("--model", type=number(0), default=0.2, help="median seconds of an action")
+    parser.add_argument("--tool", type=number(0), default=0.05, help="median seconds of a program")
+    parser.add_argument("--coach", type=number(0), default=0.2, help="median seconds of a verdict")
     parser.add_argument(
-        "--sigma", type=float, default=0.5, help="standard deviation of the logarithm of all times"
+        "--sigma", type=number(0), default=0.5, help="standard deviation of the logarithm of all times"
     )
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rounds", type=integer(1), default=3)
+    parser.add_argument("--seed", type=integer(0), default=0)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/rollout.json"))
     given = parser.parse_args(arguments)
     medians = Medians(given.model, given.tool, given.coach)

@@ -58,6 +58,7 @@ from benchmarks.sandbox.measures import (
 from benchmarks.sandbox.methods import Method, available
 from benchmarks.sandbox.report import Report, Row, tables, targets
 from benchmarks.sandbox.workloads import SNIPPET, WORKLOADS
+from conf.arguments import integer
 
 
 def measure(names: Sequence[str], peers_python: str, plan: Plan, console: Console) -> Report:
@@ -169,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--methods", nargs="+", choices=known, default=known, metavar="NAME", help=", ".join(known)
     )
     parser.add_argument("--quick", action="store_true", help="few repetitions; the numbers mean little")
-    parser.add_argument("--rounds", type=int, help=f"rounds of latency; default: {FULL.rounds}")
+    parser.add_argument("--rounds", type=integer(1), help=f"rounds of latency; default: {FULL.rounds}")
     parser.add_argument(
         "--peers-python", default=sys.executable, help="a Python that has the public sandboxes"
     )

@@ -46,6 +46,7 @@ from benchmarks.common.targets import to_records
 from benchmarks.update.measure import Measured, Platform, UpdateError, measured, platform, sampled
 from benchmarks.update.report import Report, disagreement, faster, table, targets, to_row
 from benchmarks.update.workload import SHAPES, VARIANTS, Job
+from conf.arguments import Parser, integer
 
 KINDS = ("even", "uneven")
 
@@ -180,14 +181,14 @@ def _job(given: argparse.Namespace, here: Platform) -> Job:
     return replace(job, shape="tiny", count=4, prompt=16, completion=48, steps=2, micro_tokens=256)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     parser = make_parser("update", __doc__)
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--rows", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--shape", choices=list(SHAPES), default="smollm2-135m")
-    parser.add_argument("--count", type=int, default=8, help="rows of an update, at least 2")
-    parser.add_argument("--prompt", type=int, default=128, metavar="TOKENS")
-    parser.add_argument("--completion", type=int, default=384, metavar="TOKENS")
+    parser.add_argument("--count", type=integer(2), default=8, help="rows of an update, at least 2")
+    parser.add_argument("--prompt", type=integer(1), default=128, metavar="TOKENS")
+    parser.add_argument("--completion", type=integer(1), default=384, metavar="TOKENS")
     parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
     parser.add_argument(
         "--no-checkpointing", action="store_true", help="no gradient checkpointing in any variant"
@@ -198,9 +199,9 @@ def _parser() -> argparse.ArgumentParser:
         default="own",
         help="memory allocator settings of the peers, on CPUs",
     )
-    parser.add_argument("--rounds", type=int, default=3, help="number of processes of each variant")
-    parser.add_argument("--steps", type=int, default=2, help="timed steps in each process")
-    parser.add_argument("--threads", type=int, default=2, help="threads of each process")
+    parser.add_argument("--rounds", type=integer(1), default=3, help="number of processes of each variant")
+    parser.add_argument("--steps", type=integer(1), default=2, help="timed steps in each process")
+    parser.add_argument("--threads", type=integer(1), default=2, help="threads of each process")
     parser.add_argument(
         "--largest", action="store_true", help="also find the largest context that fits; GPU only"
     )

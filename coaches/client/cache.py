@@ -15,6 +15,7 @@ from typing import Any
 
 from coaches.base import CoachError, Usage, Verdict
 from conf import ConfigError
+from conf.text import loads
 
 
 def digest(question: Mapping[str, Any]) -> str:
@@ -79,7 +80,7 @@ class VerdictCache:
 
     def _read(self, key: str) -> Verdict | None:
         try:
-            values = json.loads(self._path(key).read_text(encoding="utf-8"))
+            values = loads(self._path(key).read_text(encoding="utf-8"))
             return _as_cached(Verdict(**{**values, "usage": Usage(**values["usage"]), "parts": ()}))
         except (FileNotFoundError, ValueError, TypeError, KeyError, CoachError):
             return None  # missing or damaged: ask again

@@ -3,7 +3,6 @@ here."""
 
 from __future__ import annotations
 
-import json
 import random
 import re
 import time
@@ -14,6 +13,7 @@ from typing import Any
 
 from coaches.base import CoachError
 from coaches.client import errors
+from conf.text import loads, replace_unencodable
 
 KEY = "[key]"
 _PIECE = 8
@@ -78,7 +78,7 @@ def redacted(text: str, key: str | None) -> str:
 def body(text: str) -> Any:
     """Returns a response's JSON. Raises ``errors.BodyError``."""
     try:
-        return json.loads(text)
+        return loads(text)
     except (ValueError, RecursionError):
         raise errors.BodyError("the body of the response is not JSON") from None
 
@@ -195,9 +195,9 @@ def pause(error: TransientError, backoff: float, retries: int) -> float:
 def _message(text: str) -> str:
     """Returns the error's own message, on one short line."""
     try:
-        values = json.loads(text)
+        values = loads(text)
         inner = values.get("error", values)
         message = inner.get("message", inner) if isinstance(inner, dict) else inner
     except (ValueError, AttributeError, RecursionError):
         message = text
-    return " ".join(str(message).split())[:_MESSAGE_CHARS] or "no reason given"
+    return replace_unencodable(" ".join(str(message).split())[:_MESSAGE_CHARS]) or "no reason given"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from coaches.client.errors import AmbiguousScoreError, EmptyReplyError, ScoreRangeError, UnreadableReplyError
+from conf.text import loads
 
 RATIONALE_CHARS = 300
 """Longest rationale that a bounded schema allows."""
@@ -74,7 +74,7 @@ def json_object(reply: str) -> dict[str, Any]:
         text = fenced[1]
     try:
         # Not strict: small models put raw line breaks into strings.
-        values = json.loads(text, strict=False, object_pairs_hook=_object, parse_constant=_not_finite)
+        values = loads(text, strict=False, object_pairs_hook=_object, parse_constant=_not_finite)
     except (ValueError, RecursionError) as error:
         if len(set(_SCORE.findall(text))) > 1:
             raise AmbiguousScoreError("the reply has more than one score") from None

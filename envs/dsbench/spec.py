@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from conf import ConfigError
+from conf.text import replaced
 from envs.dsbench.metrics import METRICS
 
 TABLES = Path(__file__).parent / "tables"
@@ -77,7 +78,8 @@ def read_spec(path: Path) -> TableSpec:
     if not path.is_file():
         raise ConfigError(f"there is no file {path}")
     try:
-        spec = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TableSpec), OmegaConf.load(path)))
+        values = OmegaConf.create(replaced(OmegaConf.to_container(OmegaConf.load(path))))
+        spec = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TableSpec), values))
     except (OmegaConfBaseException, YAMLError, OSError, ValueError) as error:
         raise ConfigError(f"{path}: {' '.join(str(error).split())}") from None
     assert isinstance(spec, TableSpec)

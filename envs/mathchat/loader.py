@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from conf import ConfigError
+from conf.text import loads
 from envs.mathchat.answers import accepted
 from envs.types import Task
 
@@ -26,7 +26,7 @@ def load(path: Path, fields: Fields) -> list[Task]:
         ConfigError: the file cannot be read, or a record is malformed; the message says which one and why.
     """
     try:
-        records = json.loads(path.read_text(encoding="utf-8"))
+        records = loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError as error:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from conf.text import replace_unencodable
 from sandbox.base import FileInfo, Limits, LostError, Result, SandboxError
 from sandbox.guest.frames import GoneError, pack, unpack
 from sandbox.host import replies
@@ -54,7 +55,7 @@ class GuestSandbox:
         self, code: str, *, timeout: float | None = None, seed: int = 0, session: str | None = None
     ) -> Result:
         seconds = self._limits.timeout if timeout is None else timeout
-        data = code.encode("utf-8", errors="replace")  # a program with lone surrogates is not valid anyway
+        data = replace_unencodable(code).encode()  # a program with lone surrogates is not valid anyway
         request = {"op": "run", "timeout": seconds, "seed": seed, "session": session}
         # room for the kept part of each output, and the mark of what was left out
         header, body = self._ask(request, data, seconds + PATIENCE, (self._limits.output_kb << 11) + 4096)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, get_args
 
+from conf.text import replace_unencodable
 from sandbox.base import FileInfo, Result, Status
 from sandbox.guest.folder import MAX_DEPTH, MAX_FILES
 
@@ -52,7 +53,7 @@ def listing(body: bytes) -> tuple[FileInfo, ...]:
 def text(value: object) -> str:
     """Returns a shortened text that UTF-8 can encode; "" for anything but a text."""
     short = value[:MAX_DETAIL] if isinstance(value, str) else ""
-    return short.encode("utf-8", errors="replace").decode()
+    return replace_unencodable(short)
 
 
 def _file(row: object) -> FileInfo:

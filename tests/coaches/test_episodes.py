@@ -71,7 +71,7 @@ def test_messages_that_an_earlier_turn_listed_are_restored() -> None:
         ({"turns": ["x"]}, "turns[0] is not an object"),
         ({"turns": [{"action": "x"}]}, "turns[0]: agent is missing|agent is missing"),
         ({"turns": [{"agent": "a"}]}, "turns[0]: action is missing"),
-        (one(action=3), "turns[0]: action must be str, not int"),
+        (one(action=3), "turns[0]: action must be text, null, a list of parts or a message, not int"),
         (one(result={"status": "fine"}), "turns[0]: result: status must be one of ok, error"),
         (one(result="ok"), "turns[0]: result must be dict or null, not str"),
         (one(files=[{"path": "x"}]), "turns[0]: files: missing 2 required positional arguments"),
@@ -109,7 +109,7 @@ def test_a_line_that_is_not_a_json_object_is_named(tmp_path: Path, line: str) ->
 
 
 def test_a_file_that_is_missing_or_not_text_is_named(tmp_path: Path) -> None:
-    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
+    (tmp_path / "bytes").write_bytes(b"\xff\x00")
     for name in ("nowhere", "bytes"):
         with pytest.raises(ConfigError, match=name):
             list(episodes.read(tmp_path / name))

@@ -60,7 +60,10 @@ def test_ids_and_names_may_be_integers() -> None:
     row = {
         "id": 7,
         "task": 3,
-        "turns": [{"agent": 1, "action": "a", "verdict": {"score": 3, "blame": 1}}, {"agent": 2, "action": "b"}],
+        "turns": [
+            {"agent": 1, "action": "a", "verdict": {"score": 3, "blame": 1}},
+            {"agent": 2, "action": "b"},
+        ],
     }
     one = episodes.episode(row)
     assert (one.id, one.task_id, [turn.agent for turn in one.turns]) == ("7", "3", ["1", "2"])
@@ -162,7 +165,7 @@ BAD = [
     b'{"turns": [{"agent": "a", "action": "x", "tool_calls": [3]}]}',
     b'{"turns": [{"agent": [], "action": "x"}]}',
     b'{"turns": [{"agent": "a", "action": "x", "result": "done"}]}',
-    b'{"roles": [{"name": "a", "produces": [{"name": "f", "kind": "picture"}]}], "turns": [{"agent": "a", "action": ""}]}',
+    b'{"roles": [{"name": "a", "produces": [{"name": "f", "kind": "x"}]}], "turns": [{"agent": "a"}]}',
 ]
 
 

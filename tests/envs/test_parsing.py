@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from envs.parsing import extract_program, replace_unencodable, strip_thinking
+from envs.parsing import extract_program, strip_thinking
 
 
 @pytest.mark.parametrize(
@@ -49,8 +49,3 @@ def test_thinking_is_stripped(action: str, rest: str) -> None:
 )
 def test_all_python_blocks_outside_thinking_are_one_program(action: str, code: str | None) -> None:
     assert extract_program(action) == code
-
-
-def test_text_that_cannot_be_encoded_is_replaced() -> None:
-    assert replace_unencodable("a\ud800b\0c数") == "a\ufffdb\ufffdc数"
-    replace_unencodable("\udfff").encode()

@@ -1,0 +1,1 @@
+"""How other systems write recorded episodes down: encodings, fields and forms of messages."""

@@ -1,0 +1,52 @@
+"""Options of command lines: a mistake is one line on stderr and exit code 2, like every user error."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from collections.abc import Callable
+from math import isfinite
+from typing import NoReturn
+
+
+class Parser(ArgumentParser):
+    """Prints ``description`` as it is written, and mistakes without the usage."""
+
+    def __init__(self, prog: str, description: str | None) -> None:
+        super().__init__(prog=prog, description=description, formatter_class=RawDescriptionHelpFormatter)
+
+    def error(self, message: str) -> NoReturn:
+        print(f"error: {message}", file=sys.stderr)
+        sys.exit(2)
+
+
+def integer(least: int, most: int | None = None) -> Callable[[str], int]:
+    """Returns a ``type`` of options: an integer of at least ``least`` and, if given, at most ``most``."""
+
+    def convert(word: str) -> int:
+        try:
+            value = int(word)
+        except ValueError:
+            raise ArgumentTypeError(f"must be an integer, not {word!r}") from None
+        if value < least:
+            raise ArgumentTypeError(f"must be at least {least}, not {value}")
+        if most is not None and value > most:
+            raise ArgumentTypeError(f"must be at most {most}, not {value}")
+        return value
+
+    return convert
+
+
+def number(least: float) -> Callable[[str], float]:
+    """Returns a ``type`` of options: a finite number of at least ``least``."""
+
+    def convert(word: str) -> float:
+        try:
+            value = float(word)
+        except ValueError:
+            raise ArgumentTypeError(f"must be a number, not {word!r}") from None
+        if not isfinite(value) or value < least:
+            raise ArgumentTypeError(f"must be at least {least:g}, not {word}")
+        return value
+
+    return convert
