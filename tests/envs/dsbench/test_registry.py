@@ -173,7 +173,8 @@ def test_an_answer_with_a_wrong_header_is_reported_before_the_first_episode(tmp_
     ("rows", "complaint"),
     [
         ("10,0\n10,1\n", "not unique"),
-        ("", "not unique"),
+        ("", "has no rows"),
+        ("10,0\n11,1\n12,0\n", r"the ids in .*test_answer.csv are not those of .*test.csv: unknown 1 "),
         ("10,0\n11,7\n", "a label that is not among the task's labels"),
     ],
 )

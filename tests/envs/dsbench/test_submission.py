@@ -73,9 +73,9 @@ def test_line_ends_quotes_blank_lines_and_a_byte_order_mark_are_plain_csv(text: 
         (b"id,y\n", "rows"),
         (b"id,y\n7,1\n003,2\n", "rows"),
         (b"id,y\n7,1\n003,2\na b,3\na b,3\n", "rows"),
-        (b"id,y\n7,1\n3,2\na b,3\n", "ids"),
+        (b"id,y\n7,1\n3.5,2\na b,3\n", "ids"),
+        (b"id,y\n7,1\n7.0,2\na b,3\n", "ids"),
         (b"id,y\n7,1\n7,2\na b,3\n", "ids"),
-        (b"id,y\n7.0,1\n003,2\na b,3\n", "ids"),
         (b"id,y\n7,1\n003,\na b,3\n", "nan"),
         (b"id,y\n7,1\n003,NaN\na b,3\n", "nan"),
         (b"id,y\n7,1\n003,inf\na b,3\n", "range"),
@@ -96,6 +96,66 @@ def test_errors_are_reported(text: bytes | None, wanted: str) -> None:
 def test_wrong_ids_are_reported_with_examples() -> None:
     result = validate(b"id,y\nq,1\np,2\no,3\n", VALUES)
     assert result.detail == "unknown: 3 (e.g. 'q'); missing: 3 (e.g. '7')"
+
+
+IDS = ("001", "002", "010")
+
+
+@pytest.mark.parametrize("ids", [("1", "2", "10"), ("1.0", "2.0", "10.0"), ("10", "1e0", "002"), IDS])
+def test_ids_that_are_equal_numbers_are_equal(ids: tuple[str, ...]) -> None:
+    key = replace(VALUES, ids=IDS)
+    result = validate("".join(["id,y\n", *(f"{name},{float(name)}\n" for name in ids)]).encode(), key)
+    assert result.values is not None, result
+    assert result.values[:, 0].tolist() == [1.0, 2.0, 10.0]
+
+
+@pytest.mark.parametrize(
+    ("ids", "given", "wanted"),
+    [
+        (("1", "01"), ("1", "01"), "ok"),
+        (("1", "01"), ("1", "1"), "ids"),
+        (("1", "01"), ("1.0", "01"), "ids"),
+        (("1", "01", "001"), ("1", "01", "1.0"), "ids"),
+        (("1e5", "7"), ("100000.0", "7.0"), "ok"),
+        (("9007199254740993", "9007199254740992"), ("9007199254740993", "9007199254740992.0"), "ok"),
+        (("9007199254740993", "7"), ("9007199254740992", "7"), "ids"),
+        (("True", "False"), ("true", "FALSE"), "ok"),
+        (("a1", "7"), ("A1", "7"), "ids"),
+        (("-1", "1"), ("-1.0", "1.0"), "ok"),
+    ],
+)
+def test_ids_that_the_task_distinguishes_are_not_equal(
+    ids: tuple[str, ...], given: tuple[str, ...], wanted: str
+) -> None:
+    text = "".join(["id,y\n", *(f"{name},1\n" for name in given)])
+    assert code(text, replace(VALUES, ids=ids)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("labels", "given", "values"),
+    [
+        (("False", "True"), ("true", "FALSE", "True"), ["True", "False", "True"]),
+        (("False", "True"), ("1", "0.0", "1"), ["True", "False", "True"]),
+        (("0", "1"), ("True", "False", "true"), ["1", "0", "1"]),
+        (("0.5", "1.50"), (".5", "1.5", "0.50"), ["0.5", "1.50", "0.5"]),
+        (("1", "True"), ("1", "True", "1.0"), None),
+        (("01", "1"), ("1", "01", "1.0"), None),
+    ],
+)
+def test_labels_that_are_equal_numbers_or_booleans_are_equal(
+    labels: tuple[str, ...], given: tuple[str, ...], values: list[str] | None
+) -> None:
+    text = "".join(["id,y\n", *(f"{name},{label}\n" for name, label in zip(VALUES.ids, given, strict=True))])
+    result = validate(text.encode(), replace(LABELS, labels=labels))
+    assert (None if result.values is None else result.values[:, 0].tolist()) == values
+
+
+def test_probabilities_that_rounding_moved_out_of_the_range_are_clipped() -> None:
+    result = validate(b"id,y\n7,1.0000000000000002\n003,-1e-17\na b,1.0000000005\n", PROBA)
+    assert result.values is not None
+    assert result.values[:, 0].tolist() == [1.0, 0.0, 1.0]
+    assert code("id,y\n7,True\n003,false\na b,0\n", PROBA) == "ok"
+    assert code("id,y\n7,1.00000001\n003,0\na b,0\n", PROBA) == "range"
 
 
 def test_probabilities_are_in_0_to_1_inclusive() -> None:
@@ -124,6 +184,10 @@ def test_equal_labels_have_one_canonical_form() -> None:
     assert canonical("1.5") == "1.5"
     assert canonical("True") == "True"
     assert canonical("1e999") == "1e999"
+    assert canonical("001") == canonical("+1.0") == "1"
+    assert canonical("0.50") == canonical(".5") == "0.5"
+    assert canonical("9007199254740993") == canonical("9007199254740993.0") == "9007199254740993"
+    assert canonical("9" * 5000) == "9" * 5000
 
 
 @pytest.mark.parametrize(
