@@ -14,7 +14,7 @@ from pathlib import Path
 
 from conf import ConfigError
 from conf.ranges import Count, Positive
-from envs.dsbench.grading import grade, inspect, prepare
+from envs.dsbench.grading import FALLBACKS, grade, inspect
 from envs.dsbench.loaders import load_tables
 from envs.dsbench.tasks import make_task
 from envs.types import Outcome, Role, Split, Task, Turn
@@ -68,8 +68,11 @@ class DSBench:
         """Ids of the tasks to load; null: all tasks of the source that can be scored."""
         heldout: list[str] | None
         """Ids of the held-out tasks; all others are for training. Null: each task's own ``split`` decides."""
-        fallback: dict[str, float]
-        """Fair score of a failed run, by metric or else by kind of task (``envs.dsbench.metrics``)."""
+        fallback: str
+        """What a failed run counts as its fair score: ``constant`` or ``paper``
+        (``envs.dsbench.grading.FALLBACKS``)."""
+        encodings: dict[str, str] | None
+        """Task id -> encoding of its CSV files, for tasks whose files are not UTF-8."""
 
     def __init__(self, config: Config) -> None:
         """Reads the tasks. Raises ``conf.ConfigError`` if a setting or a task file is invalid."""
@@ -77,33 +80,33 @@ class DSBench:
             raise ConfigError(f"context must be full or previous; got {config.context!r}")
         if config.max_turns.keys() != _DUTIES.keys() or min(config.max_turns.values()) < 1:
             raise ConfigError(f"max_turns must define at least 1 turn for each of {', '.join(_DUTIES)}")
-        for kind in ("classification", "regression"):
-            if kind not in config.fallback:
-                raise ConfigError(f"fallback must define a value for {kind}")
+        if config.fallback not in FALLBACKS:
+            raise ConfigError(f"fallback must be {' or '.join(FALLBACKS)}; got {config.fallback!r}")
         self.name = "dsbench"
         self.context = config.context
         self.timeout = config.timeout
         self.preload = tuple(config.preload)
         self.libraries = tuple(config.libraries)
-        self.fallback = dict(config.fallback)
+        self.fallback = config.fallback
         self.roles = tuple(
             Role(name, _instructions(name), config.max_turns[name], requires=requires, produces=produces)
             for name, (requires, produces) in _DUTIES.items()
         )
-        self._tables = load_tables(config.source, config.root, config.tasks, config.heldout)
+        self._tables = load_tables(
+            config.source, config.root, config.tasks, config.heldout, config.encodings or {}
+        )
         self._tasks: dict[Split, tuple[Task, ...]] = {}
 
     def tasks(self, split: Split) -> Sequence[Task]:
         """Returns the tasks of a split, sorted by id.
 
         Raises:
-            ConfigError: a task's answer file is invalid.
+            ConfigError: a file of a task is invalid, or its metric cannot score its answer.
         """
         if split not in self._tasks:
-            tables = [table for table in self._tables if table.spec.split == split]
-            for table in tables:
-                prepare(table)  # reports errors now, not in the middle of training
-            self._tasks[split] = tuple(make_task(table) for table in tables)
+            self._tasks[split] = tuple(
+                make_task(table) for table in self._tables if table.spec.split == split
+            )
         return self._tasks[split]
 
     def check(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +12,17 @@ from envs.dsbench.spec import TABLES, Table, read_table
 
 
 def load_tables(
-    source: str, root: str | None, names: Sequence[str] | None, heldout: Sequence[str] | None
+    source: str,
+    root: str | None,
+    names: Sequence[str] | None,
+    heldout: Sequence[str] | None,
+    encodings: Mapping[str, str],
 ) -> list[Table]:
     """Returns the tables of a source, sorted by id.
 
     ``names``: ids of the tables to load; None: all. ``heldout``: ids of the held-out tables, all others are
-    for training; None: each table's own split.
+    for training; None: each table's own split. ``encodings``: task id -> encoding of its files, where that is
+    not UTF-8.
 
     Raises:
         ConfigError: the source is unknown, files are missing, or an id is unknown.
@@ -26,26 +31,27 @@ def load_tables(
         raise ConfigError(f"source={source} needs root, the folder of the data")
     folder = Path(root).expanduser() if root is not None and source != "bundled" else TABLES
     if source == "official":
-        tables = official(folder, names)
+        tables = official(folder, names, encodings)
     elif source in ("bundled", "local"):
-        tables = local(folder, names)
+        tables = local(folder, names, encodings)
     else:
         raise ConfigError(f"source must be bundled, official or local; got {source!r}")
     tables.sort(key=lambda table: table.spec.id)
+    _check_known("encodings", list(encodings), tables)
     if heldout is None:
         return tables
     _check_known("heldout", heldout, tables)
     return [_with_split(table, "heldout" if table.spec.id in heldout else "train") for table in tables]
 
 
-def local(root: Path, names: Sequence[str] | None) -> list[Table]:
+def local(root: Path, names: Sequence[str] | None, encodings: Mapping[str, str]) -> list[Table]:
     """Returns the tables in ``root`` or in its subfolders, in the format of ``spec.read_table``."""
     if not root.is_dir():
         raise ConfigError(f"there is no folder {root}")
     folders = [root] if (root / "task.yaml").is_file() else [path.parent for path in root.glob("*/task.yaml")]
     if not folders:
         raise ConfigError(f"no folder under {root} has a task.yaml")
-    tables = [read_table(folder) for folder in folders]
+    tables = [read_table(folder, encodings) for folder in sorted(folders)]
     if names is None:
         return tables
     _check_known("tasks", names, tables)

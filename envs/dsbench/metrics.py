@@ -7,8 +7,10 @@ the metric.
 Three scores follow from one metric (DSBench, arXiv 2409.07703; MAPPA, arXiv 2601.23228):
 
 - ``quality`` in [0, 1], higher is better, comparable between tasks;
-- ``fair``: quality on success, otherwise a fallback that depends on the task. MAPPA's published numbers
-  follow from accuracy 0.5, F1 0 and an RMSE of 50 % of the target's range for every failed run;
+- ``fair``: quality on success. A failed run counts as much as a submission that knows nothing: the constant
+  that is fitted to the training targets (``constant_quality``), so that giving up never pays. MAPPA's
+  published numbers follow from other values (``paper_fallback``): accuracy 0.5, F1 0 and an RMSE of 50 % of
+  the target's range;
 - ``rpg``, DSBench's relative performance gap: the distance from the baseline's score as a share of the
   distance from the baseline to the best score.
 """
@@ -16,6 +18,7 @@ Three scores follow from one metric (DSBench, arXiv 2409.07703; MAPPA, arXiv 260
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -27,6 +30,9 @@ from sklearn import metrics as sk  # type: ignore[import-untyped]
 
 Array = NDArray[Any]
 Score = Callable[[Array, Array, Sequence[str]], float]
+
+_GRADE = re.compile(r"[+-]?[0-9]{1,15}(?:\.0*)?")
+_MAX_GRADES = 1000
 
 
 @dataclass(frozen=True)
@@ -57,30 +63,59 @@ def perfect(metric: str) -> float:
 def quality(metric: str, truth: Array, guess: Array, raw: float) -> float:
     """Returns the score in [0, 1], higher is better.
 
-    Accuracy, F1 and AUC are unchanged; kappa is clipped at 0; log loss becomes the geometric mean of the
-    probability of the true class, exp(−loss); every metric on values becomes 1 − RMSE / range of the true
-    target, clipped at 0 and averaged over targets.
+    Accuracy, F1 and AUC are unchanged; kappa, R² and correlations are clipped at 0; log loss becomes the
+    geometric mean of the probability of the true class, exp(−loss); every error of values becomes 1 − RMSE /
+    range of the true target, clipped at 0 and averaged over targets. An undefined metric (NaN) is 0.
     """
-    if METRICS[metric].prediction == "value":
+    if METRICS[metric].prediction == "value" and METRICS[metric].best == 0.0:
         with np.errstate(over="ignore"):
             error = np.sqrt(np.mean((guess - truth) ** 2, axis=0))
         width = np.ptp(truth, axis=0)
         share = np.divide(error, width, out=np.where(error > 0, 1.0, 0.0), where=width > 0)
         return float(np.mean(np.clip(1.0 - share, 0.0, 1.0)))
     value = math.exp(-raw) if metric == "log_loss" else raw
-    return min(max(value, 0.0), 1.0)
+    return 0.0 if math.isnan(value) else min(max(value, 0.0), 1.0)
 
 
-def fair(success: bool, score: float, metric: str, fallback: Mapping[str, float]) -> float:
-    """Returns ``score`` on success, otherwise the fallback of the metric, or else of the kind of task.
+def constants(metric: str, targets: Array, labels: Sequence[str] = ()) -> list[Array]:
+    """Returns the constant predictions, each of shape [targets], that are fitted to training targets.
 
-    Raises:
-        KeyError: ``fallback`` has neither.
+    Labels: the majority class, and the positive one, which F1 favours. Probabilities: the class shares.
+    Values: mean and median, and the mean of the logarithms where RMSLE is defined.
     """
-    if success:
-        return score
-    kind = "regression" if METRICS[metric].prediction == "value" else "classification"
-    return fallback[metric] if metric in fallback else fallback[kind]
+    kind = METRICS[metric].prediction
+    if kind == "label":
+        names, counts = np.unique(targets[:, 0].astype(str), return_counts=True)
+        majority = str(names[counts.argmax()])
+        return [np.array([name], dtype=object) for name in dict.fromkeys([majority, labels[-1]])]
+    if kind == "proba":
+        return [targets.mean(axis=0)]
+    fitted = [targets.mean(axis=0), np.median(targets, axis=0)]
+    return [*fitted, np.expm1(np.log1p(targets).mean(axis=0))] if (targets > -1).all() else fitted
+
+
+def constant_quality(metric: str, targets: Array, truth: Array, labels: Sequence[str] = ()) -> float:
+    """Returns the quality, on the answer ``truth``, of a submission that knows nothing but the training
+    ``targets``.
+
+    Of the ``constants`` it is the one that the metric prefers on ``targets`` themselves.
+    """
+
+    def distance(constant: Array) -> float:
+        raw = evaluate(metric, targets, _repeated(constant, targets), labels)
+        return math.inf if math.isnan(raw) else abs(perfect(metric) - raw)
+
+    guess = _repeated(min(constants(metric, targets, labels), key=distance), truth)
+    return quality(metric, truth, guess, evaluate(metric, truth, guess, labels))
+
+
+def paper_fallback(metric: str) -> float:
+    """Returns what a failed run counts in MAPPA's published numbers."""
+    return 0.0 if metric.startswith("f1") else 0.5
+
+
+def _repeated(constant: Array, like: Array) -> Array:
+    return np.tile(constant, (len(like), 1))
 
 
 def rpg(raw: float, baseline: float, best: float) -> float:
@@ -114,11 +149,21 @@ def _log_loss(y: Array, p: Array, labels: Sequence[str]) -> float:
     return float(sk.log_loss(y.argmax(axis=1), p / p.sum(axis=1, keepdims=True), labels=range(y.shape[1])))
 
 
+def grades(labels: Sequence[str]) -> list[int]:
+    """Returns labels as integers. Raises ``ValueError``, which says what kappa needs."""
+    values = [float(label) if _GRADE.fullmatch(label) else 0.5 for label in labels]
+    if not all(value.is_integer() for value in values):
+        raise ValueError(f"integer labels; got {', '.join(labels[:6])}")
+    if max(values) - min(values) > _MAX_GRADES:
+        raise ValueError(f"labels that are at most {_MAX_GRADES} apart")
+    return [int(value) for value in values]
+
+
 def _kappa(y: Array, p: Array, labels: Sequence[str]) -> float:
     # All integers in between, whether they occur or not, because quadratic weights depend on positions.
-    grades = sorted(int(label) for label in labels)
-    every = list(range(grades[0], grades[-1] + 1))
-    truth, guess = y[:, 0].astype(int), p[:, 0].astype(int)
+    values = grades(labels)
+    every = list(range(min(values), max(values) + 1))
+    truth, guess = (grades([str(label) for label in column[:, 0]]) for column in (y, p))
     return float(sk.cohen_kappa_score(truth, guess, weights="quadratic", labels=every))
 
 

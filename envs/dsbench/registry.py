@@ -14,16 +14,15 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import pandas as pd
-
 from conf import ConfigError
+from envs.dsbench import csvs
 from envs.dsbench.metrics import METRICS
-from envs.dsbench.spec import Table, TableSpec, check_table, header
+from envs.dsbench.spec import Table, TableSpec, agent_files, check_table
 from envs.dsbench.submission import canonical
 from envs.observations import escape_headings
 
@@ -58,22 +57,22 @@ def _entry(row: dict[str, str]) -> Entry:
     return Entry(row["name"], row["task_type"], row["metric"], row["id"], targets, *numbers, row["split"])
 
 
-def official(root: Path, names: Sequence[str] | None) -> list[Table]:
+def official(root: Path, names: Sequence[str] | None, encodings: Mapping[str, str]) -> list[Table]:
     """Returns DSBench's tasks ``names`` under ``root``; None: all existing tasks that can be scored.
 
     ``root`` is the folder into which the archive was unpacked, or a folder up to three levels above the
     folder ``data_resplit``, which has the folders ``answers`` and ``task`` (descriptions) beside it.
+    ``encodings``: task id -> encoding of its tables, where that is not UTF-8.
 
     Raises:
         ConfigError: a folder or a file of a task is missing, or a task in ``names`` is unknown or has a
-        metric
-            that cannot be computed.
+            metric that cannot be computed.
     """
     resplit = _find(root, "data_resplit")
     if names is not None:
-        return [_table(_scorable(name), resplit) for name in names]
+        return [_table(_scorable(name), resplit, encodings) for name in names]
     existing = [entry for entry in registry().values() if (resplit / entry.name).is_dir()]
-    tables = [_table(entry, resplit) for entry in existing if entry.metric in METRICS]
+    tables = [_table(entry, resplit, encodings) for entry in existing if entry.metric in METRICS]
     if not tables:
         raise ConfigError(f"{resplit} has no DSBench task that can be scored")
     skipped = [f"{entry.name} ({entry.metric})" for entry in existing if entry.metric not in METRICS]
@@ -103,20 +102,22 @@ def _find(root: Path, name: str) -> Path:
     )
 
 
-def _table(entry: Entry, resplit: Path) -> Table:
+def _table(entry: Entry, resplit: Path, encodings: Mapping[str, str]) -> Table:
     folder, answers = resplit / entry.name, resplit.parent / "answers" / entry.name
     others = sorted(path for path in folder.glob("*.csv") if path.name not in ("train.csv", "test.csv"))
     if len(others) != 1:
         raise ConfigError(f"task {entry.name}: {folder} must have one sample submission; got {len(others)}")
-    train, sample = folder / "train.csv", others[0]
+    encoding = encodings.get(entry.name, "utf-8")
+    paths = (folder / "train.csv", folder / "test.csv", others[0])
+    train, test, sample = agent_files(entry.name, paths, encoding)
     spec = _spec(entry, train, sample, resplit.parent / "task" / f"{entry.name}.txt")
-    table = Table(spec, train, folder / "test.csv", sample, answers / "test_answer.csv")
+    table = Table(spec, train, test, sample, answers / "test_answer.csv", encoding)
     check_table(table)
     return table
 
 
 def _spec(entry: Entry, train: Path, sample: Path, description: Path) -> TableSpec:
-    columns = header(sample)
+    columns = csvs.header(sample)
     targets = (
         [name for name in columns if name != entry.id] if entry.targets == ("*",) else list(entry.targets)
     )
@@ -146,7 +147,7 @@ def _spec(entry: Entry, train: Path, sample: Path, description: Path) -> TableSp
 
 
 def _labels(name: str, train: Path, target: str) -> list[str]:
-    if not train.is_file() or target not in header(train):
+    if not train.is_file() or target not in csvs.header(train):
         raise ConfigError(f"task {name}: {train} must have the column {target}")
-    values = pd.read_csv(train, usecols=[target], dtype=str, keep_default_na=False)[target]
+    values = csvs.read(train, usecols=[target], dtype=str, keep_default_na=False)[target]
     return sorted({canonical(value) for value in values.unique()})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from yaml import YAMLError
 
 from conf import ConfigError
 from conf.text import replaced
-from envs.dsbench.metrics import METRICS
+from envs.dsbench import csvs
+from envs.dsbench.metrics import METRICS, grades
 
 TABLES = Path(__file__).parent / "tables"
 
@@ -59,18 +60,52 @@ class Table:
     test: Path
     sample: Path
     answer: Path
+    encoding: str = "utf-8"
+    """Of ``answer``; the files for agents are UTF-8."""
 
 
-def read_table(folder: Path) -> Table:
+def read_table(folder: Path, encodings: Mapping[str, str]) -> Table:
     """Reads the table in ``folder``: ``task.yaml`` and ``{train,test,sample_submission,answer}.csv``.
+
+    ``encodings``: task id -> encoding of its files, where that is not UTF-8.
 
     Raises:
         ConfigError: a file is missing or invalid.
     """
-    names = ("train", "test", "sample_submission", "answer")
-    table = Table(read_spec(folder / "task.yaml"), *(folder / f"{name}.csv" for name in names))
+    spec = read_spec(folder / "task.yaml")
+    paths = [folder / f"{name}.csv" for name in ("train", "test", "sample_submission")]
+    encoding = encodings.get(spec.id, "utf-8")
+    train, test, sample = agent_files(spec.id, paths, encoding)
+    table = Table(spec, train, test, sample, folder / "answer.csv", encoding)
     check_table(table)
+    columns = csvs.header(test)
+    if given := [name for name in spec.target_columns if name in columns]:
+        raise ConfigError(f"task {spec.id}: {table.test} has the target {', '.join(given)}")
+    if not set(csvs.header(train)) - set(columns):
+        targets = ", ".join(spec.target_columns)
+        raise ConfigError(f"task {spec.id}: {table.train} has no column for the target {targets}")
     return table
+
+
+def agent_files(task: str, paths: Sequence[Path], encoding: str) -> list[Path]:
+    """Returns the paths of files in ``encoding``, or those of copies in UTF-8.
+
+    Raises:
+        ConfigError: one of them is not a file, or not in ``encoding``.
+    """
+    check_files(task, *paths)
+    if encoding.lower() in ("utf-8", "utf8"):
+        return list(paths)
+    return [csvs.utf8_copy(path, encoding) for path in paths]
+
+
+def check_files(task: str, *paths: Path) -> None:
+    """Raises ``ConfigError`` if one of ``paths`` is not a file."""
+    for path in paths:
+        if not path.is_file():
+            packed = next(path.parent.glob(f"{path.name}.*"), None)
+            hint = f"; unpack {packed.name}" if packed else ""
+            raise ConfigError(f"task {task}: there is no file {path}{hint}")
 
 
 def read_spec(path: Path) -> TableSpec:
@@ -87,14 +122,9 @@ def read_spec(path: Path) -> TableSpec:
 
 
 def check_table(table: Table) -> None:
-    """Raises ``ConfigError`` if the task is inconsistent or a file is missing."""
+    """Raises ``ConfigError`` if the task is inconsistent or a file lacks a column."""
     spec = table.spec
-    for path in (table.train, table.test, table.sample, table.answer):
-        if not path.is_file():
-            raise ConfigError(f"task {spec.id}: there is no file {path}")
-    for path in (table.sample, table.answer):
-        if missing := {spec.id_column, *spec.target_columns} - set(header(path)):
-            raise ConfigError(f"task {spec.id}: {path} has no column {', '.join(sorted(missing))}")
+    check_files(spec.id, table.answer)
     if spec.metric not in METRICS:
         raise ConfigError(f"task {spec.id}: metric must be one of {', '.join(METRICS)}; got {spec.metric!r}")
     if spec.split not in ("train", "heldout"):
@@ -103,18 +133,47 @@ def check_table(table: Table) -> None:
         raise ConfigError(
             f"task {spec.id}: task_type must be one of {', '.join(TASK_TYPES)}; got {spec.task_type!r}"
         )
-    if spec.prediction != METRICS[spec.metric].prediction:
-        needed = METRICS[spec.metric].prediction
+    _check_prediction(spec)
+    needed = [spec.id_column, *spec.target_columns]
+    _check_header(table, table.train, [])
+    _check_header(table, table.test, [])
+    _check_header(table, table.sample, needed)
+    _check_header(table, table.answer, needed)
+
+
+def _check_prediction(spec: TableSpec) -> None:
+    needed = METRICS[spec.metric].prediction
+    if spec.prediction != needed:
         raise ConfigError(
             f"task {spec.id}: metric {spec.metric} needs prediction {needed}; got {spec.prediction}"
         )
     if not spec.target_columns or (spec.prediction == "label" and len(spec.target_columns) != 1):
         raise ConfigError(f"task {spec.id}: {len(spec.target_columns)} target columns do not fit the metric")
-    if spec.prediction == "label" and len(spec.labels) < 2:
-        raise ConfigError(f"task {spec.id}: labels must list at least two classes")
+    if spec.prediction != "label":
+        return
+    if len(set(spec.labels)) < 2 or len(set(spec.labels)) < len(spec.labels):
+        raise ConfigError(f"task {spec.id}: labels must list at least two classes, each once")
+    if spec.metric == "f1" and len(spec.labels) != 2:
+        raise ConfigError(
+            f"task {spec.id}: metric f1 needs two labels; got {len(spec.labels)}: use f1_macro or f1_micro"
+        )
+    if spec.metric == "qwk":
+        try:
+            grades(spec.labels)
+        except ValueError as error:
+            raise ConfigError(f"task {spec.id}: metric qwk needs {error}") from None
 
 
-def header(path: Path) -> list[str]:
-    """Returns the column names of a CSV file; none if it is empty."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        return next(csv.reader(file), [])
+def _check_header(table: Table, path: Path, needed: list[str]) -> None:
+    encoding = table.encoding if path == table.answer else "utf-8"
+    columns = csvs.header(path, encoding)
+    if not columns:
+        raise ConfigError(f"task {table.spec.id}: {path} is empty")
+    if missing := set(needed) - set(columns):
+        raise ConfigError(
+            f"task {table.spec.id}: {path} has no column {', '.join(sorted(missing))}"
+            f"{csvs.separator_hint(columns)}"
+        )
+    special = [table.spec.id_column, *table.spec.target_columns]
+    if twice := [name for name in special if columns.count(name) > 1]:
+        raise ConfigError(f"task {table.spec.id}: {path} has the column {twice[0]} more than once")

@@ -1,7 +1,9 @@
 """Validates the bytes of a ``submission.csv``, which an agent's code wrote, on the host.
 
 No path from an agent is passed to a reader, nothing is unpickled, and nothing is repaired: rows are joined by
-id, and errors are reported. Codes, in the order of the checks:
+id, and errors are reported. Numbers that are equal are equal, however pandas writes them: ids and labels
+``001``, ``1`` and ``1.0``, and ``True``, ``true`` and ``1``, unless the task itself distinguishes them.
+Codes, in the order of the checks:
 
     missing     there is no file
     unreadable  not UTF-8, not CSV, empty, or too large
@@ -20,8 +22,9 @@ import io
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -34,6 +37,11 @@ BYTES_PER_ROW, BYTES_PER_VALUE = 4096, 256
 
 # Stricter than float(), which also accepts 1_000, Arabic digits and surrounding space.
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,5})?")
+_BOOLEANS = {"true": "1", "false": "0"}
+_NUMBER_CHARS = 100
+"""Longer texts are not compared as numbers."""
+_ROUNDING = 1e-9
+"""How far a probability may be outside of [0, 1]: sums of probabilities are."""
 _MISSING = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>", "nat"})
 _INFINITE = frozenset({"inf", "infinity"})
 
@@ -80,13 +88,39 @@ def validate(data: bytes | None, key: Key) -> Submission:
 
 
 def canonical(label: str) -> str:
-    """Returns the canonical form of a label: ``1``, ``1.0`` and ``1e0`` are one integer; text is
+    """Returns the canonical form of a label: ``1``, ``1.0`` and ``1e0`` are one number; text is
     unchanged."""
-    if _NUMBER.fullmatch(label):
-        number = float(label)
-        if number.is_integer() and abs(number) < 2**53:
-            return str(int(number))
-    return label
+    if len(label) > _NUMBER_CHARS or not _NUMBER.fullmatch(label):
+        return label
+    number = Decimal(label)  # exact: two ids may differ in their last digits only
+    if number.adjusted() >= _NUMBER_CHARS:
+        return label
+    return str(int(number)) if number == number.to_integral_value() else repr(float(number))
+
+
+def matcher(names: Sequence[str]) -> Callable[[str], str | None]:
+    """Returns a function that finds the name that a text stands for: the same text, or an equal number or
+    boolean if only one name equals it; otherwise None."""
+    exact = set(names)
+    equal: dict[str, str | None] = {}
+    for name in exact:
+        form = _form(name)
+        equal[form] = None if form in equal else name
+    return lambda text: text if text in exact else equal.get(_form(text))
+
+
+def match_ids(ids: Sequence[str], key: Key) -> list[str] | None:
+    """Returns the key's id for each of ``ids``, or None if these are not the key's, each exactly once."""
+    expected = Counter(key.ids)
+    if Counter(ids) == expected:
+        return list(ids)
+    find = matcher(key.ids)
+    found = [find(name) for name in ids]
+    return [name for name in found if name is not None] if Counter(found) == expected else None
+
+
+def _form(text: str) -> str:
+    return _BOOLEANS.get(text.lower()) or canonical(text)
 
 
 def _parse(data: bytes, key: Key) -> tuple[list[str], list[list[str]]]:
@@ -142,8 +176,7 @@ def _row_limit(key: Key) -> int:
 
 def _values(header: list[str], rows: list[list[str]], key: Key) -> NDArray[Any]:
     id_index = header.index(key.id_column)
-    by_id = {row[id_index]: row for row in rows}
-    _check_ids([row[id_index] for row in rows], key)
+    by_id = dict(zip(_ids([row[id_index] for row in rows], key), rows, strict=True))
     columns = [header.index(name) for name in key.target_columns]
     cells = [[by_id[name][column] for column in columns] for name in key.ids]
     for row, name in zip(cells, key.ids, strict=True):
@@ -155,10 +188,13 @@ def _values(header: list[str], rows: list[list[str]], key: Key) -> NDArray[Any]:
     return _numbers(cells, key)
 
 
-def _check_ids(ids: Sequence[str], key: Key) -> None:
-    given, expected = Counter(ids), Counter(key.ids)
-    if given == expected:
-        return
+def _ids(ids: list[str], key: Key) -> list[str]:
+    """Returns the key's id of each row. Raises ``_InvalidError``."""
+    matched = match_ids(ids, key)
+    if matched is not None:
+        return matched
+    find = matcher(key.ids)
+    given, expected = Counter(find(name) or name for name in ids), Counter(key.ids)
     repeated = [name for name, count in given.items() if count > 1]
     parts = [
         f"{what}: {len(names)} (e.g. {_quote(names[:1])})"
@@ -173,29 +209,44 @@ def _check_ids(ids: Sequence[str], key: Key) -> None:
 
 
 def _labels(cells: list[list[str]], key: Key) -> NDArray[Any]:
-    known = {canonical(label): label for label in key.labels}
-    for row, name in zip(cells, key.ids, strict=True):
-        if canonical(row[0]) not in known:
+    find = matcher(key.labels)
+    labels = [find(row[0]) for row in cells]
+    for label, row, name in zip(labels, cells, key.ids, strict=True):
+        if label is None:
             raise _InvalidError(
                 "range",
                 f"{_quote(row)} for {key.id_column} {name[:80]} is not among the labels {_quote(key.labels)}",
             )
-    return np.array([[known[canonical(row[0])]] for row in cells], dtype=object)
+    return np.array(labels, dtype=object)[:, None]
 
 
 def _numbers(cells: list[list[str]], key: Key) -> NDArray[Any]:
-    low, high = (0.0, 1.0) if key.prediction == "proba" else (key.low, math.inf)
-    for row, name in zip(cells, key.ids, strict=True):
-        for cell in row:
-            where = f"for {key.id_column} {name[:80]}"
-            if not _NUMBER.fullmatch(cell):
-                what = "infinite" if cell.lstrip("+-").lower() in _INFINITE else "not a number"
-                raise _InvalidError("range", f"{_quote([cell])} {where} is {what}")
-            value = float(cell)
-            inside = low <= value <= high if key.prediction == "proba" else low < value < high
-            if not inside:
-                raise _InvalidError("range", f"{_quote([cell])} {where} is out of range")
-    return np.array([[float(cell) for cell in row] for row in cells], dtype=np.float64)
+    read = _probability if key.prediction == "proba" else _value
+    values = np.empty((len(cells), len(key.target_columns)))
+    for number, (row, name) in enumerate(zip(cells, key.ids, strict=True)):
+        for column, cell in enumerate(row):
+            try:
+                values[number, column] = read(cell, key)
+            except ValueError as error:
+                where = f"for {key.id_column} {name[:80]}"
+                raise _InvalidError("range", f"{_quote([cell])} {where} is {error}") from None
+    return values
+
+
+def _value(cell: str, key: Key) -> float:
+    if not _NUMBER.fullmatch(cell):
+        raise ValueError("infinite" if cell.lstrip("+-").lower() in _INFINITE else "not a number")
+    value = float(cell)
+    if not key.low < value < math.inf:
+        raise ValueError("out of range")
+    return value
+
+
+def _probability(cell: str, key: Key) -> float:
+    value = _value(_BOOLEANS.get(cell.lower(), cell), key)
+    if not -_ROUNDING <= value <= 1.0 + _ROUNDING:
+        raise ValueError("out of range")
+    return min(max(value, 0.0), 1.0)
 
 
 def _quote(values: Sequence[str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +11,11 @@ from typing import Any
 
 import pandas as pd
 
+from conf import ConfigError
+from envs.dsbench import csvs
+from envs.dsbench.answer import as_written, read_answer
 from envs.dsbench.spec import Table, TableSpec
+from envs.dsbench.submission import matcher
 from envs.types import Task
 
 DESCRIBED_ROWS = 20_000
@@ -34,8 +40,13 @@ class Column:
 
 
 def make_task(table: Table) -> Task:
-    """Makes the task of ``table``. Its ``answer`` is the table, and ``files`` has only files for agents."""
+    """Makes the task of ``table``. Its ``answer`` is the table, and ``files`` has only files for agents.
+
+    Raises:
+        ConfigError: a file is invalid, or the metric cannot score the answer.
+    """
     spec = table.spec
+    answer = read_answer(table)
     train, n_train = _read(table, "train")
     test, n_test = _read(table, "test")
     columns = _columns(spec, train, test)
@@ -54,7 +65,7 @@ def make_task(table: Table) -> Task:
     }
     return Task(
         id=spec.id,
-        prompt=_prompt(spec, facts, columns),
+        prompt=_prompt(spec, facts, columns, ids_as_text=answer.ids_as_text),
         kind="regression" if spec.task_type == "regression" else "classification",
         answer=table,
         files={"train.csv": table.train, "test.csv": table.test, "sample_submission.csv": table.sample},
@@ -73,12 +84,14 @@ def heading(facts: Mapping[str, Any]) -> str:
 
 
 def _read(table: Table, name: str) -> tuple[pd.DataFrame, int]:
-    """Returns the first rows of a file and its number of rows."""
+    """Returns the first rows of a file and its number of rows. Raises ``ConfigError``."""
     path = getattr(table, name)
-    frame = pd.read_csv(path, nrows=DESCRIBED_ROWS)
+    frame = csvs.read(path, nrows=DESCRIBED_ROWS)
+    if frame.empty:
+        raise ConfigError(f"task {table.spec.id}: {path} has no rows")
     if len(frame) < DESCRIBED_ROWS:
         return frame, len(frame)
-    return frame, len(pd.read_csv(path, usecols=[0]))
+    return frame, len(csvs.read(path, usecols=[0]))
 
 
 def _columns(spec: TableSpec, train: pd.DataFrame, test: pd.DataFrame) -> list[Column]:
@@ -103,7 +116,7 @@ def _kind(values: pd.Series) -> str:
     return "date" if len(known) and known.map(_DATE.match).notna().mean() > 0.9 else "text"
 
 
-def _prompt(spec: TableSpec, facts: Mapping[str, Any], columns: list[Column]) -> str:
+def _prompt(spec: TableSpec, facts: Mapping[str, Any], columns: list[Column], *, ids_as_text: bool) -> str:
     targets = ", ".join(spec.target_columns)
     lines = [
         heading(facts),
@@ -115,7 +128,38 @@ def _prompt(spec: TableSpec, facts: Mapping[str, Any], columns: list[Column]) ->
     ]
     if len(columns) > _MAX_COLUMNS:
         lines.append(f"and {len(columns) - _MAX_COLUMNS} more")
+    lines += _reading(spec, ids_as_text)
     return "\n".join([*lines, _submission_format(spec, facts)])
+
+
+def _reading(spec: TableSpec, ids_as_text: bool) -> list[str]:
+    """Returns what agents must know to read the ids and the classes as they are."""
+    lines = []
+    if ids_as_text:
+        lines.append(f"With its defaults pd.read_csv changes the ids: {_as_text('test', spec.id_column)}")
+    if lost := _lost_labels(spec):
+        names = ", ".join(map(repr, lost[:6])) + (f" and {len(lost) - 6} more" if len(lost) > 6 else "")
+        reading = _as_text("train", spec.target_columns[0])
+        lines.append(f"With its defaults pd.read_csv does not keep the classes {names}: {reading}")
+    return lines
+
+
+def _as_text(name: str, column: str) -> str:
+    options = f"usecols=[{column!r}], dtype=str, keep_default_na=False"
+    return f'read them as text, {name}[{column!r}] = pd.read_csv("{name}.csv", {options})[{column!r}].'
+
+
+def _lost_labels(spec: TableSpec) -> list[str]:
+    """Returns the labels that pandas reads as missing, or as equal to others."""
+    if not spec.labels:
+        return []
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([["row", "label"], *enumerate(spec.labels)])
+    text.seek(0)
+    read, find = as_written(pd.read_csv(text)["label"]), matcher(spec.labels)
+    return [
+        label for label, found in zip(spec.labels, read, strict=True) if not found or find(found) != label
+    ]
 
 
 def _line(column: Column) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 import conf
 from envs.dsbench import DSBench
+from envs.dsbench.answer import read_answer
 from envs.types import Outcome, Task
 from tests.envs.dsbench.pipelines import ANALYST, ENGINEER, FolderSandbox, programs
 
@@ -80,7 +81,7 @@ FAULTS = {
     "a regressor on labels of numbers": ("travel_choice", swap(1, FOREST, "RandomForestRegressor("), "range"),
     "the index written": ("penguin_mass", swap(2, ", index=False", ""), "columns"),
     "ids counted from 0": ("penguin_mass", rewrite('out["id"] = range(len(out))'), "ids"),
-    "ids as decimals": ("penguin_mass", rewrite('out["id"] = out["id"].astype(float)'), "ids"),
+    "ids of other rows": ("penguin_mass", rewrite('out["id"] = out["id"] + 0.5'), "ids"),
     "a row left out": ("penguin_sex", rewrite("out = out[1:]"), "rows"),
     "a row too many": ("penguin_sex", rewrite("out = pd.concat([out, out[:1]])"), "rows"),
     "a prediction missing": ("penguin_sex", rewrite("out.iloc[3, 1] = None"), "nan"),
@@ -97,8 +98,12 @@ def test_a_fault_ends_in_its_own_failure_code(fault: str, tmp_path: Path) -> Non
     task = TASKS[name]
     outcome = play(task, tmp_path, change)
     assert (outcome.success, outcome.score, outcome.failure_code) == (False, 0.0, code)
-    assert outcome.metrics["fair"] == (0.0 if task.metric.startswith("f1") else 0.5)
+    assert outcome.metrics["fair"] == read_answer(task.answer).constant < 1.0
     assert outcome.metrics["copied_sample"] == (code == "copied")
+
+
+def test_ids_that_became_decimals_are_the_same_ids(tmp_path: Path) -> None:
+    assert play(TASKS["penguin_mass"], tmp_path, rewrite('out["id"] = out["id"].astype(float)')).success
 
 
 def test_missing_values_do_not_fail_a_run_if_the_model_accepts_them(tmp_path: Path) -> None:

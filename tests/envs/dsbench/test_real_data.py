@@ -238,6 +238,11 @@ def compress_in_place(root: Path) -> None:
     path.write_bytes(gzip.compress(path.read_bytes()))
 
 
+def replace_by_folder(root: Path) -> None:
+    (root / "test.csv").unlink()
+    (root / "test.csv").mkdir()
+
+
 BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "an empty file": (edit("train", lambda lines: []), "train.csv is empty"),
     "an empty answer": (edit("answer", lambda lines: []), "answer.csv is empty"),
@@ -259,7 +264,10 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
         edit("answer", lambda lines: [lines[0], *(f'{line.split(",")[0]},"3,5"' for line in lines[1:])]),
         "answer.csv has a value that is not a finite number: '3,5' for id 10",
     ),
-    "the target twice": (edit("answer", lambda lines: [f"{line},1" for line in lines]), ""),
+    "the target twice": (
+        edit("answer", lambda lines: [f"{lines[0]},y", *(f"{line},1" for line in lines[1:])]),
+        "answer.csv has the column y more than once",
+    ),
     "no target for training": (
         edit("train", lambda lines: ["id,x", "1,2"]),
         "has no column for the target y",
@@ -271,12 +279,8 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "a file that is compressed": (compress_in_place, "train.csv: is compressed with gzip; unpack it"),
     "a NUL byte": (edit("train", lambda lines: [*lines, "1,\0,3"]), "(0x00) is not utf-8"),
     "no sample": (lambda root: (root / "sample_submission.csv").unlink(), "there is no file "),
-    "a folder": (lambda root: ((root / "test.csv").unlink(), (root / "test.csv").mkdir())[0], "no file "),
+    "a folder": (replace_by_folder, "no file "),
 }
-BROKEN["the target twice"] = (
-    edit("answer", lambda lines: [f"{lines[0]},y", *(f"{line},1" for line in lines[1:])]),
-    "answer.csv has the column y more than once",
-)
 
 
 @pytest.mark.parametrize("fault", BROKEN)

@@ -1,0 +1,154 @@
+"""Reads the answer of a task and checks that the task can be played and scored, before anything is played."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+
+from conf import ConfigError
+from envs.dsbench import csvs, metrics
+from envs.dsbench.metrics import Array
+from envs.dsbench.spec import Table
+from envs.dsbench.submission import Key, match_ids, matcher, validate
+
+_TRUE_FALSE = {"True": "1", "False": "0", "true": "1", "false": "0", "TRUE": "1", "FALSE": "0"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the grader knows about a task."""
+
+    key: Key
+    truth: Array
+    """[rows, targets] in the order of ``key.ids``."""
+    constant: float
+    """Quality of a submission that knows nothing (``metrics.constant_quality``)."""
+    ids_as_text: bool
+    """Agents that read the ids with pandas' defaults submit others."""
+
+
+@lru_cache(maxsize=256)
+def read_answer(table: Table) -> Answer:
+    """Returns the answer of ``table``, once it has been graded against itself and against a constant.
+
+    Raises:
+        ConfigError: a file is not UTF-8, ids do not fit, a true value is invalid, or the metric cannot score
+            the answer.
+    """
+    for path in (table.train, table.test, table.sample, table.answer):
+        csvs.check_text(path, table.encoding if path == table.answer else "utf-8")
+    spec = table.spec
+    columns = [spec.id_column, *spec.target_columns]
+    frame = csvs.read(
+        table.answer, usecols=columns, dtype=str, keep_default_na=False, encoding=table.encoding
+    )
+    ids = tuple(frame[spec.id_column])
+    if not ids:
+        raise ConfigError(f"task {spec.id}: {table.answer} has no rows")
+    if len(set(ids)) != len(ids):
+        twice = frame[spec.id_column][frame[spec.id_column].duplicated()].iloc[0]
+        raise ConfigError(f"task {spec.id}: the ids in {table.answer} are not unique: {twice!r:.60}")
+    low = -1.0 if spec.metric == "rmsle" else -math.inf
+    key = Key(spec.id_column, tuple(spec.target_columns), ids, spec.prediction, tuple(spec.labels), low)
+    truth = _truth(table, frame[spec.target_columns], key)
+    return Answer(key, truth, _constant(table, key, truth), _ids_as_text(table, key))
+
+
+def _truth(table: Table, cells: pd.DataFrame, key: Key) -> Array:
+    values = _parsed(cells, key)
+    if key.prediction == "label":
+        wrong, what = values.isna(), "a label that is not among the task's labels"
+    elif key.prediction == "proba":
+        wrong, what = ~values.isin([0.0, 1.0]), "a value that is not 0 or 1"
+    else:
+        wrong, what = values.isin([np.inf, -np.inf]) | values.isna(), "a value that is not a finite number"
+    if wrong.any(axis=None):
+        row, column = (int(index[0]) for index in np.nonzero(wrong.to_numpy()))
+        raise ConfigError(
+            f"task {table.spec.id}: {table.answer} has {what}: {cells.iat[row, column]!r:.60} for "
+            f"{key.id_column} {key.ids[row]:.60}"
+        )
+    return values.to_numpy(dtype=object if key.prediction == "label" else np.float64)
+
+
+def _parsed(cells: pd.DataFrame, key: Key) -> pd.DataFrame:
+    """Returns targets as labels or as numbers; what is neither is missing."""
+    if key.prediction == "label":
+        find = matcher(key.labels)
+        known = {cell: find(cell) for cell in pd.unique(cells.to_numpy().ravel())}
+        return cells.map(known.get)
+    numbers: pd.DataFrame = cells.replace(_TRUE_FALSE).apply(pd.to_numeric, errors="coerce")
+    return numbers.astype(np.float64)
+
+
+def _constant(table: Table, key: Key, truth: Array) -> float:
+    """Grades the answer against itself and against a constant, and returns the quality of the constant."""
+    spec = table.spec
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of metrics that are undefined, which are NaN
+            best = metrics.evaluate(spec.metric, truth, truth, key.labels)
+            constant = _constant_quality(table, key, truth)
+    except ValueError as error:
+        raise ConfigError(
+            f"task {spec.id}: metric {spec.metric} cannot score {table.answer}: "
+            f"{' '.join(str(error).split())[:300]}"
+        ) from None
+    if not math.isclose(best, metrics.perfect(spec.metric), abs_tol=1e-9):
+        single = [name for name, column in zip(key.target_columns, truth.T, strict=True) if _single(column)]
+        why = f"; it has a single value of {', '.join(single[:6])}" if single else ""
+        raise ConfigError(
+            f"task {spec.id}: metric {spec.metric} cannot score {table.answer}: the answer itself scores "
+            f"{best:g} instead of {metrics.perfect(spec.metric):g}{why}"
+        )
+    return constant
+
+
+def _single(column: Array) -> bool:
+    return len({*column}) == 1
+
+
+def _constant_quality(table: Table, key: Key, truth: Array) -> float:
+    """Falls back on the sample submission where the training file has other columns than the submission."""
+    spec = table.spec
+    if set(spec.target_columns) <= set(csvs.header(table.train)):
+        cells = csvs.read(table.train, usecols=spec.target_columns, dtype=str, keep_default_na=False)
+        known = _parsed(cells[spec.target_columns], key).replace([np.inf, -np.inf], np.nan).dropna()
+        if len(known):
+            targets = known.to_numpy(dtype=object if key.prediction == "label" else np.float64)
+            return metrics.constant_quality(spec.metric, targets, truth, key.labels)
+    sample = validate(csvs.content(table.sample), key).values
+    if sample is None:
+        return 0.0
+    raw = metrics.evaluate(spec.metric, truth, sample, key.labels)
+    return metrics.quality(spec.metric, truth, sample, raw)
+
+
+def _ids_as_text(table: Table, key: Key) -> bool:
+    """Checks that agents are given the ids of the answer. Returns whether pandas changes them by default."""
+    name = key.id_column
+    path = table.test if name in csvs.header(table.test) else table.sample
+    given = csvs.read(path, usecols=[name], dtype=str, keep_default_na=False)[name]
+    if match_ids(list(given), key) is None:
+        missing, unknown = set(key.ids) - {*given}, {*given} - set(key.ids)
+        parts = [
+            f"{what} {len(ids)} (e.g. {min(ids)!r:.60})"
+            for what, ids in (("missing", missing), ("unknown", unknown))
+            if ids
+        ]
+        raise ConfigError(
+            f"task {table.spec.id}: the ids in {table.answer} are not those of {path}: "
+            f"{', '.join(parts) or 'some are repeated'}"
+        )
+    return match_ids(as_written(csvs.read(path, usecols=[name])[name]), key) is None
+
+
+def as_written(column: Iterable[object]) -> list[str]:
+    """Returns values that pandas read, as it writes them again."""
+    return ["" if pd.isna(value) else str(value) for value in column]  # type: ignore[call-overload]
