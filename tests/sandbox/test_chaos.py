@@ -15,6 +15,7 @@ from sandbox.guest.processes import descendants
 from sandbox.host.daemon import RUN, connect
 from sandbox.host.leftovers import work_folders
 from sandbox.host.owner import owner
+from sandbox.host.users import BLOCK, block
 from tests.sandbox.test_contract import SETTINGS
 
 ROOT = Path(__file__).parents[2]
@@ -70,12 +71,10 @@ class Killed:
     def leftovers(self) -> list[str]:
         """Returns what is left: known processes, processes of its own users, folders, containers."""
         names = [f"{who} {command(pid)}" for pid, who in self.processes.items() if owner(pid) == who]
-        users = {
-            (1 << 23) + pid % (1 << 22) for pid in self.processes
-        }  # see ``sandbox.isolation.privileges.unused_user``
+        first = {block(pid) for pid in self.processes}
         for path in Path("/proc").glob("[0-9]*"):
             try:
-                names += [f"process {path.name}"] if path.stat().st_uid // 128 in users else []
+                names += [f"process {path.name}"] if path.stat().st_uid // BLOCK * BLOCK in first else []
             except FileNotFoundError:
                 continue
         names += map(str, work_folders(self.processes))

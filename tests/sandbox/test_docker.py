@@ -51,9 +51,25 @@ def test_the_container_has_every_restriction(backend: Docker) -> None:
     assert host["Memory"] == host["MemorySwap"] > 0
     assert host["IpcMode"] == "private"
     assert details["Mounts"] == []
-    assert details["Config"]["User"] == "65534:65534"
+    user = int(details["Config"]["User"].partition(":")[0])
+    assert details["Config"]["User"] == f"{user}:{user}"
+    assert all(f"uid={user},gid={user}," in options for options in host["Tmpfs"].values())
     box.close()
     assert containers(backend._run) == []
+
+
+@pytest.mark.docker
+def test_each_container_has_a_user_of_its_own(backend: Docker) -> None:
+    """The kernel counts per user: one container must not use up what another needs."""
+    boxes = [backend.open(SandboxSpec()) for _ in range(3)]
+    users = {int(box.run("import os; print(os.getuid())").stdout) for box in boxes}
+    assert len(users) == 3
+    assert min(users) >= 20000
+    for box in boxes:
+        box.close()
+    again = backend.open(SandboxSpec())
+    assert int(again.run("import os; print(os.getuid())").stdout) not in users
+    again.close()
 
 
 @pytest.mark.docker

@@ -156,7 +156,7 @@ def test_a_bwrap_that_may_not_start_is_quoted(
     fake.write_text(f"#!/bin/sh\necho '{line}' >&2\nexit 1\n")
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr("sandbox.isolation.bwrap.unused_user", lambda number: os.geteuid())
+    monkeypatch.setattr("sandbox.isolation.bwrap.local_users", lambda: None)
     with pytest.raises(SandboxError, match=reason) as caught:
         bwrap()
     assert "\n" not in str(caught.value)
