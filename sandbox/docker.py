@@ -34,6 +34,7 @@ from sandbox.host.client import GuestSandbox
 from sandbox.host.libraries import missing, name_of
 from sandbox.host.owner import owner
 from sandbox.host.pool import Pool
+from sandbox.host.users import users
 
 STARTUP = 120.0
 """Seconds for a container to start and import what it preloads."""
@@ -81,12 +82,16 @@ class Docker:
         self._numbers = itertools.count()
         self._lock = threading.Lock()
         self._open: set[str] = set()
+        self._users: dict[str, int] = {}
+        """Containers that may exist -> their users."""
         self._pending: dict[str, float] = {}
         """Containers that could not be removed, or may still appear -> when to stop trying."""
         self._closed = False
         with daemon.connect() as client:
             self._version = client.api.api_version
-            daemon.require(client.info(), config.runtime, config.requires)
+            info = client.info()
+            daemon.require(info, config.runtime, config.requires)
+            self._uids = daemon.uids(info)
             self.versions: dict[str, str] = {}
             self._find_image(client, ())
             daemon.remove_abandoned(client)
@@ -137,7 +142,9 @@ class Docker:
         name = f"coachgym-{self._run[:12]}-{next(self._numbers)}"
         with daemon.connect(self._version) as client:
             self._tidy(client)
-            channel = self._launch(client, name, self._settings(client, self._images[spec.libraries], limits))
+            self._users[name] = user = users(self._uids).take()
+            settings = self._settings(client, self._images[spec.libraries], limits, user)
+            channel = self._launch(client, name, settings)
         box = GuestSandbox(channel, limits, lambda: self._end(name))
         settings = dataclasses.asdict(limits) | {"work": "/work", "nproc": "off", "watch": []}
         del settings["timeout"]
@@ -168,7 +175,7 @@ class Docker:
             raise
         return channel
 
-    def _settings(self, client: daemon.Client, image: str, limits: Limits) -> dict[str, Any]:
+    def _settings(self, client: daemon.Client, image: str, limits: Limits, user: int) -> dict[str, Any]:
         temporary = max(1, limits.disk_mb // 4)
         hosted = daemon.host_config(
             client,
@@ -176,13 +183,14 @@ class Docker:
             processes=limits.processes + 1,
             cpus=self._config.cpus,
             tmpfs={"/work": limits.disk_mb, "/tmp": temporary},
+            user=user,
             runtime=self._config.runtime,
         )
         deadline = int(time.time() + limits.lifetime + SLACK)
         return {
             "image": image,
             "entrypoint": ["python3", "-P", "-c", boot.PROGRAM],
-            "user": "65534:65534",
+            "user": f"{user}:{user}",
             "working_dir": "/work",
             "environment": {**boot.ENVIRONMENT, "PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/work"},
             "use_config_proxy": False,  # the user's proxies may contain passwords
@@ -203,9 +211,18 @@ class Docker:
         except SandboxError:
             gone = False
         with self._lock:
-            self._open.discard(name)
-            if not gone:
+            if gone:
+                self._forget(name)
+            else:
+                self._open.discard(name)
                 self._pending[name] = time.monotonic() + daemon.TIMEOUT
+
+    def _forget(self, name: str) -> None:
+        """Gives back what belonged to a container that is gone. Needs the lock."""
+        self._open.discard(name)
+        self._pending.pop(name, None)
+        if (user := self._users.pop(name, None)) is not None:
+            users(self._uids).release(user)
 
     def _tidy(self, client: daemon.Client) -> None:
         """Retries removals that failed."""
@@ -215,7 +232,7 @@ class Docker:
             with contextlib.suppress(daemon.Refused):
                 if daemon.remove(client, name) or time.monotonic() > until:
                     with self._lock:
-                        self._pending.pop(name, None)
+                        self._forget(name)
 
     def _remove_all(self) -> None:
         with self._lock:
@@ -227,6 +244,5 @@ class Docker:
                 with contextlib.suppress(daemon.Refused):
                     daemon.remove(client, name)
         with self._lock:
-            self._open.difference_update(names)
             for name in names:
-                self._pending.pop(name, None)
+                self._forget(name)

@@ -115,11 +115,18 @@ def require(info: Mapping[str, Any], runtime: str | None, requires: Sequence[str
         )
 
 
+def uids(info: Mapping[str, Any]) -> list[tuple[int, int]]:
+    """Returns the uids that exist in a container, as first and count. ``info``: the daemon's description of
+    itself."""
+    remapped = any("name=userns" in each or "name=rootless" in each for each in info["SecurityOptions"])
+    return [(0, 1 << 16 if remapped else 1 << 32)]
+
+
 def host_config(client: Client, *, memory_mb: int, processes: int, cpus: float, tmpfs: Mapping[str, int],
-                runtime: str | None) -> dict[str, Any]:  # fmt: skip
-    """Returns the settings that isolate a container. ``tmpfs``: folder -> megabytes; nothing else is
-    writable."""
-    options = "rw,nosuid,nodev,noexec,nr_inodes=4096,uid=65534,gid=65534,mode=0700"
+                user: int, runtime: str | None) -> dict[str, Any]:  # fmt: skip
+    """Returns the settings that isolate a container. ``tmpfs``: folder -> megabytes, of ``user``;
+    nothing else is writable."""
+    options = f"rw,nosuid,nodev,noexec,nr_inodes=4096,uid={user},gid={user},mode=0700"
     settings: dict[str, Any] = client.api.create_host_config(
         network_mode="none",
         read_only=True,

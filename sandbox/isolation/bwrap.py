@@ -31,8 +31,8 @@ from sandbox.host import boot
 from sandbox.host.client import GuestSandbox
 from sandbox.host.owner import dead, owner
 from sandbox.host.pool import Pool, Warm
+from sandbox.host.users import local_users
 from sandbox.isolation import view
-from sandbox.isolation.privileges import unused_user
 
 STARTUP = 180.0
 """Seconds for a guest to import what it preloads."""
@@ -61,7 +61,8 @@ class Bubblewrap:
         self._program = os.path.realpath(program)
         self._view = list(_view())
         self._lock = threading.Lock()
-        self._started, self._open = 0, set[subprocess.Popen[bytes]]()
+        self._open: dict[subprocess.Popen[bytes], int] = {}
+        """Running ones, and their users."""
         self._orders: SimpleQueue[_Order | None] = SimpleQueue()
         threading.Thread(target=_parent, args=(self._orders,), name="sandbox-parent", daemon=True).start()
         self._pool = Pool(self._start, pool, starting)
@@ -109,16 +110,20 @@ class Bubblewrap:
         work = ["--perms", "0700", "--size", str(limits.disk_mb << 20), "--tmpfs", view.WORK]
         work += ["--perms", "0700", "--dir", _TEMPORARY, "--chdir", view.WORK, "--remount-ro", "/", "--"]
         command = [self._program, *_ISOLATED, *self._view, *work, sys.executable, "-P", "-c", boot.PROGRAM]
-        with self._lock:
-            self._started += 1
-            user = unused_user(self._started)
-        if user != os.geteuid():
+        users = local_users()
+        user = users.take() if users else os.geteuid()
+        if users:
             command = [sys.executable, "-P", "-c", _AS_USER, str(user), *command]
         order = _Order(command, stream.fileno(), Future())
         self._orders.put(order)
-        process = order.process.result()
+        try:
+            process = order.process.result()
+        except OSError:
+            if users:
+                users.release(user)
+            raise
         with self._lock:
-            self._open.add(process)
+            self._open[process] = user
         return process
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
@@ -126,7 +131,9 @@ class Bubblewrap:
         if not _ended(process):
             _kill(process)
         with self._lock:
-            self._open.discard(process)
+            user = self._open.pop(process, None)
+        if user is not None and (users := local_users()):
+            users.release(user)
 
 
 class _Order(NamedTuple):

@@ -22,8 +22,9 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from sandbox.base import SandboxError
 from sandbox.guest import landlock
 from sandbox.guest.folder import remove
 from sandbox.guest.frames import pack
@@ -33,13 +34,22 @@ from sandbox.guest.seccomp import filter_on_host, libc
 from sandbox.guest.server import Guest
 from sandbox.guest.settings import UNCONFINED, Confinement, Settings
 from sandbox.host.owner import FOLDER, dead, folder_owner, folder_prefix
+from sandbox.host.users import local_users
 from sandbox.isolation import namespaces, rules
-from sandbox.isolation.privileges import drop_rights, readable_by_all, unused_user
+from sandbox.isolation.privileges import drop_rights, readable_by_all
 from sandbox.isolation.view import WORK, temporary
 
 _PR_SET_CHILD_SUBREAPER = 36
 GRACE = 2.0
 """Seconds that guests have to end by themselves once the control socket closed."""
+
+
+class _Guest(NamedTuple):
+    """What has to be given back when a guest has ended."""
+
+    user: int
+    work: str | None
+    """Its work folder, where that is on disk."""
 
 
 class ForkServer:
@@ -48,9 +58,8 @@ class ForkServer:
     def __init__(self, control: socket.socket, mode: str) -> None:
         self.control, self.mode = control, mode
         self.lifeline, self.life = os.pipe()
-        self.guests: dict[int, str | None] = {}
-        """Process id -> its work folder on disk, which is removed when it has ended."""
-        self.opened = 0
+        self.guests: dict[int, _Guest] = {}
+        self.users = local_users()
         libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
     def serve(self) -> None:
@@ -74,13 +83,12 @@ class ForkServer:
         message, fds, _, _ = socket.recv_fds(self.control, 1 << 16, 1)
         if not message:
             return False
-        self.opened += 1
-        user = unused_user(self.opened)
         try:
+            user = self.users.take() if self.users else os.geteuid()
             work = None if self.mode == "namespaces" else self._folder(user)
             pid = self._fork(fds[0], json.loads(message), user, work)
-            self.guests[pid] = work
-        except OSError as error:
+            self.guests[pid] = _Guest(user, work)
+        except (OSError, SandboxError) as error:
             os.write(fds[0], pack({"ready": False, "error": str(error)}))
         finally:
             os.close(fds[0])
@@ -151,15 +159,21 @@ class ForkServer:
     def _reap(self) -> None:
         """Reaps exited children. Removes the folder of a guest that ended, and ends processes that outlived
         it."""
-        ended: list[str] = []
+        ended: list[_Guest] = []
         with contextlib.suppress(ChildProcessError):
             while pid := os.waitpid(-1, os.WNOHANG)[0]:
-                if work := self.guests.pop(pid, None):
-                    ended.append(work)
+                if guest := self.guests.pop(pid, None):
+                    ended.append(guest)
         if ended:
             end_descendants(frozenset(self.guests))
-        for work in ended:
-            remove(work)
+        self._give_back(ended)
+
+    def _give_back(self, ended: list[_Guest]) -> None:
+        for guest in ended:
+            if guest.work:
+                remove(guest.work)
+            if self.users:
+                self.users.release(guest.user)
 
     def _close(self) -> None:
         os.close(self.life)
@@ -170,13 +184,12 @@ class ForkServer:
         for pid in self.guests:
             os.kill(pid, signal.SIGKILL)
         end_descendants()
-        ended: list[str] = []
+        ended: list[_Guest] = []
         with contextlib.suppress(ChildProcessError):
             while True:
-                if work := self.guests.pop(os.waitpid(-1, 0)[0], None):
-                    ended.append(work)
-        for work in ended:
-            remove(work)
+                if guest := self.guests.pop(os.waitpid(-1, 0)[0], None):
+                    ended.append(guest)
+        self._give_back(ended)
 
 
 def remove_orphans() -> None:

@@ -14,19 +14,6 @@ from sandbox.isolation.namespaces import check, enter_root
 _PR_CAPBSET_DROP, _PR_SET_SECUREBITS = 24, 28
 
 
-def unused_user(number: int) -> int:
-    """Returns a uid that nobody has, when we are root; else our own. ``number`` distinguishes a launcher's
-    guests."""
-    if os.geteuid():
-        return os.geteuid()
-    user = (1 << 30) + os.getpid() % (1 << 22) * 128 + number % 128
-    for line in Path("/proc/self/uid_map").read_text().splitlines():
-        first, _, count = map(int, line.split())
-        if first <= user < first + count:
-            return user
-    return 20000 + (os.getpid() * 128 + number) % 40000
-
-
 def drop_rights(user: int, files_as: int) -> None:
     """Becomes ``user`` irrevocably, without a single capability; files are opened as ``files_as``.
 
