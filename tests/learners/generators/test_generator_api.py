@@ -180,6 +180,35 @@ def test_what_cannot_work_is_one_clear_line_at_the_start(
     assert e.KEY[:10] not in str(caught.value)
 
 
+NO_SYSTEM = "System role not supported"
+
+
+@pytest.mark.parametrize("status", [400, 422, 500])
+def test_a_server_whose_template_refuses_the_system_role_gets_its_text_from_the_user(status: int) -> None:
+    def strict(handler: e.Handler) -> None:
+        roles = [message["role"] for message in handler.body["messages"]]
+        (e.status(status, NO_SYSTEM) if "system" in roles else e.say("2"))(handler)
+
+    with e.serving(strict) as server:
+        made = api(server)
+        assert made.generate("solver", CHAT, seed=1, order=0).text == "2"
+        assert server.requests[-1]["messages"] == [{"role": "user", "content": "Be brief.\n\n1 + 1?"}]
+
+
+def test_a_server_that_refuses_either_way_is_one_clear_line_with_its_first_reason() -> None:
+    with e.serving(e.status(400, NO_SYSTEM), e.status(400, "nor a user")) as server:
+        with pytest.raises(ConfigError, match=f"does not serve default: status 400: {NO_SYSTEM}$"):
+            api(server)
+        assert len(server.requests) == 2
+
+
+def test_a_server_that_refuses_a_setting_is_not_asked_again() -> None:
+    with e.serving(e.status(400, "temperature must be 1")) as server:
+        with pytest.raises(ConfigError):
+            api(server)
+        assert len(server.requests) == 1
+
+
 def test_nobody_is_waited_for_at_the_start_and_a_missing_key_is_missed() -> None:
     began = time.monotonic()
     with pytest.raises(
