@@ -10,7 +10,7 @@ from typing import Any
 from coaches.base import CoachError
 from coaches.client.budget import Ledger, Prices
 from coaches.client.config import EndpointConfig, ServerConfig
-from coaches.client.errors import RequestError
+from coaches.client.errors import RequestError, ServerError
 from coaches.client.openai_client import Endpoint, ParsedReply
 from coaches.client.wire import Reply
 from conf import ConfigError
@@ -18,12 +18,14 @@ from conf.ranges import Positive
 from envs.types import Message
 from learners.errors import EpisodeError, TrainingError
 from learners.generators.base import InferenceOnly
+from learners.models.chat_template import merge_system
 from learners.types import Bill, Completion
 
 log = logging.getLogger(__name__)
 
 OWNER = "generator=api"
 SAMPLING = ("temperature", "seed")
+GREETING = (Message("system", "Do as you are told."), Message("user", "Say: ready"))
 PERMANENT = (401, 403, 404)
 """Statuses that every later request would get too: the key or the name of the model is wrong."""
 
@@ -66,6 +68,7 @@ class Api(InferenceOnly):
         self.config = config
         endpoint = EndpointConfig(**asdict(config.endpoint), temperature=None, structured="off")
         self._endpoint = Endpoint(endpoint, Ledger(config.prices, config.max_cost, owner=OWNER), owner=OWNER)
+        self._merges_system: set[str] = set()
         for model in dict.fromkeys(self._model(policy) for policy in policies):
             self._try(model)
 
@@ -110,17 +113,40 @@ class Api(InferenceOnly):
         """``seed`` is reduced to 31 bits, which every server accepts."""
         sampling: dict[str, Any] = {"temperature": temperature, "seed": seed % 2**31}
         fields = {"model": model} | {name: sampling[name] for name in self.config.send}
-        return self._endpoint.complete(messages, fields, patient=patient)
+        given = merge_system(messages) if model in self._merges_system else messages
+        return self._endpoint.complete(given, fields, patient=patient)
 
     def _try(self, model: str) -> None:
         where = self.config.endpoint.base_url
         log.info("asking %s for %s", where, model)
         try:
-            self._ask(model, (Message("user", "Say: ready"),), seed=0, temperature=1.0, patient=False)
+            self._try_roles(model)
         except CoachError as error:
             self.close()
             hint = " (generator.send says which sampling settings are sent)" if _names_setting(error) else ""
             raise ConfigError(f"{OWNER}: {where} does not serve {model}: {error}{hint}") from None
+
+    def _try_roles(self, model: str) -> None:
+        """Asks as agents do. A server whose template refuses the system role is asked again without it."""
+        try:
+            self._ask(model, GREETING, seed=0, temperature=1.0, patient=False)
+        except (RequestError, ServerError) as error:
+            if not _may_mean_roles(error):
+                raise
+            self._merges_system.add(model)
+            try:
+                self._ask(model, GREETING, seed=0, temperature=1.0, patient=False)
+            except CoachError:
+                raise error from None
+            log.info("%s refuses the system role: its text goes into the first user message", model)
+
+
+def _may_mean_roles(error: RequestError | ServerError) -> bool:
+    """Whether the server may have refused the system role. Servers pass on what their template raises, and
+    many with status 500."""
+    if isinstance(error, ServerError):
+        return any(word in str(error).lower() for word in ("system", "role", "template", "jinja"))
+    return error.status not in PERMANENT and not _names_setting(error)
 
 
 def _names_setting(error: CoachError) -> bool:

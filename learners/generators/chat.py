@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from envs.types import Message
+from learners.models.chat_template import ChatTemplate
 from learners.types import Completion, ModelConfig
 
 if TYPE_CHECKING:
@@ -35,20 +36,21 @@ class ChatFormat:
         self.stop = stop
         self._name = name
         self._warned = False
+        self._template = ChatTemplate(tokenizer, config.chat, name)
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """Returns the ids of the chat template.
 
         A prompt longer than ``max_prompt_tokens`` keeps its head and its tail around ``CUT_MARKER``: the
         system message and the task open it, the latest result ends it.
+
+        Raises:
+            TrainingError: the template refuses these messages.
         """
-        chat = [{"role": message.role, "content": message.content} for message in messages]
-        ids: Any = self.tokenizer.apply_chat_template(
-            chat, add_generation_prompt=True, return_dict=False, **self.config.chat
-        )
+        ids = self._template.ids(messages)
         limit = self.config.max_prompt_tokens
         if len(ids) <= limit:
-            return list(ids)
+            return ids
         if not self._warned:
             log.warning(
                 "%s: a prompt of %d tokens was cut in its middle to max_prompt_tokens=%d (said once)",
@@ -56,7 +58,7 @@ class ChatFormat:
             )  # fmt: skip
             self._warned = True
         marker: list[int] = self.tokenizer.encode(CUT_MARKER, add_special_tokens=False)
-        return cut_middle(list(ids), limit, marker)
+        return cut_middle(ids, limit, marker)
 
     def completion(
         self, prompt: Sequence[int], token_ids: Sequence[int], logprobs: Sequence[float], version: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conf import ConfigError
+from learners.models.chat_template import ChatTemplate
 from learners.types import LoadedModel, ModelConfig
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def prepare_model(
     """Moves a model to its device and data type, and checks that generator and updater can handle it.
 
     Raises:
-        ConfigError: the tokenizer has no chat template, the context or attention window is too short, or the
+        ConfigError: the tokenizer has no chat template that agents can use, the context or attention window is too short, or the
             output head is more than a matrix, which updates would compute wrongly.
     """
     import torch
@@ -62,8 +63,9 @@ def prepare_model(
     context = getattr(model.config, "max_position_embeddings", None)
     head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     needed = config.max_prompt_tokens + config.max_new_tokens
-    if tokenizer.chat_template is None or tokenizer.eos_token_id is None:
-        raise ConfigError(f"model {name}: its tokenizer needs a chat template and an end-of-turn token")
+    if tokenizer.eos_token_id is None:
+        raise ConfigError(f"model {name}: its tokenizer needs an end-of-turn token")
+    ChatTemplate(tokenizer, config.chat, f"model {name}")
     if context is not None:
         check_context(name, config, context)
     more_than_a_matrix = ("final_logit_softcapping", "logits_scaling", "logit_scale")

@@ -28,9 +28,7 @@ ALTERNATES = (
     "{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}"
     "{% endif %}{% endfor %}"
 )
-DROPS_SYSTEM = (
-    "{% for m in messages if m.role != 'system' %}<s>{{ m.role }}\n{{ m.content }}<e>{% endfor %}<s>assistant\n"
-)
+DROPS_SYSTEM = "{% for m in messages if m.role != 'system' %}<s>{{ m.role }}\n{{ m.content }}<e>{% endfor %}<s>assistant\n"
 CLOCK = "[{{ strftime_now('%Y%m%d%H%M%S%f') }}]" + TEMPLATE
 WORKING = {
     "refuses the system role": REFUSES_SYSTEM + TEMPLATE,
@@ -102,7 +100,9 @@ def test_a_template_that_agents_cannot_use_is_one_clear_line_when_the_model_is_b
 
 
 def test_a_template_that_fails_later_is_one_clear_line() -> None:
-    made = speaking("{% if 'boom' in messages[1].content %}{{ raise_exception('no\nno') }}{% endif %}" + TEMPLATE)
+    made = speaking(
+        "{% if 'boom' in messages[1].content %}{{ raise_exception('no\nno') }}{% endif %}" + TEMPLATE
+    )
     subject = ChatFormat(made, model_config(), frozenset({1}), "solver")
     with pytest.raises(TrainingError, match="^solver: its chat template fails: no$"):
         subject.prompt(chat("be brief", "boom"))
