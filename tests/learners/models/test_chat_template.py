@@ -28,7 +28,10 @@ ALTERNATES = (
     "{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}"
     "{% endif %}{% endfor %}"
 )
-DROPS_SYSTEM = "{% for m in messages if m.role != 'system' %}<s>{{ m.role }}\n{{ m.content }}<e>{% endfor %}<s>assistant\n"
+DROPS_SYSTEM = (
+    "{% for m in messages if m.role != 'system' %}"
+    "<s>{{ m.role }}\n{{ m.content }}<e>{% endfor %}<s>assistant\n"
+)
 CLOCK = "[{{ strftime_now('%Y%m%d%H%M%S%f') }}]" + TEMPLATE
 WORKING = {
     "refuses the system role": REFUSES_SYSTEM + TEMPLATE,
@@ -104,7 +107,7 @@ def test_a_template_that_fails_later_is_one_clear_line() -> None:
         "{% if 'boom' in messages[1].content %}{{ raise_exception('no\nno') }}{% endif %}" + TEMPLATE
     )
     subject = ChatFormat(made, model_config(), frozenset({1}), "solver")
-    with pytest.raises(TrainingError, match="^solver: its chat template fails: no$"):
+    with pytest.raises(TrainingError, match=r"^solver: its chat template fails: no$"):
         subject.prompt(chat("be brief", "boom"))
 
 
