@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from conf import ConfigError
@@ -10,6 +11,8 @@ from learners.types import LoadedModel, ModelConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
 
 
 def resolve_device(name: str) -> str:
@@ -54,8 +57,8 @@ def prepare_model(
     """Moves a model to its device and data type, and checks that generator and updater can handle it.
 
     Raises:
-        ConfigError: the tokenizer has no chat template that agents can use, the context or attention window is too short, or the
-            output head is more than a matrix, which updates would compute wrongly.
+        ConfigError: the tokenizer has no chat template that agents can use, the context or attention window
+            is too short, or the output head is more than a matrix, which updates would compute wrongly.
     """
     import torch
 
@@ -85,6 +88,22 @@ def prepare_model(
             module.p = 0.0
         if hasattr(module, "attention_dropout"):
             module.attention_dropout = 0.0
+    _keep_savable(model, name)
     model.set_attn_implementation("sdpa")
     model.to(device=resolve_device(config.device), dtype=getattr(torch, config.dtype))
     return LoadedModel(model.eval(), tokenizer, config)
+
+
+def _keep_savable(model: PreTrainedModel, name: str) -> None:
+    """Reduces a generation config that ``transformers`` reads but refuses to write to its token ids."""
+    from transformers import GenerationConfig
+
+    given = model.generation_config
+    if given is None:
+        return
+    try:
+        given.validate(strict=True)
+    except ValueError:
+        log.warning("model %s: its generation config contradicts itself; its token ids alone are kept", name)
+        ids = {key: getattr(given, key) for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
+        model.generation_config = GenerationConfig(**ids)  # type: ignore[no-untyped-call]
