@@ -45,7 +45,7 @@ ONLY_IN = {
     "gguf": ("learners/models/",),
     "vllm": ("learners/generators/vllm/engine.py",),
     "ray": ("learners/runtimes/ray.py",),
-    "wandb": ("learners/run/report.py",),
+    "wandb": ("learners/run/tracking.py",),
     "hydra": ("conf/commands.py",),
     "docker": ("sandbox/host/daemon.py", "sandbox/image.py"),
     "tenacity": ("coaches/client/",),

@@ -1,0 +1,202 @@
+"""A run folder is one W&B run, whatever the folder is called and however often it is resumed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from conf import ConfigError
+from learners.config import RunConfig
+from learners.run.report import reporting
+from learners.run.run import train
+from learners.run.tracking import ID, open_tracker
+from tests.learners.parts.settings import settings
+from tests.test_conf import composed
+
+BLOCK = 2**15
+
+
+class Wandb:
+    """W&B with its rules: a resumed run goes on after its last step, and takes no step twice."""
+
+    def __init__(self) -> None:
+        self.histories: dict[str, dict[int, dict[str, Any]]] = {}
+        self.started: list[dict[str, Any]] = []
+
+    def init(self, **given: Any) -> Any:
+        self.started.append(given)
+        offline = given["mode"] == "offline"
+        folder = Path(given["dir"]) / "wandb" / f"offline-run-{len(self.started)}-{given['id']}"
+        history: dict[int, dict[str, Any]] = {}
+        if offline:
+            (folder / "files").mkdir(parents=True)
+        else:
+            history = self.histories.setdefault(given["id"], {})
+
+        def log(values: dict[str, Any], *, step: int, commit: bool) -> None:
+            assert commit
+            assert step == len(history), "steps are logged once, and in order"
+            history[step] = values
+            if offline:
+                (folder / "rows.json").write_text(json.dumps(list(history.values())))
+
+        return SimpleNamespace(
+            id=given["id"],
+            step=len(history),
+            dir=str(folder / "files"),
+            log=log,
+            finish=lambda: None,
+        )
+
+
+@pytest.fixture
+def wandb(monkeypatch: pytest.MonkeyPatch) -> Wandb:
+    double, module = Wandb(), ModuleType("wandb")
+    module.__spec__ = importlib.util.spec_from_loader("wandb", None)
+    vars(module).update(init=double.init, Error=type("Error", (Exception,), {}))
+    monkeypatch.setitem(sys.modules, "wandb", module)
+    return double
+
+
+def config(mode: str) -> RunConfig:
+    return RunConfig.read(composed("env=mathchat", f"wandb.mode={mode}"))
+
+
+def record(folder: Path, first: int, last: int, *, truncate: int | None = None, mode: str = "online") -> None:
+    """A process that records rows ``first`` to ``last``, after it has truncated the files to ``truncate``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with reporting(config(mode), folder, Console(quiet=True)) as reporter:
+        for name in ("metrics", "timings"):
+            path = folder / f"{name}.jsonl"
+            lines = path.read_text().splitlines() if path.exists() else []
+            path.write_text("".join(f"{line}\n" for line in lines[:truncate]))
+        for step in range(first, last):
+            row = {"success": step / 10, "fair": 0.5}
+            timing = {"play_s": 1.0 + step, "tokens_per_s": 7.0}
+            for name, values in (("metrics", row), ("timings", timing)):
+                with (folder / f"{name}.jsonl").open("a") as file:
+                    file.write(json.dumps({"phase": "train", "step": step} | values) + "\n")
+            reporter.row("train", step, row, timing)
+
+
+def steps(history: dict[int, dict[str, Any]]) -> list[int]:
+    return [row["step"] for row in history.values()]
+
+
+def test_two_folders_of_one_name_are_two_runs(tmp_path: Path, wandb: Wandb) -> None:
+    for parent in ("a", "b", "a b/ü"):
+        record(tmp_path / parent / "seed0", 0, 2)
+    assert len(wandb.histories) == 3
+    assert [given["name"] for given in wandb.started] == ["a/seed0", "b/seed0", "ü/seed0"]
+
+
+def test_a_moved_folder_keeps_its_run(tmp_path: Path, wandb: Wandb) -> None:
+    record(tmp_path / "a", 0, 2)
+    (tmp_path / "a").rename(tmp_path / "b")
+    record(tmp_path / "b", 2, 4)
+    assert [steps(history) for history in wandb.histories.values()] == [[0, 1, 2, 3]]
+
+
+def test_a_resumed_run_is_one_run_in_which_every_row_is_once(tmp_path: Path, wandb: Wandb) -> None:
+    record(tmp_path, 0, 5)
+    record(tmp_path, 3, 7, truncate=3)
+    record(tmp_path, 7, 7)
+    record(tmp_path, 6, 8, truncate=6)
+    (history,) = wandb.histories.values()
+    assert steps(history) == list(range(8))
+    assert all(given["resume"] == "allow" for given in wandb.started)
+
+
+def test_offline_a_resumed_run_is_one_part_with_every_row(tmp_path: Path, wandb: Wandb) -> None:
+    record(tmp_path, 0, 5, mode="offline")
+    record(tmp_path, 3, 3, truncate=3, mode="offline")
+    assert len(parts(tmp_path)) == 2, "the old part goes when the new one has its rows"
+    record(tmp_path, 3, 7, mode="offline")
+    (part,) = parts(tmp_path)
+    assert [row["step"] for row in json.loads((part / "rows.json").read_text())] == list(range(7))
+
+
+def parts(folder: Path) -> list[Path]:
+    return sorted(folder.glob("wandb/offline-run-*"))
+
+
+def test_metrics_and_timings_are_logged_under_names_of_their_own(tmp_path: Path, wandb: Wandb) -> None:
+    record(tmp_path, 0, 1)
+    assert next(iter(wandb.histories.values()))[0] == {
+        "train/success": 0.0,
+        "train/fair": 0.5,
+        "train/timing/play_s": 1.0,
+        "train/timing/tokens_per_s": 7.0,
+        "step": 0,
+    }
+
+
+def test_without_a_tracker_nothing_is_written(tmp_path: Path) -> None:
+    assert open_tracker(config("disabled"), tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_rejection_is_one_clear_line(tmp_path: Path, wandb: Wandb, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: Any) -> None:
+        raise sys.modules["wandb"].Error("no\nkey")
+
+    monkeypatch.setattr(sys.modules["wandb"], "init", refuse)
+    with pytest.raises(ConfigError, match=r"^W&B rejected the run: no$"):
+        open_tracker(config("online"), tmp_path)
+
+
+def test_a_training_run_times_play_update_weight_sync_and_evaluation(tmp_path: Path, wandb: Wandb) -> None:
+    train(settings(tmp_path / "run", wandb={"mode": "online", "project": "p"}))
+    (history,) = wandb.histories.values()
+    trained = [row for row in history.values() if any(name.startswith("train/") for name in row)]
+    for name in ("play_s", "update_s", "sync_s", "tokens_per_s"):
+        assert all(row[f"train/timing/{name}"] > 0 for row in trained), name
+    evaluated = [row for row in history.values() if any(name.startswith("eval/") for name in row)]
+    assert all(row["eval/timing/play_s"] > 0 for row in evaluated)
+    assert len(trained) + len(evaluated) == len(history) > 1
+    assert json.loads((tmp_path / "run" / ID).read_text())["id"] in wandb.histories
+
+
+def records(path: Path) -> Iterator[Any]:
+    """The records of a ``.wandb`` file: a LevelDB log of protocol buffers."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    data, at, whole = path.read_bytes(), 7, b""
+    while at + 7 <= len(data):
+        if BLOCK - at % BLOCK < 7:
+            at += BLOCK - at % BLOCK
+            continue
+        length, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
+        whole += data[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            record = Record()
+            record.ParseFromString(whole)
+            whole = b""
+            yield record
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("wandb") is None, reason="the extra 'wandb' is not installed")
+def test_wandb_itself_has_one_offline_run_of_a_resumed_folder(tmp_path: Path) -> None:
+    record(tmp_path, 0, 5, mode="offline")
+    (first,) = parts(tmp_path)
+    record(tmp_path, 3, 7, truncate=3, mode="offline")
+    (second,) = parts(tmp_path)
+    assert first != second
+    assert second.name.endswith(json.loads((tmp_path / ID).read_text())["id"])
+    (file,) = second.glob("*.wandb")
+    rows = []
+    for record_ in records(file):
+        if record_.HasField("history"):
+            items = {".".join(i.nested_key) or i.key: json.loads(i.value_json) for i in record_.history.item}
+            rows.append((items["_step"], items["step"], items["train/timing/play_s"]))
+    assert rows == [(n, n, 1.0 + n) for n in range(7)]
