@@ -8,6 +8,7 @@ timings.jsonl    seconds and throughput, which differ between runs
 checkpoints/     what a killed run resumes from
 bias.json        what drives the coach's scores (``coaches.monitor``)
 curves.png       plot of the metrics
+wandb.json       id of the W&B run (``learners.run.tracking``)
 """
 
 from __future__ import annotations

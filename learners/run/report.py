@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, cast
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -22,10 +20,9 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from conf import ConfigError
-from conf.extras import require
 from learners.config import RunConfig
 from learners.run.metrics import wilson
+from learners.run.tracking import Tracker, open_tracker
 
 log = logging.getLogger(__name__)
 
@@ -50,11 +47,11 @@ def set_up_logging(console: Console) -> None:
 class Reporter:
     """Reports each row of metrics as it is recorded."""
 
-    def __init__(self, steps: int, progress: Progress, wandb_run: Any) -> None:
+    def __init__(self, steps: int, progress: Progress, tracker: Tracker | None) -> None:
         self._steps = steps
         self._progress = progress
         self._bar = progress.add_task("training", total=steps, facts="")
-        self._wandb = wandb_run
+        self._tracker = tracker
 
     def row(self, phase: str, step: int, row: Mapping[str, float], timing: Mapping[str, float]) -> None:
         """Reports a finished step or evaluation."""
@@ -62,8 +59,9 @@ class Reporter:
         log.info(line)
         if phase == "train":
             self._progress.update(self._bar, completed=step, facts=f"success {row['success']:.2f}")
-        if self._wandb is not None:
-            self._wandb.log({f"{phase}/{name}": value for name, value in row.items()} | {"step": step})
+        if self._tracker is not None:
+            where = {"phase": phase, "step": step}
+            self._tracker.log(where | dict(row), where | dict(timing))
 
 
 @contextmanager
@@ -73,7 +71,7 @@ def reporting(config: RunConfig, folder: Path, console: Console) -> Iterator[Rep
     Raises:
         ConfigError: ``wandb.mode`` is ``online`` and W&B rejects the run.
     """
-    run = _wandb_run(config, folder)
+    tracker = open_tracker(config, folder)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -84,10 +82,10 @@ def reporting(config: RunConfig, folder: Path, console: Console) -> Iterator[Rep
     )
     try:
         with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-            yield Reporter(config.steps, progress, run)
+            yield Reporter(config.steps, progress, tracker)
     finally:
-        if run is not None:
-            run.finish()
+        if tracker is not None:
+            tracker.close()
 
 
 def before_after(before: Mapping[str, float], after: Mapping[str, float]) -> Table:
@@ -158,25 +156,3 @@ def _line(phase: str, step: int, steps: int, row: Mapping[str, float], timing: M
     ]
     facts += [*lost, f"{sum(value for name, value in timing.items() if name.endswith('_s')):.1f} s"]
     return " | ".join(facts)
-
-
-def _wandb_run(config: RunConfig, folder: Path) -> Any:
-    """Returns a W&B run, or None if disabled. Resuming a run folder resumes its W&B run."""
-    if config.wandb.mode == "disabled":
-        return None
-    require(f"wandb.mode={config.wandb.mode}", "wandb")
-    import wandb  # takes a second to import, and most runs do not use it
-
-    os.environ.setdefault("WANDB_SILENT", "true")
-    try:
-        return wandb.init(
-            project=config.wandb.project,
-            mode=cast(Literal["offline", "online"], config.wandb.mode),
-            dir=folder,
-            id=folder.name,
-            name=folder.name,
-            resume="allow",
-            config=config.container(),
-        )
-    except wandb.Error as error:
-        raise ConfigError(f"W&B rejected the run: {str(error).splitlines()[0]}") from None

@@ -127,15 +127,21 @@ class Trainer:
         causes = _coach_errors(rollouts)
         self._check_losses("verdicts", causes, len(transitions))
         updates = self._update(transitions)
+        sync_started = time.perf_counter()
+        self._publish()
+        ended = time.perf_counter()
         row = {"lost": float(lost), "recovered": _recovered(rollouts)} | _masked(causes)
         row |= metrics.summarise([rollout.episode for rollout in rollouts])
         row |= metrics.coach_scores(transitions) | metrics.coach_costs(transitions) | updates
         judged = [_judged(rollout) for rollout in rollouts]
         row |= self.monitor.step(step + 1, judged) | learning.learn(self.parts.coach, judged)
+        tokens = sum(len(transition.completion.token_ids) for transition in transitions)
         timing = {
             "play_s": update_started - play_started,
-            "update_s": time.perf_counter() - update_started,
-            "tokens": sum(len(transition.completion.token_ids) for transition in transitions),
+            "update_s": sync_started - update_started,
+            "sync_s": ended - sync_started,
+            "tokens": tokens,
+            "tokens_per_s": tokens / (ended - play_started),
         }
         self._record("train", step + 1, row, timing | metrics.coach_effort(transitions))
 
@@ -146,13 +152,13 @@ class Trainer:
         return _in_background(lambda: self._play("train", step))
 
     def _update(self, transitions: list[Transition]) -> Metrics:
-        """Updates every policy on its rows, then publishes the new weights to the generator (weight sync).
+        """Updates every policy on its rows.
 
         While policies are updated, the generator sleeps to free accelerator memory, unless it plays the next
         step's episodes. Those end with the weights they began with: nothing is published before they are
         over.
         """
-        generator, policies = self.parts.generator, self.parts.policies
+        generator = self.parts.generator
         if self._next is None:
             generator.sleep()
         updates = self._learn(transitions)
@@ -160,9 +166,12 @@ class Trainer:
             generator.wake()
         else:
             wait([self._next])
-        for policy in policies.values():
-            policy.publish()
         return updates
+
+    def _publish(self) -> None:
+        """Gives the generator the new weights of every policy (weight sync)."""
+        for policy in self.parts.policies.values():
+            policy.publish()
 
     def _learn(self, transitions: list[Transition]) -> Metrics:
         algorithm, policies = self.parts.algorithm, self.parts.policies

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import sys
@@ -167,8 +168,7 @@ def test_a_training_run_times_play_update_weight_sync_and_evaluation(tmp_path: P
 
 def records(path: Path) -> Iterator[Any]:
     """The records of a ``.wandb`` file: a LevelDB log of protocol buffers."""
-    from wandb.proto.wandb_internal_pb2 import Record
-
+    messages: Any = importlib.import_module("wandb.proto.wandb_internal_pb2")
     data, at, whole = path.read_bytes(), 7, b""
     while at + 7 <= len(data):
         if BLOCK - at % BLOCK < 7:
@@ -178,7 +178,7 @@ def records(path: Path) -> Iterator[Any]:
         whole += data[at + 7 : at + 7 + length]
         at += 7 + length
         if kind in (1, 4):  # whole, or the last part
-            record = Record()
+            record = messages.Record()
             record.ParseFromString(whole)
             whole = b""
             yield record

@@ -1,0 +1,106 @@
+"""A run at Weights & Biases: one W&B run for each run folder, however often the folder is resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from conf import ConfigError
+from conf.extras import require
+from learners.config import RunConfig
+
+ID = "wandb.json"
+"""The file in the run folder with the id of its W&B run."""
+
+
+class Tracker:
+    """Logs the rows of ``metrics.jsonl`` and ``timings.jsonl``. Row n of the files is step n of the W&B run.
+
+    A resumed run plays some steps again; W&B has their rows already, and they are not logged again. Offline,
+    every process writes files of its own, of which an upload would keep the last: there a resumed run logs
+    all rows once more, and removes the files of before.
+    """
+
+    def __init__(self, run: Any, folder: Path) -> None:
+        self._run = run
+        self._folder = folder
+        self._known: int = run.step
+        self._row: int | None = None
+
+    def log(self, row: Mapping[str, Any], timing: Mapping[str, Any]) -> None:
+        """Logs the newest row of both files: metrics and, under ``timing/``, what differs between runs."""
+        if self._row is not None:
+            self._log(self._row, row, timing)
+            self._row += 1
+            return
+        self._row = 0
+        for metrics, timings in zip(self._rows("metrics"), self._rows("timings"), strict=True):
+            self._log(self._row, metrics, timings)
+            self._row += 1
+        self._remove_earlier_files()
+
+    def close(self) -> None:
+        """Ends the W&B run; waits until everything is written, or uploaded."""
+        self._run.finish()
+
+    def _log(self, number: int, row: Mapping[str, Any], timing: Mapping[str, Any]) -> None:
+        if number < self._known:
+            return
+        phase = row["phase"]
+        values = {f"{phase}/{name}": value for name, value in row.items() if name not in ("phase", "step")}
+        values |= {
+            f"{phase}/timing/{name}": value for name, value in timing.items() if name not in ("phase", "step")
+        }
+        self._run.log(values | {"step": row["step"]}, step=number, commit=True)
+
+    def _rows(self, name: str) -> Iterator[dict[str, Any]]:
+        with (self._folder / f"{name}.jsonl").open(encoding="utf-8") as file:
+            yield from map(json.loads, file)
+
+    def _remove_earlier_files(self) -> None:
+        own = Path(self._run.dir).parent
+        for path in self._folder.glob(f"wandb/offline-run-*-{self._run.id}"):
+            if path.resolve() != own.resolve():
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def open_tracker(config: RunConfig, folder: Path) -> Tracker | None:
+    """Starts or resumes the W&B run of ``folder``; None if ``wandb.mode`` is ``disabled``.
+
+    Raises:
+        ConfigError: W&B is not installed, or rejects the run.
+    """
+    if config.wandb.mode == "disabled":
+        return None
+    require(f"wandb.mode={config.wandb.mode}", "wandb")
+    import wandb  # takes a second to import, and most runs do not use it
+
+    os.environ.setdefault("WANDB_SILENT", "true")
+    try:
+        run = wandb.init(
+            project=config.wandb.project,
+            mode=cast(Literal["offline", "online"], config.wandb.mode),
+            dir=folder,
+            id=_id_of(folder),
+            name="/".join(folder.resolve().parts[-2:]),
+            resume="allow" if config.wandb.mode == "online" else None,
+            config=config.container(),
+        )
+    except wandb.Error as error:
+        raise ConfigError(f"W&B rejected the run: {str(error).splitlines()[0]}") from None
+    return Tracker(run, folder)
+
+
+def _id_of(folder: Path) -> str:
+    """Returns the id that the folder's W&B run has had since it began: names of folders are not unique."""
+    path = folder / ID
+    if not path.exists():
+        draft = path.with_suffix(".tmp")
+        draft.write_text(json.dumps({"id": uuid.uuid4().hex}) + "\n", encoding="utf-8")
+        draft.rename(path)
+    return str(json.loads(path.read_text(encoding="utf-8"))["id"])
