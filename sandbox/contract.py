@@ -216,6 +216,42 @@ def _no_process_outlives_its_program(backend: Backend) -> None:
         assert before and box.list() == before
 
 
+_BURN = """
+import os, time
+def burn():
+    while time.process_time() < 0.5: pass
+read, write = os.pipe()
+if (child := os.fork()) == 0:
+    if os.fork() == 0:
+        burn()
+        os.write(write, b"done")
+        time.sleep(60)
+    os._exit(0)
+os.waitpid(child, 0)
+os.read(read, 4)
+"""
+
+
+def _processor_time_counts_every_process(backend: Backend) -> None:
+    with _open(backend) as box:
+        for session in (None, "a", "a"):
+            result = box.run(_BURN, session=session)
+            assert result.status == "ok" and 0.4 < result.cpu_s < 1.2, result
+        assert box.run("").cpu_s < 0.3 > box.run("", session="a").cpu_s
+
+
+def _memory_that_processes_share_counts_once(backend: Backend) -> None:
+    with _open(backend, preload=("import sys\nsys.libraries = bytearray(b'x') * (80 << 20)",)) as box:
+        result = box.run("""
+import os, time
+kept = bytearray(b"x") * (40 << 20)
+for number in range(20):
+    if os.fork() == 0: time.sleep(60)
+time.sleep(0.5)
+""")
+        assert result.status == "ok", result
+
+
 def _a_closed_sandbox_is_gone(backend: Backend) -> None:
     box = backend.open(SandboxSpec(limits=SMALL))
     box.close()
@@ -250,6 +286,8 @@ _BEHAVIOUR = (
     _invalid_paths_and_large_files_are_refused,
     _links_pipes_and_unprintable_names_are_ignored,
     _no_process_outlives_its_program,
+    _processor_time_counts_every_process,
+    _memory_that_processes_share_counts_once,
     _a_closed_sandbox_is_gone,
     _the_host_s_environment_variables_are_not_visible,
 )

@@ -36,6 +36,8 @@ class Attack:
     timeout: float = 10.0
     then: str = ""
     """The next program, in the same sandbox: it must succeed and print nothing."""
+    preload: tuple[str, ...] = ()
+    """What the sandbox imports or runs before, as in ``SandboxSpec``."""
 
 
 STOPPED: tuple[Status, ...] = ("error", "killed")

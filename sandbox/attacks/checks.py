@@ -30,9 +30,9 @@ Check = Callable[[Backend], None]
 
 
 @contextlib.contextmanager
-def sandbox(backend: Backend) -> Iterator[Sandbox]:
+def sandbox(backend: Backend, preload: tuple[str, ...] = ()) -> Iterator[Sandbox]:
     """Opens a sandbox with small limits."""
-    box = backend.open(SandboxSpec(limits=SMALL))
+    box = backend.open(SandboxSpec(preload, SMALL))
     try:
         yield box
     finally:
@@ -40,10 +40,10 @@ def sandbox(backend: Backend) -> Iterator[Sandbox]:
 
 
 @contextlib.contextmanager
-def nothing_left(backend: Backend) -> Iterator[None]:
+def nothing_left(backend: Backend, preload: tuple[str, ...] = ()) -> Iterator[None]:
     """Checks that what happens inside leaves nothing behind."""
     backend.open(
-        SandboxSpec(limits=SMALL)
+        SandboxSpec(preload, SMALL)
     ).close()  # from now on, the backend has the resources that it keeps
     before = resources(backend)
     yield
@@ -56,7 +56,11 @@ def withstands(name: str) -> Check:
 
     def check(backend: Backend) -> None:
         attack = ATTACKS[name]
-        with _surroundings() as known, nothing_left(backend), sandbox(backend) as box:
+        with (
+            _surroundings() as known,
+            nothing_left(backend, attack.preload),
+            sandbox(backend, attack.preload) as box,
+        ):
             result = box.run(known + PREAMBLE + attack.code, timeout=attack.timeout)
             assert "BREACH" not in result.stdout, result
             assert result.status in attack.ends, result
@@ -119,6 +123,21 @@ def nothing_leaks_from_one_sandbox_to_another(backend: Backend) -> None:
         _finds_nothing(later, look)
         held = LOOK.format(first=first, second=second, extra="held = (first + second) * 99")
         assert "memory" in later.run(held, timeout=20).stdout, "the search must find the sandbox's own text"
+
+
+LOCKS = """
+import fcntl, os
+shared, device = open(os.__file__), os.open("/dev/urandom", os.O_RDWR)
+"""
+
+
+def no_lock_reaches_another_sandbox(backend: Backend) -> None:
+    """Checks that locks of files that every sandbox opens pass nothing from one to another."""
+    with sandbox(backend) as one, sandbox(backend) as other:
+        held = one.run(LOCKS + "fcntl.flock(shared, 2 | 4); fcntl.lockf(device, 2 | 4)", session="holds them")
+        assert held.status == "ok", held
+        seen = other.run(LOCKS + "fcntl.flock(shared, 2 | 4); fcntl.lockf(device, 2 | 4)")
+        assert seen.status == "ok", seen
 
 
 def _finds_nothing(box: Sandbox, look: str) -> None:
@@ -198,5 +217,6 @@ CHECKS: dict[str, Check] = {
     **{f"an artifact that {name}": withstands_artifact(name) for name in DEADLY},
     "nothing is left behind": nothing_is_left_behind,
     "nothing leaks from one sandbox to another": nothing_leaks_from_one_sandbox_to_another,
+    "no lock reaches another sandbox": no_lock_reaches_another_sandbox,
 }
 """Name -> check."""

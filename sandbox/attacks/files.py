@@ -219,6 +219,16 @@ for name in ("envs", "coaches", "learners", "benchmarks", "conf"):
     except (ImportError, OSError): pass  # not found, or found and not readable
 """
     ),
+    "names, sizes and targets of the machine's files": Attack(
+        """
+places = (SECRET, os.path.join(OURS, "envs"), "/root/.profile", "/etc/shadow", "/boot", "/var/log", "/home")
+for path in places:
+    attempt(path, lambda: os.stat(path).st_size)
+    attempt(path, lambda: os.readlink(path))
+    attempt(path, lambda: os.access(path, os.F_OK) or -1)
+    attempt(path, lambda: os.statvfs(path).f_blocks)
+"""
+    ),
     "writing where it must not": Attack(
         """
 for path in ("/x", "/etc/x", "/usr/x", "/usr/lib/x", sys.prefix + "/x", "/var/x", "/home/x", os.__file__,

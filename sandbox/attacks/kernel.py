@@ -1,4 +1,4 @@
-"""Attacks through the kernel's interfaces: sockets, system calls, /proc, /sys, limits."""
+"""Attacks through the kernel's interfaces: sockets, system calls, ioctls, /proc, /sys, limits."""
 
 from __future__ import annotations
 
@@ -87,8 +87,77 @@ calls = dict(
     prlimit=(302, os.getppid(), 0, bytes(16), 0), syslog=(103, 3, bytes(64), 64), reboot=(169, 0, 0, 0, 0),
     module=(175, bytes(8), 8, b""), kexec=(246, 0, 0, 0, 0), swap=(167, b"/dev/zero", 0), acct=(163, b"x"),
     settime=(227, 0, bytes(16)), hostname=(170, b"x", 1), iopl=(172, 3), personality=(135, 0x0400000),
-    pivot=(155, b".", b"."), clone3=(435, clone_args, 88), x32=(0x40000000 + 41, 1, 1, 0))
+    pivot=(155, b".", b"."), clone3=(435, clone_args, 88), x32=(0x40000000 + 41, 1, 1, 0),
+    modify_ldt=(154, 17, bytes(16), 16), syncfs=(306, 0), io_setup=(206, 1, bytes(8)),
+    cachestat=(451, os.open(os.__file__, 0), bytes(16), bytes(64), 0),
+    listmount=(458, bytes([24, *bytes(7), *[255] * 8, *bytes(8)]), bytes(64), 8, 0),
+    slice=(314, 0, bytes([48, *bytes(15), os.getpriority(0, 0), *bytes(8), 225, 245, 5, *bytes(20)]), 0),
+    watch=(294, 0), quota_of_descriptor=(443, 0, 0, 0, 0))
 for name, arguments in calls.items(): attempt(name, lambda: call(*arguments))
+"""
+    ),
+    "ioctls of files, terminals, sockets and devices": Attack(
+        """
+import socket
+open("own", "w").write("x")
+os.mkdir("folder")
+read_only = ("own", "folder", ".", os.__file__, os.path.dirname(os.__file__))
+places = [os.open(path, os.O_RDONLY) for path in read_only]
+places += [os.open("own", os.O_RDWR), os.open("/dev/urandom", os.O_RDONLY), os.open("/dev/null", os.O_RDWR)]
+places += [0, 1, 2, *os.pipe(), socket.socketpair()[0].detach(), os.pidfd_open(os.getpid())]
+requests = dict(
+    btrfs=(0x5000940e, 0x50009401, 0x50009417, 0x50009418, 0x5000940f, 0x5000943f, 0xc0189436, 0xc400941b),
+    files=(0x40087602, 0x40086602, 0x40046602, 0x401c5820, 0x80086601, 0x801c581f, 0x40049409, 0x4020940d,
+           0xc020660b, 0x80111500, 0x41009432, 0x40806685, 0x800c6613, 0xc0506617, 0xc0185879, 0xc0045877,
+           0xc0045878, 1, 2),
+    queues=(0x5452, 0x5460, 0x8901, 0x8902, 0x8903, 0x8904, 0x8906),
+    terminals=(0x5412, 0x5402, 0x540e, 0x5410, 0x5414, 0x541c, 0x541d, 0x5422, 0x5423, 0x40045431),
+    network=(0x8912, 0x8910, 0x8913, 0x8915, 0x8927, 0x8933, 0x8946, 0x8954, 0x89a0, 0x8be1),
+    devices=(0x40085203, 0x40045201, 0x5204, 0x5206, 0x80045200, 0x5393, 0x1272, 0x125f),
+    namespaces=(0xb701, 0xb702, 0xff01, 0xff04, 0xff08, 0xc050ff0b))
+for name, numbers in requests.items():
+    for number in numbers:
+        for place in places:
+            room = ctypes.create_string_buffer(4096)
+            room[:8] = (os.getpid() if name == "queues" else place).to_bytes(8, "little")
+            attempt(f"{name} {number:#x} {place}", lambda: libc.ioctl(place, ctypes.c_ulong(number), room))
+""",
+        then="""
+if os.path.isfile("own") and open("own").read() != "x": print("changed")
+for name in ("own", "folder"): os.unlink(name) if os.path.isfile(name) else os.rmdir(name)
+""",
+    ),
+    "leases, and signals for what happens to files": Attack(
+        """
+import fcntl
+open("own", "w").write("x")
+for path in ("own", ".", os.__file__, os.path.dirname(os.__file__), sys.executable, "/dev/null"):
+    file = os.open(path, os.O_RDONLY)
+    for kind in (0, 1): attempt(f"lease {path}", lambda: fcntl.fcntl(file, 1024, kind))  # of readers, writers
+    for number in (1025, 1026, 1037, 1038, 1039, 1040, 1041):  # F_GETLEASE, F_NOTIFY, hints, delegations
+        attempt(f"{number} {path}", lambda: fcntl.fcntl(file, number, bytes(8)))
+        attempt(f"{number} {path}", lambda: fcntl.fcntl(file, number, 0x8000003F))
+read, write = os.pipe()
+for number in (8, 10, 15):  # F_SETOWN, F_SETSIG, F_SETOWN_EX
+    for target in (os.getpid(), -os.getpgid(0), os.getppid(), 1, PID, 64):
+        attempt(f"{number} {target}", lambda: fcntl.fcntl(read, number, target))
+        owner = bytes(4) + target.to_bytes(4, "little", signed=True)
+        attempt(f"{number} {target}", lambda: fcntl.fcntl(read, number, owner))
+"""
+    ),
+    "a lower score for the OOM killer": Attack(
+        """
+for path in ("self", "thread-self", str(os.getpid()), f"self/task/{os.getpid()}"):
+    for name, values in (("oom_score_adj", ("0", "999", "-1000")), ("oom_adj", ("0", "-17"))):
+        for value in values:
+            try: open(f"/proc/{path}/{name}", "r+").write(value)
+            except OSError: pass
+if forks():
+    try: open("/proc/self/oom_score_adj", "r+").write("0")
+    except OSError: pass
+try:
+    if int(open("/proc/self/oom_score_adj").read()) < 1000: print("BREACH")
+except OSError: pass
 """
     ),
     "system calls by int 0x80": Attack(

@@ -6,6 +6,24 @@ from sandbox.attacks.attack import ANY, STOPPED, Attack
 
 _ROOM = "kept = b'x' * (MEMORY // 2 << 20)"
 """Memory that a later program must be able to allocate."""
+_LIBRARIES = "import sys\nsys.libraries = bytearray(b'x') * (80 << 20)"
+"""Memory that the sandbox has before its programs start, as libraries have."""
+_REWRITE = """
+import mmap
+file = open("counter", "w+b")
+file.truncate(4096)
+counter = mmap.mmap(file.fileno(), 4096)
+def rewrite(number, memory):
+    for place in range(0, len(memory), 4096):
+        memory[place] = 1
+        if place % (1 << 20) == 0: counter[number * 8 : number * 8 + 8] = (place >> 20).to_bytes(8, "big")
+def total(): return sum(int.from_bytes(counter[start : start + 8], "big") for start in range(0, 4096, 8))
+def watch(most, seconds=4):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and total() <= most: time.sleep(0.01)
+    if total() > most: print("BREACH", total(), "MB", flush=True)
+"""
+"""Counts the memory that all processes hold for themselves, in MB, because none gives any back."""
 ATTACKS = {
     "a hundred gigabytes at once": Attack("bytearray(100 << 30); print('BREACH')", STOPPED),
     "a slow leak": Attack("x = [bytearray(8 << 20) for n in range(200)]; print('BREACH')", STOPPED),
@@ -50,6 +68,54 @@ os.read(read, 1)
 """,
         ANY,
         3,
+        then=_ROOM,
+    ),
+    "rewriting the libraries' memory in every process": Attack(
+        _REWRITE
+        + """
+for number in range(PROCESSES - 3):
+    if forks():
+        rewrite(number, sys.libraries)
+        time.sleep(60)
+watch(5 * MEMORY)
+""",
+        ANY,
+        6,
+        then=_ROOM,
+        preload=(_LIBRARIES,),
+    ),
+    "rewriting the program's memory in every process": Attack(
+        _REWRITE
+        + """
+shared = bytearray(b"x") * (MEMORY * 3 // 4 << 20)
+for number in range(PROCESSES - 3):
+    if forks():
+        time.sleep(0.5)  # all of them share it, and measuring them takes long
+        rewrite(number, shared)
+        time.sleep(60)
+watch(5 * MEMORY)
+""",
+        ANY,
+        6,
+        then=_ROOM,
+    ),
+    "shared memory that stays when it is not mapped": Attack(
+        """
+libc.mmap.restype, libc.mmap.argtypes = ctypes.c_long, [ctypes.c_long] * 6
+libc.munmap.argtypes = [ctypes.c_long] * 2
+def keep(flags, file=-1, size=32 << 20):
+    address = libc.mmap(0, size, 3, flags, file, 0)
+    if address == -1: return 0
+    ctypes.memset(address, 1, size)
+    libc.munmap(address + 4096, size - 4096)
+    return size >> 20
+kept = sum(keep(flags) for flags in (0x21, 0x23, 0x4021, 0x8021, 0x100021) for number in range(5))
+try: zero = os.open("/dev/zero", os.O_RDWR)
+except OSError: zero = None
+if zero: kept += sum(keep(0x1, zero) for number in range(20))
+if kept > 5 * MEMORY: print("BREACH", kept, "MB")
+""",
+        ("ok", "killed"),
         then=_ROOM,
     ),
     "memory that outlives the program": Attack(

@@ -120,6 +120,34 @@ attempt("user", lambda: os.setpriority(os.PRIO_USER, 0, 19))
 """,
         then="if os.getpriority(os.PRIO_PROCESS, 0) > NICE or os.sched_getscheduler(0): print('slowed down')",
     ),
+    "a share of the processor for each of its processes": Attack(
+        """
+import subprocess
+def place():
+    try: group = open("/proc/self/autogroup").read().split()[0]
+    except OSError: group = "/"
+    return os.getsid(0), group
+read, write = os.pipe()
+own = place()
+for number in range(4):
+    if forks():
+        os.setsid()
+        call(112)
+        if forks(): call(112)
+        if place() != own: os.write(write, b"setsid ")
+        os._exit(0)
+try: os.setsid()
+except OSError: pass
+if place() != own: os.write(write, b"itself ")
+code = "import os; print(os.getsid(0))"
+started = subprocess.run([sys.executable, "-c", code], start_new_session=True, capture_output=True, text=True)
+if started.stdout.split() != [str(own[0])]: os.write(write, b"subprocess ")
+for path in ("/proc/self/autogroup", "/proc/self/sched"):
+    attempt(path, lambda: open(path, "r+").write("19"))
+os.close(write)
+while part := os.read(read, 99): print("BREACH", part)
+"""
+    ),
     "limits for the process that launched it": Attack(
         """
 import resource
