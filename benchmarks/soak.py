@@ -41,7 +41,8 @@ from benchmarks.sandbox.methods import backend
 from conf import commands
 from conf.arguments import integer
 from sandbox.base import Backend, SandboxError, SandboxSpec
-from sandbox.guest.processes import descendants, proportional, resident
+from sandbox.guest import memory
+from sandbox.guest.processes import descendants
 
 SAMPLES = 100
 _CODE = "open('out.txt', 'w').write(open('in.txt').read().upper())"
@@ -49,7 +50,7 @@ _CODE = "open('out.txt', 'w').write(open('in.txt').read().upper())"
 
 @dataclass(frozen=True)
 class Usage:
-    """The host resources of a run at one moment; sizes in megabytes."""
+    """The host resources of a run at one moment; sizes in megabytes, without memory that belongs to files."""
 
     containers: float
     descriptors: float
@@ -57,7 +58,7 @@ class Usage:
     host_mb: float
     children: float
     children_mb: float
-    """Proportional set size: memory shared between processes counts in part."""
+    """Memory shared between processes counts in part."""
     folders: float
 
 
@@ -127,9 +128,9 @@ def measure_usage(containers: bool, ours: set[int]) -> Usage:
         _containers() if containers else 0,
         len(list(Path("/proc/self/fd").iterdir())),
         len(list(Path("/proc/self/task").iterdir())),
-        resident(os.getpid()) / 2**20,
+        memory.held(os.getpid()) / 2**20,
         len(children),
-        sum(proportional(pid, 0) for pid in children) / 2**20,
+        sum(map(memory.divided, children)) / 2**20,
         sum(not ours.isdisjoint(int(part) for part in parts if part.isdecimal()) for parts in folders),
     )
 

@@ -179,6 +179,7 @@ class _Walk:
         self.left, self.depth, self.wanted = most, depth, wanted
 
     def entries(self, fd: int, prefix: str = "") -> Iterator[tuple[str, os.stat_result]]:
+        _rewind(fd)
         with os.scandir(fd) as listing:
             names = [entry.name for entry in islice(listing, self.left)]
         self.left -= len(names)
@@ -233,7 +234,7 @@ def _remove_tree(parent: int, name: str) -> None:
 
 
 def _empty(root: int) -> None:
-    while names := os.listdir(root):
+    while names := os.listdir(_rewind(root)):
         for name in names:
             with contextlib.suppress(FileNotFoundError):  # another process removes the folder, too
                 _remove_below(root, name)
@@ -257,6 +258,13 @@ def _remove_below(root: int, name: str) -> None:
     finally:
         os.close(inner)
     os.rmdir(name, dir_fd=root)
+
+
+def _rewind(folder: int) -> int:
+    """Makes an open folder list what was created after it was opened or last rewound, which btrfs does not do
+    by itself. Returns the folder."""
+    os.lseek(folder, 0, os.SEEK_SET)
+    return folder
 
 
 def _is_folder(folder: int, name: str) -> bool:

@@ -63,9 +63,9 @@ def end_descendants(spare: frozenset[int] = frozenset()) -> None:
         new = descendants(os.getpid(), spare) - seen
         if not new:
             break
-        _signal_each(new, signal.SIGSTOP)
+        signal_each(new, signal.SIGSTOP)
         seen |= new
-    _signal_each(seen, signal.SIGKILL)
+    signal_each(seen, signal.SIGKILL)
 
 
 def end_rest(spare: frozenset[int] = frozenset()) -> None:
@@ -90,16 +90,19 @@ def end_rest(spare: frozenset[int] = frozenset()) -> None:
                 os.waitpid(pid, 0)
 
 
-def stop_descendants(seconds: float) -> None:
-    """Stops every descendant, as far as possible within ``seconds``."""
+def stop_descendants(seconds: float) -> set[int]:
+    """Stops every descendant, as far as possible within ``seconds``. Returns those that it stopped."""
     until = time.monotonic() + seconds
+    stopped: set[int] = set()
     while (active := running()) and time.monotonic() < until:
-        _signal_each(active, signal.SIGSTOP)
+        signal_each(active, signal.SIGSTOP)
+        stopped |= active
+    return stopped
 
 
 def resume(pid: int) -> None:
     """Continues a process and its descendants."""
-    _signal_each({pid} | descendants(pid), signal.SIGCONT)
+    signal_each({pid} | descendants(pid), signal.SIGCONT)
 
 
 def running() -> set[int]:
@@ -117,6 +120,12 @@ def running() -> set[int]:
         seen |= new
         todo += new
     return active
+
+
+def reaped_seconds() -> float:
+    """Returns the CPU time of all processes that this one has waited for, and of those that they had."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def cpu_seconds(pid: int) -> float:
@@ -157,29 +166,11 @@ def _content(path: str) -> bytes:
         os.close(fd)
 
 
-def _signal_each(pids: set[int], number: signal.Signals) -> None:
+def signal_each(pids: set[int], number: signal.Signals) -> None:
+    """Sends a signal to those of the processes that still exist."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
-
-
-def resident(pid: int) -> int:
-    """Returns the resident bytes of a process, counting shared ones in full; 0 for one that is gone."""
-    try:
-        with open(f"/proc/{pid}/statm", "rb") as file:
-            return int(file.read().split()[1]) * resource.getpagesize()
-    except (OSError, IndexError):
-        return 0
-
-
-def proportional(pid: int, otherwise: int) -> int:
-    """Returns the resident bytes of a process, counting shared ones proportionally, which is expensive;
-    ``otherwise`` where that cannot be read."""
-    try:
-        with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
-            return next(int(line.split()[1]) * 1024 for line in file if line.startswith(b"Pss:"))
-    except (OSError, StopIteration):
-        return otherwise
 
 
 def tasks_of(user: int, without: set[int]) -> int:

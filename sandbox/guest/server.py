@@ -26,19 +26,17 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
+from sandbox.guest import memory
 from sandbox.guest.folder import MAX_VISITED, Folder, Usage
 from sandbox.guest.frames import GoneError, pack, unpack
 from sandbox.guest.outcome import Execution, reply
 from sandbox.guest.output import Stream
-from sandbox.guest.processes import descendants, end_descendants, end_rest, proportional, resident, resume
+from sandbox.guest.processes import end_descendants, end_rest, reaped_seconds, resume
 from sandbox.guest.program import FILE, run_program
-from sandbox.guest.seccomp import filter_system_calls, libc
+from sandbox.guest.seccomp import filter_program, filter_system_calls, libc
 from sandbox.guest.session import GRACE, Session, Sessions, run_session
 from sandbox.guest.settings import UNCONFINED, Confinement, Settings, set_rlimits
 
-TICK = 0.1
-"""Seconds between two measurements of memory and disk use, where no kernel limit bounds the sum of all
-processes."""
 PR_SET_DUMPABLE = 4
 
 
@@ -62,7 +60,7 @@ class Guest:
         self.sessions = Sessions(self._open_session)
         with open("/proc/self/statm", "rb") as file:
             self.loaded = int(file.read().split()[0]) * resource.getpagesize()
-        self.resident = resident(os.getpid())
+        self.tick = memory.tick(settings.memory_mb << 20)
         self.room = Usage(0, 0)
         """What the work folder may hold while a program runs."""
 
@@ -149,7 +147,7 @@ class Guest:
         """Runs a program in a process of its own."""
         (out, out_end), (err, err_end) = os.pipe(), os.pipe()
         streams = self._streams(out, err)
-        started = time.monotonic()
+        started, before = time.monotonic(), reaped_seconds()
         child = self.sessions.fork()
         if child == 0:
             self._become(out_end, err_end, lambda: run_program(code, seed))
@@ -160,7 +158,7 @@ class Guest:
             ended = self._watch(pidfd, streams, started + timeout)
             if ended:
                 end_descendants(self.sessions.pids())
-            _, status, usage = os.wait4(child, 0)
+            _, status = os.waitpid(child, 0)
             wall = time.monotonic() - started
             end_rest(self.sessions.pids())
             for fd, stream in streams.items():
@@ -168,7 +166,7 @@ class Guest:
         finally:
             for fd in (pidfd, out, err):
                 os.close(fd)
-        cpu = usage.ru_utime + usage.ru_stime
+        cpu = reaped_seconds() - before
         return Execution(ended, os.waitstatus_to_exitcode(status), streams, wall, cpu, lost="")
 
     def _run_in(self, name: str, code: str, timeout: float, seed: int) -> Execution:
@@ -184,7 +182,7 @@ class Guest:
             last = self._watch(session.pidfd, streams, time.monotonic() + GRACE, session)
         wall = time.monotonic() - started
         gone = last != "done"
-        exit_code, cpu = self.sessions.end(name) if gone else (session.exit_code, session.spent())
+        exit_code, cpu = self.sessions.end(name) if gone else (session.exit_code, self.sessions.spent(name))
         for fd, stream in streams.items():
             stream.drain(fd)
         if gone:
@@ -221,9 +219,9 @@ class Guest:
         ready.register(self.lifeline, 0)
         if session:
             session.register(ready)
-        measure = time.monotonic() + TICK
+        measure = time.monotonic() + self.tick
         while (left := deadline - time.monotonic()) > 0:
-            for fd, _ in ready.poll(1000 * min(left, TICK) + 1):
+            for fd, _ in ready.poll(1000 * min(left, self.tick) + 1):
                 if fd == pidfd:
                     return ""
                 if session and fd in session.controls:
@@ -239,16 +237,13 @@ class Guest:
             if self.settings.watch and time.monotonic() > measure:
                 if exceeded := self._exceeded():
                     return exceeded
-                measure = time.monotonic() + TICK
+                measure = time.monotonic() + self.tick
         return "timeout"
 
     def _exceeded(self) -> str:
         """Returns ``memory`` or ``disk`` when all processes together exceed that limit; else ""."""
-        if "memory" in self.settings.watch:
-            pids, limit = descendants(os.getpid()), self.settings.memory_mb << 20
-            at_most = {pid: max(0, resident(pid) - self.resident) for pid in pids}
-            if sum(at_most.values()) > limit and sum(proportional(*item) for item in at_most.items()) > limit:
-                return "memory"
+        if "memory" in self.settings.watch and memory.exceeds(self.settings.memory_mb << 20):
+            return "memory"
         return "disk" if self._usage().exceeds(self.room) else ""
 
     def _usage(self) -> Usage:
@@ -291,6 +286,7 @@ class Guest:
             set_rlimits(self.settings, self.loaded)
             os.chdir(self.settings.work)
             self.confinement.enter()
+            filter_program()
             _close_all_but(keep)
             status = run()
         finally:

@@ -17,7 +17,14 @@ from collections.abc import Callable
 from typing import Any
 
 from sandbox.guest.frames import GoneError, pack, unpack
-from sandbox.guest.processes import cpu_seconds, descendants, end_rest, running, stop_descendants
+from sandbox.guest.processes import (
+    cpu_seconds,
+    descendants,
+    end_rest,
+    reaped_seconds,
+    running,
+    stop_descendants,
+)
 from sandbox.guest.program import execute, finish, flush, prepare
 
 MAX_SESSIONS = 4
@@ -44,7 +51,7 @@ class Session:
             os.set_blocking(fd, False)
         self.programs, self.exit_code = 0, 0
         self.cpu_s = 0.0
-        """CPU time up to the end of the last program."""
+        """CPU time of all its processes up to the end of the last program."""
         self._unsent, self._received = memoryview(b""), b""
 
     def order(self, code: bytes) -> None:
@@ -99,17 +106,14 @@ class Session:
         return bool(ready.poll(0))
 
     def spent(self) -> float:
-        """Returns the seconds of CPU time since the last call."""
-        before, self.cpu_s = self.cpu_s, cpu_seconds(self.pid)
-        return max(0.0, self.cpu_s - before)
+        """Returns the seconds of CPU time of all its processes since the last call."""
+        before, self.cpu_s = self.cpu_s, sum(map(cpu_seconds, {self.pid} | descendants(self.pid)))
+        return self.cpu_s - before
 
-    def kill(self) -> tuple[int, float]:
-        """Kills its process, not the descendants. Returns its exit code and CPU time since the last
-        program."""
+    def kill(self) -> int:
+        """Kills its process, not the descendants. Returns its exit code."""
         os.kill(self.pid, signal.SIGKILL)
-        _, status, usage = os.wait4(self.pid, 0)
-        seconds = usage.ru_utime + usage.ru_stime - self.cpu_s
-        return os.waitstatus_to_exitcode(status), max(0.0, seconds)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
     def close(self) -> None:
         for fd in (self.pidfd, self.orders, self.reports, *self.outputs):
@@ -165,11 +169,18 @@ class Sessions:
         except OSError as error:
             raise GoneError(f"no process can be started: {error}") from None
 
+    def spent(self, name: str) -> float:
+        """Returns the seconds of CPU time of a session's last program, with processes that it detached."""
+        orphans = descendants(os.getpid(), self.pids())
+        return max(0.0, self._alive[name].spent() + sum(map(cpu_seconds, orphans)))
+
     def end(self, name: str) -> tuple[int, float]:
-        """Ends a session and its descendants. Returns as ``Session.kill``; the caller closes it."""
-        result = self._alive.pop(name).kill()
+        """Ends a session and its descendants. Returns its exit code and CPU time since the last program; the
+        caller closes it."""
+        before, session = reaped_seconds(), self._alive.pop(name)
+        exit_code = session.kill()
         end_rest(self.pids())
-        return result
+        return exit_code, max(0.0, reaped_seconds() - before - session.cpu_s)
 
     def settle(self) -> None:
         """After a program: stops the sessions and their descendants, and ends everything else."""

@@ -14,7 +14,7 @@ from sandbox.guest.frames import pack
 
 _PACKAGE = "sandbox.guest"
 _MODULES = (
-    "frames", "seccomp", "landlock", "processes", "folder", "output",
+    "frames", "system_calls", "seccomp", "landlock", "processes", "memory", "folder", "output",
     "program", "session", "start_methods", "preload", "settings", "outcome", "server", "main",
 )  # fmt: skip
 """In dependency order: each after the modules that it imports."""

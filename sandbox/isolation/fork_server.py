@@ -131,11 +131,11 @@ class ForkServer:
     def _in_root(self, given: dict[str, Any], user: int) -> tuple[Settings, Confinement]:
         namespaces.mount_guest(given["disk_mb"], user)
         drop_rights(user, user)
-        ruleset = rules.rules_in_root()
-        landlock.restrict(ruleset)
+        of_programs = rules.rules_in_root(landlock.READ)
+        landlock.restrict(rules.rules_in_root(landlock.READ | landlock.DEVICE))
         os.environ.update(HOME=WORK, TMPDIR=temporary())
         settings = Settings(**given, work=WORK, nproc="own", watch=["memory"])
-        return settings, Confinement(lambda: landlock.restrict(ruleset), (ruleset,))
+        return settings, Confinement(lambda: landlock.restrict(of_programs), (of_programs,))
 
     def _in_folder(self, given: dict[str, Any], user: int, work: str) -> tuple[Settings, Confinement]:
         libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

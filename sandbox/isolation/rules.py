@@ -9,14 +9,18 @@ from sandbox.guest.landlock import CHANGE, DEVICE, LOAD, READ, ruleset
 from sandbox.isolation.view import DEVICES, WORK, hidden, temporary, visible, without
 
 
-def rules_in_root() -> int:
-    """Returns the Landlock ruleset of a guest in a root of its own, after ``mount_guest``."""
+def rules_in_root(processes: int) -> int:
+    """Returns the Landlock ruleset of a guest in a root of its own, after ``mount_guest``. ``processes``: its
+    rights to /proc.
+
+    A program that could write there could make itself the last that the OOM killer takes.
+    """
     return ruleset(
         {
             "/": LOAD,
             WORK: CHANGE,
             temporary(): CHANGE,
-            "/proc": READ | DEVICE,
+            "/proc": processes,
             **dict.fromkeys(DEVICES, DEVICE),
         }
     )

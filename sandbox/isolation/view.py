@@ -14,7 +14,8 @@ OURS = ("sandbox", "envs", "coaches", "learners", "benchmarks", "conf", "tests")
 """Packages that no guest can see, also where they are installed: they contain answers."""
 WORK = "/episode"
 """Where a guest with a root of its own works: no installation of Python lies below this name."""
-DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
+DEVICES = ("/dev/null", "/dev/urandom", "/dev/random")
+"""Without /dev/zero: mapping it makes memory that nothing bounds."""
 
 
 def visible() -> list[str]:
