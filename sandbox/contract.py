@@ -219,7 +219,7 @@ def _no_process_outlives_its_program(backend: Backend) -> None:
 _BURN = """
 import os, time
 def burn():
-    while time.process_time() < 0.5: pass
+    while time.process_time() < 0.3: pass
 read, write = os.pipe()
 if (child := os.fork()) == 0:
     if os.fork() == 0:
@@ -236,8 +236,8 @@ def _processor_time_counts_every_process(backend: Backend) -> None:
     with _open(backend) as box:
         for session in (None, "a", "a"):
             result = box.run(_BURN, session=session)
-            assert result.status == "ok" and 0.4 < result.cpu_s < 1.2, result
-        assert box.run("").cpu_s < 0.3 > box.run("", session="a").cpu_s
+            assert result.status == "ok" and 0.25 < result.cpu_s < 1, result
+        assert box.run("").cpu_s < 0.2 > box.run("", session="a").cpu_s
 
 
 def _memory_that_processes_share_counts_once(backend: Backend) -> None:

@@ -2,17 +2,18 @@
 
 ``mode: namespaces`` forks each sandbox out of a process that has its libraries loaded. It guarantees
 everything in ``GUARANTEES``: no network, files or processes of the machine. Rlimits bound the memory and
-processes of each process; their sums are bounded by the kernel's count per user and a measurement every 0.1
-s, so a burst may exceed the limit for that long. Not covered: kernel memory (descriptors, page tables), CPU
+processes of each process; their sums are bounded by the kernel's count per user and a measurement at least
+every 0.1 s, so a burst may exceed the limit for that long. Locks of files that sandboxes share can pass bits
+from one to another. Not covered: kernel memory (descriptors, page tables), CPU
 time within the timeout, and vulnerabilities of the shared kernel.
 
 ``mode: bwrap`` guarantees the same where only ``bwrap`` (bubblewrap) may make namespaces. Each sandbox
 imports its libraries itself, so ``pool`` and ``starting`` apply here. The measurement every 0.1 s bounds the
 number of files; and where the kernel lacks Landlock, a program can execute what it wrote, isolated as itself.
 
-``mode: landlock`` lacks ``pidns`` (the existence of other processes, not their content, can be inferred) and
-``disk`` (only the measurement every 0.1 s bounds it). Where we are not root and processes are counted per
-user, the user's own processes count too.
+``mode: landlock`` lacks ``pidns`` (the existence of other processes, not their content, can be inferred, as
+can names and sizes of files) and ``disk`` (only the measurement every 0.1 s bounds it). Where we are not root
+and processes are counted per user, the user's own processes count too.
 
 ``mode: none`` is no isolation at all, only limits against accidents. It must be requested explicitly.
 """

@@ -221,8 +221,7 @@ for name in ("envs", "coaches", "learners", "benchmarks", "conf"):
     ),
     "names, sizes and targets of the machine's files": Attack(
         """
-places = (SECRET, os.path.join(OURS, "envs"), "/root/.profile", "/etc/shadow", "/boot", "/var/log", "/home")
-for path in places:
+for path in (SECRET, *(os.path.join(OURS, name) for name in ("envs", "sandbox", "README.md", "setup.cfg"))):
     attempt(path, lambda: os.stat(path).st_size)
     attempt(path, lambda: os.readlink(path))
     attempt(path, lambda: os.access(path, os.F_OK) or -1)

@@ -23,6 +23,9 @@ ESSENTIAL = {
     "datagrams to sockets of the machine", "reading the process that launched it",
     "the launcher's memory", "forbidden system calls", "raising its own limits",
     "an artifact that kills all processes", "an artifact that forges the report",
+    "ioctls of files, terminals, sockets and devices", "leases, and signals for what happens to files",
+    "a share of the processor for each of its processes", "a lower score for the OOM killer",
+    "shared memory that stays when it is not mapped", "rewriting the libraries' memory in every process",
     "nothing is left behind", "nothing leaks from one sandbox to another",
     "a session that claims that its program has ended", "a session that wakes itself",
 }  # fmt: skip
