@@ -186,6 +186,40 @@ def test_a_process_that_dies_or_is_late_is_named_and_lost(runtime: Ray) -> None:
     assert died.value.process == "mortal"
 
 
+def test_a_call_that_waits_for_its_turn_is_not_late(runtime: Ray) -> None:
+    """As the updates of three policies that share a base: each is quick enough, the third ends last."""
+    handle = runtime.spawn(Thing, 3, name="queue", placement=ANYWHERE, deadline=6.0)
+    assert runtime.gather([handle.start("sleep", 3.0) for _ in range(4)]) == [None] * 4
+    waiting = [handle.start("sleep", 3.0) for _ in range(3)]
+    assert [one.wait() for one in reversed(waiting)] == [None] * 3
+    threads = [handle.start("sleep", 3.0), handle.start("add", 4)]
+    with pytest.raises(LostError, match=r"queue has not answered 'add' within 0.1 s"):
+        threads[1].wait(0.1)
+    assert threads[1].wait() == 7
+    handle.kill()
+
+
+def test_whoever_waits_behind_a_call_that_is_late_is_lost_with_it(runtime: Ray) -> None:
+    handle = runtime.spawn(Thing, 3, name="blocked", placement=ANYWHERE, deadline=2.0)
+    stuck, behind = handle.start("sleep", 600.0), handle.start("add", 4)
+    with pytest.raises(LostError, match=r"blocked has not answered 'add' within 2 s"):
+        behind.wait()
+    with pytest.raises(LostError, match=r"blocked has not answered '(add|sleep)' within 2 s"):
+        runtime.gather([behind, stuck])
+    handle.kill()
+    other = runtime.spawn(Thing, 3, name="stopped", placement=ANYWHERE, deadline=1.0)
+    stopped = other.start("stop")
+    with pytest.raises(LostError, match=r"stopped has not answered 'stop' within 1 s"):
+        stopped.wait()
+    other.kill()
+
+
+def test_a_process_with_several_threads_counts_each_call_by_itself(runtime: Ray) -> None:
+    handle = runtime.spawn(Thing, 3, name="threads", placement=ANYWHERE, threads=2, deadline=6.0)
+    assert runtime.gather([handle.start("sleep", 4.0) for _ in range(4)]) == [None] * 4
+    handle.kill()
+
+
 def test_a_lost_process_takes_precedence_over_exceptions_of_others(runtime: Ray) -> None:
     first, second = (runtime.spawn(Thing, n, name=f"thing {n}", placement=ANYWHERE) for n in (1, 2))
     assert runtime.gather([first.start("add", 1), second.start("add", 1)]) == [2, 3]
