@@ -8,17 +8,20 @@ How a call travels:
 3. In the actor's process, ``_Host.call`` calls the method in one of ``threads`` threads. What the method
    raises comes back as a value (``_Failure``), together with its cause.
 4. ``pending.wait()`` returns the answer, raises the method's exception, or raises ``LostError`` when the
-   process died or the deadline passed. The callers decide what a loss means: a rollout worker is replaced
+   process died or a call has run for longer than the deadline (``_Host.ran``); the time in which a call waits
+   for its turn does not count. The callers decide what a loss means: a rollout worker is replaced
    (``RolloutWorkerPool``), anything else ends this attempt of the run (``learners.run.run``).
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -39,6 +42,10 @@ log = logging.getLogger(__name__)
 
 GRACE = 20.0
 """Seconds to wait, once a call has failed, for the loss of a process that may have caused the failure."""
+REPLY = 20.0
+"""Seconds in which a process says how long a call has run."""
+CONTROL = "control"
+"""The threads of an actor that answer while all others are busy."""
 OPEN = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Environment variable that Ray reads when it is imported. 0: a new cluster keeps to the loopback address."""
 STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
@@ -81,7 +88,7 @@ class Ray:
         start_timeout: Positive
         """Seconds for the cluster to find resources, and for a process to start."""
         call_timeout: Positive
-        """Seconds for one call: a completion, a verdict, an update."""
+        """Seconds that one call may run: a completion, a verdict, an update. Waiting for its turn is free."""
         episode_timeout: Positive
         """Seconds for one episode."""
         episode_retries: Natural
@@ -175,7 +182,7 @@ class Ray:
             assert self._group is not None
             schedule = self._ray.util.scheduling_strategies.PlacementGroupSchedulingStrategy
             strategy = schedule(self._group, placement_group_bundle_index=placement.bundle)
-        actor = self._ray.remote(_Host).options(
+        actor = self._ray.remote(concurrency_groups={CONTROL: 1})(_Host).options(
             num_cpus=placement.cpus,
             num_gpus=placement.gpus,
             max_concurrency=threads,
@@ -232,6 +239,7 @@ class _Host:
 
     def __init__(self) -> None:
         self._object: object = None
+        self._started: dict[str, float] = {}
 
     def make(self, make: Callable[..., object], args: Sequence[Any]) -> _Failure | None:
         try:
@@ -240,11 +248,20 @@ class _Host:
             return _Failure(error, error.__cause__)
         return None
 
-    def call(self, method: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    def call(self, number: str, method: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        self._started[number] = time.monotonic()
         try:
             return getattr(self._object, method)(*args, **kwargs)
         except Exception as error:
             return _Failure(error, error.__cause__)
+        finally:
+            del self._started[number]
+
+    def ran(self, number: str) -> float:
+        """Returns for how many seconds a call has run; of one that waits for its turn, the call before it
+        that has run longest."""
+        started = dict(self._started)
+        return time.monotonic() - started.get(number, min(started.values(), default=time.monotonic()))
 
     def address(self) -> str:
         with socket.socket() as free:
@@ -264,74 +281,106 @@ class _Handle:
         self._deadline = deadline
 
     def make(self, make: Callable[..., object], args: Sequence[Any], deadline: float) -> None:
-        """Builds the object in the actor. Raises what ``make`` raised, or ``LostError``."""
-        self._pending(self._actor.make.remote(make, args), "start", deadline).wait()
+        """Builds the object in the actor. Raises what ``make`` raised, or ``LostError``.
+
+        The deadline includes the time until there is a process.
+        """
+        self._pending(self._actor.make.remote(make, args), "start").wait(deadline)
 
     def start(self, method: str, *args: Any, **kwargs: Any) -> _Pending:
-        return self._pending(self._actor.call.remote(method, args, kwargs), method, self._deadline)
+        number = uuid.uuid4().hex
+        return self._pending(self._actor.call.remote(number, method, args, kwargs), method, number)
 
     def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         return self.start(method, *args, **kwargs).wait()
 
     def address(self) -> str:
-        address: str = self._pending(self._actor.address.remote(), "address", self._deadline).wait()
+        address: str = self._pending(self._actor.address.remote(), "address").wait()
         return address
 
     def pid(self) -> int:
         """Returns the id of the process, on its machine."""
-        pid: int = self._pending(self._actor.pid.remote(), "pid", self._deadline).wait()
+        pid: int = self._pending(self._actor.pid.remote(), "pid").wait()
         return pid
 
     def kill(self) -> None:
         _ray().kill(self._actor)
 
-    def _pending(self, ref: Any, method: str, deadline: float) -> _Pending:
-        return _Pending(ref, self.name, method, time.monotonic() + deadline, deadline)
+    def _pending(self, ref: Any, method: str, number: str = "") -> _Pending:
+        return _Pending(ref, self._actor, number, self.name, method, self._deadline)
 
 
 @dataclass(frozen=True)
 class _Pending:
-    """See ``learners.runtimes.distributed.base.Pending``."""
+    """See ``learners.runtimes.distributed.base.Pending``.
+
+    The deadline is for the time that the call runs. While it waits for its turn, it is that of the call
+    before it: a process is lost when any call has run for too long.
+    """
 
     ref: Any
+    actor: Any
+    number: str
+    """Of the call, for ``_Host.ran``."""
     process: str
     method: str
-    end: float
-    """On the clock of ``time.monotonic``."""
     deadline: float
 
     def wait(self, timeout: float | None = None) -> Any:
-        errors, left = _ray().exceptions, max(0.0, self.end - time.monotonic())
-        limit = self.deadline if timeout is None else timeout
-        try:
-            answer = _ray().get(self.ref, timeout=min(left, limit))
-        except errors.GetTimeoutError:
-            raise LostError(
-                f"{self.process} has not answered {self.method!r} within {limit:g} s", self.process
-            ) from None
-        except errors.RayTaskError as error:  # an argument or the answer cannot be pickled
-            raise TypeError(f"{self.process}, {self.method!r}: {error.cause}") from error
-        except errors.RayActorError as error:
-            raise LostError(f"{self.process} died during {self.method!r}", self.process) from error
-        except errors.RayError as error:
-            raise LostError(f"{self.process}: {str(error).splitlines()[0]}", self.process) from error
+        errors, end = _ray().exceptions, math.inf if timeout is None else time.monotonic() + timeout
+        left = self.deadline if timeout is None else timeout
+        while True:
+            try:
+                answer = _ray().get(self.ref, timeout=max(0.0, min(left, end - time.monotonic())))
+                break
+            except errors.GetTimeoutError:
+                if time.monotonic() >= end:
+                    raise self._late(timeout) from None
+                left = self.left()
+            except errors.RayTaskError as error:  # an argument or the answer cannot be pickled
+                raise TypeError(f"{self.process}, {self.method!r}: {error.cause}") from error
+            except errors.RayActorError as error:
+                raise LostError(f"{self.process} died during {self.method!r}", self.process) from error
+            except errors.RayError as error:
+                raise LostError(f"{self.process}: {str(error).splitlines()[0]}", self.process) from error
         if isinstance(answer, _Failure):
             raise answer.error from answer.cause
         return answer
 
+    def left(self) -> float:
+        """Returns for how many seconds the process may still be silent.
+
+        Raises:
+            LostError: for none.
+        """
+        errors = _ray().exceptions
+        try:
+            asked = self.actor.ran.options(concurrency_group=CONTROL).remote(self.number)
+            left = self.deadline - float(_ray().get(asked, timeout=REPLY))
+        except errors.GetTimeoutError:
+            left = 0.0
+        except errors.RayError:
+            return 0.0  # it died: whoever waits for the answer is told
+        if left <= 0:
+            raise self._late(self.deadline)
+        return left
+
+    def _late(self, limit: float | None) -> LostError:
+        return LostError(f"{self.process} has not answered {self.method!r} within {limit:g} s", self.process)
+
 
 def gather(pending: Sequence[_Pending]) -> list[Any]:
     """See ``learners.runtimes.distributed.base.Cluster.gather``."""
-    left, failures = {one.ref: one for one in pending}, list[Exception]()
-    end = max((one.end for one in pending), default=0.0)
-    while left:
+    waiting, failures = {one.ref: one for one in pending}, list[Exception]()
+    left = min((one.deadline for one in pending), default=0.0)
+    while waiting:
         # After a failure, wait a little longer: a process that died is the better explanation.
-        until = min(end, time.monotonic() + GRACE) if failures else end
-        ready, _ = _ray().wait(list(left), timeout=max(0.0, until - time.monotonic()))
+        ready, _ = _ray().wait(list(waiting), timeout=GRACE if failures else left)
         if not ready and failures:
             break
-        # Nothing ready and no failure: the deadline has passed, and waiting for any one raises LostError.
-        for one in [left.pop(ref) for ref in ready] or [left.popitem()[1]]:
+        if not ready:
+            left = min(one.left() for one in waiting.values())
+        for one in [waiting.pop(ref) for ref in ready]:
             try:
                 one.wait()
             except LostError:
