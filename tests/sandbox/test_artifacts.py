@@ -4,11 +4,12 @@ import json
 import pickle
 from collections.abc import Iterator
 from dataclasses import asdict
+from typing import Any
 
 import pytest
 
 from sandbox.artifacts import ArtifactCheck, ArtifactSpec, check_artifacts
-from sandbox.base import Backend, Sandbox, SandboxSpec
+from sandbox.base import Backend, FileInfo, Result, Sandbox, SandboxSpec, Status
 from sandbox.host.pickles import pickle_globals
 from tests.sandbox.backends import local, or_skip
 
@@ -76,7 +77,12 @@ def test_good_artifacts_are_ok_and_their_facts_are_known(box: Sandbox) -> None:
     [
         ("import os; os.remove('X_train.pkl')", "X_train.pkl", "missing", "there is no"),
         ("open('X_train.pkl', 'w')", "X_train.pkl", "empty", "empty"),
-        ("open('X_train.pkl', 'wb').write(bytes(17 << 20))", "X_train.pkl", "size", "17825792 bytes"),
+        (
+            "open('X_train.pkl', 'wb').write(bytes(17 << 20))",
+            "X_train.pkl",
+            "size",
+            "too large: 17825792 bytes; at most 16777216",
+        ),
         ("open('X_train.pkl', 'w').write('x')", "X_train.pkl", "unreadable", "Error"),
         ("joblib.dump(frame, 'model.pkl')", "model.pkl", "kind", "a DataFrame that cannot predict"),
         ("joblib.dump(LinearRegression(), 'X_train.pkl')", "X_train.pkl", "kind", "a LinearRegression, not"),
@@ -153,18 +159,132 @@ pickle.dump(Evil(), open("X_train.pkl", "wb"))
         "import os; os.kill(os.getppid(), 9); os.kill(os.getpid(), 9)",
     ],
 )
-def test_an_artifact_that_attacks_its_reader_is_unreadable(box: Sandbox, program: str) -> None:
+def test_an_artifact_that_attacks_its_reader_is_foreign_and_not_run(box: Sandbox, program: str) -> None:
     box.run(GOOD + HOSTILE.format(program=program))
     files = {file.path: file for file in box.list()}
     [report] = check_artifacts(SPECS[:1], files, box, timeout=1)
-    assert report.code == "unreadable"
+    assert report.code == "foreign"
+    assert "builtins.exec" in report.detail
+    assert "of your own" in report.detail
     assert box.run("print('unharmed')").stdout == "unharmed\n"
 
 
+SHADOWS = """
+for name in ("pickle json pandas joblib numpy contextlib sklearn sitecustomize usercustomize posix __future__"
+             " typing gzip zlib bz2 lzma hashlib io collections math types encodings codecs").split():
+    open(name + ".py", "w").write("open('shadow', 'w').write(__name__)")
+"""
+
+
 def test_files_in_the_work_folder_shadow_no_library(box: Sandbox) -> None:
-    names = ("json", "pandas", "joblib", "numpy", "contextlib", "sklearn")
-    code = f"\nfor name in {names}: open(name + '.py', 'w').write('1/0')"
-    assert [one.code for one in check(box, code)] == ["ok"] * 5
+    assert [one.code for one in check(box, SHADOWS)] == ["ok"] * 5
+    assert "shadow" not in {file.path for file in box.list()}
+
+
+def test_files_in_the_work_folder_shadow_no_library_either_where_none_is_loaded(backend: Backend) -> None:
+    bare = backend.open(SandboxSpec())
+    try:
+        bare.run("import pickle\npickle.dump([1, 2, 3], open('y.pkl', 'wb'))\n" + SHADOWS)
+        [report] = check_artifacts([ArtifactSpec("y.pkl", "vector")], {f.path: f for f in bare.list()}, bare)
+        assert (report.code, report.facts["rows"]) == ("ok", 3)
+        assert "shadow" not in {file.path for file in bare.list()}
+    finally:
+        bare.close()
+
+
+FORGED = """
+import json, pickle
+PROGRAM = '''
+import json, os
+good = {"type": "DataFrame", "dimensions": 2, "rows": 30, "n_columns": 3, "columns": ["a", "b", "c"],
+        "n_text": 0, "text": [], "missing": 0, "missing_rows": 0, "infinite": 0}
+vector = {**good, "dimensions": 1, "n_columns": 1}
+facts = {"X_train.pkl": good, "y_train.pkl": vector, "X_test.pkl": {**good, "rows": 10}}
+rows = {"train.csv": 30, "test.csv": 10}
+lines = [json.dumps({"name": name, "facts": fact}) for name, fact in facts.items()]
+lines += [json.dumps({"name": name, "rows": count}) for name, count in rows.items()]
+for text in (json.dumps({"facts": facts, "rows": rows}), *lines):
+    os.write(1, ("\\n" + text + "\\n").encode())
+os._exit(0)
+'''
+class Evil:
+    def __reduce__(self): return exec, (PROGRAM,)
+with open("X_train.pkl", "wb") as file: pickle.dump(Evil(), file)
+for name in ("y_train.pkl", "X_test.pkl"): open(name, "w").write("nothing")
+"""
+
+
+def test_an_artifact_that_forges_the_reports_of_all_is_foreign_and_the_others_are_as_they_are(
+    box: Sandbox,
+) -> None:
+    assert [one.code for one in check(box, FORGED, *SPECS[:3])] == ["foreign", "unreadable", "unreadable"]
+    hidden = FORGED.replace(
+        "pickle.dump(Evil(), file)", "file.write(__import__('gzip').compress(pickle.dumps(Evil())))"
+    )
+    checks = check(box, hidden, *SPECS[:3])
+    assert [one.code for one in checks] == ["foreign", "unreadable", "unreadable"]
+    assert checks[0].imports == ("?",)
+
+
+def test_names_that_the_host_can_list_are_judged_without_a_probe() -> None:
+    class Listed:
+        def run(self, *_: object, **__: object) -> None:
+            raise AssertionError("the probe ran")
+
+        def read(self, _: str) -> bytes:
+            return pickle.dumps(_Evil())
+
+    files = {name: FileInfo(name, 9, "") for name in ("X_train.pkl", "notes.pkl")}
+    for spec in (SPECS[0], ArtifactSpec("notes.pkl")):
+        [report] = check_artifacts([spec], files, Listed())  # type: ignore[arg-type]
+        assert (report.code, report.imports) == ("foreign", ("builtins.eval",))
+
+
+@pytest.mark.parametrize("status", ["error", "timeout", "killed", "output_limit"])
+def test_a_report_counts_only_if_its_program_ended_well(status: Status) -> None:
+    good = {"type": "DataFrame", "dimensions": 2, "rows": 3, "n_columns": 1}
+
+    class Reports:
+        status: Status = "ok"
+
+        def run(self, *_: object, **__: object) -> Result:
+            line = json.dumps({"name": "X.pkl", "facts": good})
+            return Result(self.status, 0, f"\n{line}\n", "", False, 0.1, 0.1)
+
+        def read(self, _: str) -> bytes:
+            return b"N."
+
+    box: Any = Reports()
+    specs, files = [ArtifactSpec("X.pkl", "table")], {"X.pkl": FileInfo("X.pkl", 9, "")}
+    assert check_artifacts(specs, files, box)[0].code == "ok"
+    box.status = status
+    assert check_artifacts(specs, files, box)[0].code == "unreadable"
+
+
+def test_a_file_that_ends_its_reader_changes_nothing_for_the_others(box: Sandbox) -> None:
+    bomb = "\nopen('X_train.pkl', 'wb').write(b'cbuiltins\\nbytearray\\n(L9999999999L\\ntR.')"
+    for code, wanted in ((bomb, "ok"), (bomb + "\nframe[:29]['a'].to_pickle('y_train.pkl')", "rows")):
+        checks = check(box, code)
+        assert [one.code for one in checks] == ["unreadable", wanted, "ok", "ok", "ok"]
+
+
+def test_columns_are_compared_whole_and_told_in_short(box: Sandbox) -> None:
+    long = "\nlong = frame.rename(columns={'a': 'x' * (%d << 20) + 'y'})\nlong.to_pickle('X_train.pkl')"
+    same = long % 10 + "\nlong[:10].to_pickle('X_test.pkl')"
+    assert {one.code for one in check(box, same, SPECS[0], SPECS[2])} == {"ok"}
+    other = same + "\nframe[:10].rename(columns={'a': 'x' * (10 << 20) + 'z'}).to_pickle('X_test.pkl')"
+    [first, second] = check(box, other, SPECS[0], SPECS[2])
+    assert (first.code, second.code) == ("ok", "columns")
+    assert len(json.dumps([asdict(first), asdict(second)])) < 1 << 14
+    many = "\nwide = pandas.DataFrame(numpy.zeros((30, 3000))).add_prefix('column')"
+    many += "\nwide.to_pickle('X_train.pkl')"
+    swapped = many + "\nwide[:10][[*wide.columns[:2998], *wide.columns[:-3:-1]]].to_pickle('X_test.pkl')"
+    assert [one.code for one in check(box, swapped, SPECS[0], SPECS[2])] == ["ok", "columns"]
+
+
+def test_an_artifact_without_columns_is_no_table(box: Sandbox) -> None:
+    [report] = check(box, "\nframe[[]].to_pickle('X_train.pkl')", SPECS[0])
+    assert (report.code, report.detail) == ("columns", "it has no columns")
 
 
 def test_nothing_runs_when_there_are_no_files() -> None:
@@ -220,7 +340,7 @@ def test_a_check_lists_what_a_pickle_would_import_before_anything_loads_it(box: 
     assert any(name.startswith("pandas.") for name in imports["X_train.pkl"])
     assert "sklearn.linear_model._logistic.LogisticRegression" in imports["model.pkl"]
     assert imports["submission.csv"] == ()
-    hides = "open('X_train.pkl', 'wb').close()"  # what loading it does: it leaves nothing to be seen
+    hides = "open('X_train.pkl', 'wb').close()"  # what loading it would do: it leaves nothing to be seen
     box.run(GOOD + HOSTILE.format(program=hides))
     [evil] = check_artifacts(SPECS[:1], {file.path: file for file in box.list()}, box)
     assert evil.imports == ("builtins.exec",)

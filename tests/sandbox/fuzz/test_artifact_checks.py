@@ -23,7 +23,7 @@ SPECS = (
     ArtifactSpec("submission.csv", "csv"),
     ArtifactSpec("notes.txt"),
 )
-_CODES = {"ok", "missing", "empty", "size", "unreadable", "kind", "rows", "columns", "text", "nan"}
+_CODES = {"ok", "missing", "empty", "size", "foreign", "unreadable", "kind", "rows", "columns", "text", "nan"}
 MAX_DETAIL = 4000
 """Characters that the detail of a check may have: an agent reads them."""
 
@@ -53,22 +53,30 @@ def facts(draw: DrawFn) -> str:
     good: dict[str, Any] = {
         "type": "DataFrame", "dimensions": draw(st.integers(1, 3)), "rows": 30, "n_columns": 2,
         "columns": draw(st.just(["a", "b"]) | st.lists(hostile_texts, max_size=20)), "n_text": 1,
-        "text": ["a"], "missing": 3, "missing_rows": 2, "infinite": draw(st.integers(0, 1)),
-        "has_predict": True, "fitted": True,
+        "text": ["a"], "columns_sha256": draw(st.sampled_from(("a", "b"))), "missing": 3, "missing_rows": 2,
+        "infinite": draw(st.integers(0, 1)), "has_predict": True, "fitted": True,
     }  # fmt: skip
-    return draw(mostly(objects_like(good), objects_like({"error": draw(hostile_texts)}) | raw_json))
+    return draw(
+        mostly(
+            objects_like(good),
+            objects_like({draw(st.sampled_from(("error", "foreign"))): draw(hostile_texts)}) | raw_json,
+        )
+    )
 
 
 @st.composite
 def prints(draw: DrawFn) -> str:
     """What a probe prints, nearly."""
     shared = [draw(facts()) for _ in range(2)]
-    named = ", ".join(
-        f'"{spec.name}": {draw(st.sampled_from(shared))}' for spec in SPECS if draw(st.integers(0, 30))
-    )
-    rows = draw(objects_like({"train.csv": 30, "test.csv": 30}))
+    named = [
+        f'{{"name": "{spec.name}", "facts": {draw(st.sampled_from(shared))}}}'
+        for spec in SPECS
+        if draw(st.integers(0, 30))
+    ]
+    rows = draw(st.integers(-1, 30) | raw_json)
+    counted = [f'{{"name": "{name}", "rows": {rows}}}' for name in ("train.csv", "test.csv")]
     noise = draw(st.sampled_from(("", "noise\n")))
-    text = f'{noise}{{"facts": {{{named}}}, "rows": {rows}}}'
+    text = noise + "\n".join([*named, *counted])
     return draw(changed(text.encode("utf-8", "replace"))).decode("utf-8", "replace")
 
 
@@ -102,17 +110,23 @@ def check_report(specs: list[ArtifactSpec], listing: dict[str, FileInfo], liar: 
 COMPLETE = {
     name: FileInfo(name, 100, "") for name in (*(spec.name for spec in SPECS), "train.csv", "test.csv")
 }
-_COLUMNS = {
-    spec.name: {"dimensions": 2, "columns": [f"{'ab'[spec.name == 'X_test.pkl']}{n}" for n in range(40_000)]}
+_COLUMNS = [
+    {
+        "name": spec.name,
+        "facts": {
+            "dimensions": 2,
+            "columns": [f"{'ab'[spec.name == 'X_test.pkl']}{n}" for n in range(40_000)],
+        },
+    }
     for spec in SPECS
-}
-BOMBS = ("[" * 60_000, json.dumps({"facts": _COLUMNS, "rows": {"train.csv": 1, "test.csv": 1}}))
+]
+BOMBS = ("{" * 60_000, '{"a":' * 60_000, "\n".join(map(json.dumps, _COLUMNS)), "{}\n" * 100_000)
 
 
 def test_a_report_becomes_bounded_checks_that_can_be_written_down() -> None:
     explore(check_report, chosen, listings, liars)
 
 
-@pytest.mark.parametrize("printed", BOMBS, ids=["depth", "columns"])
+@pytest.mark.parametrize("printed", BOMBS, ids=["braces", "depth", "columns", "lines"])
 def test_a_report_that_is_a_bomb_costs_bounded_time_and_memory(printed: str) -> None:
     check_report(list(SPECS), COMPLETE, Liar("ok", printed, b"N."))

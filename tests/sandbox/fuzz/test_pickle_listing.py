@@ -6,8 +6,12 @@ from __future__ import annotations
 import contextlib
 import io
 import pickle
+import time
+from pathlib import Path
 from typing import Any
 
+import joblib  # type: ignore[import-untyped]
+import numpy
 import pytest
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
@@ -115,8 +119,53 @@ def test_everything_that_loading_would_import_is_listed() -> None:
     explore(check_listing, pickles())
 
 
-@pytest.mark.parametrize(
-    "data", [b"(" * 3_000_000, b"\x8c\x01a" * 10**6, b"Va\nVb\n\x93" * 10**6, b"cos\na\n0" * 10**5]
-)
-def test_a_pickle_that_is_a_bomb_costs_bounded_time_and_memory(data: bytes) -> None:
-    check_listing((data, False))
+SIZE = 15 << 20
+BOMBS = {
+    "marks": b"(" * SIZE,
+    "texts": b"\x8c\x01a" * (SIZE // 3),
+    "names": b"Va\nVb\n\x93" * (SIZE // 7),
+    "imports": b"cos\na\n0" * (SIZE // 7),
+    "two long names, again and again": b"".join(
+        b"X" + (SIZE // 2).to_bytes(4, "little") + b"a" * (SIZE // 2) for _ in range(2)
+    ).replace(b"a" * (SIZE // 2) + b"X", b"a" * (SIZE // 2) + b"q\x00X", 1)
+    + b"q\x01"
+    + b"h\x00h\x01\x93" * 5000
+    + b".",
+    "surrogates": b"X" + SIZE.to_bytes(4, "little") + b"\xed\xa0\x80" * (SIZE // 3) + b".",
+    "a memo of long places": b"Na" + (b"p" + b"9" * 4000 + b"\n") * (SIZE // 4002),
+    "a memo": b"N" + b"\x94" * (SIZE - 1),
+    "decimals": b"L" + b"9" * SIZE + b"L\n.",
+    "many decimals": (b"L" + b"9" * 4000 + b"L\n") * (SIZE // 4003),
+    "floats": b"F" + b"9" * SIZE + b"\n.",
+    "escapes": b"V" + b"\\u00e9" * (SIZE // 6) + b"\n.",
+    "escapes of Python 2": b"S'" + b"\\x41" * (SIZE // 4) + b"'\n.",
+    "a big integer": b"\x8b" + SIZE.to_bytes(4, "little") + b"\x7f" * SIZE + b".",
+    "lines without an end": b"cos" * (SIZE // 3),
+    "long lines": b"c" + b"a" * (SIZE // 2) + b"\n" + b"b" * (SIZE // 2 - 3) + b"\n.",
+    "frames": (b"\x95" + (SIZE - 9).to_bytes(8, "little")) * (SIZE // 9),
+    "tuples": b"N" + b"2\x86" * (SIZE // 2),
+    "what no length has": b"\x8d" + b"\xff" * 8 + bytes(SIZE),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_pickle_that_is_a_bomb_costs_bounded_time_and_memory(name: str) -> None:
+    cost = []
+    listed: tuple[str, ...] = ()
+    for _ in range(2):  # the best of two: other tests run beside this one
+        started = time.process_time()
+        listed = pickle_globals(BOMBS[name])
+        cost.append(time.process_time() - started)
+    assert min(cost) < 1.0
+    assert len(listed) <= MAX_NAMES
+    assert all(len(each) <= MAX_NAME for each in listed)
+
+
+def test_the_bytes_of_an_array_are_not_read_as_names(tmp_path: Path) -> None:
+    names = numpy.array([ord(letter) for letter in "cos\nsystem\n"], dtype="u1")
+    joblib.dump([names] * 3, tmp_path / "x")
+    listed = pickle_globals((tmp_path / "x").read_bytes())
+    assert UNKNOWN in listed
+    assert not any("system" in name for name in listed)
+    joblib.dump([names] * 3, tmp_path / "x", protocol=0)
+    assert not any("system" in name for name in pickle_globals((tmp_path / "x").read_bytes()))

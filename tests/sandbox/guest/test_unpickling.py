@@ -1,0 +1,169 @@
+"""The probe's unpickler runs nothing that is foreign, and says what it is."""
+
+from __future__ import annotations
+
+import copyreg
+import gzip
+import io
+import pickle
+import sys
+from pathlib import Path
+from typing import Any
+
+import joblib  # type: ignore[import-untyped]
+import numpy
+import pandas
+import pytest
+import scipy.stats  # type: ignore[import-untyped]
+from sklearn.base import BaseEstimator  # type: ignore[import-untyped]
+from sklearn.linear_model import LinearRegression  # type: ignore[import-untyped]
+from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
+from sklearn.preprocessing import FunctionTransformer  # type: ignore[import-untyped]
+from sklearn.svm import SVC  # type: ignore[import-untyped]
+
+from sandbox.guest import probe
+from sandbox.guest.unpickling import ForeignError, load
+
+X = numpy.random.default_rng(0).random((40, 4))
+CLASSES = (X[:, 0] > 0.6).astype(int)
+
+
+class Own(BaseEstimator):  # type: ignore[misc]
+    """An estimator that no library has."""
+
+
+def own_function(value: Any) -> Any:
+    return value
+
+
+class Reduced:
+    def __init__(self, *reduced: Any) -> None:
+        self.reduced = reduced
+
+    def __reduce__(self) -> Any:
+        return self.reduced
+
+
+FOREIGN = {
+    "own class": (Own(), f"{__name__}.Own"),
+    "own class in a pipeline": (make_pipeline(Own(), SVC()), f"{__name__}.Own"),
+    "own function": (FunctionTransformer(own_function), f"{__name__}.own_function"),
+    "own class in a table": (pandas.DataFrame({"a": [Own()]}), f"{__name__}.Own"),
+    "own class in an array": (numpy.array([Own()], dtype=object), f"{__name__}.Own"),
+    "builtin": (FunctionTransformer(eval), "builtins.eval"),
+    "a function of numpy": (FunctionTransformer(numpy.load), "numpy.load"),
+    "a function of pandas": (FunctionTransformer(pandas.eval), "pandas.eval"),
+    "a method": (FunctionTransformer(X.tofile), "builtins.getattr"),
+    "a type": (Reduced(type, ("X", (numpy.ndarray,), {"shape": (9, 9)})), "builtins.type"),
+    "a call of an estimator": (Reduced(LinearRegression, ()), "sklearn.linear_model._base.LinearRegression"),
+    "a codec": (Reduced(__import__("_codecs").encode, ("x", "idna")), "_codecs.encode"),
+    "an object made the old way": (Reduced(copyreg._reconstructor, (Own, object, None)), f"{__name__}.Own"),  # type: ignore[attr-defined]
+    "a distribution's text": (
+        Reduced(type(scipy.stats.uniform), (), {"_parse_arg_template": "1/0"}),
+        "scipy.stats._continuous_distns.uniform_gen",
+    ),
+    "a distribution's text, in pairs": (
+        Reduced(type(scipy.stats.uniform), (), [("_parse_arg_template", "1/0")]),
+        "scipy.stats._continuous_distns.uniform_gen",
+    ),
+    "a class that is shared": (
+        Reduced(numpy.dtype, ("V8",), (3, "|", None, None, None, 8, 1, 63)),
+        "numpy.dtype",
+    ),
+    "an attribute of the language": (
+        Reduced(object.__reduce_ex__, (LinearRegression(), 2)),
+        "builtins.getattr",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_what_is_foreign_is_named_and_not_run(tmp_path: Path, name: str) -> None:
+    value, wanted = FOREIGN[name]
+    path = tmp_path / "x.pkl"
+    for data in (pickle.dumps(value), gzip.compress(pickle.dumps(value))):
+        path.write_bytes(data)
+        with pytest.raises(ForeignError, match=rf"^{wanted}"):
+            load(str(path), ())
+    joblib.dump([X, value], path, compress=1)
+    with pytest.raises(ForeignError, match=rf"^{wanted}"):
+        load(str(path), ())
+
+
+@pytest.mark.parametrize(
+    ("data", "wanted"),
+    [
+        (b"cbuiltins\ndict\n)R)R.", "dict"),  # calls an instance
+        (b"cpandas\nDataFrame\n)RVa\nK\x01s.", "DataFrame"),  # sets a column
+        (b"cpandas\nDataFrame\n)RVa\na.", "DataFrame"),
+        (b"(cpandas\neval\nV1\no.", "pandas.eval"),
+        (b"cpandas\nDataFrame\n}b.", "pandas.DataFrame"),
+        (b"cnumpy\nlog1p\n)R.", "numpy.log1p"),
+    ],
+)
+def test_instructions_that_no_pickler_writes_are_refused(tmp_path: Path, data: bytes, wanted: str) -> None:
+    (tmp_path / "x").write_bytes(data)
+    with pytest.raises(ForeignError, match=wanted):
+        load(str(tmp_path / "x"), ())
+
+
+def test_a_shared_dtype_stays_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "x.pkl"
+    path.write_bytes(pickle.dumps(Reduced(numpy.dtype, ("f8",), (3, ">", None, None, None, -1, -1, 0))))
+    load(str(path), ())
+    assert numpy.dtype("f8").byteorder == "="
+    assert numpy.frombuffer(numpy.float64(1.0).tobytes())[0] == 1.0
+
+
+def test_estimators_of_an_added_library_are_known_when_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = """
+import os
+from sklearn.base import BaseEstimator, ClassifierMixin
+class Model(ClassifierMixin, BaseEstimator):
+    def fit(self, X, y): self.booster_ = Booster(); return self
+    def predict(self, X): return X
+class Booster:
+    def __setstate__(self, state): os._exit(1)
+    def __getstate__(self): return {"a": 1}
+    def predict(self, X): return X
+def function(): pass
+"""
+    (tmp_path / "added").mkdir()
+    (tmp_path / "added" / "__init__.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import added  # type: ignore[import-not-found]
+
+    path = tmp_path / "model.pkl"
+    for value in (added.Model().fit(X, CLASSES), added.Booster()):
+        joblib.dump(value, path)
+        report = probe._facts(str(path), ("added",))
+        assert report["has_predict"] is True
+        with pytest.raises(ForeignError, match=r"^added"):
+            load(str(path), ())
+    path.write_bytes(pickle.dumps(Reduced(added.function, ())))
+    with pytest.raises(ForeignError, match=r"added\.function"):
+        load(str(path), ("added",))
+
+
+def test_the_unpickler_is_not_fooled_by_attributes_of_what_a_module_imported(tmp_path: Path) -> None:
+    path = tmp_path / "x.pkl"
+    for module, name in (
+        ("sklearn.base", "warnings.warn"),
+        ("sklearn.linear_model._base", "np.load"),
+        ("sklearn.pipeline", "Pipeline.fit.__globals__"),
+        ("scipy.special", "_ufuncs.np.load"),
+        ("pandas.core.frame", "DataFrame.__init__"),
+        ("numpy", "ndarray.tofile"),
+        ("sklearn.utils", "parallel.Parallel"),
+        ("sklearn.datasets", "fetch_openml"),
+        ("sklearn.tests.test_base", "K"),
+        ("numpy.random._pickle", "MT19937.__class__"),
+    ):
+        file = io.BytesIO(b"\x80\x04\x8c" + bytes([len(module)]) + module.encode())
+        data = file.getvalue() + b"\x8c" + bytes([len(name)]) + name.encode() + b"\x93)R."
+        path.write_bytes(data)
+        with pytest.raises(ForeignError):
+            load(str(path), ())
+    assert "sklearn.tests.test_base" not in sys.modules
