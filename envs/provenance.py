@@ -18,7 +18,7 @@ class FileChange:
     """
 
     agent: str | None
-    """None: the file changed between two turns, by an artifact that ran code when a check loaded it."""
+    """None: the file changed between two turns, by something other than an agent's program."""
     turn: int
     """``Turn.index`` of the turn that changed the file; if it changed between two turns, of the later one."""
     sha256: str | None

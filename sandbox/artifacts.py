@@ -1,19 +1,19 @@
 """Checks of the artifacts that a stage must hand over, without ever unpickling on the host.
 
-Everything here is advisory, for agents, coaches and people: the agent that is judged by an artifact wrote it,
-and a pickle can make the probe report anything. Outcomes come from graders that read plain data
-themselves."""
+A pickle is judged twice: by the names that it lists, here, and by a probe in the sandbox, which rebuilds data
+and estimators of known libraries and runs nothing else that it names (``sandbox.guest.unpickling``). Checks
+are for agents, coaches and people; outcomes come from graders that read plain data themselves."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
-from conf.text import replace_unencodable
 from sandbox.base import FileInfo, Sandbox
+from sandbox.guest.names import kind_of
+from sandbox.host import probing
+from sandbox.host.libraries import packages as packages_of
 from sandbox.host.pickles import UNKNOWN, pickle_globals
 
 Kind = Literal["table", "vector", "estimator", "csv", "any"]
@@ -47,26 +47,15 @@ class ArtifactCheck:
 
     name: str
     code: str
-    """``ok``, or the first thing wrong: missing, empty, size, unreadable, kind, rows, columns, text, nan."""
+    """``ok``, or the first thing wrong: missing, empty, size, foreign, unreadable, kind, rows, columns, text,
+    nan. ``foreign``: a pickle that names anything but data and estimators of the sandbox's libraries."""
     detail: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What the probe reported: for data ``rows, n_columns, columns, n_text, text, missing, infinite, …``; for
-    a model ``fitted, is_classifier, is_regressor, has_predict, has_proba, n_features_in``. Advisory, see
-    above."""
+    a model ``fitted, is_classifier, is_regressor, has_predict, has_proba, n_features_in``."""
     imports: tuple[str, ...] = ()
     """What a pickle would import when loaded, determined by the host before anything loaded it (see
     ``sandbox.host.pickles``): ``("builtins.eval",)``. Empty for files of other kinds."""
-
-
-MAX_TEXT = 300
-"""Most characters that are kept of an error or a column's name."""
-_PROBE = Path(__file__).parent.joinpath("guest", "probe.py").read_text(encoding="utf-8")
-_KINDS: Mapping[str, type | tuple[type, ...]] = {
-    "type": str, "error": str, "dimensions": int, "rows": int, "n_columns": int, "columns": list,
-    "n_text": int, "text": list, "missing": int, "missing_rows": int, "infinite": int, "has_fit": bool,
-    "has_predict": bool, "has_proba": bool, "is_classifier": bool, "is_regressor": bool, "fitted": bool,
-    "n_features_in": int,
-}  # fmt: skip
 
 
 def check_artifacts(
@@ -76,26 +65,34 @@ def check_artifacts(
     *,
     max_bytes: int = 16 << 20,
     timeout: float = 20.0,
+    libraries: Sequence[str] = (),
 ) -> tuple[ArtifactCheck, ...]:
-    """Returns one check for each spec, in order, based on ``files`` and on one program run in ``sandbox``.
+    """Returns one check for each spec, in order, based on ``files`` and on a program run in ``sandbox``.
 
-    An artifact larger than ``max_bytes`` is not opened: its code is ``size``. Probing ends after ``timeout``
-    seconds.
+    An artifact larger than ``max_bytes`` is not opened: its code is ``size``. Reading ends after ``timeout``
+    seconds. Estimators may also come from ``libraries``, those of ``SandboxSpec.libraries``.
 
     Raises:
         SandboxError: the sandbox was lost.
     """
+    packages = packages_of(libraries)
     refused = {spec.name: check for spec in specs if (check := _from_listing(spec, files, max_bytes))}
-    probed = [spec.name for spec in specs if spec.name not in refused and spec.kind != "any"]
     imports = {spec.name: _imports(spec, sandbox) for spec in specs if spec.name not in refused}
+    for name, listed in imports.items():
+        if foreign := [each for each in listed if each != UNKNOWN and not kind_of(each, packages)]:
+            refused[name] = ArtifactCheck(name, "foreign", _foreign(foreign[0], libraries), imports=listed)
+    probed = [spec.name for spec in specs if spec.name not in refused and spec.kind != "any"]
     if probed:
-        probed += [s.columns_of for s in specs if s.columns_of and s.columns_of in files and s.name in probed]
+        others = [s.columns_of for s in specs if s.columns_of and s.columns_of in files and s.name in probed]
+        probed += [name for name in others if name not in refused]
         counted = [s.rows_of for s in specs if s.rows_of and s.rows_of in files and s.name in probed]
-        facts, rows = _probe(list(dict.fromkeys(probed)), list(dict.fromkeys(counted)), sandbox, timeout)
+        facts, rows = probing.inspect(
+            list(dict.fromkeys(probed)), list(dict.fromkeys(counted)), packages, sandbox, timeout
+        )
     else:
         facts, rows = {}, {}
     return tuple(
-        refused.get(spec.name) or replace(_check(spec, facts, rows), imports=imports[spec.name])
+        refused.get(spec.name) or replace(_check(spec, facts, rows, libraries), imports=imports[spec.name])
         for spec in specs
     )
 
@@ -111,6 +108,14 @@ def _imports(spec: ArtifactSpec, sandbox: Sandbox) -> tuple[str, ...]:
         return (UNKNOWN,)
 
 
+def _foreign(name: str, libraries: Sequence[str]) -> str:
+    known = ", ".join(("numpy", "pandas", "scipy", "scikit-learn", *libraries))
+    return (
+        f"loading it would use {name}, which is not data or an estimator of {known}: save an object that "
+        "consists of these alone, without classes, functions or lambdas of your own"
+    )
+
+
 def _from_listing(spec: ArtifactSpec, files: Mapping[str, FileInfo], max_bytes: int) -> ArtifactCheck | None:
     file = files.get(spec.name)
     if file is None:
@@ -118,67 +123,25 @@ def _from_listing(spec: ArtifactSpec, files: Mapping[str, FileInfo], max_bytes: 
     if file.size == 0:
         return ArtifactCheck(spec.name, "empty", "the file is empty")
     if file.size > max_bytes:
-        return ArtifactCheck(spec.name, "size", f"{file.size} bytes are more than {max_bytes}")
+        return ArtifactCheck(spec.name, "size", f"too large: {file.size} bytes; at most {max_bytes} are read")
     return None
 
 
-def _probe(
-    names: list[str], counted: list[str], sandbox: Sandbox, timeout: float
-) -> tuple[dict[str, dict[str, Any]], dict[str, int]]:
-    """Returns what the probe reported of each file and the rows of each csv, without whatever is invalid."""
-    arguments = f"{json.dumps(names)}, {json.dumps(counted)}, {1 << 15}"
-    result = sandbox.run(f"{_PROBE}\n\nreport({arguments})\n", timeout=timeout)
-    try:
-        report = json.loads(result.stdout.strip().rpartition("\n")[2])
-        facts = {name: _valid(report["facts"][name]) for name in names}
-        rows = {name: report["rows"][name] for name in counted if _is_count(report["rows"][name])}
-    except (ValueError, KeyError, TypeError, RecursionError):
-        reason = (
-            "loading it ended the program"
-            if result.status == "ok"
-            else f"loading it ended in {result.status}"
-        )
-        return {name: {"error": reason} for name in names}, {}
-    return facts, rows
-
-
-def _valid(facts: object) -> dict[str, Any]:
-    """Returns the facts with known names, after checking their types. Raises ``TypeError``."""
-    if not isinstance(facts, dict):
-        raise TypeError("facts are not an object")
-    kept = {key: value for key, value in facts.items() if key in _KINDS}
-    for key, value in kept.items():
-        if type(value) is not _KINDS[key]:
-            raise TypeError(f"{key} is a {type(value).__name__}")
-        if type(value) is int and not _is_count(value):
-            raise TypeError(f"{key} is not a count")
-        if isinstance(value, str):
-            kept[key] = _encodable(value)
-        elif isinstance(value, list):
-            kept[key] = [_encodable(item) for item in value]
-    return kept
-
-
-def _is_count(value: object) -> bool:
-    return type(value) is int and 0 <= value < 2**63
-
-
-def _encodable(text: object) -> str:
-    """Returns a shortened text that UTF-8 can encode: lone surrogates are replaced. Raises ``TypeError``."""
-    if not isinstance(text, str):
-        raise TypeError("not a text")
-    return replace_unencodable(text[:MAX_TEXT])
-
-
 def _check(
-    spec: ArtifactSpec, all_facts: Mapping[str, dict[str, Any]], rows: Mapping[str, int]
+    spec: ArtifactSpec,
+    all_facts: Mapping[str, dict[str, Any]],
+    rows: Mapping[str, int],
+    libraries: Sequence[str],
 ) -> ArtifactCheck:
     facts = dict(all_facts.get(spec.name, {}))
+    if "foreign" in facts:
+        return ArtifactCheck(spec.name, "foreign", _foreign(facts["foreign"], libraries))
     if "error" in facts:
         return ArtifactCheck(spec.name, "unreadable", facts["error"])
     code, detail = _defect(
         spec, facts, all_facts.get(spec.columns_of or "", {}), rows.get(spec.rows_of or "")
     )
+    facts.pop("columns_sha256", None)
     return ArtifactCheck(spec.name, code, detail, facts)
 
 
@@ -190,8 +153,10 @@ def _defect(
         return "kind", mismatch
     if rows is not None and "rows" in facts and facts["rows"] != rows:
         return "rows", f"{facts['rows']} rows, but {spec.rows_of} has {rows}"
-    if "columns" in other and facts.get("columns") != other["columns"]:
-        return "columns", _different(facts.get("columns", []), other["columns"], str(spec.columns_of))
+    if spec.kind in ("table", "csv") and facts.get("n_columns") == 0:
+        return "columns", "it has no columns"
+    if "columns_sha256" in other and facts.get("columns_sha256") != other["columns_sha256"]:
+        return "columns", _different(facts, other, str(spec.columns_of))
     if spec.numeric and facts.get("n_text"):
         return "text", f"{facts['n_text']} columns are not numeric: {', '.join(facts.get('text', [])[:5])}"
     if spec.complete and facts.get("missing"):
@@ -220,7 +185,13 @@ def _wrong_kind(spec: ArtifactSpec, facts: Mapping[str, Any]) -> str:
     return ""
 
 
-def _different(actual: list[str], wanted: list[str], name: str) -> str:
+def _different(facts: Mapping[str, Any], other: Mapping[str, Any], name: str) -> str:
+    """Says how the columns differ, as far as the report has their names."""
+    actual, wanted = facts.get("columns", []), other.get("columns", [])
+    if actual == wanted or any(
+        each.get("n_columns") != len(each.get("columns", [])) for each in (facts, other)
+    ):
+        return f"its columns are not those of {name}"  # too long or too many to be told apart here
     actual_set, wanted_set = set(actual), set(wanted)
     missing = [column for column in wanted if column not in actual_set]
     added = [column for column in actual if column not in wanted_set]

@@ -164,8 +164,8 @@ def _last_code(history: Sequence[Turn], name: str) -> str | None:
 def _misfit(spec: ArtifactSpec, facts: Mapping[str, object], turn: Turn) -> str | None:
     """Returns why a model that loads cannot do the task; the same criteria for classification and regression.
 
-    The facts come from a probe that a hostile file can deceive, so they only ever lower the score of the
-    agent that wrote the file.
+    The facts come from a probe that cannot tell whether a model's parts fit together, so they only ever lower
+    the score of the agent that wrote the file.
     """
     if spec.kind != "estimator":
         return None

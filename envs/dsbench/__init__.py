@@ -115,7 +115,7 @@ class DSBench:
         """Checks the role's artifacts: pickles by a probe in the sandbox, the submission on the host."""
         specs = [_adapted(spec, task) for spec in (*role.requires, *role.produces)]
         probed = [spec for spec in specs if spec.name != SUBMISSION]
-        probes = check_artifacts(probed, files, sandbox)
+        probes = check_artifacts(probed, files, sandbox, libraries=self.libraries)
         checks = {
             spec.name: _recounted(check, spec, task) for spec, check in zip(probed, probes, strict=True)
         }

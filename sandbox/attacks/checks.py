@@ -12,13 +12,13 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
-from sandbox.artifacts import ArtifactSpec, check_artifacts
+from sandbox.artifacts import ArtifactSpec, Kind, check_artifacts
 from sandbox.attacks import ATTACKS, PREAMBLE
 from sandbox.attacks.canary import HIDE, LOOK
-from sandbox.attacks.pickles import DEADLY, MAKE
+from sandbox.attacks.pickles import BOMBS, DEADLY, FOREIGN, TABLES, making
 from sandbox.base import Backend, Limits, Sandbox, SandboxSpec
 from sandbox.host.leftovers import leftovers, resources
 
@@ -81,18 +81,42 @@ def withstands(name: str) -> Check:
 
 
 def withstands_artifact(name: str) -> Check:
-    """Returns a check that inspects an artifact that attacks when it is loaded."""
+    """Returns a check that inspects an artifact whose program would run if it were loaded."""
 
     def check(backend: Backend) -> None:
         spec = ArtifactSpec("model.pkl", "estimator")
         with nothing_left(backend), sandbox(backend) as box:
-            assert box.run(MAKE.format(code=DEADLY[name])).status == "ok"
-            files = {file.path: file for file in box.list()}
-            [report] = check_artifacts([spec], files, box, timeout=1)
-            assert report.code in ("unreadable", "kind", "ok"), report
-            assert report.code != "ok" or "forges" in name, report
-            assert len(json.dumps(dataclasses.asdict(report), ensure_ascii=False).encode()) < 1 << 16
+            assert box.run(making(DEADLY[name])).status == "ok"
+            [report] = check_artifacts([spec], {file.path: file for file in box.list()}, box)
+            assert report.code == "foreign", report
+            assert "builtins.exec" in report.detail, report
             assert box.run("print('unharmed')").stdout == "unharmed\n"
+
+    return check
+
+
+def judges_artifacts(
+    programs: Mapping[str, str], kind: Kind, codes: Collection[str], timeout: float
+) -> Check:
+    """Returns a check that inspects artifacts that attack libraries, and that they change nothing for a sound
+    one beside them."""
+
+    def check(backend: Backend) -> None:
+        limits = dataclasses.replace(SMALL, timeout=60.0, memory_mb=768, disk_mb=64)
+        box = backend.open(SandboxSpec(("pandas", "sklearn.linear_model", "scipy.stats"), limits))
+        try:
+            box.run("import pandas\npandas.DataFrame({'a': range(30)}).to_pickle('sound.pkl')")
+            for name, program in programs.items():
+                made = box.run(making(program, "attack.pkl"))
+                assert made.status == "ok", (name, made)
+                specs = [ArtifactSpec("attack.pkl", kind, numeric=True), ArtifactSpec("sound.pkl", "table")]
+                files = {file.path: file for file in box.list()}
+                attack, sound = check_artifacts(specs, files, box, timeout=timeout)
+                assert attack.code in codes, (name, attack)
+                assert sound.code == "ok", (name, sound)
+                assert len(json.dumps(dataclasses.asdict(attack), ensure_ascii=False).encode()) < 1 << 16
+        finally:
+            box.close()
 
     return check
 
@@ -215,6 +239,11 @@ def _listening() -> Iterator[tuple[str, str]]:
 CHECKS: dict[str, Check] = {
     **{name: withstands(name) for name in ATTACKS},
     **{f"an artifact that {name}": withstands_artifact(name) for name in DEADLY},
+    "artifacts that name what is foreign": judges_artifacts(FOREIGN, "estimator", ("foreign",), 20),
+    "tables that lie": judges_artifacts(TABLES, "table", ("unreadable", "columns", "text"), 20),
+    "artifacts that cost their reader time or memory": judges_artifacts(
+        BOMBS, "estimator", ("unreadable", "kind"), 2
+    ),
     "nothing is left behind": nothing_is_left_behind,
     "nothing leaks from one sandbox to another": nothing_leaks_from_one_sandbox_to_another,
     "no lock reaches another sandbox": no_lock_reaches_another_sandbox,

@@ -1,47 +1,53 @@
-"""Runs inside a sandbox, sent as text: reads artifacts, unpickling them there and only there, and prints
-JSON.
+"""Runs inside a sandbox, sent as text: reads artifacts there and only there, and prints a line of JSON for
+each.
 
-The author of the artifacts can make it print anything. Its report is advisory, and never decides an
-outcome."""
+Nothing that an artifact names is run (``sandbox.guest.unpickling``), and no attribute of an object is
+believed that its class does not define: facts of data come from its values, those of a model from its class
+and from scikit-learn. Cannot be told here: whether the parts of a model fit together, which only a prediction
+shows."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
-import os
-import pickle
-import sys
+from collections.abc import Callable, Collection
 from typing import Any
+
+from sandbox.guest.unpickling import ForeignError, StandIn, load
 
 MAX_COLUMNS, MAX_NAME = 2000, 120
 
 
-def report(names: list[str], counted: list[str], limit: int) -> None:
-    """Prints one line: the facts of each file in ``names`` and the number of data rows of each csv in
-    ``counted``."""
-    here = os.getcwd()
-    sys.path = [path for path in sys.path if path != here] + [here]  # files there must not shadow libraries
-    facts: dict[str, Any] = {}
-    rows: dict[str, Any] = {}
-    with contextlib.redirect_stdout(io.StringIO()):
-        for name in names:
-            facts[name] = _try(_facts, name)
-        for name in counted:
-            rows[name] = _try(_rows, name)
-    text = json.dumps({"facts": facts, "rows": rows})
-    if len(text) > limit:  # only the columns can be long
-        for item in facts.values():
-            item.pop("columns", None)
-        text = json.dumps({"facts": facts, "rows": rows})
-    print("\n" + text)
+def report(names: list[str], counted: list[str], packages: list[str], limit: int) -> None:
+    """Prints one line for each file of ``names`` and then of ``counted``: ``{"name": …, "facts": …}`` of an
+    artifact, and ``{"name": …, "rows": …}``, the number of data rows of a csv.
+
+    Column names are left out of a line when it would have more than ``limit`` characters.
+    """
+    for name in names:
+        facts = _try(lambda name: _facts(name, packages), name)
+        line = {"name": name, "facts": facts}
+        if len(json.dumps(line)) > limit:  # only the columns can be long
+            facts.pop("columns", None)
+        _print(line)
+    for name in counted:
+        _print({"name": name, "rows": _try(_rows, name)})
 
 
-def _try(look: Any, name: str) -> Any:
+def _print(line: dict[str, Any]) -> None:
+    print("\n" + json.dumps(line), flush=True)
+
+
+def _try(look: Callable[[str], Any], name: str) -> Any:
     try:
-        return look(name)
-    except BaseException as error:  # an artifact may raise anything, even ``SystemExit``
-        return {"error": f"{type(error).__name__}: {error}"[:300]}
+        with contextlib.redirect_stdout(io.StringIO()):
+            return look(name)
+    except ForeignError as error:
+        return {"foreign": str(error)[:MAX_NAME]}
+    except BaseException as error:  # a damaged file may raise anything
+        return {"error": f"{type(error).__name__}: {str(error)[:300]}"}
 
 
 def _rows(name: str) -> int:
@@ -50,79 +56,124 @@ def _rows(name: str) -> int:
     return len(pandas.read_csv(name, usecols=[0], skip_blank_lines=False))
 
 
-def _facts(name: str) -> dict[str, Any]:
+def _facts(name: str, packages: Collection[str]) -> dict[str, Any]:
     if name.endswith(".csv"):
         import pandas
 
-        return _array(pandas.read_csv(name))
-    value = _load(name)
-    return _array(value) if _is_array(value) else _estimator(value)
-
-
-def _load(name: str) -> Any:
+        return _data(pandas.read_csv(name)) or {}
     if name.endswith(".npy"):
         import numpy
 
-        return numpy.load(name, allow_pickle=False)
-    with open(name, "rb") as file:
-        data = file.read()
-    if data[:1] == b"\x80" and b"NumpyArrayWrapper" not in data:
-        return pickle.loads(data)  # joblib reads these too, but in Python and not in C
-    import joblib  # type: ignore[import-untyped]
-
-    return joblib.load(name)
+        return _data(numpy.load(name, allow_pickle=False)) or {}
+    value = load(name, packages)
+    return _data(value) or _estimator(value)
 
 
-def _is_array(value: Any) -> bool:
-    return hasattr(value, "shape") or isinstance(value, list | tuple)
-
-
-def _array(value: Any) -> dict[str, Any]:
-    """Returns facts of anything with rows: a frame, a series, an array, a sparse matrix, a list."""
+def _data(value: Any) -> dict[str, Any] | None:
+    """Returns facts of anything with rows: a frame, a series, an index, an array, a sparse matrix, a list.
+    None for anything else."""
     import numpy
     import pandas
 
-    facts: dict[str, Any] = {"type": type(value).__name__}
-    if hasattr(value, "toarray") and hasattr(value, "nnz"):
-        facts["dimensions"], facts["rows"], facts["n_columns"] = 2, value.shape[0], value.shape[1]
-        value = pandas.DataFrame({"data": value.data})
-    elif isinstance(value, pandas.DataFrame | pandas.Series):
-        facts["dimensions"] = value.ndim
-    else:
-        value = numpy.asarray(value)
-        facts["dimensions"] = value.ndim
-        if value.ndim not in (1, 2):
-            return facts
-        value = pandas.DataFrame(value)
-    frame = value.to_frame() if isinstance(value, pandas.Series) else value
-    facts.setdefault("rows", frame.shape[0])
-    facts.setdefault("n_columns", frame.shape[1])
-    facts["columns"] = [str(name)[:MAX_NAME] for name in frame.columns[:MAX_COLUMNS]]
-    text = [not _numeric(dtype) for dtype in frame.dtypes]
-    facts["n_text"] = sum(text)
-    facts["text"] = [str(name)[:MAX_NAME] for name, flag in zip(frame.columns, text, strict=True) if flag][
-        :20
-    ]
-    missing = frame.isna().to_numpy()
-    facts["missing"], facts["missing_rows"] = int(missing.sum()), int(missing.any(axis=1).sum())
-    facts["infinite"] = int(numpy.isinf(frame.select_dtypes("float").to_numpy(dtype=float, na_value=0)).sum())
-    return facts
+    kind = type(value)
+    if kind is pandas.DataFrame:
+        columns = [value.iloc[:, place] for place in range(value.shape[1])]
+        return _table(kind, 2, value.shape[0], list(value.columns), columns)
+    if isinstance(value, pandas.Series | pandas.Index | pandas.api.extensions.ExtensionArray):
+        return _table(kind, 1, len(value), [getattr(value, "name", None)], [value])
+    if kind.__module__.startswith("scipy.sparse."):
+        value = _sparse(value)
+        stored = _table(kind, 2, len(value.data), ["data"], [value.data])
+        names = _names(list(range(value.shape[1])))
+        return stored | {"rows": value.shape[0], "n_columns": value.shape[1]} | names
+    if not isinstance(value, numpy.ndarray | list | tuple):
+        return None
+    array = numpy.asarray(value)
+    if fields := array.dtype.names:
+        return _table(kind, array.ndim + 1, len(array), list(fields), [array[name] for name in fields])
+    if array.ndim not in (1, 2):
+        return {"type": kind.__name__, "dimensions": array.ndim}
+    columns = list(array.T) if array.ndim == 2 else [array]
+    return _table(kind, array.ndim, len(array), list(range(len(columns))), columns)
 
 
-def _numeric(dtype: Any) -> bool:
-    from pandas.api.types import is_bool_dtype, is_numeric_dtype
+def _table(kind: type, dimensions: int, rows: int, names: list[Any], columns: list[Any]) -> dict[str, Any]:
+    """Returns facts from the values of all columns. Raises ``ValueError`` if they are not all as long as the
+    table says."""
+    import numpy
+    import pandas
 
-    return bool(is_numeric_dtype(dtype) or is_bool_dtype(dtype))
+    text, infinite, missing = [], 0, 0
+    incomplete = numpy.zeros(rows if columns else 0, dtype=bool)
+    for name, column in zip(names, columns, strict=True):
+        array = getattr(column, "array", column)
+        is_plain = isinstance(array.dtype, numpy.dtype)
+        array = numpy.asarray(array) if is_plain else array
+        if isinstance(array, pandas.Categorical) and array.codes.max(initial=-1) >= len(array.categories):
+            raise ValueError("a column has values of no category")
+        if len(array) != rows:
+            raise ValueError(f"a column has {len(array)} values, and the table {rows} rows")
+        values = array if is_plain else numpy.asarray(array, dtype=object)
+        empty = numpy.zeros(rows, bool) if array.dtype.kind == "V" else pandas.isna(values)
+        missing += int(empty.sum())
+        incomplete |= empty
+        if not (
+            pandas.api.types.is_numeric_dtype(array.dtype) or pandas.api.types.is_bool_dtype(array.dtype)
+        ):
+            text.append(name)
+        elif pandas.api.types.is_float_dtype(array.dtype):
+            infinite += int(numpy.isinf(values[~empty].astype(float)).sum())
+    return {
+        "type": kind.__name__,
+        "dimensions": dimensions,
+        "rows": rows,
+        "n_columns": len(columns),
+        **_names(names),
+        "n_text": len(text),
+        "text": [str(name)[:MAX_NAME] for name in text[:20]],
+        "missing": missing,
+        "missing_rows": int(incomplete.sum()),
+        "infinite": infinite,
+    }
+
+
+def _names(names: list[Any]) -> dict[str, Any]:
+    """Returns the columns' names, shortened, and a digest of the whole names in their order."""
+    digest = hashlib.sha256()
+    for name in names:
+        text = str(name).encode("utf-8", "surrogatepass")
+        digest.update(b"%d:%b" % (len(text), text))
+    return {
+        "columns": [str(name)[:MAX_NAME] for name in names[:MAX_COLUMNS]],
+        "columns_sha256": digest.hexdigest(),
+    }
+
+
+def _sparse(value: Any) -> Any:
+    """Returns a sparse matrix in coordinates, all of which are within its shape. Raises ``ValueError``."""
+    import scipy.sparse  # type: ignore[import-untyped]
+
+    if value.format in ("csr", "csc", "bsr"):
+        value = type(value)((value.data, value.indices, value.indptr), shape=value.shape)
+        value.check_format(full_check=True)
+    if value.format != "coo":
+        value = value.tocoo()
+    return scipy.sparse.coo_matrix((value.data, (value.row, value.col)), shape=value.shape)
 
 
 def _estimator(value: Any) -> dict[str, Any]:
-    """Returns facts of a model, according to scikit-learn."""
+    """Returns facts of a model, according to scikit-learn; of a stand-in, those of its class."""
+    source = value.origin if type(value) is StandIn else value
+    cls = source if type(value) is StandIn else type(value)
     facts: dict[str, Any] = {
-        "type": type(value).__name__[:MAX_NAME],
-        "has_fit": callable(getattr(value, "fit", None)),
-        "has_predict": callable(getattr(value, "predict", None)),
-        "has_proba": callable(getattr(value, "predict_proba", None)),
+        "type": str(getattr(cls, "__name__", cls))[:MAX_NAME],
+        "has_fit": callable(getattr(source, "fit", None)),
+        "has_predict": callable(getattr(source, "predict", None)),
+        "has_proba": callable(getattr(source, "predict_proba", None)),
     }
+    if type(value) is StandIn:
+        kind = getattr(cls, "_estimator_type", None)
+        return facts | {"is_classifier": kind == "classifier", "is_regressor": kind == "regressor"}
     with contextlib.suppress(Exception):
         from sklearn.base import is_classifier, is_regressor  # type: ignore[import-untyped]
 

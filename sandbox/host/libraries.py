@@ -6,12 +6,16 @@ import importlib.metadata
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 from sandbox.base import SandboxError
 
 STANDARD = ("numpy", "pandas", "scipy", "scikit-learn", "joblib", "sympy")
 """The libraries of every sandbox."""
 _REQUIREMENT = re.compile(r"([A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9])(?:==([A-Za-z0-9.+!]+))?")
+
+_NO_PACKAGES = frozenset(("docs", "examples", "test", "tests"))
+"""Folders that some libraries install beside their packages."""
 
 
 def name_of(requirement: str) -> str:
@@ -39,6 +43,23 @@ def installed(requirements: Sequence[str] = ()) -> dict[str, str]:
     if lacking := missing(requirements, versions):
         raise SandboxError(f"libraries are missing here: `pip install {shlex.join(lacking)}`")
     return versions
+
+
+def packages(requirements: Sequence[str]) -> tuple[str, ...]:
+    """Returns the packages of ``requirements``, as programs import them: those of their files where they are
+    installed here, and a name like the library's own."""
+    return tuple(sorted({each for name in map(name_of, requirements) for each in _packages(name)}))
+
+
+@cache
+def _packages(name: str) -> frozenset[str]:
+    try:
+        files = importlib.metadata.files(name) or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    found = {file.parts[0].removesuffix(".py") for file in files if file.suffix == ".py"}
+    known = found - _NO_PACKAGES | {name.replace("-", "_")}
+    return frozenset(each for each in known if each.isidentifier())
 
 
 def missing(requirements: Sequence[str], versions: Mapping[str, str]) -> list[str]:

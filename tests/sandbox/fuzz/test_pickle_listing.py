@@ -16,6 +16,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
+from conf.text import replace_unencodable
 from sandbox.host.pickles import MAX_NAME, MAX_NAMES, UNKNOWN, pickle_globals
 from tests.sandbox.fuzz.explore import explore, watch
 from tests.sandbox.fuzz.strategies import changed, hostile_texts
@@ -54,7 +55,7 @@ class _Witness(pickle._Unpickler):
         self.names: set[str] = set()
 
     def find_class(self, module: str, name: str) -> Any:
-        self.names.add(f"{module}.{name}"[:MAX_NAME].encode("utf-8", "replace").decode())
+        self.names.add(replace_unencodable(f"{module}.{name}"[:MAX_NAME]))
         return _Thing
 
 

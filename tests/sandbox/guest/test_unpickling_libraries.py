@@ -153,9 +153,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "random search": lambda: RandomizedSearchCV(
         SVC(), SEARCH, n_iter=2, cv=KFold(2), scoring=make_scorer(f1_score)
     ).fit(X, CLASSES),
-    "grid search": lambda: GridSearchCV(SVC(), {"C": [1, 2]}, cv=2, scoring="roc_auc").fit(
-        X, CLASSES
-    ),
+    "grid search": lambda: GridSearchCV(SVC(), {"C": [1, 2]}, cv=2, scoring="roc_auc").fit(X, CLASSES),
     "functions": lambda: make_pipeline(
         FunctionTransformer(numpy.log1p), SelectKBest(mutual_info_classif, k=2), SVC()
     ).fit(X, CLASSES),

@@ -7,7 +7,7 @@ import pytest
 import conf
 import envs
 from sandbox.base import Backend, SandboxError, SandboxSpec
-from sandbox.host.libraries import installed, missing
+from sandbox.host.libraries import installed, missing, packages
 from tests.fakes import FakeBackend
 
 
@@ -21,6 +21,13 @@ def test_a_library_that_is_installed_is_added_and_another_is_refused_with_the_co
     assert installed(("PyYAML",))["pyyaml"] == version("PyYAML")
     with pytest.raises(SandboxError, match=r"`pip install no-such-library numpy==0\.1`"):
         installed(("PyYAML", "no-such-library", "numpy==0.1"))
+
+
+def test_the_packages_of_a_library_are_those_of_its_files() -> None:
+    assert "yaml" in packages(["PyYAML==6.0"])
+    assert packages(["no-such-library"]) == ("no_such_library",)
+    assert "sklearn" in packages(["Scikit_Learn"])
+    assert packages([]) == ()
 
 
 def test_a_local_sandbox_has_the_libraries_of_its_spec_or_is_refused() -> None:
