@@ -22,6 +22,7 @@ SHARED = Path(__file__).parents[3].parent / "shared" / "data"
 
 
 def write(path: Path, records: Any) -> Path:
+    path.parent.mkdir(exist_ok=True)
     path.write_text(records if isinstance(records, str) else json.dumps(records), encoding="utf-8")
     return path
 
@@ -56,17 +57,28 @@ def test_problems_that_differ_in_spaces_case_and_dollar_signs_are_one(tmp_path: 
     ("records", "complaint"),
     [
         ("{", "not valid JSON"),
-        ({"prompt": "a"}, "must be a JSON array"),
+        ('{\n"prompt": "a"\n}', "must be a JSON array of problems, or one problem a line"),
+        ({"problems": [{"prompt": "a", "answer": 1}]}, "line 1: has no problem text"),
+        ("{} {}", "not valid JSON"),
+        ('{"prompt": "a", "answer": 1}\n\n{"prompt": "b"}\n', "line 3: has no answer"),
+        ('{"prompt": "a", "answer": 1}\n{"prompt": "b"\n', "line 2: not valid JSON"),
+        ('{"prompt": "a", "answer": 1}\n[]\n', "line 2: is not a JSON object"),
+        ("[" * 100_000, "not valid JSON"),
+        ("", "not valid JSON"),
         ([], "at least one"),
         ([{"prompt": "a", "answer": 1}, 3], "record 1: is not a JSON object"),
         ([{"answer": 1}], "record 0: has no problem text under any of problem, prompt"),
         ([{"prompt": " ", "answer": 1}], "record 0: has no problem text"),
         ([{"prompt": "a"}], "record 0: has no answer"),
         ([{"prompt": "a", "answer": {}}], "record 0: {} is not a valid answer"),
+        ([{"prompt": "a", "answer": "[]"}], "record 0: '\\[\\]' is not a valid answer"),
+        ([{"prompt": "a", "answer": "['2' '3']"}], "record 0: .* a list in a text"),
         (
-            [{"prompt": "a", "answer": 1, "id": 5}, {"prompt": "b", "answer": 1, "id": 5}],
-            "have the same id '5'",
+            [{"prompt": "a", "answer": "[3, 1, 2]"}],
+            "record 0: '\\[3, 1, 2\\]' is a list in a text; .* JSON list",
         ),
+        ([{"prompt": "a", "answer": "{'answer': 2}"}], "record 0: .* is a dict in a text"),
+        ([{"prompt": "a", "answer": "x" * 300}], "record 0: an answer of 300 characters"),
     ],
 )
 def test_a_malformed_file_is_a_one_line_error_with_its_name(
@@ -80,9 +92,61 @@ def test_a_malformed_file_is_a_one_line_error_with_its_name(
 
 
 def test_a_binary_file_is_a_one_line_error(tmp_path: Path) -> None:
-    (tmp_path / "x.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(conf.ConfigError, match="not valid JSON"):
+    (tmp_path / "x.json").write_bytes(b"[\xff\xfe\x00")
+    with pytest.raises(conf.ConfigError, match="not UTF-8 at byte 1"):
         load(tmp_path / "x.json", FIELDS)
+
+
+def test_one_problem_a_line_is_read_like_an_array(tmp_path: Path) -> None:
+    records = [{"prompt": "One\nand two?", "answer": 3, "id": "a"}, {"prompt": "Three?", "answer": "4"}]
+    array = write(tmp_path / "x.json", records)
+    lines = "\ufeff" + "\r\n\r\n".join(map(json.dumps, records)) + "\n\n"
+    assert load(write(tmp_path / "b" / "x.jsonl", lines), FIELDS) == load(array, FIELDS)
+    assert len(load(write(tmp_path / "y.jsonl", json.dumps(records[0])), FIELDS)) == 1
+
+
+def test_equal_ids_get_a_suffix_and_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As in the authors' aime_eval_32.json, where two years have a problem 24."""
+    ids = ["24", 24, "24-2", "25", "24"]
+    records = [{"prompt": f"Problem {n}?", "answer": f"{n:03d}", "id": key} for n, key in enumerate(ids)]
+    records += [{"prompt": f"Other {n}?", "answer": str(n)} for n in range(2)]
+    tasks = load(write(tmp_path / "x.json", records), FIELDS)
+    assert [task.id for task in tasks] == [
+        f"x/{name}" for name in ("24", "24-3", "24-2", "25", "24-4", "5", "6")
+    ]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path / 'x.json'}: 2 problems have the id of another one, such as '24', and got a suffix"
+    ]
+
+
+def test_held_out_problems_never_have_the_id_of_a_training_problem(tmp_path: Path) -> None:
+    one = write(tmp_path / "a" / "aime.json", [{"prompt": f"Problem {n}?", "answer": n} for n in range(3)])
+    two = write(tmp_path / "b" / "aime.json", [{"prompt": f"Test {n}?", "answer": n} for n in range(2)])
+    env = envs.make("mathchat", sandbox=FakeBackend(), tasks=str(one), heldout_tasks=str(two))
+    assert [task.id for task in env.scenario.tasks("heldout")] == ["aime/0-2", "aime/1-2"]
+
+
+@pytest.mark.parametrize(
+    ("gold", "answers"),
+    [
+        ("['2']", ("2",)),
+        ('["2", "3"]', ("2", "3")),
+        ("('2',)", ("2",)),
+        ("{'2'}", ("2",)),
+        (" [2] ", ("2",)),
+        (["['2']", "3"], ("2", "3")),
+        ("[0, 1]", ("[0,1]",)),
+        ("[a, b]", ("[a,b]",)),
+        ("(1, 2)", ("(1,2)",)),
+        ("{1, 2}", ("{1,2}",)),
+        ("Natalia sold 48/2 = 24 clips in May. #### 1,072", ("1072",)),
+    ],
+)
+def test_a_gold_that_is_a_list_in_a_text_is_read_as_its_alternatives(
+    tmp_path: Path, gold: object, answers: tuple[str, ...]
+) -> None:
+    path = write(tmp_path / "x.json", [{"prompt": "a", "answer": gold}])
+    assert tuple(answer.replace(" ", "") for answer in load(path, FIELDS)[0].answer) == answers
 
 
 def tasks(count: int, kind: str) -> list[Task]:
