@@ -132,6 +132,7 @@ def _read(config: MathChat.Config) -> dict[Split, list[Task]]:
         train = loader.without(tasks, heldout)
         if not train:
             raise ConfigError(f"{config.tasks}: every problem is also in {config.heldout_tasks}")
+        heldout = loader.distinct(heldout, Path(config.heldout_tasks), {task.id for task in train})
     return {"train": train, "heldout": heldout}
 
 

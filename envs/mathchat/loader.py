@@ -2,45 +2,68 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from conf import ConfigError
 from conf.text import loads
-from envs.mathchat.answers import accepted
+from envs.mathchat.answers import MAX_CHARS, accepted
+from envs.mathchat.golds import unpacked
 from envs.types import Task
+
+_LOG = logging.getLogger(__name__)
 
 Fields = Mapping[str, Sequence[str]]
 
 
 def load(path: Path, fields: Fields) -> list[Task]:
-    """Returns the problems of a JSON array of objects, in its order, each problem text once.
+    """Returns the problems of a JSON array of objects, or of JSON Lines, in order, each problem text once.
 
     ``fields`` lists the possible keys of ``problem``, ``answer``, ``id`` and ``kind``; the first one that a
-    record has counts. A record without id gets its position as id, and one without kind the kind ``math``.
+    record has counts. A record without id gets its position as id, one without kind the kind ``math``, and
+    one with the id of another a suffix.
 
     Raises:
         ConfigError: the file cannot be read, or a record is malformed; the message says which one and why.
     """
-    try:
-        records = loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise ConfigError(f"{path}: not valid JSON: {error}") from None
-    if not isinstance(records, list) or not records:
-        raise ConfigError(f"{path}: must be a JSON array of problems, with at least one")
     tasks: dict[str, Task] = {}
-    for number, record in enumerate(records):
+    for number, (where, record) in enumerate(_records(path)):
         try:
             task = _task(record, fields, path.stem, number)
         except ValueError as error:
-            raise ConfigError(f"{path}: record {number}: {error}") from None
+            raise ConfigError(f"{path}: {where}: {error}") from None
         tasks.setdefault(_key(task.prompt), task)
-    return _distinct(path, list(tasks.values()))
+    return distinct(list(tasks.values()), path)
+
+
+def distinct(tasks: Sequence[Task], path: Path, taken: Collection[str] = ()) -> list[Task]:
+    """Returns ``tasks``, those with the id of another one, or with one in ``taken``, with a suffix; a warning
+    says so. ``path``: where they come from."""
+    used = {*taken, *(task.id for task in tasks)}
+    seen, renamed, result = set(taken), [], []
+    for task in tasks:
+        if task.id in seen:
+            renamed.append(task.id)
+            number = next(n for n in count(2) if f"{task.id}-{n}" not in used)
+            task = replace(task, id=f"{task.id}-{number}")
+        used.add(task.id)
+        seen.add(task.id)
+        result.append(task)
+    if renamed:
+        name = renamed[0].partition("/")[2]
+        _LOG.warning(
+            "%s: %d problems have the id of another one, such as %r, and got a suffix",
+            path,
+            len(renamed),
+            name,
+        )
+    return result
 
 
 def without(tasks: Sequence[Task], others: Sequence[Task]) -> list[Task]:
@@ -66,6 +89,48 @@ def split(tasks: Sequence[Task], heldout: float, seed: int) -> tuple[list[Task],
     return [t for t in tasks if t.id not in chosen], [t for t in tasks if t.id in chosen]
 
 
+def _records(path: Path) -> list[tuple[str, Any]]:
+    """Returns every record with its place in the file. Raises ``ConfigError``."""
+    text = _text(path)
+    try:
+        value = loads(text)
+    except (ValueError, RecursionError) as error:
+        if not (records := _lines(path, text)):
+            raise ConfigError(f"{path}: not valid JSON: {error}") from None
+        return records
+    if isinstance(value, dict) and "\n" not in text.strip():
+        return [("line 1", value)]
+    if not isinstance(value, list) or not value:
+        raise ConfigError(
+            f"{path}: must be a JSON array of problems, or one problem a line, with at least one"
+        )
+    return [(f"record {number}", record) for number, record in enumerate(value)]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from None
+
+
+def _lines(path: Path, text: str) -> list[tuple[str, Any]]:
+    """Returns the records of JSON Lines; none if not even the first line is one. Raises ``ConfigError``."""
+    records: list[tuple[str, Any]] = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            records.append((f"line {number}", loads(line)))
+        except (ValueError, RecursionError) as error:
+            if not records:
+                return []
+            raise ConfigError(f"{path}: line {number}: not valid JSON: {error}") from None
+    return records
+
+
 def _task(record: Any, fields: Fields, stem: str, number: int) -> Task:
     if not isinstance(record, dict):
         raise ValueError("is not a JSON object")
@@ -77,11 +142,14 @@ def _task(record: Any, fields: Fields, stem: str, number: int) -> Task:
         raise ValueError(f"has no answer under any of {', '.join(fields['answer'])}")
     identifier, kind = _get(record, fields["id"]), _get(record, fields["kind"])
     text = "\n".join(text.strip().splitlines())
+    answers = accepted(unpacked(answer))
+    if (longest := max(map(len, answers))) > MAX_CHARS:
+        raise ValueError(f"an answer of {longest} characters; at most {MAX_CHARS} are compared")
     return Task(
         id=f"{stem}/{number if identifier is None else identifier}",
         prompt=f"## Problem\n\n{text}" if "\n" in text else f"## Problem: {text}",
         kind="math" if kind is None else str(kind),
-        answer=accepted(answer),
+        answer=answers,
         metric="accuracy",
     )
 
@@ -94,12 +162,3 @@ def _key(prompt: str) -> str:
     """Returns a key that is equal for problems that differ in spaces, case and dollar signs only."""
     text = "".join(prompt.casefold().replace("$", "").split())
     return text.removeprefix("##problem").removeprefix(":")
-
-
-def _distinct(path: Path, tasks: list[Task]) -> list[Task]:
-    seen: set[str] = set()
-    for task in tasks:
-        if task.id in seen:
-            raise ConfigError(f"{path}: two problems have the same id {task.id.split('/', 1)[1]!r}")
-        seen.add(task.id)
-    return tasks

@@ -71,7 +71,7 @@ def test_problems_that_differ_in_spaces_case_and_dollar_signs_are_one(tmp_path: 
         ([{"prompt": " ", "answer": 1}], "record 0: has no problem text"),
         ([{"prompt": "a"}], "record 0: has no answer"),
         ([{"prompt": "a", "answer": {}}], "record 0: {} is not a valid answer"),
-        ([{"prompt": "a", "answer": "[]"}], "record 0: '\\[\\]' is not a valid answer"),
+        ([{"prompt": "a", "answer": "[]"}], "record 0: \\[\\] is not a valid answer"),
         ([{"prompt": "a", "answer": "['2' '3']"}], "record 0: .* a list in a text"),
         (
             [{"prompt": "a", "answer": "[3, 1, 2]"}],
