@@ -4,14 +4,18 @@ import importlib
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pettingzoo  # type: ignore[import-untyped]
 import pytest
 
 import conf
 import envs
-from envs import contract, mathchat
+from conf.commands import compose
+from envs import PipelineEnv, contract, mathchat
+from sandbox.base import Limits
 from tests.fakes import FakeBackend
 
 
@@ -24,7 +28,8 @@ def test_make_builds_the_configured_environment() -> None:
 
 
 def test_make_accepts_settings_of_the_environment() -> None:
-    env = envs.make("mathchat", sandbox=FakeBackend(), context="previous", **{"max_turns.code_executor": 4})
+    settings: dict[str, Any] = {"context": "previous", "max_turns.code_executor": 4}
+    env = envs.make("mathchat", sandbox=FakeBackend(), **settings)
     assert env.scenario.context == "previous"
     assert env.scenario.roles[1].max_turns == 4
 
@@ -40,6 +45,15 @@ def test_make_accepts_settings_of_the_environment() -> None:
         ("mathchat", {"max_turns.verifier": 0}, "max_turns.verifier must be at least 1"),
         ("mathchat", {"heldout": 1.5}, "heldout must be below 1"),
         ("mathchat", {"tasks": "nosuch.json"}, "nosuch.json: cannot be read"),
+        ("mathchat", {"render_mode": "human"}, "render_mode must be ansi or None; got 'human'"),
+        ("mathchat", {"output_chars": -1}, "output_chars must be at least 0, not -1"),
+        ("mathchat", {"output_chars": "all"}, "output_chars must be an integer, not 'all'"),
+        ("mathchat", {"limits": {"memory_mb": 0}}, "limits.memory_mb must be at least 1, not 0"),
+        ("mathchat", {"limits": {"memory_mb": 0.5}}, "limits.memory_mb must be an integer"),
+        ("mathchat", {"limits": {"timeout": "1 h"}}, "limits.timeout must be a number"),
+        ("mathchat", {"limits": {"memory": 100}}, "no setting 'limits.memory'; it has: timeout, memory_mb"),
+        ("mathchat", {"limits": 100}, "limits is a group of settings and cannot be 100"),
+        ("mathchat", {"limits.idle": -1}, "limits.idle must be above 0"),
     ],
 )
 def test_a_wrong_name_or_setting_is_one_clear_line(
@@ -51,12 +65,60 @@ def test_a_wrong_name_or_setting_is_one_clear_line(
 
 
 def test_pettingzoo_makes_every_configured_environment() -> None:
-    for path in (conf.ROOT / "env").glob("*.yaml"):
-        assert f"coachgym/{path.stem}-v0" in pettingzoo.aec_registry
+    for name in conf.names("env"):
+        assert f"coachgym/{name}-v0" in pettingzoo.aec_registry
     env = pettingzoo.make("aec", "coachgym/mathchat-v0", sandbox=FakeBackend(), context="previous")
     assert isinstance(env, envs.PipelineEnv)
     assert env.scenario.context == "previous"
     assert str(env) == "mathchat_v0"
+
+
+@pytest.mark.parametrize("given", [{"memory_mb": 2048}, replace(Limits(), memory_mb=2048)])
+def test_limits_and_output_can_be_set_when_an_environment_is_made(given: Any) -> None:
+    backend = FakeBackend()
+    env = envs.make("mathchat", sandbox=backend, limits=given, output_chars=100)
+    env.reset(seed=0)
+    env.step("A plan.")
+    env.step("```python\nprint('x' * 500)\n```")
+    assert backend.opened[0].spec.limits == replace(Limits(), memory_mb=2048)
+    text = env.observe("code_executor")["messages"][-1]["content"]
+    assert 100 <= text.count("x") < 120
+
+
+def test_without_changes_the_limits_are_those_of_the_backend() -> None:
+    backend = FakeBackend()
+    env = envs.make("mathchat", sandbox=backend)
+    env.reset(seed=0)
+    env.step("A plan.")
+    env.step("```python\n1\n```")
+    assert backend.opened[0].spec.limits is None
+
+
+def test_pettingzoo_sets_the_render_mode_limits_and_output() -> None:
+    for name in conf.names("env"):
+        env = pettingzoo.make(
+            "aec",
+            f"coachgym/{name}-v0",
+            render_mode="ansi",
+            sandbox=FakeBackend(),
+            output_chars=10,
+            limits={"disk_mb": 100},
+        )
+        assert env.render_mode == "ansi"
+        env.reset(seed=0)
+        assert isinstance(env.render(), str)
+    parallel = mathchat.parallel_env(sandbox=FakeBackend(), render_mode="ansi")
+    assert parallel.render_mode == "ansi"
+
+
+def test_the_same_settings_come_from_the_command_line() -> None:
+    config = compose(["env=mathchat", "env.output_chars=12", "env.limits.memory_mb=2048"])
+    env = PipelineEnv(conf.build("envs", config.env), backend := FakeBackend())
+    env.reset(seed=0)
+    env.step("A plan.")
+    env.step("```python\nprint('x' * 500)\n```")
+    assert backend.opened[0].spec.limits == replace(Limits(), memory_mb=2048)
+    assert env.observe("code_executor")["messages"][-1]["content"].count("x") < 30
 
 
 def test_registering_again_gives_no_warning() -> None:
