@@ -57,10 +57,11 @@ def load(group: str, name: str, /, **overrides: Any) -> DictConfig:
     for key, value in overrides.items():
         try:
             OmegaConf.update(node, key, value)
-        except OmegaConfBaseException:
-            raise ConfigError(
-                f"{group}={name} has no setting {key!r}; it has: {', '.join(map(str, node))}"
-            ) from None
+        except OmegaConfBaseException as error:
+            where = str(error.full_key or key)
+            parent = OmegaConf.select(node, where.rpartition(".")[0]) if "." in where else node
+            known_keys = ", ".join(map(str, parent)) if isinstance(parent, DictConfig) else "nothing"
+            raise ConfigError(f"{group}={name} has no setting {where!r}; it has: {known_keys}") from None
     return node
 
 

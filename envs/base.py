@@ -44,6 +44,9 @@ class Scenario(Protocol):
     timeout: float
     """Time limit of one execution, in seconds."""
 
+    # Optional: ``limits`` (``sandbox.base.LimitChanges``), limits of the sandboxes that differ from the
+    # backend's; ``output_chars``, how many characters of a program's output agents see.
+
     def tasks(self, split: Split) -> Sequence[Task]:
         """Returns the tasks of a split, in a fixed order."""
         ...

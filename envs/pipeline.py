@@ -11,9 +11,11 @@ from gymnasium import spaces
 from gymnasium.utils import seeding
 from pettingzoo import AECEnv  # type: ignore[import-untyped]
 
+from conf import ConfigError
 from conf.text import replace_unencodable
 from envs import observations, parsing
 from envs.base import Scenario
+from envs.sizes import check_sizes, sandbox_limits
 from envs.spaces import Chat, Text
 from envs.types import Message, Outcome, Role, Split, Task, Turn
 from envs.workspace import Workspace
@@ -22,6 +24,7 @@ from sandbox.base import Backend, Limits, Result, Sandbox, SandboxError, Sandbox
 Observation = dict[str, Any]
 
 _ACTION_CHARS = 2**22
+_OUTPUT_CHARS = 4000
 _MESSAGE_CHARS = 2**28
 _SPLITS: tuple[Split, ...] = ("train", "heldout")
 
@@ -52,15 +55,25 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         backend: Backend,
         *,
         limits: Limits | None = None,
-        output_chars: int = 4000,
+        output_chars: int | None = None,
         render_mode: str | None = None,
     ) -> None:
         """Makes the environment.
 
-        ``limits``: limits of every sandbox; None: the backend's own. ``output_chars``: how many characters of
-        a program's stdout or stderr agents see (``envs.observations``).
+        ``limits``: limits of every sandbox; None: the backend's, with the scenario's changes.
+        ``output_chars``: how many characters of a program's stdout or stderr agents see
+        (``envs.observations``); None: as the scenario says, or else 4000.
+
+        Raises:
+            ConfigError: ``output_chars`` is negative, or there is no such ``render_mode``.
         """
         super().__init__()
+        if output_chars is None:
+            output_chars = getattr(scenario, "output_chars", _OUTPUT_CHARS)
+        if output_chars < 0:
+            raise ConfigError(f"output_chars must be at least 0; got {output_chars}")
+        if render_mode not in (None, "ansi"):
+            raise ConfigError(f"render_mode must be ansi or None; got {render_mode!r}")
         self.scenario = scenario
         self.backend = backend
         self.metadata = {
@@ -78,7 +91,9 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         self.action_spaces = {agent: Text(_ACTION_CHARS) for agent in self.possible_agents}
         self.agents: list[str] = []
         self.turns: tuple[Turn, ...] = ()
-        self._spec = SandboxSpec(scenario.preload, limits, scenario.libraries)
+        self._limits = limits or sandbox_limits(scenario, backend)
+        own = None if self._limits == backend.limits else self._limits
+        self._spec = SandboxSpec(scenario.preload, own, scenario.libraries)
         self._output_chars = output_chars
         self._np_random: np.random.Generator | None = None
         self._task: Task | None = None
@@ -115,6 +130,7 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         options are ignored, as PettingZoo's tests require.
 
         Raises:
+            ConfigError: the task's files do not fit into a sandbox.
             KeyError: no task has this id, or the split is empty.
             ValueError: the turns are not the beginning of an episode, or already a complete episode.
         """
@@ -128,6 +144,8 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         self.turns = tuple(options.get("turns", ()))
         first = self._next_agent(self.turns)
         files = options["files"] if self.turns else self._task.files
+        if not self.turns:
+            check_sizes([self._task], self._limits)
         self._workspace = Workspace(self.backend, self._spec, files)
         self._outcome = None
         self.agents = list(self.possible_agents)

@@ -38,6 +38,7 @@ class Auto:
         self.guarantees = self._backend.guarantees
         self.known_gaps = self._backend.known_gaps
         self.versions = self._backend.versions
+        self.limits = self._backend.limits
 
     def open(self, spec: SandboxSpec) -> Sandbox:
         return self._backend.open(spec)

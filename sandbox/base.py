@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal, Protocol
 
+from conf.ranges import Count, Positive
 from sandbox.guest.session import MAX_SESSIONS as MAX_SESSIONS
 
 Status = Literal["ok", "error", "timeout", "killed", "output_limit"]
@@ -63,6 +64,24 @@ class Limits:
         seconds = {"timeout", "idle", "lifetime"}
         given = {name: float(values[name]) if name in seconds else int(values[name]) for name in names}
         return cls(**given)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class LimitChanges:
+    """Limits of one environment; None: those of the backend. ``Limits`` explains each."""
+
+    timeout: Positive | None = None
+    memory_mb: Count | None = None
+    processes: Count | None = None
+    disk_mb: Count | None = None
+    output_kb: Count | None = None
+    file_mb: Count | None = None
+    idle: Positive | None = None
+    lifetime: Positive | None = None
+
+    def apply(self, limits: Limits) -> Limits:
+        """Returns ``limits`` with these changes."""
+        return replace(limits, **{name: value for name, value in vars(self).items() if value is not None})
 
 
 @dataclass(frozen=True)
@@ -174,6 +193,11 @@ class Backend(Protocol):
     @property
     def versions(self) -> Mapping[str, str]:
         """Names and versions of the libraries that programs can import."""
+        ...
+
+    @property
+    def limits(self) -> Limits:
+        """Limits of a sandbox whose spec has none."""
         ...
 
     def open(self, spec: SandboxSpec) -> Sandbox:

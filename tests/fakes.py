@@ -11,7 +11,7 @@ from pathlib import Path
 
 from envs.types import Outcome, Role, Split, Task, Turn
 from sandbox.artifacts import ArtifactCheck, ArtifactSpec
-from sandbox.base import FileInfo, Result, Sandbox, SandboxError, SandboxSpec, Status
+from sandbox.base import FileInfo, Limits, Result, Sandbox, SandboxError, SandboxSpec, Status
 
 
 class FakeSandbox:
@@ -76,6 +76,7 @@ class FakeBackend:
     guarantees: frozenset[str] = frozenset()
     known_gaps: frozenset[str] = frozenset()
     versions: Mapping[str, str] = {}
+    limits = Limits()
 
     def __init__(self, *, broken: bool = False) -> None:
         self.broken = broken

@@ -16,7 +16,7 @@ from envs.types import Message, Outcome, Role, Split, Task, Turn
 from learners.generators.base import InferenceOnly
 from learners.types import Completion
 from sandbox.artifacts import ArtifactCheck
-from sandbox.base import FileInfo, Result, Sandbox, SandboxSpec
+from sandbox.base import FileInfo, Limits, Result, Sandbox, SandboxSpec
 
 AGENTS, ATTEMPTS = ("first", "second", "third"), 2
 TURNS = len(AGENTS) * ATTEMPTS
@@ -69,6 +69,7 @@ class Tool:
     guarantees: frozenset[str] = frozenset()
     known_gaps: frozenset[str] = frozenset()
     versions: Mapping[str, str] = {}
+    limits = Limits()
 
     def open(self, spec: SandboxSpec) -> Sandbox:
         return self

@@ -13,13 +13,13 @@ from functools import cache
 from pathlib import Path
 
 from conf import ConfigError
-from conf.ranges import Count, Positive
+from conf.ranges import Count, Natural, Positive
 from envs.dsbench.grading import FALLBACKS, grade, inspect
 from envs.dsbench.loaders import load_tables
 from envs.dsbench.tasks import make_task
 from envs.types import Outcome, Role, Split, Task, Turn
 from sandbox.artifacts import ArtifactCheck, ArtifactSpec, check_artifacts
-from sandbox.base import FileInfo, Sandbox
+from sandbox.base import FileInfo, LimitChanges, Sandbox
 
 __all__ = ["DSBench"]
 
@@ -64,6 +64,8 @@ class DSBench:
         """Time limit of one execution, in seconds."""
         preload: list[str]
         libraries: list[str]
+        limits: LimitChanges
+        output_chars: Natural
         tasks: list[str] | None
         """Ids of the tasks to load; null: all tasks of the source that can be scored."""
         heldout: list[str] | None
@@ -87,6 +89,8 @@ class DSBench:
         self.timeout = config.timeout
         self.preload = tuple(config.preload)
         self.libraries = tuple(config.libraries)
+        self.limits = config.limits
+        self.output_chars = config.output_chars
         self.fallback = config.fallback
         self.roles = tuple(
             Role(name, _instructions(name), config.max_turns[name], requires=requires, produces=produces)

@@ -12,14 +12,14 @@ from pettingzoo.utils.conversions import (  # type: ignore[import-untyped]
 )
 
 from conf import ConfigError
-from conf.ranges import Count, Positive, Range, Seed
+from conf.ranges import Count, Natural, Positive, Range, Seed
 from envs import PipelineEnv, make
 from envs.mathchat import answers, loader
 from envs.mathchat.equivalence import Checker
 from envs.parsing import strip_thinking
 from envs.types import Outcome, Role, Split, Task, Turn
 from sandbox.artifacts import ArtifactCheck
-from sandbox.base import FileInfo, Sandbox
+from sandbox.base import FileInfo, LimitChanges, Sandbox
 
 _PROMPTS = Path(__file__).with_name("prompts")
 _BUNDLED = Path(__file__).with_name("problems.json")
@@ -64,6 +64,8 @@ class MathChat:
         grading_timeout: Positive
         preload: list[str]
         libraries: list[str]
+        limits: LimitChanges
+        output_chars: Natural
 
     name = "mathchat"
 
@@ -83,6 +85,8 @@ class MathChat:
         self.context = config.context
         self.preload = tuple(config.preload)
         self.libraries = tuple(config.libraries)
+        self.limits = config.limits
+        self.output_chars = config.output_chars
         self.timeout = config.timeout
         self._checker = Checker(config.grading_timeout)
         self._tasks = _read(config)

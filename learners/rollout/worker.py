@@ -6,8 +6,10 @@ from collections.abc import Mapping
 
 from coaches.base import AnyCoach
 from coaches.reward import CoachReward
+from conf import ConfigError
 from envs.base import Scenario
 from envs.pipeline import PipelineEnv
+from envs.sizes import check_scenario
 from learners.policy import Policy
 from learners.rollout.episode import play
 from learners.types import Assignment, Isolation, Rollout
@@ -26,7 +28,16 @@ class LocalRolloutWorker:
         *,
         deferred: bool,
     ) -> None:
-        """``team``: the policy of each agent. ``deferred``: see ``CoachReward``."""
+        """``team``: the policy of each agent. ``deferred``: see ``CoachReward``.
+
+        Raises:
+            ConfigError: the files of a task do not fit into the backend's sandboxes.
+        """
+        try:
+            check_scenario(scenario, backend)
+        except ConfigError:
+            backend.close()
+            raise
         self._scenario = scenario
         self._backend = backend
         self._coach = coach

@@ -30,6 +30,7 @@ class Logged:
         self.name = f"logged-{self._inner.name}"
         self.guarantees = self._inner.guarantees
         self.versions = self._inner.versions
+        self.limits = self._inner.limits
         self.known_gaps = self._inner.known_gaps
 
     def open(self, spec: SandboxSpec) -> Sandbox:
