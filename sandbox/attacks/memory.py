@@ -148,6 +148,8 @@ for folder in (".", "/tmp", "/dev/shm", "/run", "/run/lock", "/var/tmp"):
         """
 libc.mmap.restype, libc.mmap.argtypes = ctypes.c_long, [ctypes.c_long] * 6
 def mapped(flags, size=10 << 30): return libc.mmap(0, size, 3, flags, -1, 0)
+if libc.prctl(42, 0, 0, 0, 0) == 0: print("BREACH transparent huge pages")
+attempt("transparent huge pages", lambda: libc.prctl(41, 0, 0, 0, 0))
 attempt("unreserved", lambda: mapped(0x4022))
 attempt("shared", lambda: mapped(0x4021))
 attempt("growing", lambda: mapped(0x0122))

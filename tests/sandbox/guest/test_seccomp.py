@@ -92,6 +92,7 @@ def test_calls_with_arguments_are_denied_by_their_arguments(machine: str) -> Non
         ("setpriority", (2, 0), False), ("ioprio_set", (1, 0), True), ("ioprio_set", (1, PID), False),
         ("socketpair", (1, 1), True), ("socketpair", (1, 0x80805), True), ("socketpair", (1, 2), False),
         ("socketpair", (16, 1), False), ("kill", (PID,), True), ("setsid", (), True), ("chmod", (), True),
+        ("prctl", (15,), True), ("prctl", (41, 0), False), ("prctl", (41, 1), False),
     ):  # fmt: skip
         if name in NUMBERS[machine]:
             expected = ALLOW if allowed else EPERM
@@ -142,6 +143,7 @@ group = subprocess.Popen([sys.executable, "-c", "input()"], process_group=0, std
 os.killpg(group.pid, 9)
 assert group.wait() == -9
 print("done", os.getsid(0) == os.getpid())
+print(seccomp.libc.prctl(42, 0, 0, 0, 0), seccomp.libc.prctl(41, 0, 0, 0, 0))
 """
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -150,7 +152,7 @@ print("done", os.getsid(0) == os.getpid())
         text=True,
         check=False,
     )
-    assert (done.stdout, done.stderr) == ("done True\n", "")
+    assert (done.stdout, done.stderr) == ("done True\n1 -1\n", "")
 
 
 def test_every_module_of_a_guest_is_sent_to_containers() -> None:

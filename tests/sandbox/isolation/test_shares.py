@@ -56,6 +56,19 @@ for number in range(30):
     ctypes.memset(address, 1, size)
     libc.munmap(address + 4096, size - 4096)
 """
+HUGE = """
+import ctypes
+libc = ctypes.CDLL(None)
+libc.mmap.restype, libc.mmap.argtypes = ctypes.c_long, [ctypes.c_long] * 6
+libc.munmap.argtypes, libc.madvise.argtypes = [ctypes.c_long] * 2, [ctypes.c_long] * 3
+size = 2 << 20
+for number in range(1200):
+    address = libc.mmap(0, 2 * size, 3, 0x22, -1, 0)
+    place = (address + size - 1) // size * size
+    libc.madvise(place, size, 14)
+    ctypes.memset(place, 1, size)
+    libc.munmap(place + 4096, address + 2 * size - place - 4096)
+"""
 
 
 @pytest.fixture(scope="module", params=LOCAL)
@@ -173,7 +186,7 @@ def memory_cgroup() -> Iterator[Path]:
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", LOCAL)
 @pytest.mark.parametrize(
-    "code", [INHERITED, SLOW_TO_MEASURE, UNMAPPED], ids=["inherited", "slow", "unmapped"]
+    "code", [INHERITED, SLOW_TO_MEASURE, UNMAPPED, HUGE], ids=["inherited", "slow", "shared", "huge"]
 )
 def test_a_program_uses_at_most_twice_its_memory(mode: str, code: str, memory_cgroup: Path) -> None:
     or_skip(lambda: local(mode=mode)).close()
