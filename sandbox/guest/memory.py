@@ -3,8 +3,9 @@ only.
 
 The kernel's counters of each process are cheap, but count a page that several share in each of them. Where
 their sum exceeds the limit, the page tables are walked, which divides such a page among those that share it.
-If that takes long, the processes are stopped meanwhile, so that none grows. Shared memory without a file
-would escape both once it is not mapped any more; ``sandbox.guest.seccomp`` denies it."""
+If that takes long, the processes are stopped meanwhile, so that none grows. Shared memory without a file and
+parts of huge pages would escape both once they are not mapped any more; ``sandbox.guest.seccomp`` denies
+them."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ TICK, SHORTEST = 0.1, 0.02
 """Seconds between two measurements, at most and at least."""
 _RATE = 2 << 30
 """Bytes that one processor can fill in a second."""
-_SLOW, _STOPPING = 0.05, 0.2
+_SLOW, _STOPPING, _EXECUTING = 0.05, 0.2, 0.01
 _COUNTED = (b"RssAnon:", b"RssShmem:", b"VmSwap:")
 _DIVIDED = (b"Pss_Anon:", b"Pss_Shmem:", b"SwapPss:")
 
@@ -34,7 +35,18 @@ def tick(limit: int) -> float:
 
 def exceeds(limit: int) -> bool:
     """Returns whether the descendants of this process hold more than ``limit`` bytes besides what they
-    inherited from it, which counts once for all of them."""
+    inherited from it, which counts once for all of them.
+
+    A child of ``vfork`` has its parent's memory until it executes a program, and that would count twice: what
+    exceeds the limit is measured again.
+    """
+    if not _exceed(limit):
+        return False
+    time.sleep(_EXECUTING)
+    return _exceed(limit)
+
+
+def _exceed(limit: int) -> bool:
     pids = descendants(os.getpid())
     most = limit + held(os.getpid())
     if sum(map(held, pids)) <= most:

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 from sandbox.guest.system_calls import DENIED, NOT_OURS, NUMBERS, UNDONE
 
-PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 22, 38
+PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, PR_SET_THP_DISABLE = 22, 38, 41
 libc = ctypes.CDLL(None, use_errno=True)
 
 _MACHINE = platform.machine()
@@ -43,8 +43,9 @@ Line = tuple[int, int, int, int]
 
 
 def filter_system_calls() -> None:
-    """Denies system calls that no program needs, to this process and all its later children. Raises
-    ``OSError``."""
+    """Denies system calls that no program needs, and huge pages, to this process and all its later children.
+    Raises ``OSError``."""
+    libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
     _install(rules(_MACHINE))
 
 
@@ -85,9 +86,10 @@ def rules(machine: str) -> list[Line]:
     code += _only(call, "socketpair", _SECOND, [1, 5], mask=0xF)
     code += _only(call, "ioctl", _SECOND, IOCTLS.values(), ENOTTY)
     code += _only(call, "fcntl", _SECOND, FCNTLS.values())
-    # memory without a file that processes share: the kernel keeps it where it is not mapped any more
-    code += [(_EQUAL, 0, 5, call.get("mmap", 0)), (_LOAD, 0, 0, _FOURTH), (_AND, 0, 0, _SHARED_ANONYMOUS)]
-    code += [(_EQUAL, 0, 1, _SHARED_ANONYMOUS), (_RETURN, 0, 0, EPERM), (_LOAD, 0, 0, _NUMBER)]
+    # memory that the kernel keeps where it is not mapped any more: what processes share without a file, and
+    # the rest of a huge page
+    code += _never(call, "mmap", _FOURTH, _SHARED_ANONYMOUS, _SHARED_ANONYMOUS)
+    code += _never(call, "prctl", _FIRST, PR_SET_THP_DISABLE)
     return _program(machine, code)
 
 
@@ -119,6 +121,12 @@ def _only(
     body += [(_EQUAL, len(allowed) - index, 0, value) for index, value in enumerate(allowed)]
     body += [(_RETURN, 0, 0, action), (_LOAD, 0, 0, _NUMBER)]
     return [(_EQUAL, 0, len(body), call.get(name, 0)), *body]
+
+
+def _never(call: dict[str, int], name: str, argument: int, value: int, mask: int = 0xFFFFFFFF) -> list[Line]:
+    """Denies a call if ``mask`` of the low half of an argument is ``value``."""
+    body = [(_LOAD, 0, 0, argument), (_AND, 0, 0, mask), (_EQUAL, 0, 1, value), (_RETURN, 0, 0, EPERM)]
+    return [(_EQUAL, 0, len(body) + 1, call.get(name, 0)), *body, (_LOAD, 0, 0, _NUMBER)]
 
 
 def _program(machine: str, code: list[Line]) -> list[Line]:

@@ -50,6 +50,8 @@ def set_rlimits(settings: Settings, loaded: int) -> None:
         "CORE": 0,
         "MEMLOCK": 0,
         "MSGQUEUE": 0,
+        "NICE": 0,
+        "RTPRIO": 0,
     }
     if settings.nproc != "off":
         ours = descendants(os.getppid()) - {os.getpid()}  # processes of sessions do not raise the limit
