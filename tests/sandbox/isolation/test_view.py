@@ -16,19 +16,20 @@ def test_a_folder_with_a_hidden_part_is_replaced_by_its_other_parts(tmp_path: Pa
     assert list(view.without(hidden[0], hidden)) == []
 
 
-def test_our_packages_are_hidden_where_they_are_installed(
+def test_our_packages_and_installed_libraries_are_hidden(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("envs", "sandbox", "numpy"):
-        (tmp_path / name).mkdir()
-    monkeypatch.setattr("site.getsitepackages", lambda: [str(tmp_path)])
-    assert {str(tmp_path / "envs"), str(tmp_path / "sandbox")} <= set(view.hidden())
-    assert str(tmp_path / "numpy") not in view.hidden()
+    for name in ("site/envs", "site/sandbox", "site/numpy", "python3/dist-packages"):
+        (tmp_path / name).mkdir(parents=True)
+    site = str(tmp_path / "site")
+    monkeypatch.setattr("site.getsitepackages", lambda: [site])
+    monkeypatch.setattr(view, "base", lambda: [str(tmp_path / "python3")])
+    assert {f"{site}/envs", f"{site}/sandbox", site, f"{tmp_path}/python3/dist-packages"} <= {*view.hidden()}
 
 
 def test_this_checkout_is_not_visible() -> None:
     checkout = str(Path(__file__).parents[3])
-    assert not [path for path in view.visible() if (checkout + "/").startswith(path + "/")]
+    assert not [path for path in view.base() if (checkout + "/").startswith(path + "/")]
 
 
 def lay_out(root: Path, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -39,9 +40,10 @@ def lay_out(root: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (root / "bin/python").symlink_to(root / "bin/python3")
     (root / "bin/python3").touch()
     (root / "lib/python3/site/coaches").symlink_to(root / "apart/coaches")
-    paths = [f"{root}/bin/python", f"{root}/lib/python3/site", f"{root}/lib64", f"{root}/missing"]
-    monkeypatch.setattr(view, "visible", lambda: [path for path in paths if Path(path).exists()])
+    paths = [f"{root}/bin/python", f"{root}/lib64"]
+    monkeypatch.setattr(view, "base", lambda: paths)
     monkeypatch.setattr("site.getsitepackages", lambda: [f"{root}/lib64/python3/site"])
+    monkeypatch.setattr("site.getusersitepackages", lambda: f"{root}/home/site")
     return str(root)
 
 
@@ -49,18 +51,27 @@ def test_a_guest_s_root_has_links_and_their_targets_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = lay_out(tmp_path, monkeypatch)
-    assert view.shown() == {
+    (tmp_path / "more/yaml").mkdir(parents=True)
+    libraries = [f"{root}/lib64/python3/site/numpy", f"{root}/more/yaml"]
+    assert view.View(libraries).shown() == {
         f"{root}/bin/python": f"{root}/bin/python3",
         f"{root}/bin/python3": None,
         f"{root}/lib64": "lib",
         f"{root}/lib": None,
+        f"{root}/more/yaml": None,
     }
 
 
-def test_hidden_folders_are_masked_where_links_lead_to_them(
+def test_folders_of_libraries_are_masked_where_links_lead_to_them_apart_from_what_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = lay_out(tmp_path, monkeypatch)
-    assert view.masked() == [f"{root}/lib/python3/site/envs"]
-    monkeypatch.setattr(view, "visible", lambda: [f"{root}/lib64", f"{root}/apart"])
-    assert view.masked() == [f"{root}/apart/coaches", f"{root}/lib/python3/site/envs"]
+    numpy = f"{root}/lib64/python3/site/numpy"
+    assert view.View().masked() == {f"{root}/lib/python3/site": []}
+    assert view.View([numpy]).masked() == {f"{root}/lib/python3/site": [f"{root}/lib/python3/site/numpy"]}
+    monkeypatch.setattr(view, "base", lambda: [f"{root}/lib64", f"{root}/apart"])
+    assert list(view.View().masked()) == [f"{root}/apart/coaches", f"{root}/lib/python3/site"]
+
+
+def test_temporary_files_do_not_hide_what_is_installed_below_the_usual_folder() -> None:
+    assert view.View(["/tmp/somewhere/numpy"]).temporary() == view.WORK
