@@ -4,7 +4,7 @@ which, and why none before it."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import conf
@@ -37,8 +37,11 @@ class Auto:
         self.name = self._backend.name
         self.guarantees = self._backend.guarantees
         self.known_gaps = self._backend.known_gaps
-        self.versions = self._backend.versions
         self.limits = self._backend.limits
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        return self._backend.versions
 
     def open(self, spec: SandboxSpec) -> Sandbox:
         return self._backend.open(spec)

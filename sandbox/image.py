@@ -25,13 +25,15 @@ from docker.errors import DockerException, ImageNotFound  # type: ignore[import-
 
 from conf.arguments import Parser
 from sandbox.base import SandboxError
-from sandbox.host.libraries import STANDARD, name_of
+from sandbox.host.libraries import STANDARD, installed, name_of
 
 LABEL = "coachgym.libraries"
 """The image's label with the libraries' versions, as JSON."""
 BASE = "python:3.11-slim"
 _SITE = "/opt/site"
 _SETTINGS = ("ENV PYTHONDONTWRITEBYTECODE=1", f"ENV PYTHONPATH={_SITE}", "WORKDIR /work", "USER 65534:65534")
+_BARE = "RUN python -m pip uninstall -q -y pip setuptools wheel"
+"""Leaves no library but those that programs may import."""
 _STRIP = "find / -xdev -type f -perm /6000 -exec chmod a-s {} +"
 _PACKAGE = "libgomp1"
 """Debian package for added libraries: wheels such as LightGBM's expect the system to provide it."""
@@ -41,8 +43,8 @@ _GLIBC = ("2_28", "2_27", "2_17")
 
 def tag(added: Sequence[str] = ()) -> str:
     """Returns the name of the image for the current recipe and versions, and the libraries ``added``."""
-    here = {name: importlib.metadata.version(name) for name in STANDARD}
-    recipe = [here, platform.machine(), BASE, _SETTINGS, _STRIP, _LEFT_OUT]
+    here = installed()
+    recipe = [here, platform.machine(), BASE, _BARE, _SETTINGS, _STRIP, _LEFT_OUT]
     if added:
         recipe += [_PACKAGE, *sorted(set(added))]
     return f"coachgym-sandbox:{hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]}"
@@ -102,7 +104,12 @@ def _pull(client: docker.DockerClient, must: bool) -> bool:
 
 def _from_registry(folder: Path, name: str, client: docker.DockerClient, added: Sequence[str]) -> None:
     installed = _install(folder / "site", "3.11", added)
-    steps = [f"FROM {BASE}", f"COPY site {_SITE}", f"RUN python -m compileall -q -j0 {_SITE}; {_STRIP}"]
+    steps = [
+        f"FROM {BASE}",
+        _BARE,
+        f"COPY site {_SITE}",
+        f"RUN python -m compileall -q -j0 {_SITE}; {_STRIP}",
+    ]
     if added:
         steps.insert(1, f"RUN apt-get update && apt-get install -y --no-install-recommends {_PACKAGE}")
     (folder / "Dockerfile").write_text("\n".join([*steps, *_SETTINGS, ""]))
@@ -168,7 +175,7 @@ def _install(target: Path, python: str, added: Sequence[str]) -> dict[str, str]:
              f"--constraint={file.name}", *STANDARD, *added)  # fmt: skip
     versions = {name_of(item.metadata["Name"]): item.version
              for item in importlib.metadata.distributions(path=[str(target)])}  # fmt: skip
-    return {name: versions[name] for name in (*STANDARD, *map(name_of, added))}
+    return dict(sorted(versions.items()))
 
 
 def _run(*command: str) -> None:

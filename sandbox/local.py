@@ -32,7 +32,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -72,8 +72,8 @@ print(denied(socket.socket), *(denied(lambda: open(path)) for path in {paths!r})
 class Launcher(Protocol):
     """Starts the sandboxes of one mode."""
 
-    def open(self, preload: tuple[str, ...], limits: Limits) -> Sandbox:
-        """Raises ``SandboxError``."""
+    def open(self, spec: SandboxSpec) -> Sandbox:
+        """Opens a sandbox with the limits of ``spec``. Raises ``SandboxError``."""
         ...
 
     def close(self) -> None:
@@ -109,7 +109,7 @@ class Local:
 
     def open(self, spec: SandboxSpec) -> Sandbox:
         self.versions = {**self.versions, **libraries.installed(spec.libraries)}
-        return self._launcher.open(spec.preload, spec.limits or self.limits)
+        return self._launcher.open(dataclasses.replace(spec, limits=spec.limits or self.limits))
 
     def resources(self) -> frozenset[str]:
         return frozenset()  # everything is below this process, or in a work folder of its descendants
@@ -156,7 +156,7 @@ def _verify(mode: str) -> None:
     try:
         with tempfile.NamedTemporaryFile() as canary:
             os.fchmod(canary.fileno(), 0o644)
-            box = launcher.open((), Limits())
+            box = launcher.open(SandboxSpec(limits=Limits()))
             result = box.run(_CHECK.format(paths=[canary.name, __file__]), timeout=20)
     finally:
         launcher.close()
@@ -165,16 +165,16 @@ def _verify(mode: str) -> None:
 
 
 class _ForkServers:
-    """One fork server for each set of preloaded modules, started when it is first used."""
+    """One fork server for each set of preloaded modules and libraries, started when it is first used."""
 
     def __init__(self, mode: str) -> None:
         self._mode = mode
         self._lock = threading.Lock()
-        self._servers: dict[tuple[str, ...], _ForkServer] = {}
+        self._servers: dict[SandboxSpec, _ForkServer] = {}
         self._closed = False
 
-    def open(self, preload: tuple[str, ...], limits: Limits) -> Sandbox:
-        return self._server(preload).open(limits)
+    def open(self, spec: SandboxSpec) -> Sandbox:
+        return self._server(dataclasses.replace(spec, limits=None)).open(spec.limits or Limits())
 
     def close(self) -> None:
         with self._lock:
@@ -183,20 +183,21 @@ class _ForkServers:
         for server in servers:
             server.close()
 
-    def _server(self, preload: tuple[str, ...]) -> _ForkServer:
+    def _server(self, spec: SandboxSpec) -> _ForkServer:
         with self._lock:
             if self._closed:
                 raise SandboxError("the backend is closed")
-            server = self._servers.get(preload)
+            server = self._servers.get(spec)
             if server is None or not server.alive:
-                server = self._servers[preload] = _ForkServer(self._mode, preload)
+                shown = libraries.closure(spec.libraries)
+                server = self._servers[spec] = _ForkServer(self._mode, spec.preload, shown)
             return server
 
 
 class _ForkServer:
     """The host's side of a ``sandbox.isolation.fork_server`` process."""
 
-    def __init__(self, mode: str, preload: tuple[str, ...]) -> None:
+    def __init__(self, mode: str, preload: tuple[str, ...], shown: Sequence[libraries.Library] = ()) -> None:
         self._lock = threading.Lock()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [
@@ -207,8 +208,10 @@ class _ForkServer:
             str(theirs.fileno()),
             mode,
             json.dumps(preload),
+            json.dumps(libraries.paths_of(shown)),
         ]
-        environment = {**boot.ENVIRONMENT, "PYTHONPATH": str(Path(__file__).parent.parent)}
+        search = [str(Path(__file__).parent.parent), *libraries.search_path(shown)]
+        environment = {**boot.ENVIRONMENT, "PYTHONPATH": os.pathsep.join(search)}
         with theirs:
             self._process = subprocess.Popen(
                 command, env=environment, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,

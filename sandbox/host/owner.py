@@ -8,6 +8,8 @@ from pathlib import Path
 
 FOLDER = "sandbox-"
 """Prefix of the names of work folders."""
+SHELF = "libraries-"
+"""Prefix of the names of folders with links to libraries."""
 
 
 def here() -> str:
@@ -33,12 +35,12 @@ def dead(name: str) -> bool:
     return place == here() and rest.isdecimal() and name != owner(int(rest))
 
 
-def folder_prefix(pid: int) -> str:
-    """Returns the prefix of the folders that a process makes. Without colons, which separate paths in
-    lists."""
-    return f"{FOLDER}{owner(pid).replace(':', '.')}-"
+def folder_prefix(pid: int, kind: str = FOLDER) -> str:
+    """Returns the prefix of the folders of a ``kind`` that a process makes. Without colons, which separate
+    paths in lists."""
+    return f"{kind}{owner(pid).replace(':', '.')}-"
 
 
 def folder_owner(name: str) -> str:
     """Returns the ``owner`` in a folder's name; for other folders, something that is no process's label."""
-    return name.removeprefix(FOLDER).rpartition("-")[0].replace(".", ":")
+    return name.removeprefix(FOLDER).removeprefix(SHELF).rpartition("-")[0].replace(".", ":")

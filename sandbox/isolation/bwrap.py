@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import shutil
 import signal
@@ -19,8 +20,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
 from typing import NamedTuple
@@ -29,6 +31,7 @@ from sandbox.base import Limits, LostError, Sandbox, SandboxError, SandboxSpec
 from sandbox.guest.processes import descendants
 from sandbox.host import boot
 from sandbox.host.client import GuestSandbox
+from sandbox.host.libraries import Library, closure, paths_of, search_path
 from sandbox.host.owner import dead, owner
 from sandbox.host.pool import Pool, Warm
 from sandbox.host.users import local_users
@@ -42,9 +45,11 @@ _ISOLATED = (
     "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session", "--as-pid-1",
     "--cap-drop", "ALL", "--clearenv", "--hostname", "sandbox", "--uid", "65534", "--gid", "65534",
 )  # fmt: skip
-_AS_USER = (
-    "import sys; from sandbox.isolation.privileges import run_as; run_as(int(sys.argv[1]), sys.argv[2:])"
-)
+_AS_USER = """
+import json, sys
+from sandbox.isolation.privileges import run_as
+run_as(int(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3:])
+"""
 
 
 class Bubblewrap:
@@ -59,7 +64,6 @@ class Bubblewrap:
         if program is None:
             raise SandboxError("bwrap is missing: install bubblewrap, 0.8 or newer")
         self._program = os.path.realpath(program)
-        self._view = list(_view())
         self._lock = threading.Lock()
         self._open: dict[subprocess.Popen[bytes], int] = {}
         """Running ones, and their users."""
@@ -67,9 +71,9 @@ class Bubblewrap:
         threading.Thread(target=_parent, args=(self._orders,), name="sandbox-parent", daemon=True).start()
         self._pool = Pool(self._start, pool, starting)
 
-    def open(self, preload: tuple[str, ...], limits: Limits) -> Sandbox:
+    def open(self, spec: SandboxSpec) -> Sandbox:
         """Raises ``SandboxError``."""
-        return self._pool.take(SandboxSpec(preload, limits))
+        return self._pool.take(spec)
 
     def close(self) -> None:
         """Ends every sandbox. Safe to call twice."""
@@ -85,7 +89,7 @@ class Bubblewrap:
         ours, theirs = socket.socketpair()
         with theirs:
             try:
-                process = self._launch(limits, theirs)
+                process = self._launch(limits, closure(spec.libraries), theirs)
             except OSError as error:
                 ours.close()
                 raise SandboxError(f"bwrap cannot be started: {error}") from None
@@ -105,15 +109,27 @@ class Bubblewrap:
                 raise SandboxError(_reason(error, messages.read())) from None
         return box
 
-    def _launch(self, limits: Limits, stream: socket.socket) -> subprocess.Popen[bytes]:
+    def _launch(
+        self, limits: Limits, libraries: Sequence[Library], stream: socket.socket
+    ) -> subprocess.Popen[bytes]:
         """Raises ``OSError``."""
         work = ["--perms", "0700", "--size", str(limits.disk_mb << 20), "--tmpfs", view.WORK]
         work += ["--perms", "0700", "--dir", _TEMPORARY, "--chdir", view.WORK, "--remount-ro", "/", "--"]
-        command = [self._program, *_ISOLATED, *self._view, *work, sys.executable, "-P", "-c", boot.PROGRAM]
+        command = [
+            self._program,
+            *_ISOLATED,
+            *_view(tuple(libraries)),
+            *work,
+            sys.executable,
+            "-P",
+            "-c",
+            boot.PROGRAM,
+        ]
         users = local_users()
         user = users.take() if users else os.geteuid()
         if users:
-            command = [sys.executable, "-P", "-c", _AS_USER, str(user), *command]
+            paths = json.dumps(paths_of(libraries))
+            command = [sys.executable, "-P", "-c", _AS_USER, str(user), paths, *command]
         order = _Order(command, stream.fileno(), Future())
         self._orders.put(order)
         try:
@@ -158,25 +174,35 @@ def _parent(orders: SimpleQueue[_Order | None]) -> None:
             order.process.set_result(process)
 
 
-def _view() -> Iterator[str]:
-    """Yields the arguments that define what a sandbox sees besides its work folder."""
-    for path, link in view.shown().items():
+@cache
+def _view(libraries: tuple[Library, ...]) -> tuple[str, ...]:
+    """Returns the arguments that define what a sandbox sees besides its work folder."""
+    return tuple(_arguments(view.View(paths_of(libraries)), search_path(libraries)))
+
+
+def _arguments(root: view.View, search: Sequence[str]) -> Iterator[str]:
+    for path, link in root.shown().items():
         yield from ("--ro-bind", path, path) if link is None else ("--symlink", link, path)
-    for path in view.masked():
-        yield from ("--perms", "0555", "--tmpfs", path, "--remount-ro", path)
+    for path, inside in root.masked().items():
+        yield from ("--perms", "0555", "--tmpfs", path)
+        for library in inside:
+            yield from ("--ro-bind", library, library)
+        yield from ("--remount-ro", path)
     for path in view.DEVICES:
         yield from ("--dev-bind", path, path)
     yield from ("--proc", "/proc", "--symlink", _TEMPORARY, "/dev/shm")
-    if view.temporary() == "/tmp":
+    if root.temporary() == "/tmp":
         yield from ("--symlink", _TEMPORARY, "/tmp")
-    for name, value in _environment().items():
+    for name, value in _environment(search).items():
         yield from ("--setenv", name, value)
 
 
-def _environment() -> dict[str, str]:
+def _environment(search: Sequence[str]) -> dict[str, str]:
     own = {"HOME": view.WORK, "TMPDIR": _TEMPORARY}
     if site.getusersitepackages() in sys.path:
         own["PYTHONUSERBASE"] = site.getuserbase()
+    if search:
+        own["PYTHONPATH"] = os.pathsep.join(search)
     return boot.ENVIRONMENT | own
 
 

@@ -5,13 +5,15 @@ socket is one frame's header with one descriptor, the guest's end of the sandbox
 socket closes, it ends, and every guest with it; guests also watch a lifeline, so that none is left if the
 server dies first.
 
-Started as ``python -P -m sandbox.isolation.fork_server <control descriptor> <mode> <preload as JSON>``.
+Started as ``python -P -m sandbox.isolation.fork_server <control descriptor> <mode> <preload> <libraries>``.
+The last two are lists as JSON: of modules, and of the paths of visible libraries.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 import json
 import os
 import select
@@ -33,11 +35,11 @@ from sandbox.guest.processes import end_descendants
 from sandbox.guest.seccomp import filter_on_host, libc
 from sandbox.guest.server import Guest
 from sandbox.guest.settings import UNCONFINED, Confinement, Settings
-from sandbox.host.owner import FOLDER, dead, folder_owner, folder_prefix
+from sandbox.host.owner import FOLDER, SHELF, dead, folder_owner, folder_prefix
 from sandbox.host.users import local_users
 from sandbox.isolation import namespaces, rules
 from sandbox.isolation.privileges import drop_rights, readable_by_all
-from sandbox.isolation.view import WORK, temporary
+from sandbox.isolation.view import WORK, View
 
 _PR_SET_CHILD_SUBREAPER = 36
 GRACE = 2.0
@@ -55,11 +57,13 @@ class _Guest(NamedTuple):
 class ForkServer:
     """Serves one control socket."""
 
-    def __init__(self, control: socket.socket, mode: str) -> None:
-        self.control, self.mode = control, mode
+    def __init__(self, control: socket.socket, mode: str, view: View) -> None:
+        self.control, self.mode, self.view = control, mode, view
         self.lifeline, self.life = os.pipe()
         self.guests: dict[int, _Guest] = {}
         self.users = local_users()
+        self.shelf = _shelf(view) if mode == "landlock" else None
+        """A folder with links to the libraries, on disk."""
         libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
     def serve(self) -> None:
@@ -129,11 +133,12 @@ class ForkServer:
             os._exit(status)
 
     def _in_root(self, given: dict[str, Any], user: int) -> tuple[Settings, Confinement]:
-        namespaces.mount_guest(given["disk_mb"], user)
+        temporary = self.view.temporary()
+        namespaces.mount_guest(given["disk_mb"], user, temporary)
         drop_rights(user, user)
-        of_programs = rules.rules_in_root(landlock.READ)
-        landlock.restrict(rules.rules_in_root(landlock.READ | landlock.DEVICE))
-        os.environ.update(HOME=WORK, TMPDIR=temporary())
+        of_programs = rules.rules_in_root(temporary, landlock.READ)
+        landlock.restrict(rules.rules_in_root(temporary, landlock.READ | landlock.DEVICE))
+        os.environ.update(HOME=WORK, TMPDIR=temporary)
         settings = Settings(**given, work=WORK, nproc="own", watch=["memory"])
         return settings, Confinement(lambda: landlock.restrict(of_programs), (of_programs,))
 
@@ -145,8 +150,9 @@ class ForkServer:
         settings = Settings(**given, work=work, nproc=nproc, watch=["memory", "disk"])
         if self.mode == "none":
             return settings, UNCONFINED
-        of_programs = rules.rules_on_host(work, processes=False)
-        of_guest = rules.rules_on_host(work, processes=True)
+        readable = (*self.view.libraries, *([self.shelf] if self.shelf else []))
+        of_programs = rules.rules_on_host(work, readable, processes=False)
+        of_guest = rules.rules_on_host(work, readable, processes=True)
         drop_rights(user, os.stat(work).st_uid)
         landlock.restrict(of_guest)
 
@@ -190,19 +196,34 @@ class ForkServer:
                 if guest := self.guests.pop(os.waitpid(-1, 0)[0], None):
                     ended.append(guest)
         self._give_back(ended)
+        if self.shelf:
+            remove(self.shelf)
+
+
+def _shelf(view: View) -> str:
+    """Makes the folder from which other interpreters than the fork server's own import libraries."""
+    shelf = tempfile.mkdtemp(prefix=folder_prefix(os.getpid(), SHELF))
+    os.chmod(shelf, 0o755)
+    rules.shelve(view.libraries, shelf)
+    os.environ["PYTHONPATH"] = shelf
+    sys.path.append(
+        shelf
+    )  # for programs, too, once somebody installs something: they cannot list folders anew
+    return shelf
 
 
 def remove_orphans() -> None:
-    """Removes the work folders of fork servers that were killed before they could do so."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
-        if dead(folder_owner(folder.name)):
-            remove(str(folder))
+    """Removes the folders of fork servers that were killed before they could do so."""
+    for kind in (FOLDER, SHELF):
+        for folder in Path(tempfile.gettempdir()).glob(f"{kind}*"):
+            if dead(folder_owner(folder.name)):
+                remove(str(folder))
 
 
-def _enter_root() -> None:
+def _enter_root(view: View) -> None:
     """Moves this process into its own root. Raises ``OSError`` with what the machine lacks."""
     try:
-        namespaces.enter_root()
+        namespaces.enter_root(view)
     except OSError as error:
         need = "it needs root's rights, or a kernel that lets users make namespaces"
         raise OSError(f"{error.strerror}; {need}") from None
@@ -210,9 +231,11 @@ def _enter_root() -> None:
 
 def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
-    mode, modules = sys.argv[2], json.loads(sys.argv[3])
-    if root := os.environ.pop("PYTHONPATH", None):
-        sys.path.remove(root)
+    mode, modules, view = sys.argv[2], json.loads(sys.argv[3]), View(json.loads(sys.argv[4]))
+    ours, _, others = os.environ.pop("PYTHONPATH").partition(os.pathsep)
+    sys.path.remove(ours)
+    if others:
+        os.environ["PYTHONPATH"] = others
     remove_orphans()
     try:
         if mode == "landlock" and landlock.version() < landlock.NEEDED:
@@ -220,13 +243,16 @@ def main() -> None:
                 "the kernel lacks Landlock, or has an old version: install Linux 6.2 or newer, and enable it"
             )
         if mode == "namespaces":
-            _enter_root()
+            _enter_root(view)
+            importlib.invalidate_caches()
+        if mode == "landlock":
+            rules.hide_others(view.libraries)
         preload(modules)
     except (OSError, ImportError, ctypes.ArgumentError) as error:
         control.send(json.dumps({"ready": False, "error": str(error)}).encode())
         return
     control.send(json.dumps({"ready": True}).encode())
-    ForkServer(control, mode).serve()
+    ForkServer(control, mode, view).serve()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from sandbox.guest.seccomp import SYSTEM_CALLS, libc
-from sandbox.isolation.view import DEVICES, WORK, masked, shown, temporary
+from sandbox.isolation.view import DEVICES, WORK, View
 
 _NEWNS, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET = (
     0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000,
@@ -24,14 +24,14 @@ _RDONLY, _NOSUID, _NODEV, _NOEXEC, _REMOUNT, _BIND, _REC, _SLAVE = 1, 2, 4, 8, 3
 _MOUNT_SETATTR = 442  # the same number on every architecture
 
 
-def enter_root(*also: str) -> None:
-    """Moves this process into a fresh read-only root that shows ``view.visible`` and the files ``also``, and
-    hides ``view.hidden``. Raises ``OSError``."""
+def enter_root(view: View, *also: str) -> None:
+    """Moves this process into a fresh read-only root that shows what ``view`` and the files ``also`` are.
+    Raises ``OSError``."""
     _unshare(_NEWNS)
     _mount("none", "/", "", _SLAVE | _REC)
     new = "/sys"  # any folder that always exists and from which Python reads nothing
     _mount("tmpfs", new, "tmpfs", _NOSUID | _NODEV, "mode=755,size=1m,nr_inodes=4096")
-    for path, link in (dict.fromkeys(also) | shown()).items():
+    for path, link in (dict.fromkeys(also) | view.shown()).items():
         os.makedirs(os.path.dirname(new + path), exist_ok=True)
         if link is None:
             _bind(path, new)
@@ -39,14 +39,21 @@ def enter_root(*also: str) -> None:
         else:
             os.symlink(link, new + path)
     os.mkdir(f"{new}/nothing", 0o555)
-    for path in masked():
-        _mount(f"{new}/nothing", new + path, "", _BIND)
+    for path, inside in view.masked().items():
+        if not inside:
+            _mount(f"{new}/nothing", new + path, "", _BIND)
+            continue
+        _mount("tmpfs", new + path, "tmpfs", _NOSUID | _NODEV, "mode=755,size=1m,nr_inodes=4096")
+        for library in inside:
+            os.makedirs(os.path.dirname(new + library), exist_ok=True)
+            _bind(library, new)
+        _protect(new + path)
     os.mkdir(f"{new}/dev")
     for device in DEVICES:
         _bind(device, new)
     for name in ("/proc", "/tmp", WORK):
         os.makedirs(new + name, exist_ok=True)
-    os.symlink(temporary(), f"{new}/dev/shm")
+    os.symlink(view.temporary(), f"{new}/dev/shm")
     _mount("/proc", f"{new}/proc", "", _BIND | _REC)
     os.chdir(new)
     check("pivot_root", libc.syscall(SYSTEM_CALLS["pivot_root"], b".", b"."))
@@ -90,10 +97,11 @@ def fork_guest() -> int:
     return pid
 
 
-def mount_guest(disk_mb: int, owner: int) -> None:
-    """Gives a guest, after ``fork_guest``, its own ``WORK``, /tmp and /proc. Raises ``OSError``."""
+def mount_guest(disk_mb: int, owner: int, temporary: str) -> None:
+    """Gives a guest, after ``fork_guest``, its own ``WORK``, folder for temporary files and /proc. Raises
+    ``OSError``."""
     _mount("none", "/", "", _SLAVE | _REC)
-    for path, size in ((WORK, disk_mb), (temporary(), max(1, disk_mb // 4)))[: 1 + (temporary() != WORK)]:
+    for path, size in {temporary: max(1, disk_mb // 4), WORK: disk_mb}.items():
         options = f"size={size}m,nr_inodes=4096,mode=700,uid={owner},gid={owner}"
         _mount("tmpfs", path, "tmpfs", _NOSUID | _NODEV | _NOEXEC, options)
     _mount("proc", "/proc", "proc", _NOSUID | _NODEV | _NOEXEC, "subset=pid")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from sandbox.guest.seccomp import libc
 from sandbox.isolation.namespaces import check, enter_root
+from sandbox.isolation.view import View
 
 _PR_CAPBSET_DROP, _PR_SET_SECUREBITS = 24, 28
 
@@ -34,14 +36,14 @@ def drop_rights(user: int, files_as: int) -> None:
     check("capset", libc.capset(header, bytes(24)))
 
 
-def run_as(user: int, command: list[str]) -> NoReturn:
+def run_as(user: int, libraries: Sequence[str], command: list[str]) -> NoReturn:
     """Executes a program as ``user``; requires root. Raises ``OSError``.
 
     Where the Python that runs here lies in folders closed to such a user, as below /root, the program gets a
-    root of its own that shows it.
+    root of its own that shows it and the ``libraries``.
     """
     if not readable_by_all():
-        enter_root(command[0])
+        enter_root(View(libraries), command[0])
     os.setgroups([])
     os.setresgid(user, user, user)
     os.setresuid(user, user, user)

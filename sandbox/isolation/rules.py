@@ -4,12 +4,18 @@ they name what Python reads, and deny everything else. In the other modes they c
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Sequence
+from functools import cache
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
 
 from sandbox.guest.landlock import CHANGE, DEVICE, LOAD, READ, ruleset
-from sandbox.isolation.view import DEVICES, WORK, hidden, temporary, visible, without
+from sandbox.isolation.view import DEVICES, WORK, base, below, hidden, without
 
 
-def rules_in_root(processes: int) -> int:
+def rules_in_root(temporary: str, processes: int) -> int:
     """Returns the Landlock ruleset of a guest in a root of its own, after ``mount_guest``. ``processes``: its
     rights to /proc.
 
@@ -19,17 +25,61 @@ def rules_in_root(processes: int) -> int:
         {
             "/": LOAD,
             WORK: CHANGE,
-            temporary(): CHANGE,
+            temporary: CHANGE,
             "/proc": processes,
             **dict.fromkeys(DEVICES, DEVICE),
         }
     )
 
 
-def rules_on_host(work: str, processes: bool) -> int:
+def rules_on_host(work: str, libraries: tuple[str, ...], processes: bool) -> int:
     """Returns the Landlock ruleset of a guest that sees the machine's own files. ``processes``: it may read
     /proc."""
-    excluded = hidden()
-    rules = {part: LOAD for path in visible() for part in without(os.path.realpath(path), excluded)}
+    rules = dict.fromkeys(_readable(libraries), LOAD)
     rules |= {work: CHANGE, **dict.fromkeys(DEVICES, DEVICE)}
     return ruleset(rules | ({"/proc": READ | DEVICE} if processes else {}))
+
+
+def hide_others(libraries: Sequence[str]) -> None:
+    """Makes installed libraries other than ``libraries`` missing for imports in this process and its forks:
+    Landlock does not hide that they exist, and a failing ``open`` is no ``ImportError``."""
+    sys.meta_path.insert(0, _Hiding(libraries))
+
+
+def shelve(libraries: Sequence[str], shelf: str) -> None:
+    """Links ``libraries`` into the folder ``shelf``, from which other interpreters can import them: they may
+    not list the folders in which these lie beside others."""
+    for path in libraries:
+        root = next((folder for folder in map(str, Path(path).parents) if folder in sys.path), None)
+        if root is not None:
+            link = Path(shelf, os.path.relpath(path, root))
+            link.parent.mkdir(exist_ok=True, parents=True)
+            link.symlink_to(path)
+
+
+@cache
+def _readable(libraries: tuple[str, ...]) -> tuple[str, ...]:
+    excluded = [*hidden(), *map(os.path.realpath, hidden())]
+    parts = [part for path in base() for part in without(os.path.realpath(path), excluded)]
+    return (*parts, *map(os.path.realpath, libraries))
+
+
+class _Hiding:
+    """Finds no module. Raises ``ModuleNotFoundError`` for those that lie in a folder of libraries and belong
+    to none of ``libraries``."""
+
+    def __init__(self, libraries: Sequence[str]) -> None:
+        self._visible, self._folders = tuple(libraries), hidden()
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(name, path, target) if path is None else None
+        if spec and any(map(self._hides, spec.submodule_search_locations or [spec.origin or ""])):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return None
+
+    def _hides(self, place: str) -> bool:
+        if any(below(f"{place}/", path) or below(path, place) for path in self._visible):
+            return False
+        return any(below(place, folder) for folder in self._folders)

@@ -1,5 +1,6 @@
-"""What a guest can see of this machine: a Python installation, some devices, an empty work folder, and
-nothing else."""
+"""What a guest can see of this machine: a Python installation with some of its libraries, some devices, an
+empty work folder, and nothing else. ``libraries`` are their files and folders, see
+``sandbox.host.libraries``."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import os
 import site
 import sys
 import sysconfig
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 OURS = ("sandbox", "envs", "coaches", "learners", "benchmarks", "conf", "tests")
@@ -18,10 +19,9 @@ DEVICES = ("/dev/null", "/dev/urandom", "/dev/random")
 """Without /dev/zero: mapping it makes memory that nothing bounds."""
 
 
-def visible() -> list[str]:
-    """Returns the files and folders that Python needs to run and to import what is installed."""
-    paths = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), *site.getsitepackages()}
-    paths |= {path for path in sys.path if path == site.getusersitepackages()}
+def base() -> list[str]:
+    """Returns the files and folders that Python needs to run, apart from ``hidden`` ones below them."""
+    paths = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
     paths |= {sys.executable, os.path.realpath(sys.executable), f"{sys.prefix}/pyvenv.cfg"}
     paths |= {str(path) for path in Path(sys.base_prefix, "lib").glob("libpython*")}
     paths |= {
@@ -37,27 +37,57 @@ def visible() -> list[str]:
 
 
 def hidden() -> list[str]:
-    """Returns the folders of our own packages, which may lie below ``visible`` ones."""
+    """Returns folders that may lie below visible ones: those of installed libraries, and our own packages."""
     roots = {*site.getsitepackages(), site.getusersitepackages(), str(Path(__file__).parents[2])}
-    return sorted(path for root in roots for name in OURS if os.path.isdir(path := f"{root}/{name}"))
+    paths = {f"{root}/{name}" for root in roots for name in OURS}
+    return sorted(filter(os.path.isdir, paths | _library_folders()))
 
 
-def shown() -> dict[str, str | None]:
-    """Returns the content of a guest's own root: path -> None or, for a link, its target, which is included
-    too."""
-    entries: dict[str, str | None] = {}
-    for path in visible():
-        while not _covering(entries, path):
-            entries[path] = os.readlink(path) if os.path.islink(path) else None
-            path = os.path.normpath(os.path.join(os.path.dirname(path), entries[path] or path))
-    return {path: link for path, link in entries.items() if not _covering(entries, os.path.dirname(path))}
+def _library_folders() -> set[str]:
+    """Returns the folders into which libraries are installed, of this Python and of others that it shows."""
+    parents = {os.path.dirname(path) for path in site.getsitepackages()}
+    parents |= {path for path in base() if os.path.isdir(path)}
+    parents |= {str(path) for folder in ("/usr/lib", "/lib") for path in Path(folder).glob("python*")}
+    found = {f"{parent}/{name}" for parent in parents for name in ("site-packages", "dist-packages")}
+    return found | {*site.getsitepackages(), site.getusersitepackages()}
 
 
-def masked() -> list[str]:
-    """Returns the ``hidden`` folders that ``shown`` would expose, each by a path without links."""
-    entries, paths = shown(), hidden()
-    places = {_place(entries, path) for path in (*paths, *map(os.path.realpath, paths))}
-    return sorted(place for place in places if place)
+class View:
+    """A root of a guest's own: what it has of this machine's files."""
+
+    def __init__(self, libraries: Sequence[str] = ()) -> None:
+        self.libraries = tuple(libraries)
+
+    def shown(self) -> dict[str, str | None]:
+        """Returns path -> None or, for a link, its target, which is included too. What is ``masked`` below
+        these paths is not visible."""
+        entries: dict[str, str | None] = {}
+        for path in (*base(), *self.libraries):
+            while not _covering(entries, path):
+                entries[path] = os.readlink(path) if os.path.islink(path) else None
+                path = os.path.normpath(os.path.join(os.path.dirname(path), entries[path] or path))
+        return {path: link for path, link in entries.items() if not _covering(entries, os.path.dirname(path))}
+
+    def masked(self) -> dict[str, list[str]]:
+        """Returns the ``hidden`` folders that ``shown`` would expose, each by a path without links, and the
+        libraries in it that remain visible."""
+        entries, paths = self.shown(), hidden()
+        places = {_place(entries, path) for path in (*paths, *map(os.path.realpath, paths))} - {None}
+        inside = {path for each in self.libraries for path in (each, os.path.realpath(each))}
+        return {
+            place: sorted(path for path in inside if below(path, place))
+            for place in sorted(filter(None, places))
+            if not any(below(place, other) for other in filter(None, places))
+        }
+
+    def temporary(self) -> str:
+        """Returns the folder for temporary files: /tmp, unless Python or a library is installed below it."""
+        return WORK if any(path.startswith("/tmp/") for path in (*base(), *self.libraries)) else "/tmp"
+
+
+def below(path: str, folder: str) -> bool:
+    """Returns whether ``path`` lies below ``folder``."""
+    return path.startswith(f"{folder}/")
 
 
 def _covering(entries: Mapping[str, str | None], path: str) -> str | None:
@@ -86,8 +116,3 @@ def without(path: str, excluded: list[str]) -> Iterator[str]:
             yield from without(f"{path}/{name}", excluded)
     else:
         yield path
-
-
-def temporary() -> str:
-    """Returns the guest's folder for temporary files: /tmp, unless Python itself is installed below it."""
-    return WORK if any(path.startswith("/tmp/") for path in visible()) else "/tmp"
