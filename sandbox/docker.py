@@ -142,7 +142,10 @@ class Docker:
         name = f"coachgym-{self._run[:12]}-{next(self._numbers)}"
         with daemon.connect(self._version) as client:
             self._tidy(client)
-            self._users[name] = user = users(self._uids).take()
+            try:
+                self._users[name] = user = users(self._uids).take()
+            except OSError as error:
+                raise SandboxError(error.strerror) from None
             settings = self._settings(client, self._images[spec.libraries], limits, user)
             channel = self._launch(client, name, settings)
         box = GuestSandbox(channel, limits, lambda: self._end(name))

@@ -1,15 +1,16 @@
 """Users of sandboxes. The kernel counts processes, pending signals, watches and the memory of pipes per user:
-each open sandbox has a uid that no other one has, so that none can use up what another needs."""
+each open sandbox has a uid that no other one has, so that none can use up what another needs.
+
+Fork servers import this module: it imports nothing that programs must not find loaded."""
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-
-from sandbox.base import SandboxError
 
 FRESH = 128
 """A uid is not given again before so many others were."""
@@ -30,10 +31,10 @@ class Users:
         self._taken: set[int] = set()
 
     def take(self) -> int:
-        """Returns a uid that is not taken. Raises ``SandboxError`` when too many are."""
+        """Returns a uid that is not taken. Raises ``OSError`` when too many are."""
         with self._lock:
             if len(self._taken) > self._size - FRESH - 1:
-                raise SandboxError(f"{len(self._taken)} sandboxes are open: there are no more users for them")
+                raise OSError(errno.EUSERS, f"{len(self._taken)} sandboxes are open: no more users are left")
             while (user := self._first + self._next % self._size) in self._taken:
                 self._next += 1
             self._next += 1

@@ -26,7 +26,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sandbox.base import SandboxError
 from sandbox.guest import landlock
 from sandbox.guest.folder import remove
 from sandbox.guest.frames import pack
@@ -92,7 +91,7 @@ class ForkServer:
             work = None if self.mode == "namespaces" else self._folder(user)
             pid = self._fork(fds[0], json.loads(message), user, work)
             self.guests[pid] = _Guest(user, work)
-        except (OSError, SandboxError) as error:
+        except OSError as error:
             os.write(fds[0], pack({"ready": False, "error": str(error)}))
         finally:
             os.close(fds[0])

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from sandbox.base import SandboxError, SandboxSpec
+from sandbox.base import SandboxSpec
 from sandbox.host.daemon import uids
 from sandbox.host.users import BLOCK, FRESH, Users, block, users
 from tests.sandbox.backends import local, or_skip
@@ -25,7 +25,7 @@ def test_the_user_of_an_open_sandbox_is_never_given_again() -> None:
     some = Users(1000, FRESH + 10, start=5)
     kept = {some.take() for _ in range(10)}
     assert len(kept) == 10
-    with pytest.raises(SandboxError, match="10 sandboxes are open"):
+    with pytest.raises(OSError, match="10 sandboxes are open"):
         some.take()
     some.release(min(kept))
     assert some.take() not in kept
