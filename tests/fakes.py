@@ -35,14 +35,13 @@ class FakeSandbox:
                 command,
                 cwd=self._root,
                 capture_output=True,
-                text=True,
                 timeout=timeout or 30.0,
                 check=False,
             )
         except subprocess.TimeoutExpired:
             return Result("timeout", None, "", "", False, 0.0, 0.0)
         status: Status = "error" if done.returncode else "ok"
-        return Result(status, done.returncode, done.stdout, done.stderr, False, 0.0, 0.0)
+        return Result(status, done.returncode, done.stdout.decode(), done.stderr.decode(), False, 0.0, 0.0)
 
     def read(self, path: str) -> bytes:
         self._check_open()

@@ -33,7 +33,7 @@ def test_thinking_is_stripped(action: str, rest: str) -> None:
         ("~~~python\nx = 1\n~~~", "x = 1"),
         ("````python\nprint('''```''')\n```\n````", "print('''```''')\n```"),
         ("a\n```python\nx = 1\n```\nb\n```python\ny = x\n```", "x = 1\ny = x"),
-        ("```\nx = 1\n```", None),
+        ("```\nx = 1\n```", "x = 1"),
         ("```json\n{}\n```", None),
         ("```pycon\n>>> 1\n```", None),
         ("```python\n   \n```", None),

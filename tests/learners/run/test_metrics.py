@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from scipy.stats import binomtest  # type: ignore[import-untyped]
@@ -68,3 +69,22 @@ def test_a_kind_without_a_success_has_no_raw_score() -> None:
     row = summarise([episode("a", False, 0.0, 0.5, (turn("m", 0, "ok", "missing"),))])
     assert "raw" not in row
     assert row["success"] == 0.0
+
+
+def test_the_forms_of_actions_are_counted() -> None:
+    actions = [
+        "```python\nx = 1\n```",
+        "```python\nx = 1\n```",
+        "Sure: ```python\nx = 1\n```",
+        "<think>",
+        "Done.",
+    ]
+    turns = tuple(replace(turn("m", at, None, "ok"), action=action) for at, action in enumerate(actions))
+    row = summarise([episode("a", True, 1.0, 1.0, turns)])
+    forms = {name: count for name, count in row.items() if name.startswith("action_form/")}
+    assert forms == {
+        "action_form/after_text": 1.0,
+        "action_form/cut_thought": 1.0,
+        "action_form/fenced": 2.0,
+        "action_form/prose": 1.0,
+    }

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import pytest
+
+from envs.contract import timeless
+from envs.parsing import Form, extract_program, read_action, strip_thinking
+from envs.pipeline import PipelineEnv
+from tests.fakes import FakeBackend, FakeScenario
+
+F = "```"
+DOCSTRING = f'def f():\n    """Use it:\n\n    {F}python\n    f()\n    {F}\n    """\n    return 1\nprint(f())'
+CALL = '<tool_call>{"name": "%s", "arguments": {"code": "print(1)"}}</tool_call>'
+
+READ: list[tuple[str, str | None, Form]] = [
+    # tags of thinking are text inside a block
+    (f"{F}python\nprint('</think>')\nx = 1\n{F}", "print('</think>')\nx = 1", "fenced"),
+    (f"{F}python\nprint('<think>')\nx = 1\n{F}", "print('<think>')\nx = 1", "fenced"),
+    (f'{F}python\n"""\n<think>\n</think>\n"""\nx = 1\n{F}', '"""\n<think>\n</think>\n"""\nx = 1', "fenced"),
+    (f"{F}python\n# no <think> here\nx = 1\n{F}", "# no <think> here\nx = 1", "fenced"),
+    (f"<think>plan</think>\n{F}python\nprint('</think>')\n{F}", "print('</think>')", "fenced"),
+    (f"plan</think>\n{F}python\nprint('</think>')\n{F}", "print('</think>')", "fenced"),
+    ("~~~python\nprint('</think>')\n~~~", "print('</think>')", "fenced"),
+    # drafts in a thought that have no end
+    (f"<think>{F}python\ndraft\n</think>\n{F}python\nx = 1\n{F}", "x = 1", "fenced"),
+    (f"<think>{F}\ndraft\n</think>\n{F}python\nx = 1\n{F}", "x = 1", "fenced"),
+    (f"{F}python\ndraft\nso it's final.</think>\n{F}python\nx = 1\n{F}", "x = 1", "fenced"),
+    # fences inside a program
+    (f"{F}python\n{DOCSTRING}\n{F}\nDone.", DOCSTRING, "inner_fence"),
+    (f"{F}python\n{DOCSTRING}\n{F}\nand\n{F}python\nx = 1\n{F}", f"{DOCSTRING}\nx = 1", "inner_fence"),
+    (f"{F}\n{F}python\nx = 1\n{F}\n{F}", "x = 1", "inner_fence"),
+    (f"{F}python\ns = '''oops\n{F}\nthen\n{F}python\nx = 1\n{F}", "s = '''oops\nx = 1", "fenced"),
+    # other ways to open a block
+    (f"Sure: {F}python\nx = 1\n{F}", "x = 1", "after_text"),
+    (f"Sure:{F}py\nx = 1\n{F}\nThat is all.", "x = 1", "after_text"),
+    (f"{F}python x = 1{F}", "x = 1", "after_text"),
+    (f"{F}\nprint(1)\n{F}", "print(1)", "untagged"),
+    (f"It is:\n{F}\nimport os\nx = 1\n{F}\n{F}\nprint(x)\n{F}", "import os\nx = 1\nprint(x)", "untagged"),
+    (f"{F}ipython\nx = 1\n{F}", "x = 1", "fenced"),
+    (f"{F}Python3\nx = 1\n{F}", "x = 1", "fenced"),
+    (f"{F}PYTHON\nx = 1\n{F}", "x = 1", "fenced"),
+    (f"{F}py\nx = 1\n{F}", "x = 1", "fenced"),
+    (f"{F}{{.python}}\nx = 1\n{F}", "x = 1", "fenced"),
+    (f"~~~py\nx = '''\n{F}\n'''\n~~~", f"x = '''\n{F}\n'''", "fenced"),
+    (f"{F}python\nx = 1{F}", "x = 1", "unclosed"),
+    (f"{F}python\nx = 1", "x = 1", "unclosed"),
+    # calls of a tool
+    (CALL % "python", "print(1)", "tool_call"),
+    (CALL % "code_interpreter", "print(1)", "tool_call"),
+    ((CALL % "python").removesuffix("</tool_call>"), "print(1)", "tool_call"),
+    (f"{F}python\nx = 1\n{F}\n{CALL % 'python'}", "x = 1", "fenced"),
+    (
+        '<tool_call>{"name": "python", "arguments": "{\\"code\\": \\"x = 1\\"}"}</tool_call>',
+        "x = 1",
+        "tool_call",
+    ),
+    ('<tool_call>\n{"name": "python", "arguments": {"code": "x = 1\ny = 2"}}', "x = 1\ny = 2", "tool_call"),
+    # no program, and nothing wrong
+    ("All done.", None, "prose"),
+    ("", None, "prose"),
+    (f"It printed:\n{F}\n42\n{F}\nDone.", None, "prose"),
+    (f"It printed:\n{F}\naccuracy: 0.93\n{F}\nDone.", None, "prose"),
+    (f"{F}json\n{{}}\n{F}", None, "prose"),
+    (f"{F}text\n</think>\n{F}\nDone.", None, "prose"),
+    (f"{F}text\n{CALL % 'python'}\n{F}\nDone.", None, "prose"),
+    (f"<think>{CALL % 'python'}</think>Done.", None, "prose"),
+    (f"I used {F}python print(1){F} before.", None, "prose"),
+    # something that is no program
+    (f"{F}\nprint(1\n{F}", None, "unreadable"),
+    (f"{F}python\n\n{F}", None, "unreadable"),
+    (f"{F}bash\npip install x\n{F}", None, "unreadable"),
+    (CALL % "search", None, "unreadable"),
+    ('<tool_call>{"name": "python", "arguments": {"code": "x = 1}}</tool_call>', None, "unreadable"),
+    (
+        '<tool_call>{"name": "python", "arguments": {"code": "x", "file": "y"}}</tool_call>',
+        None,
+        "unreadable",
+    ),
+    (CALL % "python" + CALL % "search", None, "unreadable"),
+    ("<think>I should", None, "cut_thought"),
+    (f"<think>{F}python\ndraft\n{F}", None, "cut_thought"),
+    (f"<think>{F}python\nprint('</think>')\n{F} and so", None, "cut_thought"),
+]
+
+
+@pytest.mark.parametrize(("action", "code", "form"), READ)
+def test_a_program_is_read_however_it_is_written(action: str, code: str | None, form: Form) -> None:
+    reading = read_action(action)
+    assert (reading.code, reading.form) == (code, form)
+    assert bool(reading.problem) == (form in ("unreadable", "cut_thought"))
+
+
+def test_a_program_that_holds_tags_is_what_others_see() -> None:
+    action = f"<think>plan</think>I print:\n{F}python\nprint('<think></think>')\n{F}"
+    assert strip_thinking(action) == action.removeprefix("<think>plan</think>")
+
+
+def test_a_role_that_runs_no_code_has_prose_only() -> None:
+    assert read_action(f"{F}python\nx = 1\n{F}", runs_code=False).form == "prose"
+    assert read_action("<think>never", runs_code=False).form == "cut_thought"
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        (F + "python\n'''\n") * 20_000,
+        (F + "\n") * 60_000,
+        "<think></think>" * 20_000,
+        F + "\n" + "</think>\n" * 40_000,
+        F + "python\n" + '"\\"' * 100_000,
+        "<tool_call>{" * 20_000,
+        "<tool_call>" + "[" * 200_000,
+        F + "\n" + "(" * 40_000 + "\n" + F,
+        F + "\n" + "-" * 40_000 + "1\n" + F,
+        "`" * 300_000,
+    ],
+)
+def test_hostile_actions_are_read_without_error(hostile: str) -> None:
+    assert extract_program(hostile) is None or hostile.startswith(F + "python")
+
+
+def play(*actions: str) -> PipelineEnv:
+    env = PipelineEnv(FakeScenario(max_turns=3), FakeBackend())
+    env.reset(seed=0, options={"task": "train-2"})
+    for action in actions:
+        env.step(action)
+    return env
+
+
+@pytest.mark.parametrize(
+    ("action", "told"),
+    [
+        (f"{F}\nprint(1\n{F}", "not valid Python"),
+        (f"{F}bash\nls\n{F}", "'bash'"),
+        (CALL % "search", "there is no tool 'search'"),
+        ("<think>I should", "your thinking did not end"),
+    ],
+)
+def test_an_action_that_cannot_be_read_uses_a_turn_and_is_explained(action: str, told: str) -> None:
+    env = play(action)
+    assert env.agent_selection == "maker"
+    assert (env.turns[0].last, env.turns[0].code) == (False, None)
+    report = env.observe("maker")["messages"][-1]["content"]
+    assert report.startswith("## Result of turn 1 of 3: no code")
+    assert told in report
+    env.step("I cannot.")
+    assert env.agent_selection == "changer"
+
+
+def test_unreadable_actions_end_with_the_budget() -> None:
+    assert play(*["<think>never"] * 3).agent_selection == "changer"
+
+
+def test_an_episode_goes_on_after_an_unreadable_turn() -> None:
+    env = play(f"{F}bash\nls\n{F}")
+    other = PipelineEnv(FakeScenario(max_turns=3), FakeBackend())
+    other.reset(seed=0, options={"task": "train-2", "turns": env.turns, "files": {}})
+    assert other.agent_selection == "maker"
+    assert [timeless(turn) for turn in other.turns] == [timeless(turn) for turn in env.turns]
+
+
+def test_output_is_shown_as_a_terminal_would_show_it() -> None:
+    bar = "for n in range(2000):\n    print(f'\\r{n} of 2000 rows', end='')"
+    env = play(f"{F}python\nprint('found 17 rows')\n{bar}\nprint('\\033[31mred\\033[0m')\n{F}")
+    assert env.turns[0].result is not None
+    assert env.turns[0].result.stdout == "found 17 rows\n1999 of 2000 rowsred\n"
+    assert "found 17 rows" in env.observe("maker")["messages"][-1]["content"]
