@@ -130,6 +130,8 @@ class Rules:
             return Finding(config.broke, f"{reason}, worse than before", True)
         done = all(code == "ok" for code in codes.values())
         if turn.code is None:
+            if not turn.last:
+                return Finding(config.gave_up, f"{reason}; no program could be read from it", True)
             if done:
                 return Finding(config.closed, reason, False)
             return Finding(config.gave_up, f"{reason}; ended its part before they were done", True)
@@ -144,6 +146,8 @@ class Rules:
     def _computation(self, history: Sequence[Turn]) -> Finding:
         config, turn = self.config, history[-1]
         values = [value for value in map(checks.printed, checks.own_turns(history)) if value is not None]
+        if turn.code is None and not turn.last:
+            return Finding(config.gave_up, "no program could be read from it", True)
         if turn.code is None:
             return self._report(turn, values[-1] if values else None)
         if _fails(turn):

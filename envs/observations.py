@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from envs.base import Scenario
-from envs.parsing import strip_thinking
+from envs.parsing import read_action, strip_thinking
 from envs.types import Message, Role, Task, Turn
 from sandbox.artifacts import ArtifactSpec
 from sandbox.base import Result
@@ -106,6 +106,8 @@ def _report(turn: Turn, output_chars: int) -> str:
     lines = [f"## Result of turn {turn.attempt + 1} of {turn.role.max_turns}: {summarize([turn])}"]
     if turn.result is not None:
         lines += _output(turn.result, output_chars)
+    elif not turn.last:
+        lines += ["### no program", read_action(turn.action, runs_code=turn.role.can_run_code).problem]
     problems = [
         f"{check.name}: {check.detail}" for check in turn.checks if check.code != "ok" and check.detail
     ]

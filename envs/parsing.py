@@ -1,68 +1,221 @@
-"""Parses actions: removes the thinking and extracts the program."""
+"""Parses actions: removes the thinking and finds the program.
+
+What is unambiguous is read, however it is written; ``Reading.form`` says how. What is not is no program, and
+``Reading.problem`` says why, for the agent.
+"""
 
 from __future__ import annotations
 
+import json
 import re
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Literal
 
-_TAG = re.compile(r"</?think>")
-_FENCE = re.compile(r"(?P<indent>[ \t]*)(?P<fence>`{3,}|~{3,})[ \t]*(?P<info>[^`]*)")
-_PYTHON = re.compile(r"\{?\.?(python3?|py)\b", re.IGNORECASE)
+from envs import fences
+from envs.fences import Block
+from envs.python_text import MOST_CHARS, does_something, is_python
+
+Form = Literal[
+    "prose",
+    "fenced",
+    "unclosed",
+    "after_text",
+    "inner_fence",
+    "untagged",
+    "tool_call",
+    "unreadable",
+    "cut_thought",
+]
+"""``prose``: no program, which ends the stage; ``unreadable`` and ``cut_thought``: the turn is used, and the
+agent is told; the others are programs."""
+
+_CALL = re.compile(r"<(tool_call|function_call)>\s*")
+_MOST_CALLS = 16
+_TOOL = re.compile(r"(?i).*python.*|(?:code|execute|run|exec)[_-]?(?:interpreter|code|program|script)?")
+_DATA = re.compile(
+    r"(?i)(?:text|txt|plain\w*|output|stdout|stderr|result\w*|log|json\w*|ya?ml|toml|csv|tsv|md|markdown|html|xml|latex|tex"
+    r"|math|diff|pycon|python-\w+|none|answer)\b.*"
+)
+_NO_ANSWER = (
+    "your thinking did not end, so nothing was read. Think less, and write the answer after </think>."
+)
+_HELP = "Write one program between ```python and ```, or end your part with text alone."
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What an action says.
+
+    ``Reading("I count.\\n```python\\nprint(1)\\n```", "print(1)", "fenced")``
+    """
+
+    text: str
+    """The action without its thinking."""
+    code: str | None
+    """The program, from all blocks that are programs; None if there is none."""
+    form: Form
+    problem: str = ""
+    """Why no program was found where there seems to be one; one sentence for the agent."""
 
 
 def strip_thinking(action: str) -> str:
     """Returns ``action`` without its thinking.
 
     A chat template may have put the opening ``<think>`` into the prompt, so everything before an unopened
-    ``</think>`` is thinking. A ``<think>`` that is never closed (in a truncated action) hides the rest.
+    ``</think>`` is thinking. A ``<think>`` that is never closed (in a truncated action) hides the rest. Tags
+    inside a fenced block are text (``envs.fences``).
     """
-    parts: list[str] = []
-    position, thinking = 0, False
-    for tag in _TAG.finditer(action):
-        if tag.group() == "<think>":
-            if not thinking:
-                parts.append(action[position : tag.start()])
-            thinking = True
-        else:
-            if not thinking:
-                parts.clear()
-            position, thinking = tag.end(), False
-    if not thinking:
-        parts.append(action[position:])
-    return "".join(parts).strip()
+    return _spoken(action).text
 
 
 def extract_program(action: str) -> str | None:
-    """Returns all fenced python blocks outside of thinking, joined into one program; None if there are none.
+    """Returns the program of an action, ``read_action(action).code``."""
+    return read_action(action).code
 
-    Fences are those of CommonMark: backticks or tildes; an indented block loses the indentation of its fence;
-    an unclosed block extends to the end. Blocks in another or no language are ignored.
+
+def read_action(action: str, *, runs_code: bool = True) -> Reading:
+    """Reads an action of an agent; ``runs_code``: whether its role can run code.
+
+    A program is all Python blocks outside of thinking, joined; without one, all calls of a Python tool;
+    without one, all untagged blocks if each of them is Python.
     """
-    blocks = [block for info, block in _fenced(strip_thinking(action)) if _PYTHON.match(info)]
-    code = "\n".join(blocks)
+    spoken = _spoken(action)
+    text, blocks = spoken.text, spoken.blocks
+    if spoken.cut and not text:
+        return Reading(text, None, "cut_thought", _NO_ANSWER)
+    if not runs_code:
+        return Reading(text, None, "prose")
+    tagged = [block for block in blocks if fences.PYTHON.match(block.info)]
+    if code := _joined([block.content for block in tagged]):
+        return Reading(text, code, _form(tagged))
+    if _CALL.search(spoken.prose):
+        return _called(text, spoken.prose)
+    untagged = [block.content for block in blocks if not block.info and block.content.strip()]
+    if untagged and sum(map(len, untagged)) <= MOST_CHARS and all(map(is_python, untagged)):
+        code = _joined([content for content in untagged if does_something(content)])
+        return Reading(text, code, "untagged") if code else Reading(text, None, "prose")
+    return Reading(text, None, *_not_read(tagged, untagged, blocks))
+
+
+@dataclass(frozen=True)
+class _Spoken:
+    """An action without its thinking."""
+
+    text: str
+    prose: str
+    """``text`` without its blocks, in which a tool call would be quoted text."""
+    blocks: list[Block]
+    cut: bool
+    """Thinking never ended."""
+
+
+def _spoken(action: str) -> _Spoken:
+    scanned = fences.scan(action)
+    kept, thinking = _kept(action, scanned.tags)
+    drafts = [block.content for block in scanned.blocks if not fences.PYTHON.match(block.info)]
+    if thinking and any("</think>" in draft for draft in drafts):  # a draft without an end hid the tag
+        kept, thinking = _kept(action, list(fences.TAG.finditer(action)))
+        action = "".join(action[start:end] for start, end in kept)
+        kept, scanned = [(0, len(action) + 1)], fences.scan(action)
+    blocks, prose, remaining = [], [], deque(scanned.blocks)
+    for start, end in kept:
+        while remaining and remaining[0].start < end:
+            block = remaining.popleft()
+            if block.start >= start:
+                blocks.append(block)
+                prose.append(action[start : block.start])
+                start = block.end
+        prose.append(action[start:end])
+    text = "".join(action[start:end] for start, end in kept).strip()
+    return _Spoken(text, "".join(prose), blocks, thinking)
+
+
+def _kept(action: str, tags: Sequence[re.Match[str]]) -> tuple[list[tuple[int, int]], bool]:
+    """Returns the spans outside of thinking, and whether thinking never ended."""
+    spans: list[tuple[int, int]] = []
+    position, thinking = 0, False
+    for tag in tags:
+        if tag.group() == "<think>":
+            if not thinking:
+                spans.append((position, tag.start()))
+            thinking = True
+        else:
+            if not thinking:
+                spans.clear()
+            position, thinking = tag.end(), False
+    if not thinking:
+        spans.append((position, len(action) + 1))
+    return spans, thinking
+
+
+def _joined(programs: Sequence[str]) -> str | None:
+    code = "\n".join(programs)
     return code if code.strip() else None
 
 
-def _fenced(text: str) -> list[tuple[str, str]]:
-    """Returns (info string, content) of every fenced block."""
-    blocks: list[tuple[str, str]] = []
-    opening: re.Match[str] | None = None
-    lines: list[str] = []
-    for line in text.split("\n"):
-        if opening is None:
-            opening, lines = _FENCE.fullmatch(line.rstrip()), []
-        elif _closes(line.strip(), opening["fence"]):
-            blocks.append((opening["info"], "\n".join(lines)))
-            opening = None
-        else:
-            lines.append(_unindent(line, len(opening["indent"])))
-    if opening is not None:
-        blocks.append((opening["info"], "\n".join(lines)))
-    return blocks
+def _form(blocks: Sequence[Block]) -> Form:
+    """Returns the first form that is not the regular one."""
+    form: Any = next((block.form for block in blocks if block.form != "fenced"), "fenced")
+    return form  # type: ignore[no-any-return]
 
 
-def _closes(line: str, fence: str) -> bool:
-    return len(line) >= len(fence) and line == fence[0] * len(line)
+def _called(text: str, prose: str) -> Reading:
+    programs, names = [], []
+    for name, arguments in islice(_calls(prose), _MOST_CALLS + 1):
+        names.append(name)
+        source = _source(arguments)
+        if source is not None and _TOOL.fullmatch(name):
+            programs.append(source)
+    if programs and len(programs) == len(names) <= _MOST_CALLS and (code := _joined(programs)):
+        return Reading(text, code, "tool_call")
+    wrong = [repr(name) for name in names if name and not _TOOL.fullmatch(name)]
+    problem = (
+        f"there is no tool {', '.join(wrong)[:80]}" if wrong else "a tool call could not be read as JSON"
+    )
+    return Reading(text, None, "unreadable", f"{problem}. {_HELP}")
 
 
-def _unindent(line: str, width: int) -> str:
-    return line[min(width, len(line) - len(line.lstrip(" \t"))) :]
+def _calls(text: str) -> Iterator[tuple[str, Any]]:
+    """Returns (name, arguments) of every tool call; ("", None) for one that is not valid JSON."""
+    decoder = json.JSONDecoder(strict=False)
+    for opening in _CALL.finditer(text):
+        try:
+            call, _ = decoder.raw_decode(text, opening.end())
+        except (ValueError, RecursionError):
+            call = None
+        named = isinstance(call, dict) and isinstance(call.get("name"), str)
+        yield (call["name"], call.get("arguments", call.get("parameters"))) if named else ("", None)
+
+
+def _source(arguments: Any) -> str | None:
+    """Returns the only text among a call's arguments, which may be JSON in a text themselves."""
+    if isinstance(arguments, str):
+        try:
+            decoded = json.loads(arguments, strict=False)
+        except (ValueError, RecursionError):
+            return arguments
+        return _source(decoded) if isinstance(decoded, dict) else arguments
+    texts = (
+        [value for value in arguments.values() if isinstance(value, str)]
+        if isinstance(arguments, dict)
+        else []
+    )
+    return texts[0] if len(texts) == 1 else None
+
+
+def _not_read(tagged: Sequence[Block], untagged: Sequence[str], blocks: Sequence[Block]) -> tuple[Form, str]:
+    """Returns the form of an action without a program, and what is wrong if there seems to be one."""
+    if tagged:
+        return "unreadable", f"the Python block is empty. {_HELP}"
+    if untagged:
+        return (
+            "unreadable",
+            f"a block without a language was not run, because it is not valid Python. {_HELP}",
+        )
+    other = next((block.info for block in blocks if block.info and not _DATA.fullmatch(block.info)), None)
+    if other is not None:
+        return "unreadable", f"a block in {other.split()[0][:40]!r} was not run: only Python runs. {_HELP}"
+    return "prose", ""

@@ -4,6 +4,7 @@ and text."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from envs import observations, parsing
 from envs.base import Scenario
 from envs.sizes import check_sizes, sandbox_limits
 from envs.spaces import Chat, Text
+from envs.terminal import as_terminal
 from envs.types import Message, Outcome, Role, Split, Task, Turn
 from envs.workspace import Workspace
 from sandbox.base import Backend, Limits, Result, Sandbox, SandboxError, SandboxSpec
@@ -34,12 +36,14 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
 
     Agents have the names of their roles. An observation is ``{"messages": [{"role": …, "content": …}, …],
     "role": name}``; it has no key ``observation``, which PettingZoo's ``api_test`` expects to be an array. An
-    action is any text. The python blocks of an action, without its thinking, run as one program in the
-    episode's sandbox, which is opened when a program, a check or the grader first needs it and closed at the
-    end.
+    action is any text. The program in it (``envs.parsing.read_action``: usually its python blocks, without
+    its thinking) runs in the episode's sandbox, which is opened when a program, a check or the grader first
+    needs it and closed at the end.
 
-    A stage (all turns of one agent) ends with an action without code, or with the last turn of the role's
-    budget. A role that cannot run code takes one action, and no code in it is run. Then the next role acts.
+    A stage (all turns of one agent) ends with an action of prose, or with the last turn of the role's budget.
+    An action that cannot be read (a thought that was cut off, a block that seems to be a program and is none)
+    uses its turn, and the agent reads what was wrong. A role that cannot run code takes one action, and no
+    code in it is run. Then the next role acts.
     After the last stage ``scenario.grade`` gives the outcome, every agent is terminated, and every agent
     receives the reward ``outcome.score`` (in [0, 1]; all earlier rewards are 0). Step until ``env.agents`` is
     empty: the reward arrives with the ``last()`` of the terminated agents.
@@ -244,9 +248,9 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
     def _play(self, agent: str, action: str) -> Turn:
         workspace, role = self._open_workspace(), self._role(agent)
         attempt = sum(turn.agent == agent for turn in self.turns)
-        code = parsing.extract_program(action) if role.can_run_code else None
+        read = parsing.read_action(action, runs_code=role.can_run_code)
         before = workspace.list()
-        result = None if code is None else self._run(workspace, code)
+        result = None if read.code is None else self._run(workspace, read.code)
         after = workspace.list()
         files = {file.path: file for file in after}
         return Turn(
@@ -258,18 +262,19 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
             attempt=attempt,
             observation=self._read(agent),
             action=action,
-            code=code,
+            code=read.code,
             result=result,
             files_before=before,
             files_after=after,
             checks=self.scenario.check(self.task, role, files, workspace),
-            last=code is None or attempt + 1 == role.max_turns,
+            last=read.form == "prose" or attempt + 1 == role.max_turns,
             facts=self.task.facts,
         )
 
     def _run(self, workspace: Sandbox, code: str) -> Result:
         seed = (self._episode_seed + len(self.turns)) % 2**31
-        return workspace.run(code, timeout=self.scenario.timeout, seed=seed)
+        result = workspace.run(code, timeout=self.scenario.timeout, seed=seed)
+        return replace(result, stdout=as_terminal(result.stdout), stderr=as_terminal(result.stderr))
 
     def _advance(self, turn: Turn) -> None:
         """Records the turn, assigns rewards and selects the next agent."""

@@ -97,7 +97,7 @@ class Turn:
     observation: tuple[Message, ...]
     action: str
     code: str | None
-    """The program in the action; None if there is none, which ends the stage."""
+    """The program in the action; None if there is none, which ends the stage if the action is prose."""
     result: Result | None
     files_before: tuple[FileInfo, ...]
     files_after: tuple[FileInfo, ...]

@@ -6,6 +6,7 @@ Functions named ``coach_…`` report the coach; the others never depend on it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from math import sqrt
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 from scipy.stats import norm  # type: ignore[import-untyped]
 
+from envs.parsing import read_action
 from envs.types import Episode, Turn
 from learners.types import Metrics, Transition
 
@@ -41,7 +43,8 @@ def summarise(episodes: Sequence[Episode]) -> Metrics:
 
     ``success``: share that the grader accepts; ``raw``: mean score of the accepted ones; ``fair``: mean over
     all, where a failure counts as its fallback; ``delivered``: share of an agent's stages that are
-    ``delivered``; ``turns``: an agent's turns per episode.
+    ``delivered``; ``turns``: an agent's turns per episode; ``action_form``: how many actions have each form
+    (``envs.parsing.Form``), only those that occur.
     """
     row = _outcomes(episodes, "")
     for kind in sorted({episode.kind for episode in episodes}):
@@ -49,7 +52,7 @@ def summarise(episodes: Sequence[Episode]) -> Metrics:
     for agent, stages in _stages(episodes).items():
         row[f"delivered/{agent}"] = _mean(float(delivered(stage)) for stage in stages)
         row[f"turns/{agent}"] = _mean(len(stage) for stage in stages)
-    return row
+    return row | _forms(episodes)
 
 
 def delivered(stage: Sequence[Turn]) -> bool:
@@ -113,6 +116,12 @@ def _outcomes(episodes: Sequence[Episode], suffix: str) -> Metrics:
         f"fair{suffix}": _mean(outcome.metrics["fair"] for outcome in outcomes),
     }
     return row | ({f"raw{suffix}": _mean(scores)} if scores else {})
+
+
+def _forms(episodes: Sequence[Episode]) -> Metrics:
+    turns = [turn for episode in episodes for turn in episode.turns]
+    forms = Counter(read_action(turn.action, runs_code=turn.role.can_run_code).form for turn in turns)
+    return {f"action_form/{form}": float(count) for form, count in sorted(forms.items())}
 
 
 def _stages(episodes: Sequence[Episode]) -> dict[str, list[list[Turn]]]:
