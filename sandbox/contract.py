@@ -247,7 +247,7 @@ import os, time
 kept = bytearray(b"x") * (40 << 20)
 for number in range(20):
     if os.fork() == 0: time.sleep(60)
-time.sleep(0.5)
+time.sleep(0.3)
 """)
         assert result.status == "ok", result
 

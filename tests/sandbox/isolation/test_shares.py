@@ -87,6 +87,7 @@ def states(pids: set[int]) -> Iterator[tuple[str, str, str]]:
             yield name, rest.split()[3], group.read_text() if group.exists() else ""
 
 
+@pytest.mark.slow
 def test_all_processes_of_a_program_share_one_scheduling_group(backend: Local) -> None:
     code = """
 import os, subprocess, sys
@@ -113,6 +114,7 @@ exec(name)
     thread.join()
 
 
+@pytest.mark.slow
 def test_typical_programs_run_in_local_sandboxes(backend: Local) -> None:
     code = """
 import multiprocessing, sqlite3, subprocess, sys, tempfile
