@@ -15,7 +15,7 @@ from typing import Annotated, Any, cast
 
 from coaches import episodes
 from coaches.base import CoachError, Verdict
-from coaches.judging.inner import build
+from coaches.judging.inner import build, check_ready
 from coaches.replay.branches import Replay, Replayer, ReplayError
 from coaches.replay.team import Team
 from conf import ConfigError
@@ -96,6 +96,10 @@ class Counterfactual:
         self._team = cast(Team | None, build(config.team) if config.team else None)
         self._references = _references(config)
         self._lock = threading.Lock()
+
+    def check_ready(self) -> None:
+        """Lets the team check what it needs; raises as ``DependentPart.check_ready``."""
+        check_ready(self._team)
 
     def judge_episode(self, turns: Sequence[Turn], outcome: Outcome) -> list[Verdict | None]:
         """Returns one verdict per turn; None where the action could not be replaced.

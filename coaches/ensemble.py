@@ -13,7 +13,7 @@ from scipy.stats import trim_mean  # type: ignore[import-untyped]
 
 from coaches.base import AnyCoach, Coach, CoachError, Unit, Verdict, judges_turns
 from coaches.judging import learning
-from coaches.judging.inner import build_coach
+from coaches.judging.inner import build_coach, check_ready
 from coaches.judging.learning import JudgedEpisode
 from coaches.judging.verdicts import THREADS, Judged, judge_episode, judge_turn, total_cost, total_usage
 from conf import ConfigError
@@ -73,6 +73,11 @@ class Ensemble:
         self.names = [str(node["name"]) for node in config.coaches]
         self.stronger: AnyCoach | None = None if config.stronger is None else build_coach(config.stronger)
         self.judges = "turns" if all(judges_turns(coach) for coach in self._coaches()) else "episodes"
+
+    def check_ready(self) -> None:
+        """Lets every coach check what it needs; raises as ``DependentPart.check_ready``."""
+        for coach in self._coaches():
+            check_ready(coach)
 
     def judge(self, history: Sequence[Turn]) -> Verdict:
         """Returns the combined verdict on the last turn.

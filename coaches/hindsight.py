@@ -13,7 +13,7 @@ from coaches.client.errors import UnreadableReplyError
 from coaches.evidence import lineage
 from coaches.evidence.lineage import Culprit
 from coaches.judging import learning
-from coaches.judging.inner import build_coach
+from coaches.judging.inner import build_coach, check_ready
 from coaches.judging.learning import JudgedEpisode
 from coaches.judging.verdicts import THREADS, judge_episode, total_cost, total_usage
 from coaches.prompting import chat, parse
@@ -97,6 +97,13 @@ class Hindsight:
         self.model = model
         if config.source == "model" and model is None:
             self.model = chat.build(config.chat)
+
+    def check_ready(self) -> None:
+        """Lets the coach and the model that are asked check what they need; raises as
+        ``DependentPart.check_ready``."""
+        if self.config.source == "rules" or self.config.revise == "path":
+            check_ready(self.coach)
+        check_ready(self.model)
 
     def judge_episode(self, turns: Sequence[Turn], outcome: Outcome) -> list[Verdict | None]:
         """Returns one verdict per turn; None where there is none.

@@ -58,6 +58,10 @@ class LLM:
         folder = Path(config.cache_dir).expanduser() if config.cache_dir else cache_dir() / "verdicts"
         self._cache = VerdictCache(folder if config.cache else None)
 
+    def check_ready(self) -> None:
+        """Asks the server for one short reply. Raises ``ConfigError`` if there is none, and says why."""
+        self.endpoint.probe()
+
     def judge(self, history: Sequence[Turn]) -> Verdict:
         """Returns the model's verdict on the last turn of ``history``.
 

@@ -32,7 +32,7 @@ import conf
 from coaches import episodes
 from coaches.base import AnyCoach, BudgetError, Verdict, judges_turns
 from coaches.episodes import RecordedEpisode
-from coaches.judging.inner import build_coach
+from coaches.judging.inner import build_coach, check_ready
 from coaches.judging.verdicts import judge_episode
 from conf import ConfigError
 from conf.arguments import Parser, integer
@@ -140,6 +140,7 @@ def _run(options: argparse.Namespace, config: Any) -> None:
         pairs = [(row, one) for row, one in pairs if _judgeable(coach, one)]
     if not pairs:
         raise ConfigError(f"{options.episodes} has no episodes{episodes.first_of(skipped)}")
+    check_ready(coach)
     out = options.out or options.episodes.with_suffix(".scored.jsonl")
     if out.exists() and out.samefile(options.episodes):
         raise ConfigError("--out is the file that is read")

@@ -49,7 +49,7 @@ ONLY_IN = {
     "hydra": ("conf/commands.py",),
     "docker": ("sandbox/host/daemon.py", "sandbox/image.py"),
     "tenacity": ("coaches/client/",),
-    "openai": ("coaches/client/openai_client.py", "learners/generators/api.py"),
+    "openai": ("coaches/client/session.py",),
     "omegaconf": ("conf/", "learners/", "envs/dsbench/spec.py", "envs/dsbench/build_tables.py"),
 }
 """The files or folders in which an outside package may be imported."""

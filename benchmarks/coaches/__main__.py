@@ -27,7 +27,7 @@ from benchmarks.common.command import make_console, make_parser, print_path
 from benchmarks.corpus import cases as corpus
 from benchmarks.corpus.cases import Case
 from coaches.base import BudgetError
-from coaches.judging.inner import build_coach
+from coaches.judging.inner import build_coach, check_ready
 from conf import ConfigError, commands
 from conf.arguments import integer
 
@@ -90,7 +90,7 @@ def run(
     if not cases:
         raise ConfigError(f"the corpus {part} has no episodes")
     for node in coaches.values():
-        build_coach(node)  # reports a mistake before the first coach costs money
+        check_ready(build_coach(node))  # reports a mistake before the first coach costs money
     rows = []
     for name, node in coaches.items():
         judgement = judging.judge(node, cases, retest=retest, attacked=attacked, threads=threads)

@@ -10,23 +10,27 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_before_delay
 
-from coaches.base import CoachError, Usage
+from coaches.base import BudgetError, CoachError, Usage
 from coaches.client import errors, wire
 from coaches.client.budget import Ledger
 from coaches.client.config import LEVELS, EndpointConfig, check, key
 from coaches.client.event_loop import EventLoopThread
-from coaches.client.rate_limit import Admission, RateLimiter
+from coaches.client.rate_limit import Admission
+from coaches.client.session import Session
+from conf import ConfigError
 from envs.types import Message
-
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+PROBE_SECONDS = 10.0
+"""How long ``Endpoint.probe`` repeats a request that a server is too busy for."""
+_PROBE = (Message("system", "Reply briefly."), Message("user", "Say: ready"))
+"""In the roles of a coach's questions, because the templates of some models refuse the system role."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +61,14 @@ class Endpoint:
         self.ledger = ledger
         self._key = key(config.key_env, owner)
         self._thread = EventLoopThread()
-        self._session: _Session | None = None
+        self._session: Session | None = None
         self._level = 0 if config.structured == "auto" else LEVELS.index(config.structured)
         self._level_works = config.structured != "auto"
         self._lock = threading.Lock()
         self._logged: set[str] = set()
+        self._owner = owner
+        self._lost = False
+        """Whether the server could not be reached until a deadline and has not replied since."""
         weakref.finalize(self, self._thread.close)
 
     def ask(
@@ -86,24 +93,39 @@ class Endpoint:
         """
         return self._exchange(_Exchange(tuple(messages), tuple(schemas)), read)
 
+    def probe(self) -> None:
+        """Asks for one short reply, so that a server that is missing, or refuses, shows before a run starts.
+
+        Raises:
+            ConfigError: the server cannot be reached, or does not reply as one; the message says why.
+        """
+        where, model = self.config.base_url, self.config.model
+        log.info("asking %s for %s", where, model)
+        try:
+            self.complete(_PROBE, {}, patient=False)
+        except (CoachError, BudgetError) as error:
+            raise ConfigError(f"{self._owner}: {where} does not serve {model}: {error}") from None
+
     def complete(
         self, messages: Sequence[Message], fields: Mapping[str, Any], *, patient: bool = True
     ) -> ParsedReply[wire.Reply]:
-        """Returns the model's reply to ``messages`` even if it is truncated, empty or a refusal; for
-        ``structured=off``.
+        """Returns the model's reply to ``messages`` even if it is truncated, empty or a refusal; without
+        structured output.
 
         A response that is not a chat completion is requested again, with exactly the same messages.
 
         Args:
             messages: the chat to send.
             fields: more fields of the request's body; those of ``config.extra`` take precedence.
-            patient: whether to retry while the server cannot be reached.
+            patient: whether to retry until the deadline. If not, a lost connection or a late reply is final, and a
+                busy server is asked again for ``PROBE_SECONDS``.
 
         Raises:
             CoachError: one of ``coaches.client.errors``.
             BudgetError: a request could exceed the budget.
         """
         exchange = _Exchange(tuple(messages), (None,) * len(LEVELS), fields, wire.reply, False, patient)
+        exchange.plain = True
         return self._exchange(exchange, lambda reply: reply)
 
     def close(self) -> None:
@@ -112,16 +134,19 @@ class Endpoint:
 
     def _exchange(self, exchange: _Exchange, read: Callable[[Any], T]) -> ParsedReply[T]:
         try:
-            return self._thread.run(self._within_deadline(exchange, read))
+            parsed = self._thread.run(self._within_deadline(exchange, read))
         except CoachError as error:
+            self._lost = isinstance(error, errors.ConnectionLostError)
             self._log_first(error)
             raise
+        self._lost = False
+        return parsed
 
     async def _within_deadline(self, exchange: _Exchange, read: Callable[[Any], T]) -> ParsedReply[T]:
         """Waits for a slot and the rate limits, which no deadline covers, and then for the reply, which one
         does."""
         if self._session is None:
-            self._session = _Session(self.config, self._key)
+            self._session = Session(self.config, self._key, self._owner)
             self._thread.at_end.append(self._session.close)
         session = self._session
         async with session.slots:
@@ -136,15 +161,22 @@ class Endpoint:
         seconds = round(time.monotonic() - start, 3)
         return ParsedReply(value, Usage(*exchange.tokens, exchange.calls, seconds), exchange.cost)
 
-    async def _with_retries(self, session: _Session, exchange: _Exchange, read: Callable[[Any], T]) -> T:
+    async def _with_retries(self, session: Session, exchange: _Exchange, read: Callable[[Any], T]) -> T:
         """Retries transient errors, with pauses, for as long as the next attempt would start before the
-        deadline."""
+        deadline.
 
-        too_late = stop_before_delay(self.config.deadline)
+        Not for a server that has been waited for until a deadline: its loss would cost every turn as much.
+        """
+
+        seconds = self.config.deadline if exchange.patient else min(PROBE_SECONDS, self.config.deadline)
+        too_late = stop_before_delay(seconds)
 
         def give_up(state: RetryCallState) -> bool:
             lost = isinstance(_transient(state).error, errors.ConnectionLostError)
-            return (lost and not exchange.patient) or too_late(state)
+            late = isinstance(_transient(state).error, errors.DeadlineError)
+            if not exchange.patient and (lost or late):
+                return True
+            return (lost and self._lost) or too_late(state)
 
         def pause(state: RetryCallState) -> float:
             return wire.pause(_transient(state), self.config.backoff, state.attempt_number - 1)
@@ -160,19 +192,19 @@ class Endpoint:
             before_sleep=hold_others,
             reraise=True,
         )
-        exchange.level = self._level
+        exchange.level = LEVELS.index("off") if exchange.plain else self._level
         try:
             return await retrying(self._until_read, session, exchange, read)
         except wire.TransientError as transient:
             raise transient.error from None
 
-    async def _until_read(self, session: _Session, exchange: _Exchange, read: Callable[[Any], T]) -> T:
+    async def _until_read(self, session: Session, exchange: _Exchange, read: Callable[[Any], T]) -> T:
         """Sends the request until ``read`` accepts a reply: again if it does not, in another form if
         refused."""
         while True:
             try:
                 reply = await self._send(session, exchange)
-                if not self._level_works:
+                if not self._level_works and not exchange.plain:
                     self._level, self._level_works = exchange.level, True
                 return read(reply)
             except errors.ReplyError as error:
@@ -183,7 +215,7 @@ class Endpoint:
             except wire.SchemaRefusedError:
                 exchange.level = self._level if self._level_works else exchange.level + 1
 
-    async def _send(self, session: _Session, exchange: _Exchange) -> Any:
+    async def _send(self, session: Session, exchange: _Exchange) -> Any:
         """Sends one request, books its tokens and its cost, and returns what ``exchange.extract`` makes of
         the body."""
         admission = exchange.admission or await session.limiter.admit(self._estimated_tokens(exchange))
@@ -264,7 +296,9 @@ class _Exchange:
     explains: bool = True
     """Whether the model is told what was wrong with a reply that could not be used."""
     patient: bool = True
-    """Whether to retry while the server cannot be reached."""
+    """Whether to retry until the deadline."""
+    plain: bool = False
+    """Whether no structured output is requested, whatever the settings say."""
     level: int = 0
     """Index in ``LEVELS`` of the next request."""
     admission: Admission | None = None
@@ -288,55 +322,3 @@ class _Exchange:
     def most_prompt_tokens(self) -> int:
         """Returns an upper bound: no token is shorter than a byte, and a few delimit each message."""
         return sum(len(message.content.encode()) + 16 for message in self.current_messages())
-
-
-class _Session:
-    """What belongs to the event loop: the client, the queue and the rate limits."""
-
-    def __init__(self, config: EndpointConfig, key: str | None) -> None:
-        self._client = _client(config, key)
-        self._key = key
-        self._timeout = config.timeout
-        self.slots = asyncio.Semaphore(config.concurrency)
-        self.limiter = RateLimiter(config.requests_per_minute, config.tokens_per_minute)
-
-    async def close(self) -> None:
-        await self._client.close()
-
-    async def post(self, body: dict[str, Any]) -> Any:
-        """Returns the response's JSON; every failure becomes one of the errors of ``wire`` and ``errors``."""
-        import openai
-
-        create = self._client.chat.completions.with_raw_response.create
-        try:
-            async with asyncio.timeout(self._timeout):  # the client's own timeout restarts with every byte
-                raw = await create(**_arguments(body))
-                return wire.body(wire.redacted(raw.http_response.text, self._key))
-        except (TimeoutError, openai.APITimeoutError):
-            late = errors.DeadlineError(f"no response within {self._timeout:g} s")
-            raise wire.TransientError(late) from None
-        except openai.APIStatusError as error:
-            text = wire.redacted(error.response.text, self._key)
-            raise wire.status_error(error.status_code, error.response.headers, text, body) from None
-        except openai.APIConnectionError as error:
-            reason = wire.redacted(str(error.__cause__ or error), self._key)
-            lost = errors.ConnectionLostError(f"the connection failed: {reason or 'no reason given'}")
-            raise wire.TransientError(lost) from None
-
-
-def _client(config: EndpointConfig, key: str | None) -> AsyncOpenAI:
-    from openai import AsyncOpenAI  # takes half a second to import; runs with other coaches do not need it
-
-    # The client's own retries are off: each request must be admitted, reserved and booked on its own.
-    client = AsyncOpenAI(
-        base_url=config.base_url, api_key=key or "none", max_retries=0, timeout=config.timeout
-    )
-    client.organization = client.project = None  # read from OPENAI_ORG_ID: not this endpoint's business
-    return client
-
-
-def _arguments(body: dict[str, Any]) -> dict[str, Any]:
-    """Passes all but two fields around the client's validation, which knows fewer fields than endpoints
-    do."""
-    known = {key: body[key] for key in ("model", "messages")}
-    return known | {"extra_body": {key: value for key, value in body.items() if key not in known}}

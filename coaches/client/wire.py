@@ -9,7 +9,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 from coaches.base import CoachError
 from coaches.client import errors
@@ -58,6 +60,19 @@ class SchemaRefusedError(Exception):
         super().__init__(str(otherwise))
         self.otherwise = otherwise
         """The error to raise if the form was not the reason."""
+
+
+def is_loopback(url: str) -> bool:
+    """Returns whether the host of ``url`` is this machine, by a name or an address that no network routes."""
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None) or address
+    return bool(mapped.is_loopback or mapped.is_unspecified)
 
 
 def redacted(text: str, key: str | None) -> str:

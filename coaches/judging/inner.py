@@ -4,7 +4,7 @@ another."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import conf
 from coaches.base import AnyCoach, Coach, HindsightCoach, Unit, Verdict, judges_turns
@@ -50,6 +50,25 @@ def build_coach(node: Any) -> AnyCoach:
     return coach
 
 
+@runtime_checkable
+class DependentPart(Protocol):
+    """A coach, chat model or team that needs something outside this process, itself or by an inner part."""
+
+    def check_ready(self) -> None:
+        """Checks that what it needs is there, once, before anything is played or judged.
+
+        Raises:
+            ConfigError: it is not; one line that says why, within seconds.
+        """
+        ...
+
+
+def check_ready(part: object) -> None:
+    """Lets ``part`` check what it needs, if it is a ``DependentPart``; raises as that does."""
+    if isinstance(part, DependentPart):
+        part.check_ready()
+
+
 class RevisingCoach:
     """Replaces each verdict of an inner coach by ``revise``, and judges what the inner coach judges.
 
@@ -63,6 +82,10 @@ class RevisingCoach:
         """Raises ``ConfigError`` if the inner coach of ``node`` cannot be built."""
         self.coach = build_coach(node)
         self.judges = "turns" if judges_turns(self.coach) else "episodes"
+
+    def check_ready(self) -> None:
+        """Lets the inner coach check what it needs; raises as ``DependentPart.check_ready``."""
+        check_ready(self.coach)
 
     def revise(self, verdict: Verdict, turn: Turn) -> Verdict:
         """Returns the verdict on ``turn`` that replaces ``verdict``."""

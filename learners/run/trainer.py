@@ -120,12 +120,14 @@ class Trainer:
         played = self._next.result() if self._next else self._play("train", step)
         rollouts, lost = self._record_episodes("train", step, played)
         update_started = time.perf_counter()
-        # The next step's episodes start before the update: with staleness 1 they use the weights of before
-        # it.
-        self._next = self._play_ahead(step + 1)
         transitions = [transition for rollout in rollouts for transition in rollout.transitions()]
         causes = _coach_errors(rollouts)
         self._check_losses("verdicts", causes, len(transitions))
+        judged = [_judged(rollout) for rollout in rollouts]
+        learned = self.monitor.step(step + 1, judged) | learning.learn(self.parts.coach, judged)
+        # The next step's episodes start before the update: with staleness 1 they use the weights of before
+        # it, and the coach as it is reported with them: it has learned from every step before theirs.
+        self._next = self._play_ahead(step + 1)
         updates = self._update(transitions)
         sync_started = time.perf_counter()
         self._publish()
@@ -133,8 +135,7 @@ class Trainer:
         row = {"lost": float(lost), "recovered": _recovered(rollouts)} | _masked(causes)
         row |= metrics.summarise([rollout.episode for rollout in rollouts])
         row |= metrics.coach_scores(transitions) | metrics.coach_costs(transitions) | updates
-        judged = [_judged(rollout) for rollout in rollouts]
-        row |= self.monitor.step(step + 1, judged) | learning.learn(self.parts.coach, judged)
+        row |= learned
         tokens = sum(len(transition.completion.token_ids) for transition in transitions)
         timing = {
             "play_s": update_started - play_started,
@@ -222,7 +223,9 @@ class Trainer:
         timing: Metrics = {}
         if self.config.evaluation.coached:
             transitions = [transition for rollout in rollouts for transition in rollout.transitions()]
-            row |= _masked(_coach_errors(rollouts))
+            causes = _coach_errors(rollouts)
+            self._check_losses("verdicts", causes, len(transitions))
+            row |= _masked(causes)
             row |= metrics.coach_scores(transitions) | metrics.coach_costs(transitions)
             timing = metrics.coach_effort(transitions)
             if not self.config.steps:  # when training, bias is measured on the scores that are trained on

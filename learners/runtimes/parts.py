@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import conf
-from coaches.judging.inner import build_coach
 from conf import ConfigError
 from envs.base import Scenario
 from learners.base import Algorithm, Generator, Weights, WeightsKind
@@ -16,6 +15,7 @@ from learners.policy import Policy
 from learners.rollout.seeds import derive_seed
 from learners.rollout.worker import LocalRolloutWorker
 from learners.runtimes.base import Parts, Runtime
+from learners.runtimes.judge import build_judge
 from learners.update import allocator
 from learners.update.fsdp import Ranks
 from learners.update.learner import LocalLearner
@@ -25,7 +25,7 @@ from learners.update.updater import ALONE, Updater
 def assemble(config: RunConfig, runtime: Runtime) -> Parts:
     """Builds all parts in this process; raises as ``Runtime.assemble``."""
     scenario = build_scenario(config)
-    coach = build_coach(config.coach)
+    coach = build_judge(config)
     algorithm = build_algorithm(config)
     owners = policy_names(config, scenario)
     trains = generator_class(config).trains

@@ -41,7 +41,12 @@ class ModelTeam:
         if unknown := sorted(config.endpoint.keys() - base.keys()):
             raise ConfigError(f"team: unknown settings of the endpoint: {', '.join(unknown)}")
         prices = Prices(config.prompt_price, config.completion_price)
-        self._endpoint = Endpoint(EndpointConfig(**(base | config.endpoint)), Ledger(prices, config.max_cost))
+        ledger = Ledger(prices, config.max_cost, owner="team")
+        self._endpoint = Endpoint(EndpointConfig(**(base | config.endpoint)), ledger, owner="team")
+
+    def check_ready(self) -> None:
+        """Asks the server for one short reply. Raises ``ConfigError`` if there is none, and says why."""
+        self._endpoint.probe()
 
     def act(self, agent: str, messages: Sequence[Message], seed: int) -> str:
         """Returns the model's reply to ``messages``.

@@ -8,11 +8,11 @@ from typing import Any, cast
 
 from coaches.base import Unit, Verdict, judges_turns
 from coaches.judging import learning
-from coaches.judging.inner import build_coach
 from coaches.judging.learning import JudgedEpisode, LearningCoach
 from envs.types import Outcome, Turn
 from learners.config import RunConfig
 from learners.runtimes.distributed.base import Handle
+from learners.runtimes.judge import build_judge
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class CoachHost:
     """The only coach of a run, in a process of its own: rate limits and budget are those of the run."""
 
     def __init__(self, config: RunConfig) -> None:
-        self._coach: Any = build_coach(config.coach)
+        self._coach: Any = build_judge(config)
 
     def traits(self) -> CoachTraits:
         judges: Unit = "turns" if judges_turns(self._coach) else "episodes"
