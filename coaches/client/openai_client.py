@@ -117,8 +117,8 @@ class Endpoint:
         Args:
             messages: the chat to send.
             fields: more fields of the request's body; those of ``config.extra`` take precedence.
-            patient: whether to retry until the deadline. If not, a lost connection or a late reply is final, and a
-                busy server is asked again for ``PROBE_SECONDS``.
+            patient: whether to retry until the deadline. If not, a lost connection or a late reply is final,
+                and a busy server is asked again for ``PROBE_SECONDS``.
 
         Raises:
             CoachError: one of ``coaches.client.errors``.
