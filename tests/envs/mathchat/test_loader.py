@@ -172,6 +172,17 @@ def test_no_evaluation_task_is_trained_on(tmp_path: Path) -> None:
     assert [task.id for task in env.scenario.tasks("train")] == ["a/0", "a/1", "a/2", "a/4"]
 
 
+def test_the_path_of_a_file_may_begin_with_a_tilde_and_is_never_ignored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "x.json", [{"prompt": f"Problem {n}?", "answer": n} for n in range(4)])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    env = envs.make("mathchat", sandbox=FakeBackend(), tasks="~/x.json")
+    assert len(env.scenario.tasks("train")) == 3
+    with pytest.raises(conf.ConfigError, match="cannot be read"):
+        envs.make("mathchat", sandbox=FakeBackend(), tasks="")
+
+
 def test_files_without_training_tasks_are_rejected(tmp_path: Path) -> None:
     path = write(tmp_path / "a.json", [{"prompt": "One?", "answer": 1}])
     with pytest.raises(conf.ConfigError, match="cannot be split"):
