@@ -15,8 +15,9 @@ from conf import ConfigError
 from envs.dsbench import csvs, metrics
 from envs.dsbench.metrics import Array
 from envs.dsbench.spec import Table
-from envs.dsbench.submission import Key, match_ids, matcher, validate
+from envs.dsbench.submission import MISSING, Key, match_ids, matcher, quoted, validate
 
+_NO_LABEL = "a label that is not among the task's labels"
 _TRUE_FALSE = {"True": "1", "False": "0", "true": "1", "false": "0", "TRUE": "1", "FALSE": "0"}
 
 
@@ -63,17 +64,22 @@ def read_answer(table: Table) -> Answer:
 def _truth(table: Table, cells: pd.DataFrame, key: Key) -> Array:
     values = _parsed(cells, key)
     if key.prediction == "label":
-        wrong, what = values.isna(), "a label that is not among the task's labels"
+        wrong, what = values.isna(), _NO_LABEL
     elif key.prediction == "proba":
         wrong, what = ~values.isin([0.0, 1.0]), "a value that is not 0 or 1"
     else:
         wrong, what = values.isin([np.inf, -np.inf]) | values.isna(), "a value that is not a finite number"
     if wrong.any(axis=None):
         row, column = (int(index[0]) for index in np.nonzero(wrong.to_numpy()))
+        labels = f"; the labels are {quoted(key.labels)}" if key.labels else ""
         raise ConfigError(
             f"task {table.spec.id}: {table.answer} has {what}: {cells.iat[row, column]!r:.60} for "
-            f"{key.id_column} {key.ids[row]:.60}"
+            f"{key.id_column} {key.ids[row]:.60}{labels}"
         )
+    return _array(values, key)
+
+
+def _array(values: pd.DataFrame, key: Key) -> Array:
     return values.to_numpy(dtype=object if key.prediction == "label" else np.float64)
 
 
@@ -90,44 +96,61 @@ def _parsed(cells: pd.DataFrame, key: Key) -> pd.DataFrame:
 def _constant(table: Table, key: Key, truth: Array) -> float:
     """Grades the answer against itself and against a constant, and returns the quality of the constant."""
     spec = table.spec
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of metrics that are undefined, which are NaN
-            best = metrics.evaluate(spec.metric, truth, truth, key.labels)
-            constant = _constant_quality(table, key, truth)
-    except ValueError as error:
-        raise ConfigError(
-            f"task {spec.id}: metric {spec.metric} cannot score {table.answer}: "
-            f"{' '.join(str(error).split())[:300]}"
-        ) from None
-    if not math.isclose(best, metrics.perfect(spec.metric), abs_tol=1e-9):
-        single = [name for name, column in zip(key.target_columns, truth.T, strict=True) if _single(column)]
-        why = f"; it has a single value of {', '.join(single[:6])}" if single else ""
-        raise ConfigError(
-            f"task {spec.id}: metric {spec.metric} cannot score {table.answer}: the answer itself scores "
-            f"{best:g} instead of {metrics.perfect(spec.metric):g}{why}"
-        )
-    return constant
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of metrics that are undefined, which are NaN
+        best = _scored(table, f"{table.answer}", truth, truth)
+        if not math.isclose(best, metrics.perfect(spec.metric), abs_tol=1e-9):
+            names = zip(key.target_columns, truth.T, strict=True)
+            single = [name for name, column in names if len({*column}) == 1]
+            why = f"; it has a single value of {', '.join(single[:6])}" if single else ""
+            raise ConfigError(
+                f"task {spec.id}: metric {spec.metric} cannot score {table.answer}: the answer itself scores "
+                f"{best:g} instead of {metrics.perfect(spec.metric):g}{why}"
+            )
+        targets = _training_targets(table, key)
+        if targets is None:
+            return _sample_quality(table, key, truth)
+        if key.prediction != "proba":  # class shares are not chosen by their score
+            _scored(table, f"the targets of {table.train}", targets, targets)
+        return metrics.constant_quality(spec.metric, targets, truth, key.labels)
 
 
-def _single(column: Array) -> bool:
-    return len({*column}) == 1
-
-
-def _constant_quality(table: Table, key: Key, truth: Array) -> float:
-    """Falls back on the sample submission where the training file has other columns than the submission."""
+def _scored(table: Table, where: str, truth: Array, guess: Array) -> float:
     spec = table.spec
-    if set(spec.target_columns) <= set(csvs.header(table.train)):
-        cells = csvs.read(table.train, usecols=spec.target_columns, dtype=str, keep_default_na=False)
-        known = _parsed(cells[spec.target_columns], key).replace([np.inf, -np.inf], np.nan).dropna()
-        if len(known):
-            targets = known.to_numpy(dtype=object if key.prediction == "label" else np.float64)
-            return metrics.constant_quality(spec.metric, targets, truth, key.labels)
+    try:
+        return metrics.evaluate(spec.metric, truth, guess, spec.labels)
+    except ValueError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ConfigError(f"task {spec.id}: metric {spec.metric} cannot score {where}: {reason}") from None
+
+
+def _training_targets(table: Table, key: Key) -> Array | None:
+    """Returns the known targets of the training file; None if it has none, or other columns."""
+    spec = table.spec
+    if not set(spec.target_columns) <= set(csvs.header(table.train)):
+        return None
+    cells = csvs.read(table.train, usecols=spec.target_columns, dtype=str, keep_default_na=False)
+    cells = cells[spec.target_columns]
+    values = _parsed(cells, key).replace([np.inf, -np.inf], np.nan)
+    if key.prediction == "label":
+        given = cells.iloc[:, 0][values.iloc[:, 0].isna()]
+        if unknown := sorted({cell for cell in given if cell.strip().lower() not in MISSING}):
+            raise ConfigError(
+                f"task {spec.id}: {table.train} has {_NO_LABEL}: {quoted(unknown)}; the labels are "
+                f"{quoted(key.labels)}"
+            )
+    known = values.dropna()
+    return _array(known, key) if len(known) else None
+
+
+def _sample_quality(table: Table, key: Key, truth: Array) -> float:
+    """Quality of the sample submission, for training files with other columns than the submission; 0 if it
+    is no valid submission."""
     sample = validate(csvs.content(table.sample), key).values
     if sample is None:
         return 0.0
-    raw = metrics.evaluate(spec.metric, truth, sample, key.labels)
-    return metrics.quality(spec.metric, truth, sample, raw)
+    metric = table.spec.metric
+    return metrics.quality(metric, truth, sample, metrics.evaluate(metric, truth, sample, key.labels))
 
 
 def _ids_as_text(table: Table, key: Key) -> bool:

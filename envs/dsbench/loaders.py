@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 from conf import ConfigError
@@ -37,6 +38,8 @@ def load_tables(
     else:
         raise ConfigError(f"source must be bundled, official or local; got {source!r}")
     tables.sort(key=lambda table: table.spec.id)
+    if twice := [a.spec.id for a, b in pairwise(tables) if a.spec.id == b.spec.id]:
+        raise ConfigError(f"two folders have the task id {twice[0]}")
     _check_known("encodings", list(encodings), tables)
     if heldout is None:
         return tables

@@ -89,7 +89,7 @@ def constants(metric: str, targets: Array, labels: Sequence[str] = ()) -> list[A
         majority = str(names[counts.argmax()])
         return [np.array([name], dtype=object) for name in dict.fromkeys([majority, labels[-1]])]
     if kind == "proba":
-        return [targets.mean(axis=0)]
+        return [np.clip(targets, 0.0, 1.0).mean(axis=0)]
     fitted = [targets.mean(axis=0), np.median(targets, axis=0)]
     return [*fitted, np.expm1(np.log1p(targets).mean(axis=0))] if (targets > -1).all() else fitted
 
@@ -105,7 +105,8 @@ def constant_quality(metric: str, targets: Array, truth: Array, labels: Sequence
         raw = evaluate(metric, targets, _repeated(constant, targets), labels)
         return math.inf if math.isnan(raw) else abs(perfect(metric) - raw)
 
-    guess = _repeated(min(constants(metric, targets, labels), key=distance), truth)
+    fitted = constants(metric, targets, labels)
+    guess = _repeated(min(fitted, key=distance) if len(fitted) > 1 else fitted[0], truth)
     return quality(metric, truth, guess, evaluate(metric, truth, guess, labels))
 
 

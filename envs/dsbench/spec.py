@@ -14,6 +14,7 @@ from conf import ConfigError
 from conf.text import replaced
 from envs.dsbench import csvs
 from envs.dsbench.metrics import METRICS, grades
+from envs.dsbench.submission import quoted
 
 TABLES = Path(__file__).parent / "tables"
 
@@ -172,7 +173,7 @@ def _check_header(table: Table, path: Path, needed: list[str]) -> None:
     if missing := set(needed) - set(columns):
         raise ConfigError(
             f"task {table.spec.id}: {path} has no column {', '.join(sorted(missing))}"
-            f"{csvs.separator_hint(columns)}"
+            f"{csvs.separator_hint(columns)}; it has {quoted(columns)}"
         )
     special = [table.spec.id_column, *table.spec.target_columns]
     if twice := [name for name in special if columns.count(name) > 1]:

@@ -42,7 +42,8 @@ _NUMBER_CHARS = 100
 """Longer texts are not compared as numbers."""
 _ROUNDING = 1e-9
 """How far a probability may be outside of [0, 1]: sums of probabilities are."""
-_MISSING = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>", "nat"})
+MISSING = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>", "nat"})
+"""Texts, in lower case, that stand for a missing value unless the task has such a label."""
 _INFINITE = frozenset({"inf", "infinity"})
 
 
@@ -144,7 +145,7 @@ def _parse(data: bytes, key: Key) -> tuple[list[str], list[list[str]]]:
 def _check_row(row: list[str], number: int, key: Key) -> None:
     columns = [key.id_column, *key.target_columns]
     if number == 0 and sorted(row) != sorted(columns):
-        raise _InvalidError("columns", f"columns {_quote(row)} instead of {', '.join(columns)}")
+        raise _InvalidError("columns", f"columns {quoted(row)} instead of {', '.join(columns)}")
     if len(row) != len(columns):
         raise _InvalidError("columns", f"row {number} has {len(row)} fields instead of {len(columns)}")
     if number > len(key.ids):  # stops reading: the file may be hostile
@@ -181,7 +182,7 @@ def _values(header: list[str], rows: list[list[str]], key: Key) -> NDArray[Any]:
     cells = [[by_id[name][column] for column in columns] for name in key.ids]
     for row, name in zip(cells, key.ids, strict=True):
         for cell in row:
-            if cell.strip().lower() in _MISSING and cell not in key.labels:
+            if cell.strip().lower() in MISSING and cell not in key.labels:
                 raise _InvalidError("nan", f"the value for {key.id_column} {name[:80]} is missing")
     if key.prediction == "label":
         return _labels(cells, key)
@@ -197,7 +198,7 @@ def _ids(ids: list[str], key: Key) -> list[str]:
     given, expected = Counter(find(name) or name for name in ids), Counter(key.ids)
     repeated = [name for name, count in given.items() if count > 1]
     parts = [
-        f"{what}: {len(names)} (e.g. {_quote(names[:1])})"
+        f"{what}: {len(names)} (e.g. {quoted(names[:1])})"
         for what, names in (
             ("unknown", [name for name in given if name not in expected]),
             ("missing", [name for name in expected if name not in given]),
@@ -215,7 +216,7 @@ def _labels(cells: list[list[str]], key: Key) -> NDArray[Any]:
         if label is None:
             raise _InvalidError(
                 "range",
-                f"{_quote(row)} for {key.id_column} {name[:80]} is not among the labels {_quote(key.labels)}",
+                f"{quoted(row)} for {key.id_column} {name[:80]} is not among the labels {quoted(key.labels)}",
             )
     return np.array(labels, dtype=object)[:, None]
 
@@ -229,7 +230,7 @@ def _numbers(cells: list[list[str]], key: Key) -> NDArray[Any]:
                 values[number, column] = read(cell, key)
             except ValueError as error:
                 where = f"for {key.id_column} {name[:80]}"
-                raise _InvalidError("range", f"{_quote([cell])} {where} is {error}") from None
+                raise _InvalidError("range", f"{quoted([cell])} {where} is {error}") from None
     return values
 
 
@@ -249,7 +250,7 @@ def _probability(cell: str, key: Key) -> float:
     return min(max(value, 0.0), 1.0)
 
 
-def _quote(values: Sequence[str]) -> str:
+def quoted(values: Sequence[str]) -> str:
     """Quotes the first ``values``, shortened because they may be hostile."""
     text = ", ".join(repr(value[:40]) for value in values[:6])
     return text + (f" and {len(values) - 6} more" if len(values) > 6 else "")

@@ -16,6 +16,7 @@ from envs.dsbench import csvs
 from envs.dsbench.answer import as_written, read_answer
 from envs.dsbench.spec import Table, TableSpec
 from envs.dsbench.submission import matcher
+from envs.observations import escape_headings
 from envs.types import Task
 
 DESCRIBED_ROWS = 20_000
@@ -119,7 +120,6 @@ def _kind(values: pd.Series) -> str:
 def _prompt(spec: TableSpec, facts: Mapping[str, Any], columns: list[Column], *, ids_as_text: bool) -> str:
     targets = ", ".join(spec.target_columns)
     lines = [
-        heading(facts),
         spec.description.strip(),
         f"train.csv has {facts['n_train']} rows with the target ({targets}); test.csv has {facts['n_test']} "
         f"rows without it. The column {spec.id_column} identifies the row; do not use it as a feature. "
@@ -129,7 +129,7 @@ def _prompt(spec: TableSpec, facts: Mapping[str, Any], columns: list[Column], *,
     if len(columns) > _MAX_COLUMNS:
         lines.append(f"and {len(columns) - _MAX_COLUMNS} more")
     lines += _reading(spec, ids_as_text)
-    return "\n".join([*lines, _submission_format(spec, facts)])
+    return f"{heading(facts)}\n" + escape_headings("\n".join([*lines, _submission_format(spec, facts)]))
 
 
 def _reading(spec: TableSpec, ids_as_text: bool) -> list[str]:

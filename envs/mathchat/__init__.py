@@ -126,17 +126,19 @@ def _check(config: MathChat.Config) -> None:
 
 def _read(config: MathChat.Config) -> dict[Split, list[Task]]:
     fields = vars(config.fields)
-    tasks = loader.load(Path(config.tasks) if config.tasks else _BUNDLED, fields)
+    path = _BUNDLED if config.tasks is None else Path(config.tasks).expanduser()
+    tasks = loader.load(path, fields)
     if config.heldout_tasks is None:
         if len(tasks) < 2:
             raise ConfigError(f"{config.tasks}: a single problem cannot be split; set env.heldout_tasks")
         train, heldout = loader.split(tasks, config.heldout, config.split_seed)
     else:
-        heldout = loader.load(Path(config.heldout_tasks), fields)
+        other = Path(config.heldout_tasks).expanduser()
+        heldout = loader.load(other, fields)
         train = loader.without(tasks, heldout)
         if not train:
             raise ConfigError(f"{config.tasks}: every problem is also in {config.heldout_tasks}")
-        heldout = loader.distinct(heldout, Path(config.heldout_tasks), {task.id for task in train})
+        heldout = loader.distinct(heldout, other, {task.id for task in train})
     return {"train": train, "heldout": heldout}
 
 
