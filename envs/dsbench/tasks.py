@@ -37,7 +37,7 @@ class Column:
     missing_train: int
     missing_test: int
     distinct: int
-    """Number of distinct values in the training file."""
+    """Number of distinct values in the training file; 0 for columns that the prompt does not list."""
 
 
 def make_task(table: Table) -> Task:
@@ -98,19 +98,27 @@ def _read(table: Table, name: str) -> tuple[pd.DataFrame, int]:
 def _columns(spec: TableSpec, train: pd.DataFrame, test: pd.DataFrame) -> list[Column]:
     """Returns the features: the columns in both files except the id."""
     names = [name for name in train.columns if name in test.columns and name != spec.id_column]
+    missing_train, missing_test = train[names].isna().sum(), test[names].isna().sum()
+    distinct = train[names[:_MAX_COLUMNS]].nunique()
     return [
         Column(
             name,
-            _kind(pd.concat([train[name], test[name]], ignore_index=True)),
-            int(train[name].isna().sum()),
-            int(test[name].isna().sum()),
-            int(train[name].nunique()),
+            _kind(train[name], test[name]),
+            int(missing_train[name]),
+            int(missing_test[name]),
+            int(distinct.get(name, 0)),
         )
         for name in names
     ]
 
 
-def _kind(values: pd.Series) -> str:
+def _kind(train: pd.Series, test: pd.Series) -> str:
+    kinds = [
+        (pd.api.types.is_numeric_dtype(part), pd.api.types.is_bool_dtype(part)) for part in (train, test)
+    ]
+    if kinds[0] == kinds[1] and kinds[0][0]:
+        return "number"
+    values = pd.concat([train, test], ignore_index=True)
     if pd.api.types.is_numeric_dtype(values):
         return "number"
     known = values.dropna().astype(str)

@@ -81,20 +81,20 @@ def test_a_scenario_with_limits_of_its_own_fits(tmp_path: Path) -> None:
         PipelineEnv(scenario, backend, limits=Small.limits).reset(seed=0)
 
 
-def test_a_table_of_seventeen_megabytes_is_refused_when_the_environment_is_made(tmp_path: Path) -> None:
+def test_a_large_table_is_refused_when_the_environment_is_made(tmp_path: Path) -> None:
     write_table(tmp_path, rows=ROWS)
     with (tmp_path / "train.csv").open("a", encoding="utf-8") as file:
-        file.writelines(f"{n},{'7' * 1000},1.5\n" for n in range(100, 17_500))
+        file.writelines(f"{n},{'7' * 1000},1.5\n" for n in range(100, 1700))
     settings: dict[str, Any] = {"source": "local", "root": str(tmp_path)}
     with pytest.raises(
-        ConfigError, match=r"task mine: .*train.csv has 16\.\d MB, .* env.limits.file_mb=17 or more"
+        ConfigError, match=r"task mine: .*train.csv has 1\.\d MB, .* env.limits.file_mb=2 or more"
     ):
-        envs.make("dsbench", sandbox=FakeBackend(), **settings)
-    env = envs.make("dsbench", sandbox=FakeBackend(), limits={"file_mb": 64}, **settings)
+        envs.make("dsbench", sandbox=Small(), **settings)
+    env = envs.make("dsbench", sandbox=Small(), limits={"file_mb": 2}, **settings)
     env.reset(seed=0)
     env.step("```python\nimport os\nprint(os.path.getsize('train.csv') >> 20)\n```")
     assert env.turns[0].result is not None
-    assert env.turns[0].result.stdout == "16\n"
+    assert env.turns[0].result.stdout == "1\n"
 
 
 def test_the_papers_experiment_has_limits_that_fit_dsbench() -> None:
