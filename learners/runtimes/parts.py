@@ -21,6 +21,9 @@ from learners.update.fsdp import Ranks
 from learners.update.learner import LocalLearner
 from learners.update.updater import ALONE, Updater
 
+LONGEST = 200
+"""Bytes of a role's name: names of files have at most 255, and some more are added."""
+
 
 def assemble(config: RunConfig, runtime: Runtime) -> Parts:
     """Builds all parts in this process; raises as ``Runtime.assemble``."""
@@ -91,7 +94,18 @@ def build_algorithm(config: RunConfig) -> Algorithm:
 
 
 def policy_names(config: RunConfig, scenario: Scenario) -> dict[str, str]:
-    """Returns the name of each agent's policy, by agent."""
+    """Returns the name of each agent's policy, by agent.
+
+    Raises:
+        ConfigError: an agent's name cannot be that of a file, or of a metric, where ``/`` separates names.
+    """
+    for role in scenario.roles:
+        if (
+            role.name in ("", ".", "..")
+            or {"/", "\0"} & set(role.name)
+            or len(role.name.encode(errors="replace")) > LONGEST
+        ):
+            raise ConfigError(f"env {scenario.name}: a role cannot be called {role.name!r}: it names files")
     shared = config.policies == "shared"
     return {role.name: "shared" if shared else role.name for role in scenario.roles}
 

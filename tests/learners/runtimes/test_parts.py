@@ -5,14 +5,15 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from conf import ConfigError
+from envs.types import Role
 from learners.config import RunConfig
-from learners.runtimes.parts import generator_class, weights_class
+from learners.runtimes.parts import generator_class, policy_names, weights_class
 from tests.learners.parts.settings import settings
 
 
@@ -51,3 +52,20 @@ def test_a_plug_in_that_declares_nothing_is_refused_in_one_line(
     assert "\n" not in str(caught.value)
     with pytest.raises(ConfigError, match="must set shares_base to True or False"):
         weights_class(config(tmp_path, weights={"name": name}))
+
+
+def names(config: RunConfig, *roles: str) -> dict[str, str]:
+    scenario = SimpleNamespace(name="mine", roles=[Role(name, "", 1) for name in roles])
+    return policy_names(config, scenario)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("role", ["", ".", "..", "a/b", "../../x", "a\0b", "ü" * 101])
+def test_a_role_that_cannot_name_a_file_is_one_clear_line(role: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="env mine: a role cannot be called") as caught:
+        names(config(tmp_path), "analyst", role)
+    assert "\n" not in str(caught.value)
+
+
+def test_any_other_name_of_a_role_will_do(tmp_path: Path) -> None:
+    roles = ("a.b", "data scientist", "分析 é", "-x", "*", "step-1", "ü" * 100, "x.pt")
+    assert names(config(tmp_path), *roles) == {role: role for role in roles}
