@@ -88,6 +88,17 @@ def fill_defaults(group: str, node: Mapping[str, Any] | DictConfig) -> DictConfi
     )
 
 
+def add_missing(group: str, node: Mapping[str, Any] | DictConfig) -> DictConfig:
+    """Returns ``node``, which an earlier version may have written, with the settings that its part has got
+    since then: their values are those of the first YAML with its ``name``.
+
+    Settings within settings are left alone: not all of these groups have a fixed set of keys.
+    """
+    yamls = (load(group, name) for name in names(group))
+    known: Any = next((yaml for yaml in yamls if yaml.name == node["name"]), {})
+    return OmegaConf.create(dict(known) | dict(node))
+
+
 def plugin_class(package: str, name: str) -> type[Any]:
     """Returns the public class with a nested ``Config`` of module ``package.name``, or of a dotted ``name``.
 

@@ -25,9 +25,9 @@ from typing import Any, cast
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
 
-import conf
 from conf import ConfigError
 from learners.config import RunConfig
+from learners.run import older
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +35,9 @@ CONFIG = "config.yaml"
 LOCK = ".lock"
 FREE_KEYS = ("resume", "run_dir", "wandb")
 """Top-level keys that may differ between a run and its resumption."""
-FREE_SETTINGS = ("max_cost",)
-"""Keys, at any depth, that may change on resume: they decide how long a run goes on, but no number in it."""
+FREE_SETTINGS = ("max_cost", "device")
+"""Keys, at any depth, that may change on resume: they decide how long a run goes on, or where it does, but no
+number in it beyond rounding."""
 
 
 class RunFolder:
@@ -111,16 +112,14 @@ def open_folder(config: RunConfig) -> RunFolder:
 def read_config(run: Path) -> DictConfig:
     """Returns the configuration of the run folder ``run``.
 
-    Settings that the run's version did not have yet are taken from ``conf/config.yaml``.
+    Settings that the run's version did not have yet have their defaults.
 
     Raises:
         ConfigError: it is not a run folder.
     """
     if not (run / CONFIG).is_file():
         raise ConfigError(f"{run} is not a run folder: it has no {CONFIG}")
-    current = OmegaConf.load(conf.ROOT / "config.yaml")
-    known = {key: value for key, value in current.items() if key not in ("defaults", "hydra")}
-    return cast(DictConfig, OmegaConf.merge(known, OmegaConf.load(run / CONFIG)))
+    return older.upgraded(cast(DictConfig, OmegaConf.load(run / CONFIG)))
 
 
 def _create(config: RunConfig) -> RunFolder:
@@ -189,7 +188,7 @@ def _text(config: RunConfig) -> str:
 
 
 def _differences(path: Path, config: RunConfig) -> list[str]:
-    then = _flat(OmegaConf.to_container(OmegaConf.load(path / CONFIG)))
+    then = _flat(OmegaConf.to_container(read_config(path)))
     now = _flat(config.container())
     return sorted(
         key

@@ -1,0 +1,27 @@
+"""What an earlier version wrote into ``config.yaml``, in the settings of today."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from omegaconf import DictConfig, OmegaConf
+
+import conf
+from learners.config import PARTS
+
+VALUES = {"algorithm.deviation": {True: "population"}}
+"""Former values of settings -> those that mean the same today."""
+
+
+def upgraded(config: DictConfig) -> DictConfig:
+    """Returns ``config`` with the settings that it does not have yet, at their defaults."""
+    current = OmegaConf.load(conf.ROOT / "config.yaml")
+    known = {key: value for key, value in current.items() if key not in ("defaults", "hydra")}
+    result = cast(DictConfig, OmegaConf.merge(known, config))
+    for group in PARTS:
+        if isinstance(node := result.get(group), DictConfig) and isinstance(node.get("name"), str):
+            result[group] = conf.add_missing(group, node)
+    for path, values in VALUES.items():
+        if (value := OmegaConf.select(result, path)) in values:
+            OmegaConf.update(result, path, values[value])
+    return result
