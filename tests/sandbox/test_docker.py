@@ -1,6 +1,8 @@
 """Docker sandboxes: how containers are configured and removed."""
 
 import gc
+import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from conf import ConfigError
+from sandbox import image
 from sandbox.base import Limits, LostError, SandboxError, SandboxSpec
 from sandbox.docker import SLACK, Docker
 from sandbox.host.daemon import DEADLINE, OWNER, RUN, connect, remove_run, require
@@ -278,6 +281,54 @@ def test_a_daemon_behind_ssh_is_refused_with_instructions(monkeypatch: pytest.Mo
     monkeypatch.setenv("DOCKER_HOST", "ssh://user@host")
     with pytest.raises(SandboxError, match="ssh -fnNT -L"):
         docker()
+
+
+def use_context(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, host: str) -> None:
+    """Makes a Docker context and chooses it, as ``docker context create`` and ``use`` do."""
+    meta = folder / "contexts/meta" / hashlib.sha256(name.encode()).hexdigest()
+    meta.mkdir(parents=True)
+    endpoint = {"Host": host, "SkipTLSVerify": False}
+    described = {"Name": name, "Metadata": {}, "Endpoints": {"docker": endpoint}}
+    (meta / "meta.json").write_text(json.dumps(described))
+    (folder / "config.json").write_text(json.dumps({"currentContext": name}))
+    monkeypatch.setenv("DOCKER_CONFIG", str(folder))
+    for variable in ("DOCKER_HOST", "DOCKER_CONTEXT"):
+        monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.mark.docker
+def test_the_chosen_docker_context_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    use_context(monkeypatch, tmp_path, "lab", os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock"))
+    or_skip(docker).close()
+    assert image.main(["build"]) == 0
+
+
+def test_the_environment_decides_before_the_chosen_context(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    use_context(monkeypatch, tmp_path, "lab", "unix:///nowhere/lab.sock")
+    expected = r"no Docker daemon answers at (http\+)?unix:///nowhere/lab.sock \(Docker context 'lab'\)"
+    with pytest.raises(SandboxError, match=expected):
+        docker()
+    monkeypatch.setenv("DOCKER_CONTEXT", "gone")
+    with pytest.raises(SandboxError, match="there is no Docker context 'gone'"):
+        docker()
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/host.sock")
+    with pytest.raises(SandboxError, match=r"answers at unix:///nowhere/host\.sock$"):
+        docker()
+
+
+def test_a_context_that_is_damaged_or_behind_ssh_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    use_context(monkeypatch, tmp_path, "far", "ssh://user@host")
+    with pytest.raises(SandboxError, match="ssh -fnNT -L"):
+        docker()
+    [meta] = tmp_path.glob("contexts/meta/*/meta.json")
+    meta.write_text("{")
+    with pytest.raises(SandboxError, match="Docker context 'far' cannot be read") as caught:
+        docker()
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.docker
