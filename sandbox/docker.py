@@ -45,7 +45,7 @@ _OWN_MB = 256
 
 
 class Docker:
-    """Opens a container for each sandbox; ``DOCKER_HOST`` says which daemon (``sandbox.host.daemon``)."""
+    """Opens a container for each sandbox; ``sandbox.host.daemon`` says of which daemon."""
 
     @dataclass(frozen=True)
     class Config:

@@ -25,6 +25,7 @@ from docker.errors import DockerException, ImageNotFound  # type: ignore[import-
 
 from conf.arguments import Parser
 from sandbox.base import SandboxError
+from sandbox.host import daemon
 from sandbox.host.libraries import STANDARD, installed, name_of
 
 LABEL = "coachgym.libraries"
@@ -197,7 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         name = tag([each for each in given.libraries if name_of(each)])
         if given.action == "build":
-            client = docker.from_env()
+            client = daemon.new_client()
             build(given.base, client, given.libraries)
             print(*(f"{each} {version}" for each, version in versions(client, name, True).items()), sep="\n")
     except (SandboxError, DockerException, subprocess.CalledProcessError, OSError) as error:

@@ -1,8 +1,10 @@
 """The Docker daemon: connections, streams into containers, and the removal of containers.
 
-``DOCKER_HOST`` selects the daemon, as for Docker's own client: a socket here (``unix:///…``) or another
-machine (``tcp://…``, which needs ``DOCKER_TLS_VERIFY=1`` and ``DOCKER_CERT_PATH`` unless nobody else can
-reach it). A daemon behind ssh is reached through a forwarded socket, see ``_FORWARD``."""
+The daemon is that of Docker's own client: of ``DOCKER_HOST``, else of the context that ``DOCKER_CONTEXT`` or
+``docker context use`` names, else the usual one. It listens at a socket here (``unix:///…``) or on another
+machine (``tcp://…``, which needs ``DOCKER_TLS_VERIFY=1`` and ``DOCKER_CERT_PATH``, or a context's
+certificates, unless nobody else can reach it). A daemon behind ssh is reached through a forwarded socket, see
+``_FORWARD``."""
 
 from __future__ import annotations
 
@@ -15,10 +17,13 @@ import ssl
 import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import docker  # type: ignore[import-untyped]
+from docker.context import ContextAPI  # type: ignore[import-untyped]
+from docker.context.config import get_current_context_name  # type: ignore[import-untyped]
 from docker.errors import APIError, DockerException, NotFound  # type: ignore[import-untyped]
+from docker.tls import TLSConfig  # type: ignore[import-untyped]
 from docker.types import LogConfig, Ulimit  # type: ignore[import-untyped]
 
 from conf import ConfigError
@@ -57,23 +62,67 @@ def connect(version: str | None = None) -> Iterator[Client]:
     Raises:
         SandboxError: the daemon cannot be reached, disappears while it is used, or refuses a request.
     """
-    where = os.environ.get("DOCKER_HOST", "its usual socket")
-    if where.startswith("ssh:"):
-        raise SandboxError(_FORWARD)
+    place = _place()
     try:
-        client = _client(version or _newest_version())
+        client = _client(place, version or _newest_version(place))
     except (DockerException, OSError) as error:
-        raise SandboxError(f"no Docker daemon answers at {where}") from error
+        raise SandboxError(f"no Docker daemon answers at {place.name}") from error
     try:
         yield client
     except (DockerException, OSError) as error:
-        raise SandboxError(f"the Docker daemon at {where}: {first_line(error)}") from error
+        raise SandboxError(f"the Docker daemon at {place.name}: {first_line(error)}") from error
     finally:
         client.close()
 
 
-def _client(version: str) -> Client:
-    client = docker.from_env(timeout=TIMEOUT, version=version)
+class _Place(NamedTuple):
+    """Where a daemon is reached."""
+
+    name: str
+    host: str | None = None
+    """None: what the environment variables say."""
+    tls: TLSConfig | None = None
+
+
+def new_client(**settings: Any) -> Client:
+    """Returns a client of the daemon, which the caller closes. Raises what Docker's client raises, or
+    ``SandboxError`` for a daemon that cannot be used."""
+    return _connected(_place(), settings)
+
+
+def _connected(place: _Place, settings: Mapping[str, Any]) -> Client:
+    if place.host is None:
+        return docker.from_env(**settings)
+    return docker.DockerClient(place.host, tls=place.tls or False, **settings)
+
+
+def _place() -> _Place:
+    """Raises ``SandboxError``."""
+    if host := os.environ.get("DOCKER_HOST"):
+        place = _Place(host)
+    elif (name := os.environ.get("DOCKER_CONTEXT") or get_current_context_name()) == "default":
+        place = _Place("its usual socket")
+    else:
+        place = _of_context(name)
+    if (place.host or place.name).startswith("ssh:"):
+        raise SandboxError(_FORWARD)
+    return place
+
+
+def _of_context(name: str) -> _Place:
+    try:
+        context = ContextAPI.get_context(name)
+    except Exception as error:  # the SDK raises bare ones for a damaged file
+        raise SandboxError(f"the Docker context {name!r} cannot be read: {first_line(error)}") from None
+    if context is None:
+        raise SandboxError(
+            f"there is no Docker context {name!r}: choose one with `docker context use`, or set DOCKER_HOST"
+        )
+    return _Place(f"{context.Host} (Docker context {name!r})", context.Host, context.TLSConfig)
+
+
+def _client(place: _Place, version: str) -> Client:
+    client = _connected(place, {"timeout": TIMEOUT, "version": version})
     client.api.trust_env = False  # REQUESTS_CA_BUNDLE would replace the authority of DOCKER_CERT_PATH
     client.api.post = functools.partial(
         client.api.post, timeout=TIMEOUT
@@ -81,9 +130,9 @@ def _client(version: str) -> Client:
     return client
 
 
-def _newest_version() -> str:
+def _newest_version(place: _Place) -> str:
     """Returns the newest version of the API that the daemon supports."""
-    client = _client(docker.constants.MINIMUM_DOCKER_API_VERSION)
+    client = _client(place, docker.constants.MINIMUM_DOCKER_API_VERSION)
     try:
         return str(client.version(api_version=False)["ApiVersion"])
     finally:
