@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from conf.errors import ConfigError as ConfigError
 from conf.extras import EXTRAS, MissingExtraError
+from conf.siblings import require_siblings as require_siblings
 from conf.typed import to_dict as to_dict
 from conf.typed import typed as typed
 

@@ -14,10 +14,18 @@ from typing import Any
 import pettingzoo  # type: ignore[import-untyped]
 
 import conf
-from envs.base import Scenario
-from envs.pipeline import PipelineEnv
-from envs.sizes import check_scenario
-from sandbox.base import Backend, Limits
+
+if not hasattr(conf, "require_siblings"):
+    place = getattr(conf, "__file__", None) or next(iter(conf.__path__))
+    raise ImportError(
+        f"{place} is found before coachgym's own conf: rename it, or run elsewhere", name=__name__
+    )
+conf.require_siblings(__name__)
+
+from envs.base import Scenario  # noqa: E402
+from envs.pipeline import PipelineEnv  # noqa: E402
+from envs.sizes import check_scenario  # noqa: E402
+from sandbox.base import Backend, Limits  # noqa: E402
 
 __all__ = ["PipelineEnv", "make"]
 
