@@ -13,8 +13,9 @@ from conf import ConfigError
 from envs.dsbench import DSBench
 from envs.dsbench.spec import TABLES
 from envs.types import Task
-from sandbox.base import SandboxError
+from sandbox.base import SandboxError, SandboxSpec
 from tests.envs.dsbench.pipelines import FolderSandbox, programs
+from tests.sandbox.backends import local, or_skip
 
 
 def scenario(**settings: object) -> DSBench:
@@ -85,6 +86,36 @@ def test_a_lost_sandbox_gives_no_outcome(tmp_path: Path) -> None:
     with pytest.raises(SandboxError):
         built.grade(task, (), Lost(tmp_path, task))
     assert built.grade(task, (), Full(tmp_path, task)).failure_code == "unreadable"
+
+
+def test_what_is_too_large_is_called_so_with_its_size_and_the_limit(tmp_path: Path) -> None:
+    backend = or_skip(local)
+    built = scenario(artifact_mb=1)
+    task = find(built, "penguin_sex")
+    box = backend.open(SandboxSpec())
+    try:
+        box.run("open('submission.csv', 'wb').truncate(17 << 20); open('model.pkl', 'wb').truncate(2 << 20)")
+        checks = {
+            check.name: check
+            for check in built.check(task, built.roles[2], {file.path: file for file in box.list()}, box)
+        }
+        assert (checks["submission.csv"].code, checks["model.pkl"].code) == ("unreadable", "size")
+        assert checks["submission.csv"].detail.startswith(
+            "too large: 'submission.csv' has 17825792 bytes, more than"
+        )
+        assert "sandbox.limits.file_mb" in checks["submission.csv"].detail
+        assert checks["model.pkl"].detail == "too large: 2097152 bytes; at most 1048576 are read"
+        assert built.grade(task, (), box).failure_code == "unreadable"
+        box.write("submission.csv", b"x" * (3 << 20))
+        [check] = [
+            c
+            for c in built.check(task, built.roles[2], {f.path: f for f in box.list()}, box)
+            if c.name == "submission.csv"
+        ]
+        assert check.detail == "too large: 3145728 bytes; 103 rows may have 479232"
+    finally:
+        box.close()
+        backend.close()
 
 
 def test_tasks_can_be_sent_to_another_process(tmp_path: Path) -> None:
