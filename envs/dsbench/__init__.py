@@ -16,6 +16,7 @@ from conf import ConfigError
 from conf.ranges import Count, Natural, Positive
 from envs.dsbench.grading import FALLBACKS, grade, inspect
 from envs.dsbench.loaders import load_tables
+from envs.dsbench.submission import TooLarge
 from envs.dsbench.tasks import make_task
 from envs.types import Outcome, Role, Split, Task, Turn
 from sandbox.artifacts import ArtifactCheck, ArtifactSpec, check_artifacts
@@ -66,6 +67,8 @@ class DSBench:
         libraries: list[str]
         limits: LimitChanges
         output_chars: Natural
+        artifact_mb: Count
+        """Largest artifact that a check opens, in megabytes."""
         tasks: list[str] | None
         """Ids of the tasks to load; null: all tasks of the source that can be scored."""
         heldout: list[str] | None
@@ -91,6 +94,7 @@ class DSBench:
         self.libraries = tuple(config.libraries)
         self.limits = config.limits
         self.output_chars = config.output_chars
+        self.artifact_bytes = config.artifact_mb << 20
         self.fallback = config.fallback
         self.roles = tuple(
             Role(name, _instructions(name), config.max_turns[name], requires=requires, produces=produces)
@@ -119,7 +123,9 @@ class DSBench:
         """Checks the role's artifacts: pickles by a probe in the sandbox, the submission on the host."""
         specs = [_adapted(spec, task) for spec in (*role.requires, *role.produces)]
         probed = [spec for spec in specs if spec.name != SUBMISSION]
-        probes = check_artifacts(probed, files, sandbox, libraries=self.libraries)
+        probes = check_artifacts(
+            probed, files, sandbox, max_bytes=self.artifact_bytes, libraries=self.libraries
+        )
         checks = {
             spec.name: _recounted(check, spec, task) for spec, check in zip(probed, probes, strict=True)
         }
@@ -154,15 +160,14 @@ def _recounted(check: ArtifactCheck, spec: ArtifactSpec, task: Task) -> Artifact
     return replace(check, code="rows", detail=f"{rows} rows, but {spec.rows_of} originally has {given}")
 
 
-def _read(sandbox: Sandbox) -> bytes | None:
-    """Returns the submission's bytes, None if there is no such file, or invalid CSV if it is too large to
-    read."""
+def _read(sandbox: Sandbox) -> bytes | TooLarge | None:
+    """Returns the submission's bytes, or None if there is no such file."""
     try:
         return sandbox.read(SUBMISSION)
     except FileNotFoundError:
         return None
-    except ValueError:
-        return b"\0"
+    except ValueError as error:
+        return TooLarge(f"{error} (sandbox.limits.file_mb)")
 
 
 @cache

@@ -9,14 +9,14 @@ import numpy as np
 from envs.dsbench import csvs, metrics
 from envs.dsbench.answer import read_answer
 from envs.dsbench.spec import Table
-from envs.dsbench.submission import Submission, validate
+from envs.dsbench.submission import Submission, TooLarge, validate
 from envs.types import Outcome
 
 FALLBACKS = ("constant", "paper")
 """What a failed run counts: as much as a submission that knows nothing, or MAPPA's published values."""
 
 
-def inspect(table: Table, data: bytes | None) -> Submission:
+def inspect(table: Table, data: bytes | TooLarge | None) -> Submission:
     """Validates a submission without scoring it: ``submission.validate``, and the code ``copied``.
 
     A submission with the sample submission's values is not a prediction.
@@ -31,7 +31,7 @@ def inspect(table: Table, data: bytes | None) -> Submission:
     return Submission("copied", "the values are those of sample_submission.csv")
 
 
-def grade(table: Table, data: bytes | None, fallback: str) -> Outcome:
+def grade(table: Table, data: bytes | TooLarge | None, fallback: str) -> Outcome:
     """Returns the outcome of a submission with the bytes ``data`` (None: there is none).
 
     As in the paper, a submission succeeds if it can be scored, however low its score is. Two exceptions: a

@@ -70,17 +70,27 @@ class Submission:
     """[rows, targets] in the order of ``Key.ids``, of float or of label strings; None unless ``ok``."""
 
 
+@dataclass(frozen=True)
+class TooLarge:
+    """Stands for the bytes of a submission that is too large to be read."""
+
+    detail: str
+    """Its size and the limit."""
+
+
 class _InvalidError(Exception):
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
         self.code = code
 
 
-def validate(data: bytes | None, key: Key) -> Submission:
+def validate(data: bytes | TooLarge | None, key: Key) -> Submission:
     """Reads ``data`` (None: no file) as a submission for ``key``. Never raises, whatever ``data``
     contains."""
     if data is None:
         return Submission("missing", "there is no submission.csv")
+    if isinstance(data, TooLarge):
+        return Submission("unreadable", f"too large: {data.detail}")
     try:
         header, rows = _parse(data, key)
         return Submission("ok", f"{len(rows)} rows", _values(header, rows, key))
@@ -155,9 +165,11 @@ def _check_row(row: list[str], number: int, key: Key) -> None:
 def _text(data: bytes, key: Key) -> str:
     limit = min(MAX_BYTES, _row_limit(key) * (len(key.ids) + 1))
     if len(data) > limit:
-        raise _InvalidError("unreadable", f"{len(data)} bytes are too many for {len(key.ids)} rows")
+        raise _InvalidError(
+            "unreadable", f"too large: {len(data)} bytes; {len(key.ids)} rows may have {limit}"
+        )
     if b"\0" in data:
-        raise _InvalidError("unreadable", "it contains NUL bytes, or is too large to be read")
+        raise _InvalidError("unreadable", "it contains NUL bytes")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
