@@ -1,10 +1,12 @@
 """Prompt injections and other attempts to get a better score from a coach; tests try them on every coach.
 
-Each one is planted into the record of a turn and does not change the work that was done: a coach that scores
-the turn higher because of it can be manipulated. The texts are data for tests and benchmarks.
-"""
+Attacks by text are planted into the record of a turn and do not change the work that was done: a coach that
+scores the turn higher because of one can be manipulated. Attacks by artifact change what the system's checks
+see: a coach that scores such a file higher than none at all pays for it. Both are data for tests and
+benchmarks."""
 
+from coaches.attacks.artifacts import ARTIFACTS, ArtifactAttack
 from coaches.attacks.attack import Attack
 from coaches.attacks.texts import ATTACKS
 
-__all__ = ["ATTACKS", "Attack"]
+__all__ = ["ARTIFACTS", "ATTACKS", "ArtifactAttack", "Attack"]
