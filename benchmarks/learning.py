@@ -22,8 +22,8 @@ from rich.table import Table
 
 from benchmarks.common.command import make_console, make_parser, print_path, write_json
 from benchmarks.common.estimates import student
-from benchmarks.common.tables import make_table
 from conf.arguments import integer
+from conf.tables import make_table
 from learners.run.metrics import wilson
 
 

@@ -34,9 +34,9 @@ from rich.table import Table
 
 from benchmarks.common import estimates
 from benchmarks.common.command import make_console, make_parser, write_json
-from benchmarks.common.tables import make_table
 from conf import ConfigError, commands
 from conf.arguments import number
+from conf.tables import make_table
 from learners.train import run_errors
 
 METRICS = ("mismatch_kl", "approx_kl", "reference_kl")

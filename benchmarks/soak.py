@@ -35,11 +35,11 @@ from rich.table import Table
 import conf
 from benchmarks.common.command import make_console, make_parser, print_path, write_json
 from benchmarks.common.machine import Machine, machine
-from benchmarks.common.tables import make_table
 from benchmarks.sandbox.lanes import MethodError
 from benchmarks.sandbox.methods import backend
 from conf import commands
 from conf.arguments import integer
+from conf.tables import make_table
 from sandbox.base import Backend, SandboxError, SandboxSpec
 from sandbox.guest import memory
 from sandbox.guest.processes import descendants

@@ -28,6 +28,7 @@ from coaches.bias.trends import Alarm, alarm, drift
 from coaches.judging.learning import JudgedEpisode
 from conf import ConfigError
 from conf.arguments import Parser
+from conf.tables import interval, make_table
 from envs.types import Role
 
 log = logging.getLogger(__name__)
@@ -158,9 +159,8 @@ def _named(name: str, effect: Effect | None) -> dict[str, float]:
 def tabulate(summary: Mapping[str, Any]) -> Table:
     """Returns a table of mean scores and of the effects of kind, role and length at equal outcome and
     evidence."""
-    table = Table(title="What drives the coach's scores", title_justify="left")
-    for name in ("", "turns", "mean score", "at equal outcome", "95 %"):
-        table.add_column(name, justify="left" if not name else "right")
+    columns = ["", "turns", "mean\nscore", "at equal\noutcome", "95 %"]
+    table = make_table("What drives the coach's scores", columns)
     for view in VIEWS:
         rows = {name: row for name, row in summary["means"].items() if name.startswith(f"{view}/")}
         for name in sorted(rows, key=_order):
@@ -190,7 +190,7 @@ def _cells(effect: Mapping[str, float]) -> tuple[str, str]:
     mark = " *" if effect["low"] > 0.0 or effect["high"] < 0.0 else ""
     return (
         f"{effect['estimate']:+.{places}f}{mark}",
-        f"[{effect['low']:+.{places}f}, {effect['high']:+.{places}f}]",
+        interval(effect["low"], effect["high"], f"+.{places}f", least=-10.0, most=10.0),
     )
 
 

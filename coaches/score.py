@@ -36,6 +36,7 @@ from coaches.judging.inner import build_coach, check_ready
 from coaches.judging.verdicts import judge_episode
 from conf import ConfigError
 from conf.arguments import Parser, integer
+from conf.tables import interval, make_table
 
 _NO_OUTCOME = "episode {} has no outcome, and this coach judges whole episodes"
 
@@ -71,9 +72,7 @@ def score(coach: AnyCoach, episode: RecordedEpisode) -> Scored:
 
 def tabulate(scored: Sequence[Scored], title: str) -> Table:
     """Returns a table with one row per agent, in order."""
-    table = Table(title=title, title_justify="left")
-    for name in ("agent", "turns", "judged", "mean score", "95 %", "blamed in", "cost, $"):
-        table.add_column(name, justify="left" if name == "agent" else "right")
+    table = make_table(title, ["agent", "turns", "judged", "mean\nscore", "95 %", "blamed\nin", "cost, $"])
     agents = dict.fromkeys(turn.agent for one in scored for turn in one.episode.turns)
     blamed = Counter(
         agent for one in scored for agent in {v.blame for v in one.verdicts if v is not None and v.blame}
@@ -90,7 +89,7 @@ def tabulate(scored: Sequence[Scored], title: str) -> Table:
             str(sum(map(len, own))),
             str(sum(map(len, scores))),
             f"{mean:.2f}",
-            f"[{low:.2f}, {high:.2f}]",
+            interval(low, high, ".2f", least=0.0, most=10.0),
             f"{blamed[agent]}/{len(scored)}",
             f"{sum(v.cost for verdicts in own for v in verdicts if v is not None):.4f}",
         )
@@ -101,7 +100,7 @@ def mean_of(groups: Sequence[Sequence[float]]) -> tuple[float, float, float]:
     """Returns (mean, low, high): the mean of all values and its 95 % interval over groups (episodes).
 
     Values of one group are treated as dependent. The interval is Student's t for a ratio of sums over groups;
-    it is NaN for fewer than two groups.
+    it is NaN for fewer than two groups. It is not limited to the range of the values, as what is shown is.
     """
     sizes = np.array([len(group) for group in groups if group], np.float64)
     sums = np.array([sum(group) for group in groups if group], np.float64)

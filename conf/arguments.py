@@ -8,6 +8,8 @@ from collections.abc import Callable
 from math import isfinite
 from typing import NoReturn
 
+from conf.ranges import LARGEST
+
 
 class Parser(ArgumentParser):
     """Prints ``description`` as it is written, and mistakes without the usage."""
@@ -20,8 +22,8 @@ class Parser(ArgumentParser):
         sys.exit(2)
 
 
-def integer(least: int, most: int | None = None) -> Callable[[str], int]:
-    """Returns a ``type`` of options: an integer of at least ``least`` and, if given, at most ``most``."""
+def integer(least: int, most: int = LARGEST) -> Callable[[str], int]:
+    """Returns a ``type`` of options: an integer of at least ``least`` and at most ``most``."""
 
     def convert(word: str) -> int:
         try:
@@ -30,7 +32,7 @@ def integer(least: int, most: int | None = None) -> Callable[[str], int]:
             raise ArgumentTypeError(f"must be an integer, not {word!r}") from None
         if value < least:
             raise ArgumentTypeError(f"must be at least {least}, not {value}")
-        if most is not None and value > most:
+        if value > most:
             raise ArgumentTypeError(f"must be at most {most}, not {value}")
         return value
 
@@ -45,7 +47,9 @@ def number(least: float) -> Callable[[str], float]:
             value = float(word)
         except ValueError:
             raise ArgumentTypeError(f"must be a number, not {word!r}") from None
-        if not isfinite(value) or value < least:
+        if not isfinite(value):
+            raise ArgumentTypeError(f"must be a finite number, not {word}")
+        if value < least:
             raise ArgumentTypeError(f"must be at least {least:g}, not {word}")
         return value
 

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig, OmegaConf
 from rich import box
 from rich.console import Console
-from rich.table import Table
 
 import conf
+from conf.tables import make_table
 from learners.config import RunConfig
 from learners.train import main, with_default
 
@@ -94,10 +94,7 @@ def _heading(job: Job, hardware: Hardware, console: Console) -> None:
 def _memory(device: Device, console: Console) -> None:
     """Prints what is in memory (rows) in which phase (columns)."""
     title = f"{device.name}{f', each of {device.count}' if device.count > 1 else ''}: GiB"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column(no_wrap=True)
-    for phase in device.phases:
-        table.add_column(phase.name, justify="right")
+    table = make_table(title, ["", *(phase.name for phase in device.phases)], box=box.SIMPLE_HEAD)
     names = dict.fromkeys(name for phase in device.phases for name in phase.items)
     for name in sorted(names, key=lambda name: name in LAST_ROWS):
         table.add_row(name, *(_gib(phase.items.get(name, 0.0)) for phase in device.phases))
@@ -129,8 +126,7 @@ def _engine_cache(job: Job, hardware: Hardware, assume: Assume, console: Console
 
 
 def _times(job: Job, times: Times, console: Console) -> None:
-    table = Table("a step", "s", title="time", title_justify="left", box=box.SIMPLE_HEAD)
-    table.columns[1].justify = "right"
+    table = make_table("time", ["a step", "s"], box=box.SIMPLE_HEAD)
     for name, seconds in times.step.items():
         table.add_row(name, f"{seconds:.0f}")
     console.print(table)

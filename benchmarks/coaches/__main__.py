@@ -129,9 +129,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for table in report.tables(result):
         console.print(table)
     for row in result.rows:
-        if row.causes:
-            causes = ", ".join(f"{count} {cause}" for cause, count in row.causes.items())
-            console.print(f"{row.coach}, turns without a verdict: {causes}", highlight=False)
+        for cause, count in row.causes.items():
+            first = f"; the first: {row.messages[cause]}" if row.messages[cause] else ""
+            line = f"{row.coach}, turns without a verdict: {count} {cause}{first}"
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
     for path in report.write(result, options.out):
         print_path(console, path)
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from benchmarks.corpus.cases import Case
@@ -33,6 +33,8 @@ class JudgedCase:
     """For each turn without a verdict, why it has none."""
     seconds: float
     """Time until all verdicts were there."""
+    messages: Mapping[str, str] = field(default_factory=dict)
+    """Cause -> the first message that came with it."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,8 @@ def _judged(coach: AnyCoach, case: Case) -> JudgedCase:
 
 def _case(case: Case, judged: Sequence[Judged], seconds: float) -> JudgedCase:
     causes = tuple(one.cause for one in judged if one.verdict is None)
-    return JudgedCase(case, tuple(one.verdict for one in judged), causes, seconds)
+    messages = {one.cause: one.message for one in reversed(judged) if one.verdict is None}
+    return JudgedCase(case, tuple(one.verdict for one in judged), causes, seconds, messages)
 
 
 def _padded(coach: AnyCoach, case: Case) -> JudgedCase:

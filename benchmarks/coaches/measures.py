@@ -53,6 +53,8 @@ class Row:
     """Share of turns without a verdict."""
     causes: Mapping[str, int]
     """Number of turns without a verdict, by cause."""
+    messages: Mapping[str, str]
+    """Cause -> the first message that came with it."""
     cost: float
     """US dollars for 100 verdicts."""
     seconds: float
@@ -88,6 +90,7 @@ def measure(name: str, judgement: Judgement) -> Row:
         ),
         masked=estimates.share([(_task(one), float(v is None)) for one in first for v in one.verdicts]),
         causes=dict(Counter(cause for one in first for cause in one.causes)),
+        messages={cause: text for one in reversed(first) for cause, text in one.messages.items()},
         cost=100 * fmean(costs) if costs else 0.0,
         seconds=sum(one.seconds for one in first) / turns if turns else 0.0,
         by_kind=_by_kind(faulty),

@@ -15,7 +15,7 @@ from rich.table import Table
 from benchmarks.coaches.measures import Row
 from benchmarks.common.command import write_json
 from benchmarks.common.estimates import Estimate
-from benchmarks.common.tables import make_table
+from conf.tables import make_table
 
 _PAGE = Path(__file__).with_name("page.html")
 _PRICES = ("$ / 100", "ms")

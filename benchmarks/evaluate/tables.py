@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from rich.table import Table
 
 from benchmarks.common.estimates import Estimate
-from benchmarks.common.tables import make_table
 from benchmarks.evaluate.reading import Difference, Evaluation
+from conf.tables import make_table
 from learners.run.metrics import wilson
 from learners.run.report import held_out
 

@@ -25,10 +25,10 @@ from rich.console import Console
 from benchmarks.common.command import make_console, make_parser, print_path, write_json
 from benchmarks.common.machine import Machine, machine
 from benchmarks.common.spread import Spread
-from benchmarks.common.tables import make_table
 from benchmarks.rollout.latencies import Latencies, Medians
 from benchmarks.rollout.simulated import AGENTS, TURNS, Coach, Model, Relay, ReturnsRecorder, Tool
 from conf.arguments import integer, number
+from conf.tables import make_table
 from envs.pipeline import PipelineEnv
 from envs.types import Task
 from learners.policy import Policy

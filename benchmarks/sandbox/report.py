@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.table import Table
+from rich.text import Text
 
 from benchmarks.common.machine import Machine
 from benchmarks.common.spread import Ratio, Spread
-from benchmarks.common.tables import make_table
 from benchmarks.common.targets import Target
 from benchmarks.sandbox.measures import Plan, PoolWait
 from benchmarks.sandbox.methods import Kind
+from conf.tables import make_table
 
 EXEC_SHARE, FORK_RATIO, WAIT_MS = 0.01, 1.5, 5.0
 """Targets: share of the time of docker exec, multiple of the bare fork server's, and milliseconds of wait for
@@ -96,7 +97,7 @@ def _methods(report: Report) -> Table:
     )
     for row in report.rows:
         table.add_row(
-            f"[bold]{row.name}[/]" if row.kind == "ours" else row.name,
+            Text(row.name, style="bold" if row.kind == "ours" else ""),
             *(f"{_short(s.median)} ({_short(s.p90)})" for s in row.latency_ms.values()),
             *(_short(row.per_s[level].median) for level in levels),
             "–" if row.start_s is None else f"{row.start_s.median:.2f}",

@@ -9,10 +9,10 @@ from rich.table import Table
 
 from benchmarks.common.machine import Machine
 from benchmarks.common.spread import Ratio, Spread, flat, ratio
-from benchmarks.common.tables import make_table
 from benchmarks.common.targets import Target
 from benchmarks.update.measure import Measured, Platform
 from benchmarks.update.workload import SHAPES, Job, flops, rows, tokens
+from conf.tables import make_table
 
 GIB = 2.0**30
 FASTER, SMALLER = 1.5, 0.5

@@ -90,7 +90,8 @@ def _in_hindsight(coach: HindsightCoach, turns: Sequence[Turn], outcome: Outcome
         return [Judged(None, _cause(error), str(error))] * len(turns)
     if len(verdicts) != len(turns):
         raise ValueError(f"{name} returned {len(verdicts)} verdicts for {len(turns)} turns")
-    return [Judged(verdict, "" if verdict else WITHHELD) for verdict in verdicts]
+    withheld = Judged(None, WITHHELD, f"{name} gives no verdict on this turn")
+    return [Judged(verdict, "") if verdict else withheld for verdict in verdicts]
 
 
 def _cause(error: CoachError) -> str:

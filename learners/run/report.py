@@ -20,6 +20,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from conf.tables import make_table
 from learners.config import RunConfig
 from learners.run.metrics import wilson
 from learners.run.tracking import Tracker, open_tracker
@@ -98,9 +99,8 @@ def held_out(columns: Mapping[str, Mapping[str, float]], *, change: bool = False
 
     ``columns``: column title -> row of metrics. ``change``: adds a column with the last minus the first.
     """
-    table = Table(title="Held-out tasks, judged by the grader", title_justify="left")
-    for name in ("", *columns, *(["change"] if change else [])):
-        table.add_column(name, justify="left" if not name else "right")
+    titles = ["", *columns, *(["change"] if change else [])]
+    table = make_table("Held-out tasks, judged by the grader", titles)
     rows = list(columns.values())
     for suffix in ["", *(f"/{kind}" for kind in sorted(_suffixes("success/", rows)))]:
         where = suffix.lstrip("/") or "all tasks"
