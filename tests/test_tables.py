@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import re
 from math import nan
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.coaches import report
+from benchmarks.coaches.__main__ import main as benchmark
 from coaches import episodes, monitor, score
 from coaches.base import Verdict
 from conf.tables import interval, make_table
@@ -100,4 +101,12 @@ def test_no_column_of_a_wide_table_is_cut() -> None:
     assert "…" not in text
     for place, name in enumerate("abcdefgh", 1):
         assert f"{name}{LONG}{name}" in column(text, place)
-    assert report.make_table is make_table, "every table is made here"
+
+
+def test_the_benchmark_of_coaches_shows_why_a_verdict_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["coach=counterfactual", "counterfactual.replace=empty", "counterfactual.env=[]"]
+    benchmark([*words, "--limit", "1", "--no-retest", "--attacked", "0", "--out", str(tmp_path)])
+    said = capsys.readouterr().out
+    assert re.search(r"turns without a verdict: \d+ ReplayError; the first: no environment has a task", said)

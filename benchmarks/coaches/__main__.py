@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print(table)
     for row in result.rows:
         for cause, count in row.causes.items():
-            first = f"; the first: {row.messages[cause]}" if row.messages[cause] else ""
+            first = f"; the first: {message}" if (message := row.messages.get(cause)) else ""
             line = f"{row.coach}, turns without a verdict: {count} {cause}{first}"
             console.print(line, highlight=False, markup=False, soft_wrap=True)
     for path in report.write(result, options.out):
