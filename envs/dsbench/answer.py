@@ -43,7 +43,7 @@ def read_answer(table: Table) -> Answer:
             the answer.
     """
     for path in (table.train, table.test, table.sample, table.answer):
-        csvs.check_text(path, table.encoding if path == table.answer else "utf-8")
+        csvs.check_text(path, table.spec.id, table.encoding if path == table.answer else "utf-8")
     spec = table.spec
     columns = [spec.id_column, *spec.target_columns]
     frame = csvs.read(
@@ -112,7 +112,12 @@ def _constant(table: Table, key: Key, truth: Array) -> float:
             return _sample_quality(table, key, truth)
         if key.prediction != "proba":  # class shares are not chosen by their score
             _scored(table, f"the targets of {table.train}", targets, targets)
-        return metrics.constant_quality(spec.metric, targets, truth, key.labels)
+        constant = metrics.constant_quality(spec.metric, targets, truth, key.labels)
+    if constant > 1.0 - 1e-9:
+        raise ConfigError(
+            f"task {spec.id}: {table.answer} has a single value: a constant is a perfect submission"
+        )
+    return constant
 
 
 def _scored(table: Table, where: str, truth: Array, guess: Array) -> float:
@@ -127,7 +132,7 @@ def _scored(table: Table, where: str, truth: Array, guess: Array) -> float:
 def _training_targets(table: Table, key: Key) -> Array | None:
     """Returns the known targets of the training file; None if it has none, or other columns."""
     spec = table.spec
-    if not set(spec.target_columns) <= set(csvs.header(table.train)):
+    if not set(spec.target_columns) <= set(csvs.header(table.train, spec.id)):
         return None
     cells = csvs.read(table.train, usecols=spec.target_columns, dtype=str, keep_default_na=False)
     cells = cells[spec.target_columns]
@@ -156,7 +161,7 @@ def _sample_quality(table: Table, key: Key, truth: Array) -> float:
 def _ids_as_text(table: Table, key: Key) -> bool:
     """Checks that agents are given the ids of the answer. Returns whether pandas changes them by default."""
     name = key.id_column
-    path = table.test if name in csvs.header(table.test) else table.sample
+    path = table.test if name in csvs.header(table.test, table.spec.id) else table.sample
     given = csvs.read(path, usecols=[name], dtype=str, keep_default_na=False)[name]
     if match_ids(list(given), key) is None:
         missing, unknown = set(key.ids) - {*given}, {*given} - set(key.ids)

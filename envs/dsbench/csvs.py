@@ -1,4 +1,4 @@
-"""Reads the CSV files of a task; every error is one line that names the file."""
+"""Reads the CSV files of a task; every error is one line that names the file. ``task`` is the task's id."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _CHUNK = 1 << 20
 _PACKED = {b"\x1f\x8b": "gzip", b"PK": "zip", b"BZ": "bzip2", b"\xfd7": "xz", b"(\xb5": "zstd"}
 
 
-def header(path: Path, encoding: str = "utf-8") -> list[str]:
+def header(path: Path, task: str, encoding: str = "utf-8") -> list[str]:
     """Returns the column names of a CSV file; none if it is empty.
 
     Raises:
         ConfigError: the file cannot be read, or its first lines are not text in ``encoding``.
     """
     try:
-        rows = csv.reader(io.StringIO(_start(path, encoding).removeprefix("\ufeff"), newline=""))
+        rows = csv.reader(io.StringIO(_start(path, task, encoding).removeprefix("\ufeff"), newline=""))
         return next((row for row in rows if row), [])
     except csv.Error as error:
         raise ConfigError(f"{path}: not CSV: {error}") from None
@@ -53,17 +53,17 @@ def content(path: Path) -> bytes:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def check_text(path: Path, encoding: str = "utf-8") -> None:
+def check_text(path: Path, task: str, encoding: str = "utf-8") -> None:
     """Reads the whole file.
 
     Raises:
         ConfigError: it is not text in ``encoding``; the message has the position of the first wrong byte.
     """
-    for _ in _decoded(path, encoding):
+    for _ in _decoded(path, task, encoding):
         pass
 
 
-def utf8_copy(path: Path, encoding: str) -> Path:
+def utf8_copy(path: Path, task: str, encoding: str) -> Path:
     """Returns a copy of ``path`` in UTF-8, which is made once and kept in ``conf.cache_dir()``.
 
     Raises:
@@ -83,7 +83,7 @@ def utf8_copy(path: Path, encoding: str) -> Path:
         with tempfile.TemporaryDirectory(dir=copy.parent) as folder:
             draft = Path(folder) / copy.name
             with draft.open("w", encoding="utf-8", newline="") as file:
-                file.writelines(_decoded(path, encoding))
+                file.writelines(_decoded(path, task, encoding))
             draft.replace(copy)
     return copy
 
@@ -95,17 +95,17 @@ def separator_hint(columns: list[str]) -> str:
     return f" (its columns are separated by {found[0]}; they must be by commas)" if found else ""
 
 
-def _start(path: Path, encoding: str) -> str:
+def _start(path: Path, task: str, encoding: str) -> str:
     """Returns enough of a file's text to hold its first line."""
     text = ""
-    for piece in _decoded(path, encoding):
+    for piece in _decoded(path, task, encoding):
         text += piece
         if "\n" in piece:
             break
     return text
 
 
-def _decoded(path: Path, encoding: str) -> Iterator[str]:
+def _decoded(path: Path, task: str, encoding: str) -> Iterator[str]:
     """Returns the text of a file in pieces. Raises ``ConfigError``."""
     decoder = codecs.getincrementaldecoder(encoding)()
     start = 0
@@ -116,7 +116,7 @@ def _decoded(path: Path, encoding: str) -> Iterator[str]:
                 kept = decoder.getstate()[0]
                 text = decoder.decode(chunk, final=not chunk)
                 if "\0" in text:
-                    raise _wrong(path, encoding, start + max(chunk.find(b"\0"), 0))
+                    raise _wrong(path, task, encoding, start + max(chunk.find(b"\0"), 0))
                 yield text
                 if not chunk:
                     return
@@ -125,10 +125,10 @@ def _decoded(path: Path, encoding: str) -> Iterator[str]:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeError as error:
         place = error.start if isinstance(error, UnicodeDecodeError) else 0
-        raise _wrong(path, encoding, start - len(kept) + place) from None
+        raise _wrong(path, task, encoding, start - len(kept) + place) from None
 
 
-def _wrong(path: Path, encoding: str, position: int) -> ConfigError:
+def _wrong(path: Path, task: str, encoding: str, position: int) -> ConfigError:
     with path.open("rb") as file:
         first = file.read(2)
         file.seek(position)
@@ -137,7 +137,8 @@ def _wrong(path: Path, encoding: str, position: int) -> ConfigError:
     if packed is not None:
         return ConfigError(f"{path}: is compressed with {packed}; unpack it")
     guess = "utf-16" if first in (b"\xff\xfe", b"\xfe\xff") or byte == "00" else "cp1252"
+    guess = "latin-1" if guess == encoding else guess
     return ConfigError(
         f"{path}: byte {position} (0x{byte}) is not {encoding}; if the file has another encoding, such as "
-        f"{guess}, set env.encodings={{TASK: {guess}}}"
+        f"{guess}, set env.encodings={{{task}: {guess}}}"
     )

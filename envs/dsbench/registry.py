@@ -117,7 +117,7 @@ def _table(entry: Entry, resplit: Path, encodings: Mapping[str, str]) -> Table:
 
 
 def _spec(entry: Entry, train: Path, sample: Path, description: Path) -> TableSpec:
-    columns = csvs.header(sample)
+    columns = csvs.header(sample, entry.name)
     targets = (
         [name for name in columns if name != entry.id] if entry.targets == ("*",) else list(entry.targets)
     )
@@ -147,7 +147,7 @@ def _spec(entry: Entry, train: Path, sample: Path, description: Path) -> TableSp
 
 
 def _labels(name: str, train: Path, target: str) -> list[str]:
-    if not train.is_file() or target not in csvs.header(train):
+    if not train.is_file() or target not in csvs.header(train, name):
         raise ConfigError(f"task {name}: {train} must have the column {target}")
     values = csvs.read(train, usecols=[target], dtype=str, keep_default_na=False)[target]
     return sorted({canonical(value) for value in values.unique()})

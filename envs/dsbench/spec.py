@@ -79,10 +79,10 @@ def read_table(folder: Path, encodings: Mapping[str, str]) -> Table:
     train, test, sample = agent_files(spec.id, paths, encoding)
     table = Table(spec, train, test, sample, folder / "answer.csv", encoding)
     check_table(table)
-    columns = csvs.header(test)
+    columns = csvs.header(test, spec.id)
     if given := [name for name in spec.target_columns if name in columns]:
         raise ConfigError(f"task {spec.id}: {table.test} has the target {', '.join(given)}")
-    if not set(csvs.header(train)) - set(columns):
+    if not set(csvs.header(train, spec.id)) - set(columns):
         targets = ", ".join(spec.target_columns)
         raise ConfigError(f"task {spec.id}: {table.train} has no column for the target {targets}")
     return table
@@ -97,7 +97,7 @@ def agent_files(task: str, paths: Sequence[Path], encoding: str) -> list[Path]:
     check_files(task, *paths)
     if encoding.lower() in ("utf-8", "utf8"):
         return list(paths)
-    return [csvs.utf8_copy(path, encoding) for path in paths]
+    return [csvs.utf8_copy(path, task, encoding) for path in paths]
 
 
 def check_files(task: str, *paths: Path) -> None:
@@ -117,7 +117,9 @@ def read_spec(path: Path) -> TableSpec:
         values = OmegaConf.create(replaced(OmegaConf.to_container(OmegaConf.load(path))))
         spec = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TableSpec), values))
     except (OmegaConfBaseException, YAMLError, OSError, ValueError) as error:
-        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from None
+        text = str(error).partition("\n    full_key")[0]  # OmegaConf's internals follow
+        where = f"{error.full_key}: " if isinstance(error, OmegaConfBaseException) and error.full_key else ""
+        raise ConfigError(f"{path}: {where}{' '.join(text.split())}") from None
     assert isinstance(spec, TableSpec)
     return spec
 
@@ -167,7 +169,7 @@ def _check_prediction(spec: TableSpec) -> None:
 
 def _check_header(table: Table, path: Path, needed: list[str]) -> None:
     encoding = table.encoding if path == table.answer else "utf-8"
-    columns = csvs.header(path, encoding)
+    columns = csvs.header(path, table.spec.id, encoding)
     if not columns:
         raise ConfigError(f"task {table.spec.id}: {path} is empty")
     if missing := set(needed) - set(columns):

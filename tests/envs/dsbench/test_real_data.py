@@ -59,7 +59,7 @@ def test_a_file_that_is_not_utf8_is_one_line_with_its_byte_and_the_setting(tmp_p
     path.write_bytes(data + b"99,caf\xe9,1\n")
     message = refused(tmp_path)
     assert f"{path}: byte {len(data) + 6} (0xe9) is not utf-8" in message
-    assert "env.encodings={TASK: cp1252}" in message
+    assert "env.encodings={mine: cp1252}" in message
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "utf-16-le", "latin-1", "UTF-8", "utf-8-sig"])
@@ -88,6 +88,7 @@ def test_utf16_without_the_setting_names_it(tmp_path: Path) -> None:
     ("encodings", "complaint"),
     [
         ({"mine": "klingon"}, "there is no text encoding 'klingon'"),
+        ({"mine": "cp1252"}, "such as latin-1, set env.encodings={mine: latin-1}"),
         ({"mine": "hex"}, "there is no text encoding 'hex'"),
         ({"mine": "utf-16"}, "train.csv: byte 0 "),
         ({"other": "cp1252"}, "encodings has unknown task ids: other"),
@@ -96,6 +97,9 @@ def test_utf16_without_the_setting_names_it(tmp_path: Path) -> None:
 )
 def test_a_wrong_encoding_is_one_line(tmp_path: Path, encodings: dict[str, str], complaint: str) -> None:
     write_table(tmp_path, rows=ROWS)
+    if encodings == {"mine": "cp1252"}:
+        with (tmp_path / "train.csv").open("ab") as file:
+            file.write(b"1,\x81,2\n")
     assert complaint in refused(tmp_path, encodings=encodings)
 
 
@@ -189,6 +193,8 @@ def test_prompts_of_plain_tables_say_nothing_about_reading(tmp_path: Path) -> No
         ("roc_auc", ("0.3", "0.7"), {}, "a value that is not 0 or 1: '0.3' for id 10"),
         ("roc_auc", ("1", "2"), {}, "a value that is not 0 or 1: '2' for id 11"),
         ("log_loss", ("1", "2"), {}, "a value that is not 0 or 1: '2' for id 11"),
+        ("rmse", ("4",), {}, "a constant is a perfect submission"),
+        ("accuracy", ("a",), {"labels": ["a", "b"]}, "a constant is a perfect submission"),
         ("pearson", ("4",), {}, "metric pearson cannot score .*; it has a single value of y"),
         ("f1", ("0",), {"labels": ["0", "1"]}, "metric f1 cannot score"),
         ("rmse", ("1", "inf"), {}, "answer.csv has a value that is not a finite number: 'inf' for id 11"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import re
 from itertools import product
 from pathlib import Path
@@ -80,6 +81,12 @@ def test_a_prompt_begins_with_the_facts_and_has_no_other_heading(task: Task) -> 
     assert said == (bool(features.isna().any(axis=None)), set(words) != set(dates), bool(dates))
     assert not any(line.lstrip().startswith("#") for line in lines[1:])
     assert all(f"- {name}: " in task.prompt for name in features)
+
+
+def test_prompts_of_the_bundled_tables_are_those_of_the_recorded_runs() -> None:
+    text = "\n".join(task.id + task.prompt for task in ALL)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    assert digest == "c902d8fd84e85965e2ea63c98feb44d96c6b9f58b90e2fcaeb2489b70df39f32"
 
 
 @pytest.mark.parametrize("task", ALL, ids=lambda task: task.id)
