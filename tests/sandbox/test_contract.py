@@ -6,7 +6,8 @@ import pytest
 
 import conf
 from sandbox import contract
-from sandbox.attacks import sessions
+from sandbox.attacks import ATTACKS, sessions
+from sandbox.attacks.checks import SMALL
 from sandbox.base import Backend
 from tests.sandbox.backends import or_skip
 
@@ -67,3 +68,11 @@ def test_a_backend_passes_the_check(backend: Backend, name: str) -> None:
 
 def test_the_essential_attacks_exist() -> None:
     assert set(contract.ATTACKS) >= ESSENTIAL | LONG
+
+
+def test_no_check_fails_because_the_machine_is_busy() -> None:
+    """A program that has to end by itself has many times the time that it needs, and so has what follows."""
+    attacks = {**ATTACKS, **sessions.ATTACKS}
+    hasty = [name for name, each in attacks.items() if "timeout" not in each.ends and each.timeout < 100]
+    assert hasty == []
+    assert SMALL.timeout >= 100
