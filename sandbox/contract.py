@@ -95,7 +95,7 @@ def _a_program_is_a_file_while_it_runs(backend: Backend) -> None:
 
 def _processes_start_by_every_method(backend: Backend) -> None:
     with _open(backend) as box:
-        result = box.run(_IN_PROCESSES, timeout=60)
+        result = box.run(_IN_PROCESSES)
         lines = result.stdout.splitlines()
         printed = [line for line in lines if not line.startswith("imported")]
         assert printed == [f"{method} 0 1 4 9" for method in ("fork", "spawn", "forkserver")], result
@@ -132,9 +132,9 @@ def _long_output_keeps_head_and_tail(backend: Backend) -> None:
 
 def _a_timeout_ends_a_program_and_keeps_its_output(backend: Backend) -> None:
     with _open(backend) as box:
-        result = box.run("import time\nprint('before')\ntime.sleep(60)", timeout=0.3)
+        result = box.run("import time\nprint('before')\ntime.sleep(600)", timeout=2)
         assert (result.status, result.exit_code, result.stdout) == ("timeout", None, "before\n")
-        assert 0.3 <= result.wall_s < 3
+        assert 2 <= result.wall_s < 300
 
 
 def _files_are_written_read_and_listed(backend: Backend) -> None:

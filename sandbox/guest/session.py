@@ -33,7 +33,7 @@ STOPPING = 0.1
 """Seconds within which all descendants of a session should stop after a program."""
 WATCHING = 1.0
 """Seconds between checks that they are stopped."""
-GRACE = 1.0
+GRACE = 3.0
 """Seconds within which a session has to stop its program when interrupted."""
 MAX_PROGRAM = 1 << 30
 _REPORT = struct.Struct(">QB")
