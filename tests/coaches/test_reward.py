@@ -16,6 +16,7 @@ from coaches.base import CoachError, Verdict
 from coaches.outcome import OutcomeCoach
 from coaches.reward import CoachReward
 from coaches.rules import Rules
+from conf import ConfigError
 from envs.pipeline import PipelineEnv
 from envs.types import Outcome, Role, Turn
 from tests.fakes import FakeBackend, FakeScenario, program
@@ -228,7 +229,7 @@ def test_a_hindsight_coach_with_the_wrong_number_of_verdicts_raises() -> None:
         def judge_episode(self, turns: Sequence[Turn], outcome: Outcome) -> list[Verdict | None]:
             return [Verdict(5.0, "")]
 
-    with pytest.raises(ValueError, match="1 verdicts for 6 turns"):
+    with pytest.raises(ConfigError, match="1 verdicts for 6 turns"):
         play(CoachReward(Relay(), Short()), [0] * 6)
 
 
