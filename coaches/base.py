@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from conf import ConfigError
@@ -98,6 +99,11 @@ class Verdict:
     one without a verdict. ``cost`` and ``usage`` include theirs."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.score, Real) or isinstance(self.score, bool):
+            raise ConfigError(f"Verdict: score must be a number from 0 to 10; got {self.score!r:.60}")
+        for name, text in (("rationale", self.rationale), ("blame", self.blame or "")):
+            if not isinstance(text, str):
+                raise ConfigError(f"Verdict: {name} must be a text; got {text!r:.60}")
         object.__setattr__(self, "rationale", replace_unencodable(self.rationale))  # it is written to files
         if not 0.0 <= self.score <= 10.0:
             raise CoachError(f"a score must be in [0, 10], not {self.score}")

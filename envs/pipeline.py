@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from gymnasium import spaces
@@ -20,6 +20,7 @@ from envs.sizes import check_sizes, sandbox_limits
 from envs.spaces import Chat, Text
 from envs.terminal import as_terminal
 from envs.types import Message, Outcome, Role, Split, Task, Turn
+from envs.validation import checked_outcome, checked_states, validate
 from envs.workspace import Workspace
 from sandbox.base import Backend, Limits, Result, Sandbox, SandboxError, SandboxSpec
 
@@ -69,9 +70,11 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         (``envs.observations``); None: as the scenario says, or else 4000.
 
         Raises:
-            ConfigError: ``output_chars`` is negative, or there is no such ``render_mode``.
+            ConfigError: the scenario cannot be played (``envs.validation``), ``output_chars`` is negative, or
+                there is no such ``render_mode``.
         """
         super().__init__()
+        validate(scenario)
         if output_chars is None:
             output_chars = getattr(scenario, "output_chars", _OUTPUT_CHARS)
         if output_chars < 0:
@@ -204,6 +207,13 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         if self._workspace is not None:
             self._workspace.close()
 
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        """A copy would share the sandbox, and each would play into the other's files."""
+        raise TypeError(
+            "an environment with its sandbox can be neither copied nor pickled; to branch an episode, make "
+            'another environment and call reset(options={"task": …, "turns": env.turns[:n], "files": …})'
+        )
+
     @property
     def files(self) -> Sandbox:
         """The episode's files, whose sandbox is opened if necessary: not for agents. Raises ``SandboxError``
@@ -266,7 +276,9 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
             result=result,
             files_before=before,
             files_after=after,
-            checks=self.scenario.check(self.task, role, files, workspace),
+            checks=checked_states(
+                self.scenario, role, self.scenario.check(self.task, role, files, workspace)
+            ),
             last=read.form == "prose" or attempt + 1 == role.max_turns,
             facts=self.task.facts,
         )
@@ -293,7 +305,8 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
 
     def _finish(self) -> None:
         workspace = self._open_workspace()
-        outcome = self.scenario.grade(self.task, self.turns, workspace if workspace.opened else None)
+        graded = self.scenario.grade(self.task, self.turns, workspace if workspace.opened else None)
+        outcome = checked_outcome(self.scenario, graded)
         workspace.close()
         self._outcome = outcome
         for agent in self.agents:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -34,13 +34,9 @@ class SingleAgentEnv(gymnasium.Env[Observation, str]):
         *,
         render_mode: str | None = None,
     ) -> None:
-        """Raises ``ValueError`` if ``env`` has no such agent, or if ``others`` lacks one of the other
-        agents."""
-        missing = [name for name in env.possible_agents if name != agent and name not in others]
-        if agent not in env.possible_agents or missing:
-            raise ValueError(
-                f"agent must be one of {env.possible_agents}; got {agent!r}; others lacks {missing}"
-            )
+        """Raises ``ValueError`` if ``env`` has no such agent, or if ``others`` are not exactly the other
+        agents, each with a function."""
+        _check_team(env.possible_agents, agent, others)
         self.env = env
         self.agent = agent
         self.others = dict(others)
@@ -75,3 +71,18 @@ class SingleAgentEnv(gymnasium.Env[Observation, str]):
             self.env.step(None if terminated or truncated else self.others[name](observation))
         observation, reward, terminated, truncated, info = self.env.last()
         return observation, float(reward), terminated, truncated, info
+
+
+def _check_team(team: Sequence[str], agent: str, others: Mapping[str, Actor]) -> None:
+    known = ", ".join(team)
+    if agent not in team:
+        raise ValueError(f"there is no agent {agent!r}; the agents are {known}")
+    if agent in others:
+        raise ValueError(f"others has an actor for {agent}, whose actions are those of step()")
+    if unknown := [name for name in others if name not in team]:
+        raise ValueError(f"others names {unknown[0]!r}, which is no agent; the agents are {known}")
+    if missing := [name for name in team if name != agent and name not in others]:
+        raise ValueError(f"others lacks an actor for {', '.join(missing)}")
+    for name, actor in others.items():
+        if not callable(actor):
+            raise ValueError(f"others[{name!r}] must be a function of the observation; got {actor!r:.80}")

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, cast
 
 from coaches.base import AnyCoach, Coach, CoachError, HindsightCoach, History, Usage, Verdict, judges_turns
+from conf import ConfigError
 from envs.types import Outcome, Turn
 
 THREADS = 8
@@ -28,9 +29,13 @@ class Judged(NamedTuple):
 
 def judge_turn(coach: Coach, history: Sequence[Turn]) -> Judged:
     """Returns the coach's verdict on the last turn of ``history``. Every error but ``CoachError``
-    propagates."""
+    propagates.
+
+    Raises:
+        ConfigError: the coach returned something else than a verdict.
+    """
     try:
-        return Judged(coach.judge(history), "")
+        return Judged(_verdict(coach, "judge", coach.judge(history)), "")
     except CoachError as error:
         return Judged(None, _cause(error), str(error))
 
@@ -44,7 +49,8 @@ def judge_episode(
     no later ones. ``outcome`` may be None for such a coach. Every error but ``CoachError`` propagates.
 
     Raises:
-        ValueError: the coach needs an outcome, or did not return one entry per turn.
+        ConfigError: the coach did not return one entry per turn, each a verdict or None.
+        ValueError: the coach needs an outcome.
     """
     if not judges_turns(coach):
         return _in_hindsight(cast(HindsightCoach, coach), turns, outcome)
@@ -88,10 +94,21 @@ def _in_hindsight(coach: HindsightCoach, turns: Sequence[Turn], outcome: Outcome
         verdicts = coach.judge_episode(turns, outcome)
     except CoachError as error:
         return [Judged(None, _cause(error), str(error))] * len(turns)
+    if not isinstance(verdicts, list | tuple):
+        raise ConfigError(f"{name}.judge_episode must return a list of verdicts; got {verdicts!r:.60}")
     if len(verdicts) != len(turns):
-        raise ValueError(f"{name} returned {len(verdicts)} verdicts for {len(turns)} turns")
+        raise ConfigError(f"{name}.judge_episode returned {len(verdicts)} verdicts for {len(turns)} turns")
     withheld = Judged(None, WITHHELD, f"{name} gives no verdict on this turn")
-    return [Judged(verdict, "") if verdict else withheld for verdict in verdicts]
+    return [
+        withheld if verdict is None else Judged(_verdict(coach, "judge_episode", verdict), "")
+        for verdict in verdicts
+    ]
+
+
+def _verdict(coach: AnyCoach, method: str, verdict: object) -> Verdict:
+    if not isinstance(verdict, Verdict):
+        raise ConfigError(f"{type(coach).__name__}.{method} must return a Verdict; got {verdict!r:.60}")
+    return verdict
 
 
 def _cause(error: CoachError) -> str:

@@ -17,6 +17,7 @@ from coaches.judging.learning import JudgedEpisode
 from coaches.monitor import Monitor
 from conf import ConfigError
 from envs.types import Task
+from learners.algorithms import contract
 from learners.config import EvaluationSettings, RolloutSettings, RunConfig
 from learners.errors import EpisodeError, TrainingError
 from learners.rollout.seeds import derive_seed
@@ -181,7 +182,7 @@ class Trainer:
             transitions = self._with_reference(transitions, rows)
         # All agents' rows at once: returns cross agents (credit=team) and statistics are over the whole
         # batch, so advantages are computed before rows are split among policies and ranks.
-        advantages = algorithm.advantages(transitions)
+        advantages = contract.advantages(algorithm, transitions)
 
         def learn(name: str) -> Metrics:
             own = [transitions[i] for i in rows[name]], [advantages[i] for i in rows[name]]

@@ -8,6 +8,7 @@ from typing import Any
 import conf
 from conf import ConfigError
 from envs.base import Scenario
+from learners.algorithms import contract
 from learners.base import Algorithm, Generator, Weights, WeightsKind
 from learners.config import RunConfig
 from learners.models.base import resolve_device
@@ -87,9 +88,10 @@ def build_algorithm(config: RunConfig) -> Algorithm:
     """Builds the algorithm.
 
     Raises:
-        ConfigError: its settings are invalid.
+        ConfigError: its settings are invalid, or it lacks a member of ``Algorithm``.
     """
     algorithm: Algorithm = conf.build("learners", config.algorithm)
+    contract.check_members(algorithm)
     return algorithm
 
 

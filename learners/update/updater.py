@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from learners.algorithms import losses
+from learners.algorithms import contract, losses
 from learners.base import Algorithm, Weights
 from learners.errors import NonFiniteError
 from learners.types import Batch, Completion, LoadedModel, Metrics, Optimizer, Transition
@@ -166,7 +166,7 @@ class Updater:
     def _step(self, used: Sequence[_TrainedRow], algorithm: Algorithm) -> Metrics:
         """One optimiser step on all the given rows: steps 3a to 3e of the module's docstring."""
         transitions, advantages, proximal = zip(*used, strict=True)
-        rows = to_rows(transitions, advantages, algorithm.token_weights(transitions), proximal)
+        rows = to_rows(transitions, advantages, contract.token_weights(algorithm, transitions), proximal)
         own = split_rows(rows, self.ranks.size)[self.ranks.index]
         batches = pack(own, self.loaded.config.update_tokens)
         rate = learning_rate(self.config, self.steps_done, self._total)
@@ -208,7 +208,7 @@ class Updater:
         """Adds one micro-batch's gradient; returns its metrics, weighted so that micro-batches add up."""
         batch = _to(batch, self.loaded.device)
         logprobs, entropy = self.weights.score(batch)
-        loss, metrics = algorithm.loss(logprobs, batch)
+        loss, metrics = contract.loss(algorithm, logprobs, batch)
         loss.backward()  # type: ignore[no-untyped-call]
         own = {"loss": loss, "entropy": (batch.token_weights * entropy).sum()}
         return metrics | losses.floats(own | losses.mismatch(logprobs, batch))
