@@ -120,7 +120,7 @@ class Outcome:
     score: float
     """In [0, 1], higher is better; 0 if ``success`` is false."""
     metrics: Mapping[str, float]
-    """Always has ``fair``: the score, or the fallback value of a failure (``envs.dsbench.metrics``)."""
+    """Always has ``fair``: the score, or what a failure counts (``envs.dsbench.metrics``)."""
     failure_code: str
     """``ok``, or the reason of the failure in one word."""
 

@@ -79,13 +79,23 @@ def utf8_copy(path: Path, task: str, encoding: str) -> Path:
     identity = f"{path.resolve()} {state.st_size} {state.st_mtime_ns} {encoding}"
     copy = cache_dir() / "tables" / f"{hashlib.sha256(identity.encode()).hexdigest()[:20]}.csv"
     if not copy.is_file():
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=copy.parent) as folder:
-            draft = Path(folder) / copy.name
-            with draft.open("w", encoding="utf-8", newline="") as file:
-                file.writelines(_decoded(path, task, encoding))
-            draft.replace(copy)
+        try:
+            _convert(path, copy, task, encoding)
+        except OSError as error:
+            raise ConfigError(
+                f"{copy}, a copy of {path}, cannot be written: {error.strerror}; COACHGYM_CACHE names the "
+                "folder"
+            ) from None
     return copy
+
+
+def _convert(path: Path, copy: Path, task: str, encoding: str) -> None:
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=copy.parent) as folder:
+        draft = Path(folder) / copy.name
+        with draft.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(_decoded(path, task, encoding))
+        draft.replace(copy)
 
 
 def separator_hint(columns: list[str]) -> str:

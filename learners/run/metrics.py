@@ -42,7 +42,7 @@ def summarise(episodes: Sequence[Episode]) -> Metrics:
     (``delivered/modeler``).
 
     ``success``: share that the grader accepts; ``raw``: mean score of the accepted ones; ``fair``: mean over
-    all, where a failure counts as its fallback; ``delivered``: share of an agent's stages that are
+    all, where a failure counts as a constant does; ``delivered``: share of an agent's stages that are
     ``delivered``; ``turns``: an agent's turns per episode; ``action_form``: how many actions have each form
     (``envs.parsing.Form``), only those that occur.
     """

@@ -112,6 +112,15 @@ def test_a_copy_in_utf8_is_made_again_when_the_file_changes(tmp_path: Path) -> N
     assert again.read_bytes() == (tmp_path / "train.csv").read_bytes()
 
 
+def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_table(tmp_path, rows=ROWS, encoding="cp1252")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("COACHGYM_CACHE", str(tmp_path / "file"))
+    assert "cannot be written: Not a directory; COACHGYM_CACHE" in refused(
+        tmp_path, encodings={"mine": "cp1252"}
+    )
+
+
 def submitted_by_pandas(task: Task, advice: str = "") -> list[str]:
     """The rows of a submission with the ids that an agent reads, with and without the prompt's ``advice``."""
     test = follow(task, "test", advice)
