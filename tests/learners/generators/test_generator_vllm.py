@@ -322,6 +322,5 @@ def test_a_version_outside_of_the_range_is_named_with_the_range(version: str) ->
 )
 def test_invalid_settings_are_one_clear_line(settings: dict[str, Any], complaint: str) -> None:
     node = conf.load("generator", "vllm")
-    values = {str(key): node[key] for key in node if key != "name"} | settings
     with pytest.raises(ConfigError, match=complaint):
-        Vllm.Config(**values)
+        conf.check("learners.generators", conf.to_dict(node) | settings)

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from learners.update.learner import LocalLearner
 from learners.update.state_file import copy_into, open_state
+from learners.update.updater import Updater
 from tests.learners.weights.test_weights import WAYS, learn, says, team, weights
 
 
@@ -55,6 +57,20 @@ def test_memory_that_is_not_mapped_from_a_file_is_never_dropped(tmp_path: Path) 
     with open_state(tmp_path / "state.pt"):
         copy_into(target, value)
     assert value.tolist() == target.tolist() == list(range(50_000))
+
+
+def test_without_steps_to_come_the_moments_stay_in_the_file(tmp_path: Path) -> None:
+    policies = team(weights("full"))
+    learn(policies["first"])
+    policies["first"].save(tmp_path / "first.pt")
+    own = weights("full")["first"]
+    updater = Updater(own, steps=0, seed=0)
+    LocalLearner(own, updater).restore(tmp_path / "first.pt")
+    assert updater.steps_done == 1
+    assert updater.state()["optimizer"]["state"] == {}
+    with open_state(tmp_path / "first.pt") as state:
+        assert state["updater"]["optimizer"]["state"]
+        assert all(torch.equal(state["weights"]["model"][key], p) for key, p in own.state()["model"].items())
 
 
 PROGRAM = """
