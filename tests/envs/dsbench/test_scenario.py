@@ -103,7 +103,7 @@ def test_what_is_too_large_is_called_so_with_its_size_and_the_limit(tmp_path: Pa
         assert checks["submission.csv"].detail.startswith(
             "too large: 'submission.csv' has 17825792 bytes, more than"
         )
-        assert "sandbox.limits.file_mb" in checks["submission.csv"].detail
+        assert "env.limits.file_mb" in checks["submission.csv"].detail
         assert checks["model.pkl"].detail == "too large: 2097152 bytes; at most 1048576 are read"
         assert built.grade(task, (), box).failure_code == "unreadable"
         box.write("submission.csv", b"x" * (3 << 20))

@@ -99,6 +99,14 @@ def test_what_is_foreign_is_named_and_not_run(tmp_path: Path, name: str) -> None
         (b"(cpandas\neval\nV1\no.", "pandas.eval"),
         (b"cpandas\nDataFrame\n}b.", "pandas.DataFrame"),
         (b"cnumpy\nlog1p\n)R.", "numpy.log1p"),
+        (b"cnumpy\nndarray\n(K\x01\x85Vi8\nC\x0812345678tR.", "numpy.ndarray"),
+        (b"cnumpy\nmemmap\n(Vx\nVu1\nVw+\nK\x00K\x01tR.", "numpy.memmap"),
+        (b"\x80\x04cnumpy\nndarray\n)\x81.", "numpy.ndarray"),
+        (
+            b"cpandas.core.indexes.base\n_new_Index\n(cnumpy\nndarray\n}(Vshape\nK\x01Vdtype\nVO\nVbuffer\nC\x0812345678utR.",
+            "pandas.core.indexes.base._new_Index",
+        ),
+        (b"ccopyreg\n_reconstructor\n(cnumpy\nndarray\ncbuiltins\nlist\n(ltR.", "numpy.ndarray"),
     ],
 )
 def test_instructions_that_no_pickler_writes_are_refused(tmp_path: Path, data: bytes, wanted: str) -> None:

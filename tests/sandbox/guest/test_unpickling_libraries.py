@@ -18,7 +18,7 @@ import pandas
 import pytest
 import scipy.sparse  # type: ignore[import-untyped]
 import scipy.stats  # type: ignore[import-untyped]
-from sklearn.compose import ColumnTransformer, TransformedTargetRegressor  # type: ignore[import-untyped]
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor, make_column_selector  # type: ignore[import-untyped]
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier  # type: ignore[import-untyped]
 from sklearn.feature_selection import SelectKBest, mutual_info_classif  # type: ignore[import-untyped]
 from sklearn.frozen import FrozenEstimator  # type: ignore[import-untyped]
@@ -160,6 +160,13 @@ MODELS: dict[str, Callable[[], Any]] = {
     "target": lambda: TransformedTargetRegressor(
         LinearRegression(), func=numpy.log1p, inverse_func=numpy.expm1
     ).fit(X, VALUES),
+    "two grids": lambda: GridSearchCV(SVC(), [{"C": [1, 2]}, {"kernel": ["rbf"], "degree": [2]}], cv=2).fit(
+        X, CLASSES
+    ),
+    "selected columns": lambda: make_pipeline(
+        ColumnTransformer([("numbers", StandardScaler(), make_column_selector(dtype_include=numpy.number))]),
+        LogisticRegression(),
+    ).fit(FRAME[["int", "float", "str"]], FRAME["bool"]),
     "random state": lambda: RandomForestClassifier(3, random_state=numpy.random.RandomState(0)).fit(
         X, CLASSES
     ),
