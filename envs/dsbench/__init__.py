@@ -167,7 +167,7 @@ def _read(sandbox: Sandbox) -> bytes | TooLarge | None:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        return TooLarge(f"{error} (sandbox.limits.file_mb)")
+        return TooLarge(f"{error} (env.limits.file_mb)")
 
 
 @cache

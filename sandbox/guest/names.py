@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-CLASS, FUNCTION, CONSTANT, ESTIMATOR, STAND_IN = "class", "function", "constant", "estimator", "stand-in"
+CLASS, TYPE, FUNCTION, CONSTANT = "class", "type", "function", "constant"
+ESTIMATOR, STAND_IN = "estimator", "stand-in"
 
 _ALIASES = {"copy_reg": "copyreg", "__builtin__": "builtins"}
 _PYTHON_2 = {
@@ -28,23 +29,27 @@ def _words(text: str) -> list[str]:
 
 _BUILTINS = "bool bytearray bytes complex dict float frozenset int list object range set slice str tuple"
 _NUMPY = (
-    "bool bool_ bytes_ clongdouble complex64 complex128 complex256 datetime64 dtype dtypes.StringDType "
-    "float16 float32 float64 float128 int8 int16 int32 int64 intc intp longdouble longlong ma.MaskedArray "
-    "ma.core.MaskedArray matrix memmap ndarray object_ rec.recarray rec.record recarray record str_ "
-    "timedelta64 uint8 uint16 uint32 uint64 uintc uintp ulonglong void"
+    "bool bool_ bytes_ character clongdouble complex64 complex128 complex256 complexfloating datetime64 "
+    "flexible float16 float32 float64 float128 floating generic inexact int8 int16 int32 int64 intc "
+    "integer intp longdouble longlong ma.MaskedArray ma.core.MaskedArray matrix memmap ndarray number "
+    "object_ rec.recarray rec.record recarray record signedinteger str_ timedelta64 uint8 uint16 uint32 "
+    "uint64 uintc uintp ulonglong unsignedinteger void"
 )
 _OTHER = (
     "collections.Counter collections.OrderedDict collections.defaultdict collections.deque datetime.date "
     "datetime.datetime datetime.time datetime.timedelta datetime.timezone decimal.Decimal "
-    "fractions.Fraction joblib.numpy_pickle.NumpyArrayWrapper zoneinfo.ZoneInfo"
+    "fractions.Fraction joblib.numpy_pickle.NumpyArrayWrapper numpy.dtype numpy.dtypes.StringDType "
+    "zoneinfo.ZoneInfo"
 )
 _CLASSES = frozenset(
     (
         *(f"builtins.{name}" for name in _words(_BUILTINS)),
-        *(f"numpy.{name}" for name in _words(_NUMPY)),
         *_words(_OTHER),
     )
 )
+_TYPES = frozenset(f"numpy.{name}" for name in _words(_NUMPY))
+"""These may be named and not called: an array of objects could be made from bytes, which are then
+references."""
 _FUNCTIONS = frozenset(
     _words(
         "_codecs.encode builtins.getattr copyreg._reconstructor "
@@ -119,9 +124,9 @@ _NEVER = frozenset(("conftest", "dask", "spark", "testing", "tests"))
 def kind_of(path: str, packages: Collection[str] = ()) -> str:
     """Returns what the name ``path``, such as ``numpy.ndarray``, stands for; "" if it is foreign.
 
-    ``class``, ``function`` or ``constant`` of data; ``estimator``: a class that may be an estimator;
-    ``stand-in``: of no importance for what the probe reports. ``packages``: those that an environment adds.
-    """
+    ``class``, ``type`` (which is not called), ``function`` or ``constant`` of data; ``estimator``: a class
+    that may be an estimator; ``stand-in``: of no importance for what the probe reports. ``packages``: those
+    that an environment adds."""
     path = canonical(path)
     if path in _CONSTANTS:
         return CONSTANT
@@ -129,6 +134,8 @@ def kind_of(path: str, packages: Collection[str] = ()) -> str:
         return FUNCTION
     if path in _CLASSES or path in _SPARSE:
         return CLASS
+    if path in _TYPES:
+        return TYPE
     module, _, name = path.rpartition(".")
     parts = module.split(".")
     if not _NEVER.isdisjoint(parts) or any(part.startswith("__") for part in parts):

@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Callable, Collection
 from typing import Any, ClassVar
 
-from sandbox.guest.names import CLASS, CONSTANT, ESTIMATOR, FUNCTION, canonical, kind_of
+from sandbox.guest.names import CLASS, CONSTANT, ESTIMATOR, FUNCTION, TYPE, canonical, kind_of
 
 _COMPRESSED: tuple[tuple[bytes, Callable[[bytes], bytes]], ...] = (
     (b"\x1f\x8b", gzip.decompress),
@@ -98,7 +98,7 @@ class _Unpickler(_Python):  # type: ignore[misc]
             found = _resolve(path.rsplit(".", parts)[0], path.rsplit(".", parts)[1:])
             if kind not in (FUNCTION, CONSTANT):
                 _check_origin(path, found, kind_of(_origin(found), self.packages))
-            if kind not in (CLASS, FUNCTION, CONSTANT) and not _is_estimator(found):
+            if kind not in (CLASS, TYPE, FUNCTION, CONSTANT) and not _is_estimator(found):
                 return StandIn(path, found)
         return self._remember(kind, path, found)
 
@@ -116,7 +116,10 @@ class _Unpickler(_Python):  # type: ignore[misc]
                 return StandIn(function.path, function.origin)
             raise ForeignError(function.path)
         kind, path = self._kind(function)
-        if kind not in (CLASS, FUNCTION):
+        makes_index = path.startswith("pandas.core.indexes.")  # of any class that it is given
+        if kind not in (CLASS, FUNCTION) or (
+            makes_index and not self._kind(arguments[0])[1].endswith("Index")
+        ):
             raise ForeignError(path)
         return function(*arguments)
 
@@ -209,8 +212,9 @@ class _Unpickler(_Python):  # type: ignore[misc]
         if base is object or type(cls) is StandIn:
             return self._new(cls, (), {})
         made = self._new(cls, (state,), {})
-        if isinstance(made, dict | list | set):
-            base.__init__(made, state)
+        for container in (dict, list, set):
+            if base is container:
+                container.__init__(made, state)
         return made
 
     def _attribute(self, thing: Any, name: str) -> Any:
