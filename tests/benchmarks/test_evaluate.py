@@ -196,3 +196,61 @@ def test_a_hosted_team_is_evaluated_and_diagnosed_from_the_command_line(
     assert evaluation["effort"]["tokens"] == 9 * asked
     assert evaluation["effort"]["cost"] == pytest.approx(9e-3 * asked)
     assert evaluation["blamed"] is not None
+
+
+@pytest.mark.parametrize("bad", ["nowhere", "empty", "unplayed"])
+def test_folders_are_checked_before_anything_is_played(
+    tmp_path: Path, bad: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``run=GOOD BAD`` and ``run=GOOD,BAD`` alike."""
+    good = played(tmp_path / "good", fails="")
+    (good / "checkpoints" / "step-000001").mkdir(parents=True)
+    state = {"step": 1, "sizes": {}, "coach": {}, "monitor": {}}
+    (good / "checkpoints" / "step-000001" / "state.json").write_text(json.dumps(state))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "unplayed").mkdir()
+    (tmp_path / "unplayed" / "config.yaml").write_bytes((good / "config.yaml").read_bytes())
+    monkeypatch.setattr("learners.run.run.train", lambda _: pytest.fail("an episode was played"))
+    for words in ([f"run={good}", f"{tmp_path / bad}"], [f"run={good},{tmp_path / bad}"]):
+        with pytest.raises(SystemExit) as ended:
+            __main__.main(words)
+        assert ended.value.code == 2
+        error = capsys.readouterr().err
+        assert str(tmp_path / bad) in error
+        assert len(error.splitlines()) == 1
+
+
+def test_a_word_that_the_configuration_refuses_is_said_before_anything_is_played(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("learners.run.run.train", lambda _: pytest.fail("an episode was played"))
+    with pytest.raises(SystemExit):
+        __main__.main(["env=mathchat", "evaluation.tasks=0"])
+    assert capsys.readouterr().err == "error: evaluation.tasks must be at least 1, not 0\n"
+    with pytest.raises(SystemExit):
+        __main__.main(["env=mathchat", f"{tmp_path}/nowhere"])
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_a_report_that_cannot_be_written_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = played(tmp_path / "run", fails="")
+    with pytest.raises(SystemExit) as ended:
+        __main__.main([str(folder), "--out", f"{folder}/config.yaml/report.json"])
+    assert ended.value.code == 2
+    assert "report.json cannot be written" in capsys.readouterr().err
+
+
+def test_evaluations_without_a_common_task_are_shown_and_not_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was played is not lost because it cannot be compared."""
+    folders = [played(tmp_path / "one", fails=""), played(tmp_path / "two", fails="", model="small")]
+    episodes = folders[1] / "episodes.jsonl"
+    episodes.write_text(episodes.read_text().replace("heldout-", "elsewhere-"))
+    __main__.main([str(folder) for folder in folders])
+    shown = capsys.readouterr().out
+    assert "have no task in common" in shown
+    report = json.loads((folders[1] / "evaluation.json").read_text())
+    assert (len(report["evaluations"]), report["differences"]) == (2, [])

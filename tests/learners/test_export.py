@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from learners import export
 from learners.config import RunConfig
 from learners.run.run import train
 from learners.runtimes.parts import load_weights
+from learners.weights.full import FullWeights
 from tests.learners.doubles import loaded_model
 
 IDS = torch.arange(12)[None] % 40
@@ -132,3 +134,40 @@ def test_what_cannot_be_exported_is_one_clear_line(
     with pytest.raises(SystemExit, match="2"):
         export.main([str(run), str(tmp_path / "busy")])
     assert "is not an empty folder" in capsys.readouterr().err
+
+
+def test_adapters_of_whole_weights_are_refused_before_anything_is_loaded(
+    tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train(config(base, "full"))
+    checkpoint(run)
+    for file in base.iterdir():
+        file.unlink()
+    with pytest.raises(SystemExit, match="2"):
+        export.main([str(run), str(tmp_path / "out"), "--adapters"])
+    error = capsys.readouterr().err
+    assert "has whole weights (weights=full), not adapters: leave out --adapters" in error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_export_that_fails_leaves_nothing_behind(
+    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained(base, "full")
+
+    def full(self: FullWeights, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        (folder / "half").write_text("x")
+        if self.name != "problem_solver":
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(FullWeights, "save_merged", full)
+    with pytest.raises(SystemExit, match="2"):
+        export.main([str(tmp_path / "run"), str(tmp_path / "out")])
+    assert "out cannot be written: No space left on device" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit, match="2"):
+        export.main([str(tmp_path / "run"), str(tmp_path / "file" / "out")])
+    assert "cannot be written" in capsys.readouterr().err

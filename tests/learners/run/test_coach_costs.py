@@ -137,7 +137,7 @@ def test_a_resumed_run_may_have_a_larger_budget(tmp_path: Path) -> None:
 
     open_folder(config(False, max_cost=1.0, model="a")).__exit__()
     open_folder(config(True, max_cost=5.0, model="a")).__exit__()
-    with pytest.raises(Exception, match=r"other settings: coach\.coach\.model$"):
+    with pytest.raises(Exception, match=r"other settings: coach\.coach\.model=b \(was a\)$"):
         open_folder(config(True, max_cost=5.0, model="b"))
 
 

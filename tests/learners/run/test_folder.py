@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 import conf
 from conf import ConfigError
 from learners.config import PARTS, RunConfig
-from learners.run.folder import open_folder
+from learners.run.folder import open_folder, read_config
 
 
 def settings(run_dir: Path | None, **changes: object) -> RunConfig:
@@ -62,8 +62,22 @@ def test_only_one_process_can_lock_a_folder(tmp_path: Path) -> None:
 
 def test_resuming_needs_the_same_settings_and_names_the_others(tmp_path: Path) -> None:
     open_folder(settings(tmp_path)).__exit__()
-    with pytest.raises(ConfigError, match="other settings: seed, steps"):
-        open_folder(settings(tmp_path, resume=True, seed=1, steps=9))
+    with pytest.raises(ConfigError, match=r"other settings: seed=1 \(was 0\), steps=2 \(was 3\)$"):
+        open_folder(settings(tmp_path, resume=True, seed=1, steps=2))
+    with pytest.raises(
+        ConfigError, match=r"other settings: algorithm.name=tests.other \(was tests.algorithm\)$"
+    ):
+        open_folder(settings(tmp_path, resume=True, algorithm={"name": "tests.other"}))
+
+
+def test_a_resumed_run_may_have_more_steps_and_remembers_them(tmp_path: Path) -> None:
+    open_folder(settings(tmp_path)).__exit__()
+    open_folder(settings(tmp_path, resume=True, steps=5)).__exit__()
+    assert read_config(tmp_path).steps == 5
+    with pytest.raises(ConfigError, match=r"steps=4 \(was 5\)"):
+        open_folder(settings(tmp_path, resume=True, steps=4))
+    open_folder(settings(tmp_path, resume=True, steps=5)).__exit__()
+    assert not list(tmp_path.glob("*tmp*"))
 
 
 def test_resuming_without_a_name_finds_the_newest_run_of_the_same_settings(
@@ -77,8 +91,12 @@ def test_resuming_without_a_name_finds_the_newest_run_of_the_same_settings(
     assert len(set(paths)) == 3
     with open_folder(settings(None, resume=True)) as folder:
         assert folder.path == paths[1]
+    with open_folder(settings(None, resume=True, steps=4)) as folder:
+        assert folder.path == paths[2], "not one that would have to grow"
+    with open_folder(settings(None, resume=True, steps=5)) as folder:
+        assert folder.path == paths[2]
     with pytest.raises(ConfigError, match="no run with this configuration"):
-        open_folder(settings(None, resume=True, steps=5))
+        open_folder(settings(None, resume=True, steps=2))
 
 
 def test_resuming_a_named_folder_in_which_no_run_has_started_starts_one(tmp_path: Path) -> None:
@@ -106,6 +124,49 @@ def test_a_folder_that_cannot_be_created_is_one_clear_error(tmp_path: Path) -> N
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot be written"):
         open_folder(settings(tmp_path / "file" / "run"))
+
+
+@pytest.mark.parametrize("name", ["with spaces", "ünïcode-日本", "a'b", "deep/er/still", "x" * 200])
+def test_a_folder_of_any_name_is_made_and_resumed(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for run_dir, place in ((Path(name), tmp_path / name), (Path("~") / name, tmp_path / "home" / name)):
+        open_folder(settings(run_dir)).__exit__()
+        assert (place / "config.yaml").is_file()
+        open_folder(settings(run_dir, resume=True)).__exit__()
+        assert read_config(run_dir).steps == 3
+    assert not (tmp_path / "~").exists()
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("name", ["file", "x" * 300, "nul\0", "~nobody-of-this-name/run"])
+def test_a_folder_that_cannot_be_is_one_line(tmp_path: Path, name: str, resume: bool) -> None:
+    (tmp_path / "file").write_text("mine")
+    path = Path(name) if name.startswith("~") else tmp_path / name
+    with pytest.raises(ConfigError) as caught:
+        open_folder(settings(path, resume=resume))
+    assert "\n" not in str(caught.value)
+    assert "run folder" in str(caught.value)
+    assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("file", "mine")]
+
+
+@pytest.mark.parametrize("text", ["", "[", "steps: [", "- 1", "\0"])
+def test_a_damaged_configuration_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    for use in (lambda: read_config(tmp_path), lambda: open_folder(settings(tmp_path, resume=True))):
+        with pytest.raises(ConfigError, match=r"config\.yaml cannot be read") as caught:
+            use()
+        assert "\n" not in str(caught.value)
+
+
+def test_a_run_that_cannot_be_built_again_keeps_its_folder(tmp_path: Path) -> None:
+    with open_folder(settings(tmp_path / "run")) as folder:
+        folder.describe({})
+    with open_folder(settings(tmp_path / "run", resume=True)) as folder:
+        folder.withdraw()
+    open_folder(settings(tmp_path / "run", resume=True)).__exit__()
 
 
 def test_rows_after_a_checkpoint_are_removed_on_resume(tmp_path: Path) -> None:

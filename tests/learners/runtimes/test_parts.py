@@ -6,14 +6,20 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from conf import ConfigError
 from envs.types import Role
 from learners.config import RunConfig
+from learners.errors import TrainingError
+from learners.generators.hf import Hf
+from learners.run.run import train
+from learners.run.trainer import Trainer
+from learners.runtimes.base import Parts
 from learners.runtimes.parts import generator_class, policy_names, weights_class
+from tests.learners.parts.nowhere import Nowhere
 from tests.learners.parts.settings import settings
 
 
@@ -69,3 +75,61 @@ def test_a_role_that_cannot_name_a_file_is_one_clear_line(role: str, tmp_path: P
 def test_any_other_name_of_a_role_will_do(tmp_path: Path) -> None:
     roles = ("a.b", "data scientist", "分析 é", "-x", "*", "step-1", "ü" * 100, "x.pt")
     assert names(config(tmp_path), *roles) == {role: role for role in roles}
+
+
+class Closer:
+    """A part that records that it was closed, and may fail to."""
+
+    def __init__(self, name: str, closed: list[str], fails: bool = False) -> None:
+        self.name, self.closed, self.fails = name, closed, fails
+
+    def close(self) -> None:
+        self.closed.append(self.name)
+        if self.fails:
+            raise RuntimeError(f"{self.name} cannot be closed")
+
+
+@pytest.mark.parametrize("failing", ["generator", "sandboxes", "runtime"])
+def test_every_part_is_closed_though_one_cannot_be(failing: str) -> None:
+    closed: list[str] = []
+    made: Any = {
+        name: Closer(name, closed, name == failing) for name in ("generator", "sandboxes", "runtime")
+    }
+    parts = Parts(
+        *(cast(Any, None), made["sandboxes"], cast(Any, None), {}, made["generator"]),
+        *(cast(Any, None), made["runtime"]),
+    )
+    with pytest.raises(RuntimeError, match=f"{failing} cannot be closed"):
+        parts.close()
+    assert closed == ["generator", "sandboxes", "runtime"]
+
+
+def test_a_part_that_cannot_be_closed_does_not_hide_why_the_run_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    closed: list[str] = []
+    monkeypatch.setattr(Hf, "close", Closer("generator", closed, fails=True).close)
+    monkeypatch.setattr(Nowhere, "close", Closer("sandboxes", closed).close)
+    monkeypatch.setattr(Trainer, "run", lambda _: (_ for _ in ()).throw(TrainingError("the run's own")))
+    with pytest.raises(TrainingError, match="the run's own"):
+        train(settings(tmp_path / "run"))
+    assert closed == ["generator", "sandboxes"]
+    assert "generator cannot be closed" in caplog.text
+
+
+@pytest.mark.parametrize("closing_fails", [False, True])
+def test_a_learner_that_cannot_be_built_leaves_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closing_fails: bool
+) -> None:
+    closed: list[str] = []
+    monkeypatch.setattr(Hf, "close", Closer("generator", closed, closing_fails).close)
+    monkeypatch.setattr(Nowhere, "close", Closer("sandboxes", closed).close)
+
+    def fail(*_: Any) -> None:
+        raise ConfigError("the learner's own")
+
+    monkeypatch.setattr("learners.runtimes.parts.build_learner", fail)
+    with pytest.raises(ConfigError, match="the learner's own"):
+        train(settings(tmp_path / "run"))
+    assert closed == ["generator", "sandboxes"]
+    assert not (tmp_path / "run").exists()

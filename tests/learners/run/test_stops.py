@@ -1,0 +1,223 @@
+"""However a run stops, resume=true goes on from there: at most the step in progress is played again."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coaches.base import BudgetError, CoachError, Verdict
+from conf import stopping
+from envs.types import Turn
+from learners.base import Algorithm
+from learners.errors import LostError, TrainingError
+from learners.run import checkpoint
+from learners.run.folder import RunFolder
+from learners.types import Metrics, Transition
+from tests.fakes import FakeScenario
+from tests.learners.run.test_trainer import FilesCoach, ScriptedPolicy, settings, trained
+
+RARE: dict[str, Any] = {"steps": 3, "checkpoint": {"every": 10, "keep": 1}}
+COACHED: dict[str, Any] = {**RARE, "evaluation": {"every": 1, "tasks": None, "episodes": 1, "coached": True}}
+
+
+class Stopping(FilesCoach):
+    """Raises ``error`` instead of its verdict number ``place``, counted from 0."""
+
+    def __init__(self, place: int, error: BaseException) -> None:
+        super().__init__()
+        self.place, self.error, self.asked = place, error, -1
+
+    def judge(self, history: Sequence[Turn]) -> Verdict:
+        self.asked += 1
+        if self.asked >= self.place:
+            raise self.error
+        return super().judge(history)
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def steps(run: Path) -> int:
+    """The step of a run's newest checkpoint."""
+    newest = checkpoint.latest(run)
+    assert newest is not None
+    return newest.step
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    """A run that nothing stopped, and how many verdicts it took."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    coach = Stopping(10**9, BudgetError("never"))
+    trained(settings(run, **COACHED), coach=coach)
+    return run, coach.asked + 1
+
+
+STOPS: list[BaseException] = [
+    BudgetError("spent"),
+    KeyboardInterrupt(),
+    stopping.Terminated(),
+    ZeroDivisionError(),
+    OSError(errno.ENOSPC, "No space left on device"),
+]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.15, 0.3, 0.5, 0.65, 0.8, 0.99])
+@pytest.mark.parametrize("error", STOPS, ids=lambda error: type(error).__name__)
+def test_whatever_stops_play_loses_no_step(
+    tmp_path: Path, whole: tuple[Path, int], share: float, error: BaseException
+) -> None:
+    run, place = tmp_path / "run", int(share * whole[1])
+    with pytest.raises(type(error)):
+        trained(settings(run, **COACHED), coach=Stopping(place, error))
+    learned = [row["step"] for row in metrics(run) if row["phase"] == "train"] if place > 20 else []
+    assert steps(run) == max(learned, default=0)
+    _, parts, _ = trained(settings(run, resume=True, **COACHED), coach=FilesCoach())
+    assert (run / "metrics.jsonl").read_bytes() == (whole[0] / "metrics.jsonl").read_bytes()
+    policies: Any = parts.policies
+    assert all(len(policy.updates) == 3 for policy in policies.values())
+
+
+def test_too_many_losses_keep_the_steps_before_them(tmp_path: Path) -> None:
+    class Muted(FilesCoach):
+        asked = 0
+
+        def judge(self, history: Sequence[Turn]) -> Verdict:
+            Muted.asked += 1
+            if Muted.asked > 25:
+                raise CoachError("no word")
+            return super().judge(history)
+
+    with pytest.raises(TrainingError, match="max_lost"):
+        trained(settings(tmp_path / "run", **RARE), coach=Muted())
+    assert steps(tmp_path / "run") >= 1
+
+
+def test_a_stop_that_fails_to_save_is_still_the_stop_that_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise TrainingError("no space")
+
+    def stop(*_: Any) -> None:
+        monkeypatch.setattr(checkpoint, "save", full)
+        raise BudgetError("spent")
+
+    with pytest.raises(BudgetError, match="spent"):
+        trained(settings(tmp_path / "run", **COACHED), coach=_Calling(20, stop))
+    monkeypatch.undo()
+    assert steps(tmp_path / "run") == 0
+
+
+def test_a_lost_process_is_not_asked_for_a_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(LostError):
+        trained(settings(tmp_path / "run", **COACHED), coach=Stopping(45, LostError("gone")))
+    assert steps(tmp_path / "run") == 0
+
+
+class _Calling(FilesCoach):
+    """Calls ``function`` at its verdict number ``place``."""
+
+    def __init__(self, place: int, function: Callable[[], None]) -> None:
+        super().__init__()
+        self.place, self.function = place, function
+
+    def judge(self, history: Sequence[Turn]) -> Verdict:
+        self.place -= 1
+        if self.place < 0:
+            self.function()
+        return super().judge(history)
+
+
+class Signalled(ScriptedPolicy):
+    """Gets a signal amid an update, once or more often."""
+
+    signals: tuple[int, ...] = ()
+
+    def update(
+        self,
+        transitions: Sequence[Transition],
+        advantages: Sequence[list[float] | None],
+        algorithm: Algorithm,
+    ) -> Metrics:
+        if len(self.updates) == 1 and self.name == "changer":
+            for number in self.signals:
+                os.kill(os.getpid(), number)
+        return super().update(transitions, advantages, algorithm)
+
+
+@pytest.fixture
+def terminable() -> Iterator[None]:
+    with stopping.terminable():
+        yield
+
+
+def team(*signals: int) -> dict[str, ScriptedPolicy]:
+    policies = {role.name: Signalled(role.name) for role in FakeScenario().roles}
+    for policy in policies.values():
+        policy.signals = signals
+    return {**policies}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_amid_an_update_waits_for_its_end(
+    tmp_path: Path, number: int, terminable: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    trained(settings(tmp_path / "whole", **RARE))
+    with pytest.raises(KeyboardInterrupt):
+        trained(settings(tmp_path / "run", **RARE), team=team(number))
+    assert steps(tmp_path / "run") == 2
+    assert "once more stops at once" in caplog.text
+    trained(settings(tmp_path / "run", resume=True, **RARE))
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
+
+
+def test_a_second_signal_stops_at_once_and_the_checkpoint_before_is_whole(
+    tmp_path: Path, terminable: None
+) -> None:
+    trained(settings(tmp_path / "whole", **RARE))
+    with pytest.raises(KeyboardInterrupt):
+        trained(settings(tmp_path / "run", **RARE), team=team(signal.SIGINT, signal.SIGINT))
+    assert steps(tmp_path / "run") == 0
+    trained(settings(tmp_path / "run", resume=True, **RARE))
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
+
+
+def test_signals_are_handled_as_before_once_the_run_is_over(tmp_path: Path) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    trained(settings(tmp_path / "run", **RARE))
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+@pytest.mark.parametrize("name", ["episodes", "metrics", "timings"])
+@pytest.mark.parametrize("place", [0, 1, 3])
+def test_a_full_disk_leaves_whole_rows_and_a_run_that_resumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, place: int
+) -> None:
+    trained(settings(tmp_path / "whole", **RARE))
+    append, count = RunFolder.append, iter(range(100))
+
+    def full(self: RunFolder, kind: str, row: Any) -> None:
+        if kind == name and next(count) >= place:
+            with (self.path / f"{kind}.jsonl").open("a") as file:
+                file.write("")
+            raise TrainingError("no space")
+        append(self, kind, row)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "append", full)
+        with pytest.raises(TrainingError, match="no space"):
+            trained(settings(tmp_path / "run", **RARE))
+    trained(settings(tmp_path / "run", resume=True, **RARE))
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
+    episodes = [(path / "episodes.jsonl").read_bytes() for path in (tmp_path / "run", tmp_path / "whole")]
+    assert episodes[0] == episodes[1]
