@@ -7,24 +7,29 @@ as a library does not load Hydra.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
+import traceback
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from conf import ROOT, ConfigError
+from conf import ROOT, ConfigError, stopping
 
 REQUIRED = "???"
 """In place of a part's name: the command line must name one."""
@@ -40,6 +45,9 @@ NOISE = (
     "Set the environment variable HYDRA_FULL_ERROR",
 )
 """Beginnings of lines in messages of Hydra and OmegaConf that do not help the user."""
+INTERRUPTED = (130, 143)
+"""Exit codes after SIGINT and SIGTERM."""
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def add_overrides(parser: ArgumentParser, help: str) -> None:
@@ -121,50 +129,164 @@ def compose_onto(base: DictConfig, overrides: Sequence[str], *, config_dir: Path
     return _compose_onto(kept, [{group: REQUIRED} for group in groups], overrides, config_dir)
 
 
-def main(command: Callable[[DictConfig], object], errors: Callable[[], AbstractContextManager[None]]) -> None:
+def main(
+    command: Callable[[DictConfig], object],
+    errors: Callable[..., AbstractContextManager[None]],
+    named: Mapping[str, str] | None = None,
+) -> None:
     """Runs ``command`` on the configuration of the command line, with Hydra's own options (``--help``,
     ``--cfg``, ``--multirun``, ``--config-dir``).
 
-    ``errors``: a context that turns user errors into an exit code, such as ``one_line_errors``.
+    With ``--multirun`` a job that fails ends neither the sweep nor the other jobs: its error is printed, and
+    the process ends with a summary and the highest exit code.
+
+    Args:
+        command: gets the composed configuration.
+        errors: a context that turns user errors into a line and ``SystemExit``, such as ``one_line_errors``.
+        named: group -> the part that the command's own name stands for: it takes the place of that in
+            ``config.yaml``, and an experiment must not choose another one.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print over several lines
-    composed = False
+    composed, sweep = False, Sweep()
 
-    @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="config")
+    def job(config: DictConfig) -> None:
+        _check_named(config, named or {})
+        command(config)
+
+    @hydra.main(version_base="1.3", config_path="pkg://conf", config_name=_primary(named or {}))
     def run(config: DictConfig) -> None:
         nonlocal composed
         composed = True
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            sweep.run(lambda: job(config), errors)
+            return
         with errors():  # here too: Hydra prints a line of its own about an error that leaves this function
-            command(config)
+            job(config)
 
-    with errors():
+    with errors(), TemporaryDirectory() as folder:
+        sys.argv = with_default(sys.argv, "hydra.sweep.dir", folder)  # where Hydra writes its multirun.yaml
         try:
             run()
         except INVALID as error:
             if composed:
                 raise
             raise ConfigError(_mistake(error, sys.argv[1:])) from None
+    sweep.finish()
+
+
+def with_default(arguments: list[str], key: str, value: str) -> list[str]:
+    """Returns ``arguments`` with ``key=value`` added unless they set ``key``.
+
+    It goes beside the other settings, because Hydra accepts settings before or after its options, not both.
+    """
+    settings = [i for i, word in enumerate(arguments) if "=" in word and not word.startswith("-")]
+    if any(arguments[i].startswith(f"{key}=") for i in settings):
+        return arguments
+    place = settings[-1] + 1 if settings else len(arguments)
+    return [*arguments[:place], f"{key}={value}", *arguments[place:]]
+
+
+class Sweep:
+    """The jobs of ``--multirun``, and those that failed."""
+
+    def __init__(self) -> None:
+        self._jobs = 0
+        self._failed: list[str] = []
+        self._code = 0
+
+    def run(self, job: Callable[[], None], errors: Callable[..., AbstractContextManager[None]]) -> None:
+        """Runs the next job. Only an interruption ends the sweep."""
+        label = f"{self._jobs} ({' '.join(HydraConfig.get().overrides.task)})"
+        self._jobs += 1
+        try:
+            with errors(before=f"job {label}: "):
+                job()
+        except SystemExit as ended:
+            if ended.code in INTERRUPTED:
+                raise
+            self._fail(label, int(ended.code or 0))
+        except Exception as error:
+            traceback.print_exc()
+            print(f"job {label}: error: {type(error).__name__}: {_one_line(error)}", file=sys.stderr)
+            self._fail(label, 1)
+
+    def finish(self) -> None:
+        """Prints which jobs failed, and ends the process if there are any."""
+        if self._failed:
+            failed = f"{len(self._failed)} of {self._jobs} jobs failed"
+            print(f"{failed}: {', '.join(self._failed)}", file=sys.stderr)
+            sys.exit(self._code)
+
+    def _fail(self, label: str, code: int) -> None:
+        self._failed.append(label)
+        self._code = max(self._code, code)
 
 
 @contextmanager
-def one_line_errors(*expected: type[Exception]) -> Iterator[None]:
-    """Ends the process with one line on stderr and exit code 2 on a ``ConfigError`` or an ``expected`` error.
+def one_line_errors(*expected: type[Exception], before: str = "") -> Iterator[None]:
+    """Ends the process with one line on stderr: with exit code 2 on a ``ConfigError``, an ``expected`` error
+    or a full disk, and with 130 on SIGINT and 143 on SIGTERM.
 
-    With ``COACHGYM_TRACEBACK=1`` in the environment the error is raised instead.
+    ``before`` begins the line. With ``COACHGYM_TRACEBACK=1`` in the environment the error is raised instead.
     """
     handled: tuple[type[Exception], ...] = (ConfigError, HydraException, OmegaConfBaseException, *expected)
     try:
-        yield
+        with stopping.terminable():
+            yield
     except handled as error:
-        end(error)
+        end(error, before=f"{before}error")
+    except KeyboardInterrupt as error:
+        terminated = isinstance(error, stopping.Terminated)
+        again = stopping.command_line({})
+        end(
+            error,
+            before=before + ("terminated" if terminated else "interrupted"),
+            default=f"the same command starts again{f': {again}' if again else ''}",
+            code=INTERRUPTED[terminated],
+        )
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        where = f": {error.filename}" if error.filename else ""
+        end(ConfigError(f"{error.strerror}{where}"), before=f"{before}error")
 
 
-def end(error: BaseException, *, before: str = "error", after: str = "", code: int = 2) -> None:
-    """Prints ``error`` as one line and exits with ``code``; see ``one_line_errors``."""
+def end(error: BaseException, *, before: str = "error", default: str = "", code: int = 2) -> None:
+    """Prints ``error`` and its notes as one line and exits with ``code``; see ``one_line_errors``.
+
+    ``default``: takes the place of notes where there are none.
+    """
     if os.environ.get("COACHGYM_TRACEBACK") == "1":
         raise error
-    print(f"{before}: {_one_line(error)}{after}", file=sys.stderr)
+    notes = getattr(error, "__notes__", None) or ([default] if default else [])
+    text = [f"{before}: {_one_line(error)}" if str(error) else before, *notes]
+    print("; ".join(text), file=sys.stderr)
     sys.exit(code)
+
+
+def _primary(named: Mapping[str, str]) -> str:
+    """Returns the name of ``config.yaml``, or of a copy whose default parts are those ``named``."""
+    if not named:
+        return "config"
+    primary: Any = OmegaConf.load(ROOT / "config.yaml")
+    for entry in primary.defaults:
+        for group in named.keys() & entry.keys() if isinstance(entry, DictConfig) else ():
+            entry[group] = named[group]
+    ConfigStore.instance().store(name=PRIMARY, node=primary)
+    return PRIMARY
+
+
+def _check_named(config: DictConfig, named: Mapping[str, str]) -> None:
+    """Raises ``ConfigError`` if an experiment chose another part than the command's name says."""
+    words = {word.partition("=")[0] for word in HydraConfig.get().overrides.task}
+    for group, name in named.items():
+        chosen = config[group].name
+        if chosen != name and group not in words:
+            command = f"python -m learners.{chosen}" if "." not in chosen else "python -m learners.train"
+            raise ConfigError(
+                f"learners.{name} trains with {group}={name}, but the experiment chooses {group}={chosen}: "
+                f"use {command}, or add {group}={name}"
+            )
 
 
 def _of_module(word: str, override: Override, modules: Mapping[str, str]) -> str:

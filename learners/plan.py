@@ -22,9 +22,10 @@ from rich import box
 from rich.console import Console
 
 import conf
+from conf.commands import with_default
 from conf.tables import make_table
 from learners.config import RunConfig
-from learners.train import main, with_default
+from learners.train import main
 
 if TYPE_CHECKING:
     from learners.planning.assumptions import Assume, Hardware

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -24,35 +23,23 @@ Command = Callable[[DictConfig], object]
 def main(algorithm: str | None = None, command: Command | None = None) -> None:
     """Composes the configuration of the command line and passes it to ``command``; None trains.
 
-    ``algorithm`` is the default if the arguments name none. Errors: see ``run_errors``.
+    ``algorithm``: the command's own. An experiment must not choose another one; ``algorithm=…`` on the
+    command line may. Errors: see ``run_errors``.
     """
-    if algorithm is not None:
-        sys.argv = with_default(sys.argv, "algorithm", algorithm)
-    commands.main(command or _train, run_errors)
-
-
-def with_default(arguments: list[str], key: str, value: str) -> list[str]:
-    """Returns ``arguments`` with ``key=value`` added unless they set ``key``.
-
-    It goes beside the other settings, because Hydra accepts settings before or after its options, not both.
-    """
-    settings = [i for i, word in enumerate(arguments) if "=" in word and not word.startswith("-")]
-    if any(arguments[i].startswith(f"{key}=") for i in settings):
-        return arguments
-    place = settings[-1] + 1 if settings else len(arguments)
-    return [*arguments[:place], f"{key}={value}", *arguments[place:]]
+    named = {} if algorithm is None else {"algorithm": algorithm}
+    commands.main(command or _train, run_errors, named)
 
 
 @contextmanager
-def run_errors() -> Iterator[None]:
+def run_errors(before: str = "") -> Iterator[None]:
     """Ends the process with one line on stderr: with exit code 2 for what the user can fix, and 3 if the
-    coach's budget is used up. With ``COACHGYM_TRACEBACK=1`` in the environment the error is raised instead.
+    coach's budget is used up. ``before`` begins the line. Otherwise as ``commands.one_line_errors``.
     """
-    with commands.one_line_errors(SandboxError, TrainingError):
+    with commands.one_line_errors(SandboxError, TrainingError, before=before):
         try:
             yield
         except BudgetError as error:
-            commands.end(error, before="stopped", after="; resume=true continues from here", code=3)
+            commands.end(error, before=f"{before}stopped", default="resume=true continues from here", code=3)
 
 
 def _train(config: DictConfig) -> None:

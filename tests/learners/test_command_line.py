@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -205,23 +206,16 @@ def test_a_full_disk_is_one_line_wherever_it_shows(
 
 
 def test_the_command_that_goes_on_has_the_words_of_this_one() -> None:
-    argv = [
-        "/usr/bin/python3",
-        "-m",
-        "learners.grpo",
-        "env=mathchat",
-        "run_dir=a b",
-        "resume=false",
-        "--config-dir",
-        "x",
-    ]
-    wanted = "python -m learners.grpo env=mathchat 'run_dir=runs/it'\"'\"'s' resume=true --config-dir x"
-    assert stopping.command_line({"run_dir": "runs/it's", "resume": "true"}, argv) == wanted
-    assert (
-        stopping.command_line({}, ["/usr/bin/python3", "-m", "coaches.score", "a b"])
-        == "python -m coaches.score 'a b'"
-    )
-    assert stopping.command_line({}, ["/usr/bin/python3", "script.py"]) is None
+    python = "/usr/bin/python3"
+    words = ["-m", "learners.grpo", "env=mathchat", "run_dir=a b", "resume=false", "--config-dir", "x"]
+    again = stopping.command_line({"run_dir": "runs/it's", "resume": "true"}, [python, *words])
+    assert again is not None
+    before, run_dir, *after = shlex.split(again)[3:]
+    assert (before, after) == ("env=mathchat", ["resume=true", "--config-dir", "x"])
+    assert commands.parse([run_dir])[0].value() == "runs/it's"
+    scored = stopping.command_line({}, [python, "-m", "coaches.score", "a b"])
+    assert scored == "python -m coaches.score 'a b'"
+    assert stopping.command_line({}, [python, "script.py"]) is None
 
 
 def test_notes_of_an_error_are_part_of_its_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from conf import ROOT
-from learners.train import with_default
+from conf.commands import with_default
 
 SMOKE = ("experiment=smoke", "model.warm_start.steps=30")
 
