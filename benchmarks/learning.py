@@ -22,6 +22,7 @@ from rich.table import Table
 
 from benchmarks.common.command import make_console, make_parser, print_path, write_json
 from benchmarks.common.estimates import student
+from conf import commands, stopping
 from conf.arguments import integer
 from conf.tables import make_table
 from learners.run.metrics import wilson
@@ -41,15 +42,31 @@ def train(label: str, folder: Path, arguments: Sequence[str]) -> Trained:
     """Runs one training run, or resumes or just reads it.
 
     Raises:
-        CalledProcessError: the run failed; its output has been printed.
+        SystemExit: the run failed, with its exit code; its output has been printed.
     """
     command = [sys.executable, "-m", "learners.reinforcepp", *arguments, f"run_dir={folder}", "resume=true"]
-    subprocess.run(command, check=True)
+    _run(command)
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     evaluations = [row for row in rows if row["phase"] == "eval"]
     timings = (folder / "timings.jsonl").read_text(encoding="utf-8").splitlines()
     seconds = sum(v for line in timings for k, v in json.loads(line).items() if k.endswith("_s"))
     return Trained(label, evaluations[0], evaluations[-1], seconds)
+
+
+def _run(command: Sequence[str]) -> None:
+    """Runs ``command``. It gets the same signals as this process, and time to keep what it has done."""
+    process = subprocess.Popen(command)
+    try:
+        code = process.wait()
+    except KeyboardInterrupt as error:
+        if isinstance(
+            error, stopping.Terminated
+        ):  # Ctrl-C goes to all processes of a terminal, SIGTERM to one
+            process.terminate()
+        process.wait()
+        raise
+    if code:
+        sys.exit(code if code > 0 else 1)
 
 
 def tabulate(runs: Sequence[Trained]) -> Table:
@@ -82,6 +99,7 @@ def _gain(runs: Sequence[Trained], name: str) -> dict[str, float]:
     return {"mean": float(np.mean(gains)), "low": low, "high": high, "least": min(gains)}
 
 
+@commands.one_line_errors()
 def main() -> None:
     """The command line."""
     parser = make_parser("learning", __doc__)

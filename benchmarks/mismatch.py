@@ -125,6 +125,7 @@ def tabulate(judged: Sequence[Judged]) -> Table:
     return table
 
 
+@commands.one_line_errors()
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Errors are reported as by the learner."""
     parser = make_parser("mismatch", __doc__)

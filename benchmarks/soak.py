@@ -210,6 +210,7 @@ def _changed(node: Any) -> tuple[str, dict[str, Any]]:
     return node.name, {key: value for key, value in values.items() if value != shipped.get(key, ...)}
 
 
+@commands.one_line_errors()
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     parser = make_parser("soak", __doc__)

@@ -74,13 +74,18 @@ def deferred(stop: Stop) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def command_line(changes: Mapping[str, str], argv: Sequence[str] | None = None) -> str | None:
+def command_line(
+    changes: Mapping[str, str], argv: Sequence[str] | None = None, *, module: str = ""
+) -> str | None:
     """Returns this process's command, ``python -m …``, with ``changes`` to its settings.
 
-    None for a program that was started in another way. ``argv``: by default this process's own.
+    None for a program that was started in another way, or whose module does not begin with ``module``.
+    ``argv``: by default this process's own.
     """
     words = list(sys.orig_argv if argv is None else argv)[1:]
-    if words[:1] != ["-m"] or not words[1:2]:
+    if words[:1] != ["-m"] or not "".join(words[1:2]).startswith(module):
+        return None
+    if changes and {"-m", "--multirun"} & set(words[2:]):  # a sweep's jobs have settings of their own
         return None
     kept = [word for word in words if word.split("=")[0] not in changes]
     settings = [i for i, word in enumerate(kept) if "=" in word and not word.startswith("-")]

@@ -10,28 +10,39 @@ base; ``--adapters`` writes the adapters themselves instead, in the format of ``
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import conf
 from conf import ConfigError, commands
 from conf.arguments import Parser
 from learners.config import RunConfig
-from learners.run import checkpoint
-from learners.run.folder import read_config
-from learners.runtimes.parts import load_weights
-from learners.update.state_file import open_state
+
+if TYPE_CHECKING:
+    from learners.base import Weights
 
 
 def export(run: Path, out: Path, *, adapters: bool = False) -> list[Path]:
     """Writes ``<out>/<policy>`` for every policy of the run and returns these folders.
 
+    What fails leaves nothing in ``out``.
+
     Raises:
-        ConfigError: there is no run or no checkpoint, ``out`` is not empty, or a part cannot be built.
+        ConfigError: there is no run or no checkpoint that can be read, it has no adapters to write, ``out``
+        is not empty or cannot be written, or a part cannot be built.
     """
-    made = read_config(run)
-    made.model.device = "cpu"  # wherever it was trained; nothing is computed but the sum of adapter and base
-    config = RunConfig.read(made)
+    from learners.run import checkpoint
+    from learners.run.folder import located, read_config
+    from learners.runtimes.parts import load_weights, weights_class
+    from learners.update.state_file import open_state
+
+    run = located(run)
+    config = RunConfig.read(read_config(run))
+    if adapters and not weights_class(config).shares_base:
+        kind = config.weights.name
+        raise ConfigError(f"{run} has whole weights (weights={kind}), not adapters: leave out --adapters")
     newest = checkpoint.latest(run)
     if newest is None:
         raise ConfigError(f"{run} has no checkpoint yet")
@@ -39,10 +50,33 @@ def export(run: Path, out: Path, *, adapters: bool = False) -> list[Path]:
         raise ConfigError(f"{out} is not an empty folder")
     algorithm = conf.build("learners", config.algorithm)
     weights = load_weights(config, conf.build("envs", config.env), reference=algorithm.needs_reference)
-    for name, policy_weights in weights.items():
-        with open_state(newest.path / f"{name}.pt") as state:
-            policy_weights.restore(state["weights"])
-        (policy_weights.save if adapters else policy_weights.save_merged)(out / name)
+
+    def write(own: Weights, folder: Path) -> None:
+        with open_state(newest.path / f"{own.name}.pt") as state:
+            own.restore(state["weights"])
+        (own.save if adapters else own.save_merged)(folder)
+
+    return _write_all(weights, out, write)
+
+
+def _write_all(
+    weights: Mapping[str, Weights], out: Path, write: Callable[[Weights, Path], None]
+) -> list[Path]:
+    """Calls ``write`` for each of the weights and its folder below ``out``; removes all if one fails."""
+    existed = out.exists()
+    try:
+        for name, own in weights.items():
+            write(own, out / name)
+    except BaseException as error:
+        for name in weights:
+            shutil.rmtree(out / name, ignore_errors=True)
+        if not existed and out.is_dir():
+            out.rmdir()
+        # safetensors has an error of its own for a full disk
+        if isinstance(error, OSError) or "os error" in str(error):
+            reason = getattr(error, "strerror", None) or str(error)
+            raise ConfigError(f"{out} cannot be written: {reason}") from error
+        raise
     return [out / name for name in weights]
 
 

@@ -24,10 +24,10 @@ from omegaconf import DictConfig, OmegaConf
 import conf
 from benchmarks.coaches.__main__ import nodes
 from conf import commands
+from conf.commands import with_default
 from learners.config import RunConfig
 from learners.plan import arguments as plan_arguments
 from learners.plan import run_config
-from learners.train import with_default
 from tests.test_conf import GROUPS
 
 ROOT = conf.ROOT.parent

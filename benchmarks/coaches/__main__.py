@@ -99,6 +99,7 @@ def run(
     return Report(_facts(cases, part), agent, turn, dict(coaches), report.ranked(rows))
 
 
+@commands.one_line_errors()
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. User errors print one line to stderr and exit with code 2."""
     parser = make_parser("coaches", __doc__)

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from conf import ConfigError
 from conf.arguments import Parser
 
 
@@ -24,9 +25,22 @@ def make_console(width: int = 120) -> Console:
 
 
 def write_json(path: Path, report: Any) -> None:
-    """Writes ``report``, creating missing folders. Floats that are not finite become ``null``, as in JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(_finite(report), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    """Writes ``report``, creating missing folders. Floats that are not finite become ``null``, as in JSON.
+
+    Raises:
+        ConfigError: it cannot be written; a file that was there is as it was.
+    """
+    text = json.dumps(_finite(report), indent=2, ensure_ascii=False) + "\n"
+    draft = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            draft.write_text(text, encoding="utf-8")
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
 def print_path(console: Console, path: Path) -> None:

@@ -15,6 +15,7 @@ from conf.arguments import integer
 from sandbox.base import SandboxError
 
 
+@commands.one_line_errors()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns 0 on success, 1 if a replay differs from the record. User errors exit with 2 and one line."""
     parser = make_parser("corpus", build.__doc__)

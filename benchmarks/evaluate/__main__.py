@@ -17,9 +17,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from omegaconf import DictConfig
+
 from benchmarks.common.command import make_console, make_parser, print_path, write_json
 from benchmarks.evaluate import reading, tables
 from conf import ConfigError, commands
+from learners.config import RunConfig
 from learners.train import run_errors
 
 
@@ -30,8 +33,23 @@ def evaluate(settings: Sequence[str], *, config_dir: Path | None = None) -> list
     Raises:
         ConfigError, SandboxError, TrainingError, BudgetError: see ``learners.run.run.train``.
     """
-    from learners.run.evaluation import evaluation_of, evaluation_only
+    return _play(prepare(settings, config_dir=config_dir))
+
+
+def _play(configs: Sequence[DictConfig]) -> list[Path]:
     from learners.run.run import train
+
+    return [train(config) for config in configs]
+
+
+def prepare(settings: Sequence[str], *, config_dir: Path | None = None) -> list[DictConfig]:
+    """Returns the configurations that ``evaluate`` plays, checked.
+
+    Raises:
+        ConfigError: one of the runs is not a run or has no checkpoint, or a setting is wrong.
+    """
+    from learners.run.build import check
+    from learners.run.evaluation import evaluation_of, evaluation_only
 
     runs = [name for word in settings if word.startswith("run=") for name in word[4:].split(",")]
     words = [word for word in settings if not word.startswith("run=")]
@@ -41,9 +59,12 @@ def evaluate(settings: Sequence[str], *, config_dir: Path | None = None) -> list
         configs = [evaluation_of(Path(run), words, config_dir=config_dir) for run in runs]
     else:
         configs = [evaluation_only(commands.compose(words, config_dir=config_dir))]
-    return [train(config) for config in configs]
+    for config in configs:
+        check(RunConfig.read(config))
+    return configs
 
 
+@commands.one_line_errors()
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line. Errors are reported as by the learner."""
     parser = make_parser("evaluate", __doc__)
@@ -57,9 +78,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise ConfigError(
                 "name what to play, such as env=mathchat or run=<folder>, or run folders to show"
             )
-        played = evaluate(settings, config_dir=given.config_dir) if settings else []
-        evaluations = reading.distinct([reading.read(folder) for folder in [*shown, *played]])
-        differences = [reading.difference(evaluations[0], other) for other in evaluations[1:]]
+        # All runs are checked before the first episode is played.
+        earlier = [reading.read(folder) for folder in shown]
+        played = _play(prepare(settings, config_dir=given.config_dir)) if settings else []
+        evaluations = reading.distinct([*earlier, *(reading.read(folder) for folder in played)])
+        differences, apart = reading.compare(evaluations)
         path = given.out or Path(evaluations[-1].folder) / "evaluation.json"
         write_json(path, reading.to_report(evaluations, differences))
     console = make_console()
@@ -68,6 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console.print(tables.diagnosis(evaluations))
     if differences:
         console.print(tables.comparison(differences))
+    for line in apart:
+        console.print(line, highlight=False, soft_wrap=True)
     print_path(console, path)
 
 

@@ -114,6 +114,17 @@ def distinct(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
     ]
 
 
+def compare(evaluations: Sequence[Evaluation]) -> tuple[list[Difference], list[str]]:
+    """Returns each evaluation minus the first, and a line for each that has no task in common with it."""
+    differences, apart = list[Difference](), list[str]()
+    for other in evaluations[1:]:
+        try:
+            differences.append(difference(evaluations[0], other))
+        except ConfigError as error:
+            apart.append(f"not compared: {error}")
+    return differences, apart
+
+
 def difference(first: Evaluation, second: Evaluation) -> Difference:
     """Returns ``second`` minus ``first``.
 

@@ -27,6 +27,7 @@ from benchmarks.common.machine import Machine, machine
 from benchmarks.common.spread import Spread
 from benchmarks.rollout.latencies import Latencies, Medians
 from benchmarks.rollout.simulated import AGENTS, TURNS, Coach, Model, Relay, ReturnsRecorder, Tool
+from conf import commands
 from conf.arguments import integer, number
 from conf.tables import make_table
 from envs.pipeline import PipelineEnv
@@ -164,6 +165,7 @@ def show(report: Report, console: Console) -> None:
     console.print(f"verdicts and returns of all modes: {'the same' if report.same else 'DIFFERENT'}")
 
 
+@commands.one_line_errors()
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     parser = make_parser("rollout", __doc__)

@@ -58,6 +58,7 @@ from benchmarks.sandbox.measures import (
 from benchmarks.sandbox.methods import Method, available
 from benchmarks.sandbox.report import Report, Row, tables, targets
 from benchmarks.sandbox.workloads import SNIPPET, WORKLOADS
+from conf import commands
 from conf.arguments import integer
 
 
@@ -162,6 +163,7 @@ def show(report: Report, console: Console) -> None:
         console.print(target.line(), soft_wrap=True, markup=False)
 
 
+@commands.one_line_errors()
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     parser = make_parser("sandbox", __doc__)

@@ -46,6 +46,7 @@ from benchmarks.common.targets import to_records
 from benchmarks.update.measure import Measured, Platform, UpdateError, measured, platform, sampled
 from benchmarks.update.report import Report, disagreement, faster, table, targets, to_row
 from benchmarks.update.workload import SHAPES, VARIANTS, Job
+from conf import commands
 from conf.arguments import Parser, integer
 
 KINDS = ("even", "uneven")
@@ -137,6 +138,7 @@ def show(report: Report, console: Console) -> None:
         console.print(target.line(), soft_wrap=True, markup=False)
 
 
+@commands.one_line_errors()
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     given = _parser().parse_args(arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from itertools import islice
 from typing import TypeVar
 
@@ -28,6 +29,21 @@ def run_pool(fn: Callable[[In], Out], items: Iterable[In], limit: int) -> list[O
     """``Runtime.map`` in a pool of at most ``limit`` threads."""
     _check(limit)
     return _run_pool(fn, list(items), limit)
+
+
+def in_background(work: Callable[[], Out]) -> Future[Out]:
+    """Runs ``work`` in a daemon thread, which does not keep the process alive as an executor's thread
+    would."""
+    future: Future[Out] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # raised again where the result is read
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
 
 
 def _check(limit: int) -> None:

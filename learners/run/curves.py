@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from learners.run import files
 from learners.run.folder import RunFolder
 
 PANELS = (
@@ -32,7 +33,8 @@ def plot(folder: RunFolder) -> Path:
     for panel, (title, phase, metric) in zip(axes, PANELS, strict=True):
         _plot_panel(panel, title, metric, [row for row in rows if row["phase"] == phase])
     path = folder.path / "curves.png"
-    figure.savefig(path, dpi=110)
+    with files.writing(path), files.draft(path) as draft:
+        figure.savefig(draft, dpi=110, format="png")
     return path
 
 

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from conf import ConfigError, commands
 from learners.run import checkpoint
-from learners.run.folder import read_config
+from learners.run.folder import located, read_config
 
 
 def evaluation_only(config: DictConfig) -> DictConfig:
@@ -28,6 +28,7 @@ def evaluation_of(run: Path, overrides: Sequence[str] = (), *, config_dir: Path 
     Raises:
         ConfigError: it is not a run folder or has no checkpoint, or an override is invalid.
     """
+    run = located(run)
     trained = read_config(run)
     if checkpoint.latest(run) is None:
         raise ConfigError(f"{run} has no checkpoint to evaluate")

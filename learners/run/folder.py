@@ -20,32 +20,43 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from conf import ConfigError
 from learners.config import RunConfig
-from learners.run import older
+from learners.run import files, older
 
 log = logging.getLogger(__name__)
 
 CONFIG = "config.yaml"
 LOCK = ".lock"
+DRAFT = f".{CONFIG}.tmp"
+"""What a process that was killed while it wrote ``config.yaml`` may leave."""
 FREE_KEYS = ("resume", "run_dir", "wandb")
 """Top-level keys that may differ between a run and its resumption."""
 FREE_SETTINGS = ("max_cost", "device")
 """Keys, at any depth, that may change on resume: they decide how long a run goes on, or where it does, but no
 number in it beyond rounding."""
+GROWING = "steps"
+"""A top-level key that may be larger on resume."""
 
 
 class RunFolder:
-    """The open folder of a run. Use as a context manager; only one process can hold its lock."""
+    """The open folder of a run. Use as a context manager; only one process can hold its lock.
 
-    def __init__(self, path: Path, lock: FileLock) -> None:
+    What cannot be written is a ``TrainingError`` that names the file.
+    """
+
+    def __init__(self, path: Path, lock: FileLock, *, new: bool = False) -> None:
+        """``new``: this process has created it."""
         self.path = path
         self._lock = lock
+        self._new = new
 
     def __enter__(self) -> RunFolder:
         return self
@@ -59,21 +70,20 @@ class RunFolder:
 
     def report(self, name: str, row: Mapping[str, Any]) -> None:
         """Writes or replaces ``<name>.json``."""
-        (self.path / f"{name}.json").write_text(json.dumps(row, indent=2) + "\n", encoding="utf-8")
+        path = self.path / f"{name}.json"
+        with files.writing(path), files.draft(path) as draft:
+            draft.write_text(json.dumps(row, indent=2) + "\n", encoding="utf-8")
 
     def withdraw(self) -> None:
-        """Removes the folder, or what this process wrote into it, unless something has been recorded."""
-        if self.sizes():
-            return
-        (self.path / CONFIG).unlink()
-        (self.path / LOCK).unlink()
-        with suppress(OSError):  # it is not empty
-            self.path.rmdir()
+        """Removes what this process wrote into a folder of its own, unless something has been recorded."""
+        if self._new and not self.sizes():
+            _remove(self.path)
 
     def append(self, name: str, row: Mapping[str, Any]) -> None:
         """Appends one row to ``<name>.jsonl`` and flushes it to the operating system."""
-        with (self.path / f"{name}.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        path = self.path / f"{name}.jsonl"
+        with files.writing(path):
+            files.append(path, json.dumps(row, ensure_ascii=False) + "\n")
 
     def rows(self, name: str) -> Iterator[dict[str, Any]]:
         """Yields the rows of ``<name>.jsonl``; none if it does not exist."""
@@ -103,10 +113,24 @@ def open_folder(config: RunConfig) -> RunFolder:
     """
     if not config.resume:
         return _create(config)
-    if config.run_dir and not (Path(config.run_dir) / CONFIG).exists():
+    if config.run_dir and not _exists(located(config.run_dir) / CONFIG):
         log.info("nothing to resume in %s: starting the run there", config.run_dir)
         return _create(config)
     return _reopen(config)
+
+
+def located(path: str | Path) -> Path:
+    """Returns the path of a run folder as a user names it, where ``~`` is a home folder.
+
+    Raises:
+        ConfigError: there is no such user, or it cannot be a path.
+    """
+    try:
+        if "\0" in str(path):
+            raise RuntimeError("it contains a null character")
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"run folder {str(path)!r} cannot be: {error}") from None
 
 
 def read_config(run: Path) -> DictConfig:
@@ -115,11 +139,30 @@ def read_config(run: Path) -> DictConfig:
     Settings that the run's version did not have yet have their defaults.
 
     Raises:
-        ConfigError: it is not a run folder.
+        ConfigError: it is not a run folder, or its ``config.yaml`` cannot be read.
     """
-    if not (run / CONFIG).is_file():
+    return older.upgraded(_written(located(run)))
+
+
+def _written(run: Path) -> DictConfig:
+    """Returns ``config.yaml`` as it is; raises as ``read_config``."""
+    path = run / CONFIG
+    if not _exists(path):
         raise ConfigError(f"{run} is not a run folder: it has no {CONFIG}")
-    return older.upgraded(cast(DictConfig, OmegaConf.load(run / CONFIG)))
+    try:
+        config = OmegaConf.load(path)
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(config, DictConfig) or not config:
+        raise ConfigError(f"{path} cannot be read: it has no settings")
+    return config
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long
+        return False
 
 
 def _create(config: RunConfig) -> RunFolder:
@@ -128,18 +171,43 @@ def _create(config: RunConfig) -> RunFolder:
     Raises:
         ConfigError: it exists and is not empty, or cannot be written.
     """
-    path = Path(config.run_dir) if config.run_dir else _new_path(config)
+    path = located(config.run_dir) if config.run_dir else _new_path(config)
     try:
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
-        folder = RunFolder(path, _lock(path))
-        if any(entry.name != LOCK for entry in path.iterdir()):
+        folder = RunFolder(path, _lock(path), new=True)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    try:
+        if any(entry.name not in (LOCK, DRAFT) for entry in path.iterdir()):
             raise ConfigError(
                 f"run folder {path} is not empty: set resume=true to continue it, or another run_dir"
             )
-        (path / CONFIG).write_text(_text(config), encoding="utf-8")
+        _write(path, config)
     except OSError as error:
-        raise ConfigError(f"run folder {path} cannot be written: {error.strerror or error}") from None
+        _remove(path)
+        for made in missing[1:]:
+            with suppress(OSError):
+                made.rmdir()
+        raise _unwritable(path, error) from None
     return folder
+
+
+def _write(path: Path, config: RunConfig) -> None:
+    with files.draft(path / CONFIG) as draft:
+        draft.write_text(OmegaConf.to_yaml(OmegaConf.create(config.container())), encoding="utf-8")
+
+
+def _remove(path: Path) -> None:
+    """Removes what a run writes before it records anything, and the folder if it is then empty."""
+    for name in (CONFIG, "metadata.json", LOCK):
+        (path / name).unlink(missing_ok=True)
+    with suppress(OSError):  # it is not empty
+        path.rmdir()
+
+
+def _unwritable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"run folder {path} cannot be written: {error.strerror or error}")
 
 
 def _reopen(config: RunConfig) -> RunFolder:
@@ -151,11 +219,17 @@ def _reopen(config: RunConfig) -> RunFolder:
     if config.run_dir is None:
         path = _newest(config)
     else:
-        path = Path(config.run_dir)
+        path = located(config.run_dir)
         different = _differences(path, config)
         if different:
             raise ConfigError(f"run folder {path} was made with other settings: {', '.join(different)}")
-    return RunFolder(path, _lock(path))
+    folder = RunFolder(path, _lock(path))
+    if _written(path)[GROWING] != config.steps:
+        try:
+            _write(path, config)
+        except OSError as error:
+            raise _unwritable(path, error) from None
+    return folder
 
 
 def _new_path(config: RunConfig) -> Path:
@@ -169,9 +243,14 @@ def _new_path(config: RunConfig) -> Path:
 
 
 def _newest(config: RunConfig) -> Path:
-    for path in sorted(_parent(config).glob(f"*-{_suffix(config)}*"), reverse=True):
-        if (path / CONFIG).is_file() and not _differences(path, config):
+    """The newest run with the same settings; if there is none, the newest one that may grow to them."""
+    paths = sorted(_parent(config).glob(f"*-{_suffix(config)}*"), reverse=True)
+    same = [path for path in paths if _exists(path / CONFIG) and not _differences(path, config)]
+    for path in same:
+        if _written(path)[GROWING] == config.steps:
             return path
+    if same:
+        return same[0]
     raise ConfigError(f"there is no run with this configuration to resume in {_parent(config)}")
 
 
@@ -183,20 +262,20 @@ def _suffix(config: RunConfig) -> str:
     return f"{config.coach.name}-seed{config.seed}"
 
 
-def _text(config: RunConfig) -> str:
-    return OmegaConf.to_yaml(OmegaConf.create(config.container()))
-
-
 def _differences(path: Path, config: RunConfig) -> list[str]:
+    """The settings that a resumed run must not change, as ``seed=1 (was 0)``."""
     then = _flat(OmegaConf.to_container(read_config(path)))
     now = _flat(config.container())
-    return sorted(
+    different = sorted(
         key
         for key in then.keys() | now.keys()
         if key.split(".")[0] not in FREE_KEYS
         and key.split(".")[-1] not in FREE_SETTINGS
         and then.get(key, ...) != now.get(key, ...)
     )
+    if GROWING in different and 0 < then.get(GROWING, 0) < now[GROWING]:
+        different.remove(GROWING)
+    return [f"{key}={now.get(key, 'absent')} (was {then.get(key, 'absent')})" for key in different]
 
 
 def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
@@ -213,5 +292,5 @@ def _lock(path: Path) -> FileLock:
     except Timeout:
         raise ConfigError(f"run folder {path} is busy: another process is training in it") from None
     except OSError as error:
-        raise ConfigError(f"run folder {path} cannot be written: {error.strerror or error}") from None
+        raise _unwritable(path, error) from None
     return lock

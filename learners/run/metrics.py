@@ -7,7 +7,7 @@ Functions named ``coach_…`` report the coach; the others never depend on it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from math import sqrt
 from typing import NamedTuple
@@ -71,6 +71,12 @@ def coach_scores(transitions: Sequence[Transition]) -> Metrics:
         if transition.reward is not None:
             scores.setdefault(transition.turn.agent, []).append(transition.reward)
     return {f"score/{agent}": sum(values) / len(values) for agent, values in scores.items()}
+
+
+def masked(causes: Mapping[str, int]) -> Metrics:
+    """Turns without a verdict, which are masked out of training: in total and by cause."""
+    row = {"masked": float(sum(causes.values()))}
+    return row | {f"masked/{cause}": float(count) for cause, count in sorted(causes.items())}
 
 
 def coach_costs(transitions: Sequence[Transition]) -> Metrics:

@@ -151,8 +151,22 @@ def _line(phase: str, step: int, steps: int, row: Mapping[str, float], timing: M
     facts += [f"fair {row['fair']:.3f}"]
     scores = [f"{name.split('/')[1]} {row[name]:.1f}" for name in row if name.startswith("score/")]
     facts += [f"coach: {', '.join(scores)}"] if scores else []
+    facts += _skipped(row)
     lost: Sequence[str] = [
         f"{name} {row[name]:.0f}" for name in ("lost", "recovered", "masked") if row.get(name)
     ]
     facts += [*lost, f"{sum(value for name, value in timing.items() if name.endswith('_s')):.1f} s"]
     return " | ".join(facts)
+
+
+def _skipped(row: Mapping[str, float]) -> list[str]:
+    """Says how many of a step's actions were trained on, unless all of them were."""
+
+    def total(name: str) -> float:
+        return sum(value for key, value in row.items() if key.startswith(f"{name}/"))
+
+    if row.get("trained", 1.0) == 1.0:
+        return []
+    rows, cut = total("rows"), total("truncated")
+    of = f"trained on {rows:.0f} of {rows + total('rows_skipped'):.0f} actions"
+    return [f"{of} ({cut:.0f} cut off)" if cut else of]

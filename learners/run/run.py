@@ -11,15 +11,16 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from coaches import monitor
-from conf import ConfigError
+from conf import ConfigError, stopping
 from learners.config import RunConfig
 from learners.errors import LostError
+from learners.run import checkpoint
 from learners.run.build import build, check, metadata
 from learners.run.curves import plot
 from learners.run.folder import RunFolder, open_folder
 from learners.run.report import before_after, held_out, reporting, set_up_logging
 from learners.run.trainer import Trainer
-from learners.runtimes.base import Parts
+from learners.runtimes.base import Parts, closed_on_error
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +38,25 @@ def train(config: DictConfig) -> Path:
     run_config = RunConfig.read(config)
     check(run_config)
     with open_folder(run_config) as run:
-        restarts = 0
-        while not _finished(run_config, run, console, restarts):
-            restarts += 1
+        try:
+            restarts = 0
+            while not _finished(run_config, run, console, restarts):
+                restarts += 1
+        except ConfigError:
+            raise
+        except BaseException as error:
+            _note(error, run)
+            raise
     return run.path
+
+
+def _note(error: BaseException, run: RunFolder) -> None:
+    """Adds to ``error`` how the run goes on, if something of it is there to go on with."""
+    if steps := checkpoint.steps(run.path):
+        changes = {"run_dir": str(run.path), "resume": "true"}
+        words = " ".join(f"{key}={value}" for key, value in changes.items())
+        again = stopping.command_line(changes, module="learners.") or words
+        error.add_note(f"to go on after step {steps[-1]}: {again}")
 
 
 def _finished(config: RunConfig, run: RunFolder, console: Console, restarts: int) -> bool:
@@ -92,10 +108,10 @@ def _building(config: RunConfig, run: RunFolder) -> Iterator[Parts]:
     """Yields the parts of a run and closes them at its end. Withdraws the folder if they cannot be built."""
     try:
         parts = build(config)
-    except ConfigError:
+    except BaseException:
         run.withdraw()
         raise
-    try:
+    with closed_on_error() as opened:
+        opened.callback(parts.close)
         yield parts
-    finally:
-        parts.close()
+    parts.close()

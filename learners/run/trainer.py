@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import logging
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
+from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
-from coaches.base import BudgetError
 from coaches.judging import learning
 from coaches.judging.learning import JudgedEpisode
 from coaches.monitor import Monitor
 from conf import ConfigError
+from conf.stopping import Stop, deferred
 from envs.types import Task
 from learners.algorithms import contract
 from learners.config import EvaluationSettings, RolloutSettings, RunConfig
-from learners.errors import EpisodeError, TrainingError
+from learners.errors import EpisodeError, LostError, TrainingError
 from learners.rollout.seeds import derive_seed
 from learners.rollout.tasks import sample_tasks
+from learners.rollout.threads import in_background
 from learners.run import checkpoint, metrics, records
-from learners.run.folder import RunFolder
+from learners.run.checkpoint import Progress
+from learners.run.folder import RunFolder, located
 from learners.run.report import Reporter
 from learners.runtimes.base import Parts
 from learners.types import Assignment, Metrics, Rollout, Transition
@@ -51,45 +53,60 @@ class Trainer:
         self.monitor = Monitor()
         self._next: Future[Played] | None = None
         """The episodes of the next step, while they are played in the background."""
+        self._evaluated: int | None = None
+        """The newest step whose evaluation has been recorded."""
+        self._saved: int | None = None
+        """The step of the newest checkpoint, if nothing has been recorded since."""
 
     def run(self) -> None:
         """Trains from the folder's newest checkpoint to ``config.steps``; with 0 steps it only evaluates.
 
+        Whatever stops it while episodes are played or judged, a checkpoint has all steps before. SIGINT and
+        SIGTERM wait until a step that changes policies is finished; a second one does not.
+
         Raises:
-            TrainingError: too many episodes or verdicts were lost, or a process that the run needs.
-            BudgetError: the coach's budget is used up. A checkpoint holds everything up to the last whole
-            step.
-            ConfigError: ``evaluation.run`` has no checkpoint.
+            TrainingError: too many episodes or verdicts were lost, or a process that the run needs, or the
+            run folder cannot be written.
+            BudgetError: the coach's budget is used up.
+            ConfigError: ``evaluation.run`` has no checkpoint, or no checkpoint can be read.
         """
-        start = self._resume()
-        if start is None:
-            start, trained = 0, self._load_evaluated_run()
+        done, stop = self._resume(), Stop()
+        if not self.config.steps:  # an evaluation alone has nothing to resume
+            trained = self._load_evaluated_run()
             if self.config.evaluation.every:
                 self._evaluate(trained)
-            if self.config.steps:  # an evaluation alone has nothing to resume
-                self._checkpoint(0)
-        for step in range(start, self.config.steps):
-            try:
-                self._step(step)
-            except BudgetError:
-                self._checkpoint(step)
-                raise
-            done, last = step + 1, step + 1 == self.config.steps
-            if self.config.evaluation.every and (last or done % self.config.evaluation.every == 0):
-                self._evaluate(done)
-            if last or done % self.config.checkpoint.every == 0:
-                self._checkpoint(done)
+            return
+        while True:
+            with self._kept(done):
+                stop.check()
+                if self._evaluation_due(done):
+                    self._evaluate(done)
+            with deferred(stop):
+                if self._checkpoint_due(done):
+                    self._checkpoint(done, self._progress())
+            if done == self.config.steps:
+                return
+            play_started = time.perf_counter()
+            with self._kept(done):
+                stop.check()
+                rollouts, lost = self._train_episodes(done)
+            with deferred(stop):
+                self._learn_step(done, rollouts, lost, play_started)
+            done += 1
 
-    def _resume(self) -> int | None:
-        """Restores the newest checkpoint and returns its step; None if the run has none yet."""
+    def _resume(self) -> int:
+        """Restores the newest checkpoint and returns its step; 0 if the run has none yet."""
         newest = checkpoint.latest(self.folder.path)
         # Rows written after the checkpoint belong to steps that are played again, with the same seeds.
         self.folder.truncate(newest.sizes if newest else {})
         if newest is None:
-            return None
+            return 0
+        checkpoint.set_aside(self.folder.path, newest.step)
         checkpoint.restore(newest, self.parts.policies)
         learning.restore(self.parts.coach, newest.coach)
         self.monitor.restore(newest.monitor)
+        self._evaluated = max(_evaluations(self.folder), default=None)
+        self._saved = newest.step
         log.info("resumed after step %d", newest.step)
         return newest.step
 
@@ -98,32 +115,61 @@ class Trainer:
         them."""
         if self.config.evaluation.run is None:
             return 0
-        newest = checkpoint.latest(Path(self.config.evaluation.run))
+        run = located(self.config.evaluation.run)
+        newest = checkpoint.latest(run)
         if newest is None:
-            raise ConfigError(f"{self.config.evaluation.run} has no checkpoint to evaluate")
+            raise ConfigError(f"{run} has no checkpoint to evaluate")
         checkpoint.restore(newest, self.parts.policies)
-        log.info("evaluating %s after step %d", self.config.evaluation.run, newest.step)
+        log.info("evaluating %s after step %d", run, newest.step)
         return newest.step
 
-    def _checkpoint(self, step: int) -> None:
-        checkpoint.save(
-            self.folder,
-            step,
-            self.parts.policies,
-            coach=learning.state(self.parts.coach),
-            monitor=self.monitor.state(),
-            keep=self.config.checkpoint.keep,
-        )
+    def _evaluation_due(self, done: int) -> bool:
+        every = self.config.evaluation.every
+        return bool(every) and done != self._evaluated and (done % every == 0 or done == self.config.steps)
 
-    def _step(self, step: int) -> None:
-        """One training step: play, judge, update every policy, record."""
-        play_started = time.perf_counter()
+    def _checkpoint_due(self, done: int) -> bool:
+        every = self.config.checkpoint.every
+        return done != self._saved and (done % every == 0 or done == self.config.steps)
+
+    @contextmanager
+    def _kept(self, done: int) -> Iterator[None]:
+        """Within the block no policy changes: whatever stops the run, a checkpoint has ``done`` steps."""
+        progress = self._progress()
+        try:
+            yield
+        except BaseException as stopped:
+            # Without its processes a run has no weights to keep.
+            if self.config.steps and self._saved != done and not isinstance(stopped, LostError):
+                try:
+                    self._checkpoint(done, progress)
+                except Exception as error:
+                    log.warning("the steps since the newest checkpoint cannot be kept: %s", error)
+            raise
+
+    def _progress(self) -> Progress:
+        """A copy of where the run is: what has been recorded, and what coach and monitor have learned."""
+        state = {"coach": learning.state(self.parts.coach), "monitor": self.monitor.state()}
+        return Progress(self.folder.sizes(), **json.loads(json.dumps(state)))
+
+    def _checkpoint(self, step: int, progress: Progress) -> None:
+        keep = self.config.checkpoint.keep
+        checkpoint.save(self.folder, step, self.parts.policies, progress, keep=keep)
+        self._saved = step
+
+    def _train_episodes(self, step: int) -> tuple[list[Rollout], int]:
+        """Plays and records a step's episodes; raises as ``_record_episodes`` and for lost verdicts."""
         played = self._next.result() if self._next else self._play("train", step)
+        self._next = None
         rollouts, lost = self._record_episodes("train", step, played)
+        verdicts = sum(len(rollout.verdicts) for rollout in rollouts)
+        self._check_losses("verdicts", _coach_errors(rollouts), verdicts)
+        return rollouts, lost
+
+    def _learn_step(self, step: int, rollouts: list[Rollout], lost: int, play_started: float) -> None:
+        """Updates every policy on a step's episodes and records the step."""
         update_started = time.perf_counter()
         transitions = [transition for rollout in rollouts for transition in rollout.transitions()]
         causes = _coach_errors(rollouts)
-        self._check_losses("verdicts", causes, len(transitions))
         judged = [_judged(rollout) for rollout in rollouts]
         learned = self.monitor.step(step + 1, judged) | learning.learn(self.parts.coach, judged)
         # The next step's episodes start before the update: with staleness 1 they use the weights of before
@@ -133,11 +179,11 @@ class Trainer:
         sync_started = time.perf_counter()
         self._publish()
         ended = time.perf_counter()
-        row = {"lost": float(lost), "recovered": _recovered(rollouts)} | _masked(causes)
+        row = {"lost": float(lost), "recovered": _recovered(rollouts)} | metrics.masked(causes)
         row |= metrics.summarise([rollout.episode for rollout in rollouts])
         row |= metrics.coach_scores(transitions) | metrics.coach_costs(transitions) | updates
         row |= learned
-        tokens = sum(len(transition.completion.token_ids) for transition in transitions)
+        tokens = sum(len(one.completion.token_ids) for one in transitions)
         timing = {
             "play_s": update_started - play_started,
             "update_s": sync_started - update_started,
@@ -146,12 +192,13 @@ class Trainer:
             "tokens_per_s": tokens / (ended - play_started),
         }
         self._record("train", step + 1, row, timing | metrics.coach_effort(transitions))
+        self._warn_of_nothing(step + 1, row, transitions)
 
     def _play_ahead(self, step: int) -> Future[Played] | None:
         """Starts to play the episodes of ``step`` in the background, if ``rollout.staleness`` is 1."""
         if not self.config.rollout.staleness or step == self.config.steps:
             return None
-        return _in_background(lambda: self._play("train", step))
+        return in_background(lambda: self._play("train", step))
 
     def _update(self, transitions: list[Transition]) -> Metrics:
         """Updates every policy on its rows.
@@ -183,13 +230,14 @@ class Trainer:
         # All agents' rows at once: returns cross agents (credit=team) and statistics are over the whole
         # batch, so advantages are computed before rows are split among policies and ranks.
         advantages = contract.advantages(algorithm, transitions)
+        trained = sum(row is not None for row in advantages) / len(advantages)
 
         def learn(name: str) -> Metrics:
             own = [transitions[i] for i in rows[name]], [advantages[i] for i in rows[name]]
             return policies[name].update(*own, algorithm)
 
         updates = self.parts.runtime.each(learn, policies)
-        return {
+        return {"trained": trained} | {
             f"{key}/{name}": value
             for name, update in zip(policies, updates, strict=True)
             for key, value in update.items()
@@ -226,7 +274,7 @@ class Trainer:
             transitions = [transition for rollout in rollouts for transition in rollout.transitions()]
             causes = _coach_errors(rollouts)
             self._check_losses("verdicts", causes, len(transitions))
-            row |= _masked(causes)
+            row |= metrics.masked(causes)
             row |= metrics.coach_scores(transitions) | metrics.coach_costs(transitions)
             timing = metrics.coach_effort(transitions)
             if not self.config.steps:  # when training, bias is measured on the scores that are trained on
@@ -234,6 +282,7 @@ class Trainer:
         scores = [(episode.task_id, episode.outcome.score) for episode in episodes]
         row |= self.monitor.evaluation(step, scores)
         self._record("eval", step, row, {"play_s": time.perf_counter() - play_started} | timing)
+        self._evaluated, self._saved = step, None
 
     def _play(self, phase: str, step: int) -> Played:
         """Plays the episodes of a training step or an evaluation."""
@@ -312,31 +361,27 @@ class Trainer:
         self.folder.append("timings", {"phase": phase, "step": step} | timing)
         self.reporter.row(phase, step, row, timing)
 
+    def _warn_of_nothing(self, step: int, row: Metrics, transitions: Sequence[Transition]) -> None:
+        """Warns of a step that no policy has learned from."""
+        if row["trained"]:
+            return
+        total, cut = len(transitions), sum(t.completion.finish_reason == "length" for t in transitions)
+        length = self.config.model.get("max_new_tokens")
+        log.warning(
+            "nothing was trained on in step %d: %d of %d completions were cut off (model.max_new_tokens=%s, "
+            "algorithm.truncated=%s), %d have no verdict, and the others nothing to compare them with",
+            *(step, cut, total, length, self.config.algorithm.get("truncated"), int(row["masked"])),
+        )
+
+
+def _evaluations(folder: RunFolder) -> list[int]:
+    """The steps after which an evaluation has been recorded."""
+    return [row["step"] for row in folder.rows("metrics") if row["phase"] == "eval"]
+
 
 def _coach_errors(rollouts: Sequence[Rollout]) -> Counter[str]:
     """Turns without a verdict, by cause."""
     return sum((Counter(rollout.coach_errors) for rollout in rollouts), Counter[str]())
-
-
-def _masked(causes: Counter[str]) -> Metrics:
-    """Turns without a verdict, which are masked out of training: in total and by cause."""
-    row = {"masked": float(causes.total())}
-    return row | {f"masked/{cause}": float(count) for cause, count in sorted(causes.items())}
-
-
-def _in_background(work: Callable[[], Played]) -> Future[Played]:
-    """Runs ``work`` in a daemon thread, which does not keep the process alive as an executor's thread
-    would."""
-    future: Future[Played] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:  # raised again where the result is read
-            future.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    return future
 
 
 def _judged(rollout: Rollout) -> JudgedEpisode:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -11,6 +13,8 @@ from envs.base import Scenario
 from learners.base import Algorithm, Generator, RolloutWorker
 from learners.config import RunConfig
 from learners.policy import Policy
+
+log = logging.getLogger(__name__)
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -75,7 +79,29 @@ class Parts:
         return {policy.name: policy for policy in self.team.values()}
 
     def close(self) -> None:
-        """Ends the generator, every sandbox and every process."""
-        self.generator.close()
-        self.rollout_worker.close()
-        self.runtime.close()
+        """Ends the generator, every sandbox and every process, each even if another one cannot be ended.
+
+        Raises:
+            Exception: what the last of them raised.
+        """
+        with ExitStack() as stack:
+            stack.callback(self.runtime.close)
+            stack.callback(self.rollout_worker.close)
+            stack.callback(self.generator.close)
+
+
+@contextmanager
+def closed_on_error() -> Iterator[ExitStack]:
+    """Yields a stack whose callbacks are called if the block raises.
+
+    What they raise is logged: it must not hide why the block ended.
+    """
+    stack = ExitStack()
+    try:
+        yield stack
+    except BaseException:
+        try:
+            stack.close()
+        except Exception as error:
+            log.warning("not everything could be closed: %s", error)
+        raise

@@ -15,7 +15,7 @@ from learners.models.base import resolve_device
 from learners.policy import Policy
 from learners.rollout.seeds import derive_seed
 from learners.rollout.worker import LocalRolloutWorker
-from learners.runtimes.base import Parts, Runtime
+from learners.runtimes.base import Parts, Runtime, closed_on_error
 from learners.runtimes.judge import build_judge
 from learners.update import allocator
 from learners.update.fsdp import Ranks
@@ -34,20 +34,19 @@ def assemble(config: RunConfig, runtime: Runtime) -> Parts:
     owners = policy_names(config, scenario)
     trains = generator_class(config).trains
     weights = load_weights(config, scenario, reference=algorithm.needs_reference) if trains else {}
-    backend = conf.build("sandbox", config.sandbox)
-    try:
+    with closed_on_error() as opened:
+        backend = conf.build("sandbox", config.sandbox)
+        opened.callback(backend.close)
         policies = weights if trains else unique(owners)
         generator: Generator = conf.build("learners.generators", config.generator, policies=policies)
-    except BaseException:
-        backend.close()
-        raise
-    known = {
-        name: Policy(name, generator, build_learner(config, weights[name]) if trains else None)
-        for name in unique(owners)
-    }
-    team = {agent: known[owner] for agent, owner in owners.items()}
-    worker = LocalRolloutWorker(scenario, backend, coach, team, deferred=config.rollout.deferred)
-    return Parts(scenario, worker, coach, team, generator, algorithm, runtime)
+        opened.callback(generator.close)
+        known = {
+            name: Policy(name, generator, build_learner(config, weights[name]) if trains else None)
+            for name in unique(owners)
+        }
+        team = {agent: known[owner] for agent, owner in owners.items()}
+        worker = LocalRolloutWorker(scenario, backend, coach, team, deferred=config.rollout.deferred)
+        return Parts(scenario, worker, coach, team, generator, algorithm, runtime)
 
 
 def generator_class(config: RunConfig) -> type[Generator]:

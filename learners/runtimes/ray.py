@@ -33,7 +33,7 @@ from conf.ranges import Count, Natural, NonNegative, Positive
 from learners.config import RunConfig
 from learners.errors import LostError
 from learners.rollout.threads import run_pool, run_waves
-from learners.runtimes.base import In, Out, Parts
+from learners.runtimes.base import In, Out, Parts, closed_on_error
 from learners.runtimes.distributed.base import Handle, Placement
 from learners.runtimes.distributed.engines import barrier_session
 from learners.runtimes.distributed.placement import total
@@ -121,11 +121,9 @@ class Ray:
         """
         from learners.runtimes.distributed.assembly import assemble  # torch: only the driver needs it
 
-        try:
+        with closed_on_error() as opened:
+            opened.callback(self.close)
             parts, self._barrier = assemble(config, self, self)
-        except BaseException:
-            self.close()
-            raise
         return parts
 
     def map(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -76,7 +77,7 @@ class LocalLearner:
             "version": self._version,
         }
         if self.updater.ranks.index == 0:
-            torch.save(state, path)
+            _write(state, path)
 
     def restore(self, path: Path) -> None:
         """Restores everything to exactly what it was when ``path`` was written.
@@ -88,3 +89,14 @@ class LocalLearner:
             self.weights.restore(state["weights"])
             self.updater.restore(state["updater"])
             self._version = state["version"]
+
+
+def _write(state: Mapping[str, Any], path: Path) -> None:
+    """Writes with ``torch.save``, and raises the ``OSError`` that it hides behind an error of its own."""
+    try:
+        with path.open("wb") as file:
+            torch.save(state, file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise

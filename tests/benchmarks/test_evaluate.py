@@ -211,6 +211,7 @@ def test_folders_are_checked_before_anything_is_played(
     (tmp_path / "unplayed").mkdir()
     (tmp_path / "unplayed" / "config.yaml").write_bytes((good / "config.yaml").read_bytes())
     monkeypatch.setattr("learners.run.run.train", lambda _: pytest.fail("an episode was played"))
+    capsys.readouterr()
     for words in ([f"run={good}", f"{tmp_path / bad}"], [f"run={good},{tmp_path / bad}"]):
         with pytest.raises(SystemExit) as ended:
             __main__.main(words)

@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 from filelock import FileLock
 
+from learners.errors import TrainingError
 from learners.policy import Policy
 from learners.run import checkpoint
 from learners.run.folder import RunFolder
@@ -32,7 +33,7 @@ def run_folder(path: Path) -> RunFolder:
 
 def save(folder: RunFolder, step: int) -> None:
     policies = {name: cast(Policy, Weights(f"{name} {step}")) for name in ("modeler", "analyst")}
-    checkpoint.save(folder, step, policies, coach={"seen": step}, monitor={}, keep=2)
+    checkpoint.save(folder, step, policies, checkpoint.Progress(folder.sizes(), {"seen": step}, {}), keep=2)
 
 
 def incomplete(run: Path) -> list[str]:
@@ -93,7 +94,7 @@ def test_a_checkpoint_that_failed_leaves_the_one_before(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_text", fail)
-        with pytest.raises(OSError, match="no space"):
+        with pytest.raises(TrainingError, match="step-000002 cannot be written: no space"):
             save(folder, 2)
     newest = checkpoint.latest(tmp_path)
     assert newest is not None

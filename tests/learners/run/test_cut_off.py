@@ -18,7 +18,8 @@ def rows(run: Path) -> list[dict[str, Any]]:
 
 
 def small(tmp_path: Path, length: int, **algorithm: Any) -> Any:
-    config = settings(tmp_path / "run", steps=1, evaluation={"every": 0})
+    coach = {"name": "random", "seed": 0}
+    config = settings(tmp_path / "run", {"coach": coach}, steps=1, evaluation={"every": 0})
     config.model.max_new_tokens = length
     config.algorithm.update(algorithm)
     return config
@@ -40,14 +41,21 @@ def test_a_step_whose_completions_are_all_cut_off_says_so(
 def test_a_step_that_trains_on_everything_says_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = small(tmp_path, 8, truncated="keep")
-    config.coach.each = 10.0
-    train(config)
+    train(small(tmp_path, 8, truncated="keep"))
+    assert "trained on" not in capsys.readouterr().out
+    assert rows(tmp_path / "run")[0]["trained"] == 1.0
+
+
+def test_a_step_that_trains_on_a_part_says_how_large_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(small(tmp_path, 30, truncated="mask"))
     printed = capsys.readouterr().out
     [row] = rows(tmp_path / "run")
+    assert 0.0 < row["trained"] < 1.0
     assert "nothing was trained on" not in printed
-    masked = row["masked"]
-    assert ("trained on" in printed) == (row["trained"] < 1.0) == (masked > 0)
+    assert "step 1/1" in printed
+    assert " cut off) |" in printed
 
 
 def test_a_step_without_any_group_says_so_and_does_not_blame_the_length(

@@ -53,7 +53,7 @@ def zero(path: Path) -> None:
     path.write_bytes(bytes(path.stat().st_size))
 
 
-DAMAGE: list[tuple[Callable[[Path], None], str]] = [
+DAMAGE: list[tuple[Callable[[Path], object], str]] = [
     (lambda path: path.unlink(), "b.pt"),
     (lambda path: path.write_bytes(b""), "b.pt"),
     (halve, "b.pt"),
@@ -68,7 +68,7 @@ DAMAGE: list[tuple[Callable[[Path], None], str]] = [
 
 @pytest.mark.parametrize(("damage", "name"), DAMAGE)
 def test_the_newest_whole_checkpoint_is_used_and_the_damaged_one_is_named(
-    run: Path, damage: Callable[[Path], None], name: str, caplog: pytest.LogCaptureFixture
+    run: Path, damage: Callable[[Path], object], name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     damage(newest(run) / name)
     found = checkpoint.latest(run)

@@ -32,7 +32,8 @@ class Disk:
         if self.full and str(file.name).startswith(str(self.root)) and self.full in str(file.name):
             RAW_WRITE(file, memoryview(data)[: len(data) // 2])
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return RAW_WRITE(file, data)
+        written: int = RAW_WRITE(file, data)
+        return written
 
 
 RAW_WRITE: Any = io.FileIO.write
@@ -103,7 +104,7 @@ def test_a_report_is_the_old_one_or_the_new_one(tmp_path: Path, disk: Disk, name
     "name", ["a.pt", "state.json", "metrics", "episodes", "timings", "metadata", "curves"]
 )
 def test_a_run_on_a_full_disk_ends_with_one_line_and_resumes(tmp_path: Path, disk: Disk, name: str) -> None:
-    config = {"steps": 2, "evaluation": {"every": 0}, "checkpoint": {"every": 1, "keep": 1}}
+    config: dict[str, Any] = {"steps": 2, "evaluation": {"every": 0}, "checkpoint": {"every": 1, "keep": 1}}
     train(small(tmp_path / "whole", **config))
     disk.full = f"run/{name}" if name in ("metrics", "episodes", "timings") else name
     with pytest.raises(TrainingError, match="cannot be written: No space left on device") as caught:
@@ -131,7 +132,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_run_on_a_disk_that_is_too_small_resumes_on_a_larger_one(tmp_path: Path, tiny_disk: Path) -> None:
-    config = {"steps": 2, "evaluation": {"every": 0}, "checkpoint": {"every": 1, "keep": 1}}
+    config: dict[str, Any] = {"steps": 2, "evaluation": {"every": 0}, "checkpoint": {"every": 1, "keep": 1}}
     with pytest.raises((TrainingError, ConfigError), match="No space left on device"):
         train(small(tiny_disk / "run", **config))
     assert not [path for path in files(tiny_disk) if ".tmp" in path]

@@ -105,7 +105,7 @@ def test_every_part_is_closed_though_one_cannot_be(failing: str) -> None:
 
 
 def test_a_part_that_cannot_be_closed_does_not_hide_why_the_run_ended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     closed: list[str] = []
     monkeypatch.setattr(Hf, "close", Closer("generator", closed, fails=True).close)
@@ -114,7 +114,7 @@ def test_a_part_that_cannot_be_closed_does_not_hide_why_the_run_ended(
     with pytest.raises(TrainingError, match="the run's own"):
         train(settings(tmp_path / "run"))
     assert closed == ["generator", "sandboxes"]
-    assert "generator cannot be closed" in caplog.text
+    assert "generator cannot be closed" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("closing_fails", [False, True])
