@@ -13,12 +13,13 @@ import json
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from sandbox.attacks import checks, session_checks
 from sandbox.attacks.checks import SMALL, Check
 from sandbox.attacks.checks import sandbox as _open
-from sandbox.base import Backend, FileInfo, SandboxError, SandboxSpec
+from sandbox.base import Backend, FileInfo, Limits, SandboxError, SandboxSpec
 
 
 def verify(name: str, backend: Backend) -> None:
@@ -100,6 +101,28 @@ def _processes_start_by_every_method(backend: Backend) -> None:
         printed = [line for line in lines if not line.startswith("imported")]
         assert printed == [f"{method} 0 1 4 9" for method in ("fork", "spawn", "forkserver")], result
         assert {*lines} - {*printed} == {"imported as __mp_main__"}, result
+
+
+_THREADS = """
+import threading, zlib
+together, done = threading.Barrier(40), []
+def work():
+    together.wait()
+    done.append(len(zlib.compress(bytes(1 << 20))))
+threads = [threading.Thread(target=work, daemon=True) for _ in range(40)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(len(done))
+"""
+
+
+def _forty_threads_compute_at_the_default_limits(backend: Backend) -> None:
+    box = backend.open(SandboxSpec(limits=replace(Limits(), timeout=SMALL.timeout)))
+    try:
+        result = box.run(_THREADS)
+        assert result.stdout == "40\n", result
+    finally:
+        box.close()
 
 
 def _each_program_is_fresh_and_seeded(backend: Backend) -> None:
@@ -279,6 +302,7 @@ _BEHAVIOUR = (
     _programs_end_as_python_programs_do,
     _a_program_is_a_file_while_it_runs,
     _processes_start_by_every_method,
+    _forty_threads_compute_at_the_default_limits,
     _each_program_is_fresh_and_seeded,
     _long_output_keeps_head_and_tail,
     _a_timeout_ends_a_program_and_keeps_its_output,

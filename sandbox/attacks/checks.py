@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
@@ -159,6 +160,30 @@ def no_lock_reaches_another_sandbox(backend: Backend) -> None:
         assert seen.status == "ok", seen
 
 
+_HOLD = """
+kept = ctypes.c_int()
+while not call(222, 1, None, ctypes.byref(kept)): pass
+time.sleep(600)
+"""
+_NEED = """
+until, timer = time.monotonic() + 3, ctypes.c_int()
+while time.monotonic() < until:
+    if call(222, 1, None, ctypes.byref(timer)): print("BREACH")
+    else: call(226, timer.value)
+    time.sleep(0.1)
+"""
+
+
+def what_is_counted_per_user_is_not_shared(backend: Backend) -> None:
+    """Checks that a sandbox that holds all timers of its user leaves some for another one's user."""
+    with sandbox(backend) as one, sandbox(backend) as other:
+        holding = threading.Thread(target=lambda: one.run(PREAMBLE + _HOLD, timeout=4))
+        holding.start()
+        result = other.run(PREAMBLE + _NEED)
+        holding.join()
+        assert (result.status, result.stdout) == ("ok", ""), result
+
+
 def _finds_nothing(box: Sandbox, look: str) -> None:
     result = box.run(look)
     pages, word, *places = result.stdout.split()
@@ -240,6 +265,7 @@ CHECKS: dict[str, Check] = {
         BOMBS, "estimator", ("unreadable", "kind"), 2
     ),
     "nothing is left behind": nothing_is_left_behind,
+    "what is counted per user is not shared": what_is_counted_per_user_is_not_shared,
     "nothing leaks from one sandbox to another": nothing_leaks_from_one_sandbox_to_another,
     "no lock reaches another sandbox": no_lock_reaches_another_sandbox,
 }
