@@ -98,10 +98,10 @@ for name, arguments in calls.items(): attempt(name, lambda: call(*arguments))
     ),
     "ioctls of files, terminals, sockets and devices": Attack(
         """
-import socket
+import json, socket
 open("own", "w").write("x")
 os.mkdir("folder")
-read_only = ("own", "folder", ".", os.__file__, os.path.dirname(os.__file__))
+read_only = ("own", "folder", ".", os.__file__, os.path.dirname(json.__file__))
 places = [os.open(path, os.O_RDONLY) for path in read_only]
 places += [os.open("own", os.O_RDWR), os.open("/dev/urandom", os.O_RDONLY), os.open("/dev/null", os.O_RDWR)]
 places += [0, 1, 2, *os.pipe(), socket.socketpair()[0].detach(), os.pidfd_open(os.getpid())]
@@ -129,9 +129,9 @@ for name in ("own", "folder"): os.unlink(name) if os.path.isfile(name) else os.r
     ),
     "leases, and signals for what happens to files": Attack(
         """
-import fcntl
+import fcntl, json
 open("own", "w").write("x")
-for path in ("own", ".", os.__file__, os.path.dirname(os.__file__), sys.executable, "/dev/null"):
+for path in ("own", ".", os.__file__, os.path.dirname(json.__file__), sys.executable, "/dev/null"):
     file = os.open(path, os.O_RDONLY)
     for kind in (0, 1): attempt(f"lease {path}", lambda: fcntl.fcntl(file, 1024, kind))  # of readers, writers
     for number in (1025, 1026, 1037, 1038, 1039, 1040, 1041):  # F_GETLEASE, F_NOTIFY, hints, delegations
