@@ -165,6 +165,8 @@ def _estimator(value: Any) -> dict[str, Any]:
     """Returns facts of a model, according to scikit-learn; of a stand-in, those of its class."""
     source = value.origin if type(value) is StandIn else value
     cls = source if type(value) is StandIn else type(value)
+    if isinstance(value, type) or (type(value) is StandIn and not value.made):
+        return {"type": "class" if isinstance(source, type) else "function", "has_predict": False}
     facts: dict[str, Any] = {
         "type": str(getattr(cls, "__name__", cls))[:MAX_NAME],
         "has_fit": callable(getattr(source, "fit", None)),

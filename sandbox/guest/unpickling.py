@@ -44,11 +44,11 @@ class ForeignError(Exception):
 
 
 class StandIn:
-    """Takes the place of an object that the report does not depend on. ``origin`` is what the pickle
-    names."""
+    """Takes the place of what the report does not depend on: ``origin``, which the pickle names, or an object
+    that it ``made`` with it."""
 
-    def __init__(self, path: str, origin: Any = None) -> None:
-        self.path, self.origin = path, origin
+    def __init__(self, path: str, origin: Any = None, made: bool = False) -> None:
+        self.path, self.origin, self.made = path, origin, made
 
 
 class _JoblibArray:
@@ -113,7 +113,7 @@ class _Unpickler(_Python):  # type: ignore[misc]
     def _call(self, function: Any, arguments: tuple[Any, ...]) -> Any:
         if type(function) is StandIn:
             if isinstance(function.origin, type) or function.path.rpartition(".")[2].startswith(_REBUILD):
-                return StandIn(function.path, function.origin)
+                return StandIn(function.path, function.origin, made=True)
             raise ForeignError(function.path)
         kind, path = self._kind(function)
         makes_index = path.startswith("pandas.core.indexes.")  # of any class that it is given
