@@ -8,7 +8,7 @@ The episodes come from a run folder or from any other system (``coaches.episodes
 ``env=`` supplies the roles of one of our environments to lines that have none. Every line is written out
 unchanged except that each turn gets the coach's ``verdict``, or null if there is none. A table then shows,
 for each agent, how many turns were judged, their mean score with its 95 % interval over episodes, and in how
-many episodes it was blamed.
+many episodes it was blamed. ``--skip-bad`` leaves out lines that cannot be read or judged, and counts them.
 """
 
 from __future__ import annotations
