@@ -189,7 +189,7 @@ class Trainer:
             "update_s": sync_started - update_started,
             "sync_s": ended - sync_started,
             "tokens": tokens,
-            "tokens_per_s": tokens / (ended - play_started),
+            "tokens_per_second": tokens / (ended - play_started),
         }
         self._record("train", step + 1, row, timing | metrics.coach_effort(transitions))
         self._warn_of_nothing(step + 1, row, transitions)

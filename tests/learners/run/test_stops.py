@@ -215,6 +215,13 @@ def test_a_second_signal_stops_at_once_and_the_checkpoint_before_is_whole(
     assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
 
 
+def test_what_ends_in_s_are_seconds_that_add_up_to_a_step(tmp_path: Path) -> None:
+    """The line of a step and ``benchmarks.learning`` add them."""
+    _, _, folder = trained(settings(tmp_path / "run", **RARE))
+    for row in folder.rows("timings"):
+        assert {key for key in row if key.endswith("_s")} <= {"play_s", "update_s", "sync_s"}
+
+
 def test_signals_are_handled_as_before_once_the_run_is_over(tmp_path: Path) -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     trained(settings(tmp_path / "run", **RARE))

@@ -81,7 +81,7 @@ def record(folder: Path, first: int, last: int, *, truncate: int | None = None, 
             path.write_text("".join(f"{line}\n" for line in lines[:truncate]))
         for step in range(first, last):
             row = {"success": step / 10, "fair": 0.5}
-            timing = {"play_s": 1.0 + step, "tokens_per_s": 7.0}
+            timing = {"play_s": 1.0 + step, "tokens_per_second": 7.0}
             for name, values in (("metrics", row), ("timings", timing)):
                 with (folder / f"{name}.jsonl").open("a") as file:
                     file.write(json.dumps({"phase": "train", "step": step} | values) + "\n")
@@ -135,7 +135,7 @@ def test_metrics_and_timings_are_logged_under_names_of_their_own(tmp_path: Path,
         "train/success": 0.0,
         "train/fair": 0.5,
         "train/timing/play_s": 1.0,
-        "train/timing/tokens_per_s": 7.0,
+        "train/timing/tokens_per_second": 7.0,
         "step": 0,
     }
 
@@ -158,7 +158,7 @@ def test_a_training_run_times_play_update_weight_sync_and_evaluation(tmp_path: P
     train(settings(tmp_path / "run", wandb={"mode": "online", "project": "p"}))
     (history,) = wandb.histories.values()
     trained = [row for row in history.values() if any(name.startswith("train/") for name in row)]
-    for name in ("play_s", "update_s", "sync_s", "tokens_per_s"):
+    for name in ("play_s", "update_s", "sync_s", "tokens_per_second"):
         assert all(row[f"train/timing/{name}"] > 0 for row in trained), name
     evaluated = [row for row in history.values() if any(name.startswith("eval/") for name in row)]
     assert all(row["eval/timing/play_s"] > 0 for row in evaluated)
