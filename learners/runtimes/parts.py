@@ -8,6 +8,7 @@ from typing import Any
 import conf
 from conf import ConfigError
 from envs.base import Scenario
+from envs.sizes import check_scenario
 from learners.algorithms import contract
 from learners.base import Algorithm, Generator, Weights, WeightsKind
 from learners.config import RunConfig
@@ -33,10 +34,11 @@ def assemble(config: RunConfig, runtime: Runtime) -> Parts:
     algorithm = build_algorithm(config)
     owners = policy_names(config, scenario)
     trains = generator_class(config).trains
-    weights = load_weights(config, scenario, reference=algorithm.needs_reference) if trains else {}
     with closed_on_error() as opened:
         backend = conf.build("sandbox", config.sandbox)
         opened.callback(backend.close)
+        check_scenario(scenario, backend)  # before a model is loaded
+        weights = load_weights(config, scenario, reference=algorithm.needs_reference) if trains else {}
         policies = weights if trains else unique(owners)
         generator: Generator = conf.build("learners.generators", config.generator, policies=policies)
         opened.callback(generator.close)

@@ -13,7 +13,9 @@ import envs
 from conf import ConfigError
 from conf.commands import compose
 from envs.pipeline import PipelineEnv
+from learners.config import RunConfig
 from learners.rollout.worker import LocalRolloutWorker
+from learners.runtimes import parts
 from sandbox.base import LimitChanges, Limits
 from tests.envs.dsbench.tables import write_table
 from tests.fakes import FakeBackend, FakeScenario
@@ -95,6 +97,19 @@ def test_a_large_table_is_refused_when_the_environment_is_made(tmp_path: Path) -
     env.step("```python\nimport os\nprint(os.path.getsize('train.csv') >> 20)\n```")
     assert env.turns[0].result is not None
     assert env.turns[0].result.stdout == "1\n"
+
+
+def test_a_run_says_so_before_a_model_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("train", "heldout"):
+        (tmp_path / name).mkdir()
+        write_table(tmp_path / name, rows=ROWS, id=name, split=name)
+    with (tmp_path / "heldout" / "train.csv").open("a", encoding="utf-8") as file:
+        file.writelines(f"{n},{'7' * 1000},1.5\n" for n in range(100, 1700))
+    words = ["env=dsbench", "env.source=local", f"env.root={tmp_path}", "env.limits.file_mb=1"]
+    config = RunConfig.read(compose([*words, "sandbox=local", "sandbox.allow_unisolated=true"]))
+    monkeypatch.setattr(parts, "load_weights", None)
+    with pytest.raises(ConfigError, match=r"task heldout: .*train.csv has 1\.\d MB"):
+        parts.assemble(config, None)  # type: ignore[arg-type]
 
 
 def test_the_papers_experiment_has_limits_that_fit_dsbench() -> None:
