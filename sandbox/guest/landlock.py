@@ -23,6 +23,7 @@ _MAKE = (
 _ON_FILES = _EXECUTE | _WRITE | _READ | _TRUNCATE | 1 << 15
 NEEDED = 3
 """The lowest ABI that protects files against every change of their content."""
+LIST = _LIST
 READ = _READ | _LIST
 LOAD = READ | _EXECUTE
 CHANGE = READ | _WRITE | _TRUNCATE | _MAKE

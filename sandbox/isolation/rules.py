@@ -11,7 +11,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 
-from sandbox.guest.landlock import CHANGE, DEVICE, LOAD, READ, ruleset
+from sandbox.guest.landlock import CHANGE, DEVICE, LIST, LOAD, READ, ruleset
 from sandbox.isolation.view import DEVICES, WORK, base, below, hidden, without
 
 
@@ -35,7 +35,8 @@ def rules_in_root(temporary: str, processes: int) -> int:
 def rules_on_host(work: str, libraries: tuple[str, ...], processes: bool) -> int:
     """Returns the Landlock ruleset of a guest that sees the machine's own files. ``processes``: it may read
     /proc."""
-    rules = dict.fromkeys(_readable(libraries), LOAD)
+    folders = {path for path in map(os.path.realpath, base()) if os.path.isdir(path)}
+    rules = dict.fromkeys(folders, LIST) | dict.fromkeys(_readable(libraries), LOAD)
     rules |= {work: CHANGE, **dict.fromkeys(DEVICES, DEVICE)}
     return ruleset(rules | ({"/proc": READ | DEVICE} if processes else {}))
 

@@ -128,3 +128,12 @@ def test_libraries_beside_the_interpreter_s_own_are_found_and_others_data_is_not
 
 
 ERRORS = ("FileNotFoundError", "PermissionError")
+
+
+def test_the_folders_of_the_standard_library_can_be_listed(backend: Local) -> None:
+    box = backend.open(SandboxSpec())
+    code = "import os, pkgutil; print(len(os.listdir(os.path.dirname(os.__file__))) > 100)"
+    assert box.run(code + "\nprint('json' in {each.name for each in pkgutil.iter_modules()})").stdout == (
+        "True\nTrue\n"
+    )
+    box.close()
