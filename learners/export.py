@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from omegaconf import OmegaConf
+
 import conf
 from conf import ConfigError, commands
 from conf.arguments import Parser
@@ -39,7 +41,9 @@ def export(run: Path, out: Path, *, adapters: bool = False) -> list[Path]:
     from learners.update.state_file import open_state
 
     run = located(run)
-    config = RunConfig.read(read_config(run))
+    made = read_config(run)
+    OmegaConf.update(made, "model.device", "cpu")  # wherever it was trained: only adapters need computing
+    config = RunConfig.read(made)
     if adapters and not weights_class(config).shares_base:
         kind = config.weights.name
         raise ConfigError(f"{run} has whole weights (weights={kind}), not adapters: leave out --adapters")

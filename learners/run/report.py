@@ -151,7 +151,7 @@ def _line(phase: str, step: int, steps: int, row: Mapping[str, float], timing: M
     facts += [f"fair {row['fair']:.3f}"]
     scores = [f"{name.split('/')[1]} {row[name]:.1f}" for name in row if name.startswith("score/")]
     facts += [f"coach: {', '.join(scores)}"] if scores else []
-    facts += _skipped(row)
+    facts += [*_skipped(row), *_without_signal(row)]
     lost: Sequence[str] = [
         f"{name} {row[name]:.0f}" for name in ("lost", "recovered", "masked") if row.get(name)
     ]
@@ -170,3 +170,10 @@ def _skipped(row: Mapping[str, float]) -> list[str]:
     rows, cut = total("rows"), total("truncated")
     of = f"trained on {rows:.0f} of {rows + total('rows_skipped'):.0f} actions"
     return [f"{of} ({cut:.0f} cut off)" if cut else of]
+
+
+def _without_signal(row: Mapping[str, float]) -> list[str]:
+    """Names the policies none of whose rows had an advantage, as where all scores of a step are equal."""
+    counts = {name.removeprefix("rows/"): value for name, value in row.items() if name.startswith("rows/")}
+    names = [name for name, rows in counts.items() if rows and row.get(f"rows_no_signal/{name}") == rows]
+    return [f"no signal: {', '.join(names)}"] if names else []

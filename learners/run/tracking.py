@@ -13,6 +13,7 @@ from typing import Any, Literal, cast
 from conf import ConfigError
 from conf.extras import require
 from learners.config import RunConfig
+from learners.run import files
 
 ID = "wandb.json"
 """The file in the run folder with the id of its W&B run."""
@@ -74,6 +75,7 @@ def open_tracker(config: RunConfig, folder: Path) -> Tracker | None:
 
     Raises:
         ConfigError: W&B is not installed, or rejects the run.
+        TrainingError: the folder cannot be written.
     """
     if config.wandb.mode == "disabled":
         return None
@@ -100,7 +102,6 @@ def _id_of(folder: Path) -> str:
     """Returns the id that the folder's W&B run has had since it began: names of folders are not unique."""
     path = folder / ID
     if not path.exists():
-        draft = path.with_suffix(".tmp")
-        draft.write_text(json.dumps({"id": uuid.uuid4().hex}) + "\n", encoding="utf-8")
-        draft.rename(path)
+        with files.writing(path), files.draft(path) as draft:
+            draft.write_text(json.dumps({"id": uuid.uuid4().hex}) + "\n", encoding="utf-8")
     return str(json.loads(path.read_text(encoding="utf-8"))["id"])

@@ -140,6 +140,19 @@ def test_metrics_and_timings_are_logged_under_names_of_their_own(tmp_path: Path,
     }
 
 
+def test_the_line_of_a_step_names_the_policies_that_have_no_signal(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    row = {"success": 0.5, "fair": 0.5, "rows/a": 4.0, "rows_no_signal/a": 4.0, "rows/b": 4.0}
+    with reporting(config("disabled"), tmp_path, Console(quiet=True)) as reporter:
+        reporter.row("train", 1, row | {"rows_no_signal/b": 1.0, "rows/c": 0.0, "rows_no_signal/c": 0.0}, {})
+        reporter.row("train", 2, row | {"rows_no_signal/a": 3.0}, {})
+    first, second = (record.getMessage() for record in caplog.records)
+    assert "| no signal: a |" in first
+    assert "no signal" not in second
+
+
 def test_without_a_tracker_nothing_is_written(tmp_path: Path) -> None:
     assert open_tracker(config("disabled"), tmp_path) is None
     assert list(tmp_path.iterdir()) == []
