@@ -31,10 +31,10 @@ def test_a_text_that_is_too_long_is_not_in_the_space() -> None:
 def test_membership_of_a_text_takes_constant_time() -> None:
     text = "é" * 10_000_000
     space = Text(10_000_000)
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(1000):
         assert text in space
-    assert time.perf_counter() - start < 1.0  # a single pass over the characters takes about as long
+    assert time.process_time() - start < 1.0  # a single pass over the characters takes about as long
 
 
 @pytest.mark.parametrize("space", [Text(100), Text(0), Chat(10, 100), Chat(0, 5)])
