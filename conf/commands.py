@@ -47,6 +47,8 @@ NOISE = (
 """Beginnings of lines in messages of Hydra and OmegaConf that do not help the user."""
 INTERRUPTED = (130, 143)
 """Exit codes after SIGINT and SIGTERM."""
+COMMANDS = ("learners", "benchmarks", "coaches")
+"""Packages whose modules are commands."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -237,6 +239,8 @@ def one_line_errors(*expected: type[Exception], before: str = "") -> Iterator[No
         end(error, before=f"{before}error")
     except KeyboardInterrupt as error:
         terminated = isinstance(error, stopping.Terminated)
+        if any(stopping.command_line({}, module=f"{package}.") for package in COMMANDS):
+            stopping.skip_finalization(INTERRUPTED[terminated])
         again = stopping.command_line({})
         end(
             error,

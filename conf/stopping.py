@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
+import os
 import re
 import shlex
 import signal
@@ -93,6 +95,23 @@ def command_line(
     place = settings[-1] + 1 if settings else 2
     added = [f"{key}={_quoted(value)}" for key, value in changes.items()]
     return shlex.join(["python", *kept[:place], *added, *kept[place:]])
+
+
+def skip_finalization(code: int) -> None:
+    """Makes this process end with ``code`` as soon as its exit handlers have run.
+
+    For a process that is stopped while daemon threads play episodes: Python would end them within native
+    code, where C++ aborts the whole process.
+    """
+
+    def leave() -> None:
+        atexit.unregister(leave)
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+    atexit.register(leave)
 
 
 def _quoted(value: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from omegaconf import DictConfig
 
 from coaches.base import BudgetError
-from conf import ConfigError, commands, stopping
+from conf import ROOT, ConfigError, commands, stopping
 from learners import train
 from sandbox.base import SandboxError
 
@@ -224,3 +225,15 @@ def test_notes_of_an_error_are_part_of_its_line(capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit), commands.one_line_errors():
         raise error
     assert capsys.readouterr().err == "error: no; go on with x\n"
+
+
+def test_a_stopped_process_runs_its_exit_handlers_and_leaves_with_its_code() -> None:
+    program = (
+        "import atexit, sys; from conf import stopping\n"
+        "atexit.register(print, 'closed'); stopping.skip_finalization(130)\n"
+        "sys.exit(1)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT.parent, check=False
+    )
+    assert (done.returncode, done.stdout.split()) == (130, ["closed"])
