@@ -35,9 +35,7 @@ def rules_in_root(temporary: str, processes: int) -> int:
 def rules_on_host(work: str, libraries: tuple[str, ...], processes: bool) -> int:
     """Returns the Landlock ruleset of a guest that sees the machine's own files. ``processes``: it may read
     /proc."""
-    folders = {path for path in map(os.path.realpath, base()) if os.path.isdir(path)}
-    rules = dict.fromkeys(folders, LIST) | dict.fromkeys(_readable(libraries), LOAD)
-    rules |= {work: CHANGE, **dict.fromkeys(DEVICES, DEVICE)}
+    rules = _installed(libraries) | {work: CHANGE, **dict.fromkeys(DEVICES, DEVICE)}
     return ruleset(rules | ({"/proc": READ | DEVICE} if processes else {}))
 
 
@@ -59,10 +57,12 @@ def shelve(libraries: Sequence[str], shelf: str) -> None:
 
 
 @cache
-def _readable(libraries: tuple[str, ...]) -> tuple[str, ...]:
-    excluded = [*hidden(), *map(os.path.realpath, hidden())]
-    parts = [part for path in base() for part in without(os.path.realpath(path), excluded)]
-    return (*parts, *map(os.path.realpath, libraries))
+def _installed(libraries: tuple[str, ...]) -> dict[str, int]:
+    """Returns the rights to Python and ``libraries``: what is hidden below a folder can be listed only."""
+    places, excluded = [*map(os.path.realpath, base())], [*hidden(), *map(os.path.realpath, hidden())]
+    parts = [part for path in places for part in without(path, excluded)]
+    folders = filter(os.path.isdir, places)
+    return dict.fromkeys(folders, LIST) | dict.fromkeys((*parts, *map(os.path.realpath, libraries)), LOAD)
 
 
 class _Hiding:
