@@ -34,7 +34,7 @@ class Relay:
     roles = tuple(Role(name, "Take your time.", ATTEMPTS) for name in AGENTS)
 
     def tasks(self, split: Split) -> Sequence[Task]:
-        return ()
+        return (Task("relay", "## Task: take your time", "simulated", None),) if split == "train" else ()
 
     def check(
         self, task: Task, role: Role, files: Mapping[str, FileInfo], sandbox: Sandbox

@@ -195,7 +195,8 @@ def _read(latex: str) -> sympy.Expr:
         raise UnreadableError(latex) from error
     if not isinstance(parsed, sympy.Expr) or parsed.has(sympy.Float):
         raise UnreadableError(latex)
-    return parsed.subs(sympy.Symbol("i", real=True), sympy.I).doit()
+    # An odd root of a negative number is the real one, as in school.
+    return sympy.real_root(parsed.subs(sympy.Symbol("i", real=True), sympy.I).doit())
 
 
 def _equal(one: sympy.Expr, other: sympy.Expr) -> bool:

@@ -114,6 +114,8 @@ RIGHT = [
     (r"\frac{\sqrt{2}}{2}", r"\frac{1}{\sqrt{2}}"),
     (r"\sqrt{6}+\sqrt{2}", r"2\sqrt{2+\sqrt{3}}"),
     (r"\sqrt[3]{16}", r"2\sqrt[3]{2}"),
+    ("-2", r"\sqrt[3]{-8}"),
+    (r"\sqrt[3]{2+\sqrt{5}} + \sqrt[3]{2-\sqrt{5}}", "1"),
     (r"2\ln 2", r"\ln 4"),
     (r"\frac{\pi}{2}", r"\pi/2"),
     (r"\frac{\pi}{2}", "pi/2"),
