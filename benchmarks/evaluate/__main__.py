@@ -16,8 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-
-from omegaconf import DictConfig
+from typing import Any
 
 from benchmarks.common.command import make_console, make_parser, print_path, write_json
 from benchmarks.evaluate import reading, tables
@@ -36,13 +35,13 @@ def evaluate(settings: Sequence[str], *, config_dir: Path | None = None) -> list
     return _play(prepare(settings, config_dir=config_dir))
 
 
-def _play(configs: Sequence[DictConfig]) -> list[Path]:
+def _play(configs: Sequence[Any]) -> list[Path]:
     from learners.run.run import train
 
     return [train(config) for config in configs]
 
 
-def prepare(settings: Sequence[str], *, config_dir: Path | None = None) -> list[DictConfig]:
+def prepare(settings: Sequence[str], *, config_dir: Path | None = None) -> list[Any]:
     """Returns the configurations that ``evaluate`` plays, checked.
 
     Raises:
