@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from conf import ROOT
-from learners.run import checkpoint
+from learners.run import checkpoint, files
 from learners.run.build import build
 from learners.run.run import train
 from tests.test_conf import composed
@@ -83,8 +83,14 @@ def after(calls: int, function: Callable[..., Any]) -> Callable[..., Any]:
 def interrupt(monkeypatch: pytest.MonkeyPatch, name: str, calls: int) -> None:
     if name == "build":
         monkeypatch.setattr("learners.run.run.build", after(calls, build))
+    elif name == "save":
+        monkeypatch.setattr(checkpoint, "save", after(calls, checkpoint.save))
     else:
-        monkeypatch.setattr(checkpoint, name, after(calls, getattr(checkpoint, name)))
+        sync = files.sync
+        interrupted = after(calls, sync)
+        monkeypatch.setattr(
+            files, "sync", lambda path: (interrupted if "checkpoints" in path.parts else sync)(path)
+        )
 
 
 @pytest.mark.parametrize(
@@ -93,14 +99,14 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, name: str, calls: int) -> None:
         pytest.param("build", 0, id="before the parts are built"),
         pytest.param("save", 0, id="before the first checkpoint"),
         pytest.param("save", 2, id="between a step's metrics and its checkpoint"),
-        pytest.param("_sync", 9, id="amid the writing of a checkpoint"),
-        pytest.param("_sync", 14, id="between a checkpoint's renaming and the next step"),
+        pytest.param("sync", 7, id="amid the writing of a checkpoint"),
+        pytest.param("sync", 14, id="between a checkpoint's renaming and the next step"),
     ],
 )
 def test_a_run_that_is_interrupted_gives_the_same_metrics(
     name: str, calls: int, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A checkpoint calls ``_sync`` five times: for three policies, its state, and its folder."""
+    """A checkpoint calls ``sync`` five times: for three policies, its state and, once renamed, its folder."""
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
         interrupt(patch, name, calls)
