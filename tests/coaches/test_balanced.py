@@ -190,5 +190,5 @@ def test_a_missing_verdict_stays_missing_and_a_hindsight_coach_is_wrapped_as_one
 
 @pytest.mark.parametrize("settings", [{"factors": ["colour"]}, {"confidence": 1.0}, {"half_life": 0.0}])
 def test_settings_out_of_range_are_rejected(settings: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="coach balanced"):
+    with pytest.raises(ConfigError, match="balanced"):
         balanced(0.0, **settings)

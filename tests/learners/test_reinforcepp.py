@@ -420,4 +420,4 @@ def test_a_reference_is_needed_exactly_if_there_is_a_kl_term() -> None:
 )
 def test_an_invalid_setting_is_one_clear_error(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
-        algorithm(**wrong)
+        build("learners", load("algorithm", "reinforcepp", **wrong))

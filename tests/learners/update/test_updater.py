@@ -168,6 +168,7 @@ def test_without_rows_to_train_on_nothing_changes() -> None:
     assert updater.update([transition(None)], [None], algorithm()) == {
         "rows": 0,
         "rows_skipped": 1,
+        "rows_no_signal": 0,
         "tokens": 0,
     }
     assert same(before, weights(loaded))
