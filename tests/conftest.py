@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Generator, Iterator
 from importlib import util
 from pathlib import Path
@@ -15,6 +16,7 @@ from filelock import FileLock
 
 from tests.servers import ModelServer, model_server
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # vLLM imports Ray before a test could set it
 
 MUST_RUN = set(os.environ.get("COACHGYM_MUST_RUN", "").split())

@@ -76,17 +76,20 @@ def test_a_wrong_type_is_one_line_and_leaves_no_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_missing_model_is_one_line(tmp_path: Path) -> None:
     done = learn(f"run_dir={tmp_path}/run", "model=qwen3-4b", f"model.path={tmp_path}/nowhere")
     assert_one_line(done, "nowhere")
 
 
+@pytest.mark.slow
 def test_a_malformed_task_file_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "tasks.json").write_text('[{"prompt": "1+1?"}]')
     done = learn("env=mathchat", f"run_dir={tmp_path}/run", f"env.tasks={tmp_path}/tasks.json")
     assert_one_line(done, "tasks.json", "answer")
 
 
+@pytest.mark.slow
 def test_a_tracker_that_rejects_the_run_is_one_line(tmp_path: Path) -> None:
     for name in ("online", "sometimes"):
         done = learn(f"run_dir={tmp_path}/{name}", *SMOKE, f"wandb.mode={name}", WANDB_API_KEY="")

@@ -173,7 +173,7 @@ def test_what_cannot_work_is_one_clear_line_at_the_start(
 ) -> None:
     monkeypatch.setenv(e.KEY_ENV, e.KEY)
     with e.serving(manner) as server, pytest.raises(ConfigError, match=words) as caught:
-        api(server, key_env=e.KEY_ENV)
+        api(server, key_env=e.KEY_ENV, deadline=3.0)
     assert server.authorizations[0] == f"Bearer {e.KEY}"
     assert "\n" not in str(caught.value)
     assert e.KEY[:10] not in str(caught.value)
@@ -189,7 +189,7 @@ def test_a_server_whose_template_refuses_the_system_role_gets_its_text_from_the_
         (e.status(status, NO_SYSTEM) if "system" in roles else e.say("2"))(handler)
 
     with e.serving(strict) as server:
-        made = api(server)
+        made = api(server, deadline=3.0)
         assert made.generate("solver", CHAT, seed=1, order=0).text == "2"
         assert server.requests[-1]["messages"] == [{"role": "user", "content": "Be brief.\n\n1 + 1?"}]
 
@@ -273,7 +273,7 @@ def actions(handler: e.Handler) -> None:
 def test_an_episode_whose_server_fails_is_lost_and_counted_and_the_others_are_scored(tmp_path: Path) -> None:
     roles = [role.name for role in FakeScenario().roles]
     with e.serving(actions) as server:
-        made = api(server, tuple(roles))
+        made = api(server, tuple(roles), deadline=3.0)
         team = {role: Policy(role, made) for role in roles}
         config = settings(tmp_path / "run", steps=0, evaluation={"episodes": 2}, rollout={"concurrency": 4})
         [row], _, folder = trained(config, team=team, generator=made)
