@@ -70,6 +70,7 @@ def test_an_unknown_part_is_one_line() -> None:
     assert_one_line(learn("coach=oracle"), "oracle")
 
 
+@pytest.mark.slow
 def test_a_wrong_type_is_one_line_and_leaves_no_folder(tmp_path: Path) -> None:
     done = learn(f"run_dir={tmp_path}/run", *SMOKE, "algorithm.clip_low=much")
     assert_one_line(done, "clip_low")
@@ -97,6 +98,7 @@ def test_a_tracker_that_rejects_the_run_is_one_line(tmp_path: Path) -> None:
         assert not (tmp_path / name / "metrics.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert_one_line(learn(f"run_dir={tmp_path}/file/run"), "cannot be written")

@@ -103,7 +103,7 @@ def test_a_spent_budget_ends_the_run_with_a_checkpoint_and_it_can_be_resumed(tmp
     assert all(len(policy.updates) == 3 for policy in policies.values())
 
 
-@pytest.mark.parametrize("deferred", [False, True])
+@pytest.mark.parametrize("deferred", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_resumed_run_does_not_pay_again_for_verdicts_of_a_language_model(
     tmp_path: Path, deferred: bool
 ) -> None:

@@ -100,6 +100,7 @@ def test_a_report_is_the_old_one_or_the_new_one(tmp_path: Path, disk: Disk, name
         assert "old" in (folder.path / f"{name}.json").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["a.pt", "state.json", "metrics", "episodes", "timings", "metadata", "curves"]
 )

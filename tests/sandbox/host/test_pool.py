@@ -149,7 +149,7 @@ def test_a_failed_start_reaches_only_the_waiting_caller() -> None:
         pool.take(PLAIN)
     wait_for(lambda: start.failed == 3)  # no caller waited for two of them
     start.down = False
-    assert taken(pool) == start.made[0]
+    assert taken(pool) in start.made
     pool.close()
 
 
