@@ -75,19 +75,12 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         """
         super().__init__()
         validate(scenario)
-        if output_chars is None:
-            output_chars = getattr(scenario, "output_chars", _OUTPUT_CHARS)
-        if output_chars < 0:
-            raise ConfigError(f"output_chars must be at least 0; got {output_chars}")
         if render_mode not in (None, "ansi"):
             raise ConfigError(f"render_mode must be ansi or None; got {render_mode!r}")
         self.scenario = scenario
         self.backend = backend
-        self.metadata = {
-            "name": f"{scenario.name}_v0",
-            "render_modes": ["ansi"],
-            "is_parallelizable": False,
-        }
+        name = f"{scenario.name}_v0"
+        self.metadata = {"name": name, "render_modes": ["ansi"], "is_parallelizable": False}
         self.render_mode = render_mode
         self.possible_agents = [role.name for role in scenario.roles]
         turns = sum(role.max_turns for role in scenario.roles)
@@ -101,7 +94,7 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         self._limits = limits or sandbox_limits(scenario, backend)
         own = None if self._limits == backend.limits else self._limits
         self._spec = SandboxSpec(scenario.preload, own, scenario.libraries)
-        self._output_chars = output_chars
+        self._output_chars = _output_chars(scenario, output_chars)
         self._np_random: np.random.Generator | None = None
         self._task: Task | None = None
         self._outcome: Outcome | None = None
@@ -322,3 +315,10 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         if self._workspace is None or self._workspace.closed:
             raise SandboxError("the episode's sandbox is closed; call reset()")
         return self._workspace
+
+
+def _output_chars(scenario: Scenario, given: int | None) -> int:
+    chars = getattr(scenario, "output_chars", _OUTPUT_CHARS) if given is None else given
+    if chars < 0:
+        raise ConfigError(f"output_chars must be at least 0; got {chars}")
+    return int(chars)
