@@ -33,7 +33,7 @@ LABEL = "coachgym.libraries"
 BASE = "python:3.11-slim"
 _SITE = "/opt/site"
 _SETTINGS = ("ENV PYTHONDONTWRITEBYTECODE=1", f"ENV PYTHONPATH={_SITE}", "WORKDIR /work", "USER 65534:65534")
-_BARE = "RUN python -m pip uninstall -q -y pip setuptools wheel"
+_BARE = "RUN ! python -m pip --version || python -m pip uninstall -q -y pip setuptools wheel"
 """Leaves no library but those that programs may import."""
 _STRIP = "find / -xdev -type f -perm /6000 -exec chmod a-s {} +"
 _PACKAGE = "libgomp1"

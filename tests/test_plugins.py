@@ -226,6 +226,6 @@ def test_an_environment_a_coach_an_algorithm_and_a_model_from_outside_train_a_te
 def test_a_mistake_in_a_part_from_outside_is_one_clear_line(annex: Path) -> None:
     done = train(annex, "coach.each=much")
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("error: coaches 'annex.vowels'")
+    assert done.stderr.splitlines()[-1].startswith("error: coach.each must be a number")
     assert "Traceback" not in done.stderr
     assert not (annex / "run" / "episodes.jsonl").exists()

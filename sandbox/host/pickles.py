@@ -102,6 +102,8 @@ class _Machine:
         elif name.endswith("GET"):
             self.stack.append(self.memo.get(_number(name, arguments[0])))
         else:
+            if name == "INST":  # Python imports before it looks for the mark
+                self._made(name, arguments, [])
             popped, above = self._pop(opcode.stack_before)
             made = self._made(name, arguments, popped)
             if made is None and _ARRAY in (*popped, *above):

@@ -47,13 +47,17 @@ def hide_others(libraries: Sequence[str]) -> None:
 
 def shelve(libraries: Sequence[str], shelf: str) -> None:
     """Links ``libraries`` into the folder ``shelf``, from which other interpreters can import them: they may
-    not list the folders in which these lie beside others."""
+    not list the folders in which these lie beside others, and search the shelf instead."""
+    roots = set()
     for path in libraries:
         root = next((folder for folder in map(str, Path(path).parents) if folder in sys.path), None)
         if root is not None:
+            roots.add(root)
             link = Path(shelf, os.path.relpath(path, root))
             link.parent.mkdir(exist_ok=True, parents=True)
             link.symlink_to(path)
+    hide = f"import sys\nsys.path[:] = [path for path in sys.path if path not in {sorted(roots)}]\n"
+    Path(shelf, "sitecustomize.py").write_text(hide, encoding="utf-8")
 
 
 @cache

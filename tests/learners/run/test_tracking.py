@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import json
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -207,9 +208,16 @@ def test_wandb_itself_has_one_offline_run_of_a_resumed_folder(tmp_path: Path) ->
     assert first != second
     assert second.name.endswith(json.loads((tmp_path / ID).read_text())["id"])
     (file,) = second.glob("*.wandb")
-    rows = []
+    until = time.monotonic() + 120  # a process of W&B's own writes the file
+    while len(rows := history(file)) < 7 and time.monotonic() < until:
+        time.sleep(0.5)
+    assert rows == [(n, n, 1.0 + n) for n in range(7)]
+
+
+def history(file: Path) -> list[tuple[float, ...]]:
+    rows: list[tuple[float, ...]] = []
     for record_ in records(file):
         if record_.HasField("history"):
             items = {".".join(i.nested_key) or i.key: json.loads(i.value_json) for i in record_.history.item}
             rows.append((items["_step"], items["step"], items["train/timing/play_s"]))
-    assert rows == [(n, n, 1.0 + n) for n in range(7)]
+    return rows

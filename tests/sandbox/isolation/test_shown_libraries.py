@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.base import SandboxSpec
+from sandbox.base import Limits, SandboxSpec
 from sandbox.host.libraries import closure
 from sandbox.local import MODES, Local
 from tests.sandbox.backends import local, or_skip
@@ -69,7 +69,7 @@ def test_another_library_is_missing_unless_the_environment_adds_it(backend: Loca
 def test_every_library_can_be_imported_also_by_another_interpreter(backend: Local) -> None:
     names = ["numpy", "pandas", "scipy.stats", "sklearn.ensemble", "joblib", "sympy"]
     code = f"import {', '.join(names)}; print('all')"
-    box = backend.open(SandboxSpec())
+    box = backend.open(SandboxSpec(limits=Limits(timeout=240)))
     assert box.run(code).stdout == "all\n"
     again = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {code!r}])"
     assert box.run(again).stdout == "all\n"
