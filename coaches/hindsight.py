@@ -12,9 +12,7 @@ from coaches.base import CoachError, Verdict
 from coaches.client.errors import UnreadableReplyError
 from coaches.evidence import lineage
 from coaches.evidence.lineage import Culprit
-from coaches.judging import learning
-from coaches.judging.inner import build_coach, check_ready
-from coaches.judging.learning import JudgedEpisode
+from coaches.judging.inner import LearningInside, build_coach, check_ready
 from coaches.judging.verdicts import THREADS, judge_episode, total_cost, total_usage
 from coaches.prompting import chat, parse
 from coaches.prompting.chat import ChatModel
@@ -47,7 +45,7 @@ _SCHEMA: Mapping[str, Any] = {
 }
 
 
-class Hindsight:
+class Hindsight(LearningInside):
     """Credits and blames the turns of an episode by how it ended.
 
     ``source: rules`` needs no model and is deterministic. It revises the verdicts that another coach reached
@@ -121,18 +119,6 @@ class Hindsight:
         if culprit is None:
             return verdicts
         return self._by_model(turns, outcome, verdicts, [culprit.turn, *culprit.harmed])
-
-    def learn(self, episodes: Sequence[JudgedEpisode]) -> dict[str, float]:
-        """Lets the inner coach learn from its own verdicts."""
-        return learning.learn(self.coach, [episode.part(0) for episode in episodes])
-
-    def state(self) -> dict[str, Any]:
-        """Returns what the inner coach has learned."""
-        return learning.state(self.coach)
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Restores the inner coach."""
-        learning.restore(self.coach, state)
 
     def _by_rules(
         self, turns: Sequence[Turn], verdicts: Sequence[Verdict | None], culprit: Culprit | None

@@ -69,7 +69,25 @@ def check_ready(part: object) -> None:
         part.check_ready()
 
 
-class RevisingCoach:
+class LearningInside:
+    """A coach that lets an inner coach learn, whose verdict is ``parts[0]`` of its own."""
+
+    coach: AnyCoach
+
+    def learn(self, episodes: Sequence[JudgedEpisode]) -> dict[str, float]:
+        """Lets the inner coach learn from its own verdicts."""
+        return learning.learn(self.coach, [episode.part(0) for episode in episodes])
+
+    def state(self) -> dict[str, Any]:
+        """Returns what the inner coach has learned."""
+        return learning.state(self.coach)
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Restores the inner coach."""
+        learning.restore(self.coach, state)
+
+
+class RevisingCoach(LearningInside):
     """Replaces each verdict of an inner coach by ``revise``, and judges what the inner coach judges.
 
     The revised verdict has the original one as ``parts[0]``, from which the inner coach learns.
@@ -103,15 +121,3 @@ class RevisingCoach:
             None if verdict is None else self.revise(verdict, turn)
             for verdict, turn in zip(verdicts, turns, strict=True)
         ]
-
-    def learn(self, episodes: Sequence[JudgedEpisode]) -> dict[str, float]:
-        """Lets the inner coach learn from its own verdicts."""
-        return learning.learn(self.coach, [episode.part(0) for episode in episodes])
-
-    def state(self) -> dict[str, Any]:
-        """Returns what the inner coach has learned."""
-        return learning.state(self.coach)
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Restores the inner coach."""
-        learning.restore(self.coach, state)
