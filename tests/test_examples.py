@@ -26,12 +26,6 @@ from sandbox import contract as sandbox_contract
 from tests.fakes import FakeBackend
 from tests.test_docs import EXAMPLES, PAGES, ROOT, blocks, ids, spans
 
-SMALL_MODEL = (
-    "model.name=tests.learners.parts.letters", "+model.kind=llama", "~model.size", "~model.warm_start",
-    "model.max_prompt_tokens=300", "model.max_new_tokens=8",
-)  # fmt: skip
-"""Settings of a random model that can play any environment."""
-
 
 @pytest.mark.slow
 @pytest.mark.parametrize("program", sorted(EXAMPLES.glob("*.py")), ids=ids)
@@ -61,9 +55,16 @@ def test_the_episode_on_the_page_is_one_of_the_examples() -> None:
 
 @pytest.mark.slow
 def test_the_example_environment_coach_algorithm_and_sandbox_train(tmp_path: Path) -> None:
-    parts = ["env=median", "coach=brevity", "algorithm=vanilla", "sandbox=logged", "experiment=smoke"]
+    parts = [
+        "env=median",
+        "coach=brevity",
+        "algorithm=vanilla",
+        "sandbox=logged",
+        "experiment=smoke",
+        "model=toy",
+    ]
     here = [f"run_dir={tmp_path / 'run'}", f"sandbox.path={tmp_path / 'programs.jsonl'}"]
-    done = run(["-m", "learners.train", "--config-dir", "my_conf", *parts, *here, *SMALL_MODEL])
+    done = run(["-m", "learners.train", "--config-dir", "my_conf", *parts, *here])
     assert done.returncode == 0, done.stderr
     assert "vanilla_loss/sorter" in (tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8")
     assert "logged-local" in (tmp_path / "run" / "metadata.json").read_text(encoding="utf-8")
