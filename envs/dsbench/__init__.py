@@ -7,6 +7,7 @@ folders of the user.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -14,8 +15,10 @@ from pathlib import Path
 
 from conf import ConfigError
 from conf.ranges import Count, Natural, Positive
+from envs.dsbench.descriptions import read_descriptions
 from envs.dsbench.grading import FALLBACKS, grade, inspect
-from envs.dsbench.loaders import load_tables
+from envs.dsbench.loaders import SKIP, Choice, load_tables
+from envs.dsbench.spec import Table
 from envs.dsbench.submission import TooLarge
 from envs.dsbench.tasks import make_task
 from envs.types import Outcome, Role, Split, Task, Turn
@@ -25,6 +28,7 @@ from sandbox.base import FileInfo, LimitChanges, Sandbox
 __all__ = ["DSBench"]
 
 SUBMISSION = "submission.csv"
+_LOG = logging.getLogger(__name__)
 
 _FEATURES = (
     ArtifactSpec("X_train.pkl", "table", rows_of="train.csv", numeric=True, complete=True),
@@ -78,6 +82,10 @@ class DSBench:
         (``envs.dsbench.grading.FALLBACKS``)."""
         encodings: dict[str, str] | None
         """Task id -> encoding of its CSV files, for tasks whose files are not UTF-8."""
+        descriptions: str | None
+        """A JSON file of task descriptions (``envs.dsbench.descriptions``); null: each task's own."""
+        unusable: str
+        """What becomes of a task that cannot be used: ``stop``, or ``skip``, which leaves it out."""
 
     def __init__(self, config: Config) -> None:
         """Reads the tasks. Raises ``conf.ConfigError`` if a setting or a task file is invalid."""
@@ -87,6 +95,8 @@ class DSBench:
             raise ConfigError(f"max_turns must define at least 1 turn for each of {', '.join(_DUTIES)}")
         if config.fallback not in FALLBACKS:
             raise ConfigError(f"fallback must be {' or '.join(FALLBACKS)}; got {config.fallback!r}")
+        if config.unusable not in ("stop", "skip"):
+            raise ConfigError(f"unusable must be stop or skip; got {config.unusable!r}")
         self.name = "dsbench"
         self.context = config.context
         self.timeout = config.timeout
@@ -100,22 +110,51 @@ class DSBench:
             Role(name, _instructions(name), config.max_turns[name], requires=requires, produces=produces)
             for name, (requires, produces) in _DUTIES.items()
         )
-        self._tables = load_tables(
-            config.source, config.root, config.tasks, config.heldout, config.encodings or {}
-        )
+        self._skip = config.unusable == "skip"
+        loaded = load_tables(_choice(config, skip=self._skip))
+        self._tables = loaded.tables
+        self._skipped = dict(loaded.skipped)
         self._tasks: dict[Split, tuple[Task, ...]] = {}
+        if self._skip:
+            self._report(config.source)
+
+    @property
+    def skipped(self) -> Mapping[str, str]:
+        """Id of each task that was left out (``unusable=skip``) -> what is wrong with it."""
+        return dict(self._skipped)
 
     def tasks(self, split: Split) -> Sequence[Task]:
         """Returns the tasks of a split, sorted by id.
 
         Raises:
-            ConfigError: a file of a task is invalid, or its metric cannot score its answer.
+            ConfigError: a file of a task is invalid, or its metric cannot score its answer, and
+                ``unusable`` is ``stop``.
         """
         if split not in self._tasks:
-            self._tasks[split] = tuple(
-                make_task(table) for table in self._tables if table.spec.split == split
-            )
+            made = [self._make(table) for table in self._tables if table.spec.split == split]
+            self._tasks[split] = tuple(task for task in made if task is not None)
         return self._tasks[split]
+
+    def _make(self, table: Table) -> Task | None:
+        try:
+            return make_task(table)
+        except ConfigError as error:
+            if not self._skip:
+                error.add_note(SKIP)
+                raise
+            self._skipped[table.spec.id] = str(error)
+            return None
+
+    def _report(self, source: str) -> None:
+        """Logs which tasks are left out. Raises ``ConfigError`` if none is left."""
+        left = sum(len(self.tasks(split)) for split in ("train", "heldout"))
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in sorted(self._skipped.items()))
+        if not left:
+            raise ConfigError(
+                f"env.source={source} has no task that can be used: {reasons or 'none is chosen'}"
+            )
+        if self._skipped:
+            _LOG.warning("%d tasks are left out and %d are used: %s", len(self._skipped), left, reasons)
 
     def check(
         self, task: Task, role: Role, files: Mapping[str, FileInfo], sandbox: Sandbox
@@ -142,6 +181,18 @@ class DSBench:
     def grade(self, task: Task, turns: Sequence[Turn], sandbox: Sandbox | None) -> Outcome:
         """Grades the current ``submission.csv`` (see ``envs.dsbench.grading``)."""
         return grade(task.answer, None if sandbox is None else _read(sandbox), self.fallback)
+
+
+def _choice(config: DSBench.Config, *, skip: bool) -> Choice:
+    return Choice(
+        source=config.source,
+        root=config.root,
+        tasks=config.tasks,
+        heldout=config.heldout,
+        encodings=config.encodings or {},
+        descriptions={} if config.descriptions is None else read_descriptions(config.descriptions),
+        skip=skip,
+    )
 
 
 def _adapted(spec: ArtifactSpec, task: Task) -> ArtifactSpec:

@@ -3,68 +3,114 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 from conf import ConfigError
 from envs.dsbench.registry import official
-from envs.dsbench.spec import TABLES, Table, read_table
+from envs.dsbench.spec import TABLES, Candidate, Table, read_table
+
+SKIP = "env.unusable=skip leaves out tasks that cannot be used"
 
 
-def load_tables(
-    source: str,
-    root: str | None,
-    names: Sequence[str] | None,
-    heldout: Sequence[str] | None,
-    encodings: Mapping[str, str],
-) -> list[Table]:
-    """Returns the tables of a source, sorted by id.
+@dataclass(frozen=True)
+class Loaded:
+    """The tables of a source."""
 
-    ``names``: ids of the tables to load; None: all. ``heldout``: ids of the held-out tables, all others are
-    for training; None: each table's own split. ``encodings``: task id -> encoding of its files, where that is
-    not UTF-8.
+    tables: tuple[Table, ...]
+    """Sorted by id."""
+    skipped: Mapping[str, str]
+    """Id of each task that cannot be used -> what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which tasks to load, and how: the settings of ``DSBench.Config`` with the same names."""
+
+    source: str
+    root: str | None
+    tasks: Sequence[str] | None
+    heldout: Sequence[str] | None
+    encodings: Mapping[str, str]
+    descriptions: Mapping[str, str]
+    """Task id -> description that takes the place of its own."""
+    skip: bool
+    """Leave out tasks that cannot be used, instead of raising."""
+
+
+def load_tables(choice: Choice) -> Loaded:
+    """Returns the tables of a source.
 
     Raises:
-        ConfigError: the source is unknown, files are missing, or an id is unknown.
+        ConfigError: the source is unknown, an id is unknown, no task can be used, or, unless ``choice.skip``,
+            one of them cannot be used.
     """
-    if source != "bundled" and root is None:
-        raise ConfigError(f"source={source} needs root, the folder of the data")
-    folder = Path(root).expanduser() if root is not None and source != "bundled" else TABLES
-    if source == "official":
-        tables = official(folder, names, encodings)
-    elif source in ("bundled", "local"):
-        tables = local(folder, names, encodings)
-    else:
-        raise ConfigError(f"source must be bundled, official or local; got {source!r}")
+    tables, skipped = _load(_candidates(choice), skip=choice.skip)
     tables.sort(key=lambda table: table.spec.id)
     if twice := [a.spec.id for a, b in pairwise(tables) if a.spec.id == b.spec.id]:
         raise ConfigError(f"two folders have the task id {twice[0]}")
-    _check_known("encodings", list(encodings), tables)
-    if heldout is None:
-        return tables
-    _check_known("heldout", heldout, tables)
-    return [_with_split(table, "heldout" if table.spec.id in heldout else "train") for table in tables]
+    known = {table.spec.id for table in tables} | skipped.keys()
+    _check_known("encodings", list(choice.encodings), known)
+    if choice.tasks is not None:
+        _check_known("tasks", choice.tasks, known)
+        tables = [table for table in tables if table.spec.id in choice.tasks]
+    if choice.heldout is not None:
+        _check_known("heldout", choice.heldout, known)
+        tables = [
+            _with_split(table, "heldout" if table.spec.id in choice.heldout else "train") for table in tables
+        ]
+    return Loaded(tuple(_described(table, choice.descriptions) for table in tables), skipped)
 
 
-def local(root: Path, names: Sequence[str] | None, encodings: Mapping[str, str]) -> list[Table]:
+def _candidates(choice: Choice) -> list[Candidate]:
+    if choice.source not in ("bundled", "official", "local"):
+        raise ConfigError(f"source must be bundled, official or local; got {choice.source!r}")
+    if choice.source == "bundled":
+        return local(TABLES, choice.encodings)
+    if choice.root is None:
+        raise ConfigError(f"source={choice.source} needs root, the folder of the data")
+    root = Path(choice.root).expanduser()
+    if choice.source == "local":
+        return local(root, choice.encodings)
+    return official(root, choice.tasks, choice.encodings, choice.descriptions)
+
+
+def _load(candidates: Sequence[Candidate], *, skip: bool) -> tuple[list[Table], dict[str, str]]:
+    tables, skipped = [], {}
+    for candidate in candidates:
+        try:
+            tables.append(candidate.load())
+        except ConfigError as error:
+            if not skip:
+                error.add_note(SKIP)
+                raise
+            skipped[candidate.id] = str(error)
+    return tables, skipped
+
+
+def local(root: Path, encodings: Mapping[str, str]) -> list[Candidate]:
     """Returns the tables in ``root`` or in its subfolders, in the format of ``spec.read_table``."""
     if not root.is_dir():
         raise ConfigError(f"there is no folder {root}")
     folders = [root] if (root / "task.yaml").is_file() else [path.parent for path in root.glob("*/task.yaml")]
     if not folders:
         raise ConfigError(f"no folder under {root} has a task.yaml")
-    tables = [read_table(folder, encodings) for folder in sorted(folders)]
-    if names is None:
-        return tables
-    _check_known("tasks", names, tables)
-    return [table for table in tables if table.spec.id in names]
+    return [
+        Candidate(folder.name, lambda folder=folder: read_table(folder, encodings))  # type: ignore[misc]
+        for folder in sorted(folders)
+    ]
 
 
-def _check_known(setting: str, names: Sequence[str], tables: Sequence[Table]) -> None:
-    if unknown := sorted(set(names) - {table.spec.id for table in tables}):
+def _check_known(setting: str, names: Sequence[str], known: set[str]) -> None:
+    if unknown := sorted(set(names) - known):
         raise ConfigError(f"{setting} has unknown task ids: {', '.join(unknown)}")
 
 
 def _with_split(table: Table, split: str) -> Table:
     return replace(table, spec=replace(table.spec, split=split))
+
+
+def _described(table: Table, descriptions: Mapping[str, str]) -> Table:
+    description = descriptions.get(table.spec.id)
+    return replace(table, spec=replace(table.spec, description=description)) if description else table

@@ -7,26 +7,23 @@ scorers count (``tabular-playground-series-mar-2022`` is scored by MSE). The eig
 are held out.
 
 Differences from the official scorers: submissions are joined by id, not by position, and probabilities must
-be in [0, 1]. Tasks with a metric that neither scikit-learn nor SciPy implements are rejected.
+be in [0, 1].
 """
 
 from __future__ import annotations
 
 import csv
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from conf import ConfigError
-from envs.dsbench import csvs
+from envs.dsbench import csvs, pages
 from envs.dsbench.metrics import METRICS
-from envs.dsbench.spec import Table, TableSpec, agent_files, check_table
+from envs.dsbench.spec import Candidate, Table, TableSpec, agent_files, check_table
 from envs.dsbench.submission import canonical
 from envs.observations import escape_headings
-
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,42 +54,34 @@ def _entry(row: dict[str, str]) -> Entry:
     return Entry(row["name"], row["task_type"], row["metric"], row["id"], targets, *numbers, row["split"])
 
 
-def official(root: Path, names: Sequence[str] | None, encodings: Mapping[str, str]) -> list[Table]:
-    """Returns DSBench's tasks ``names`` under ``root``; None: all existing tasks that can be scored.
+def official(
+    root: Path, names: Sequence[str] | None, encodings: Mapping[str, str], descriptions: Mapping[str, str]
+) -> list[Candidate]:
+    """Returns DSBench's tasks ``names`` under ``root``; None: all that have a folder there.
 
     ``root`` is the folder into which the archive was unpacked, or a folder up to three levels above the
     folder ``data_resplit``, which has the folders ``answers`` and ``task`` (descriptions) beside it.
-    ``encodings``: task id -> encoding of its tables, where that is not UTF-8.
+    ``encodings``: task id -> encoding of its tables, where that is not UTF-8. ``descriptions``: task id ->
+    description; of other tasks it is their page in ``task``, cut down (``pages.cut``).
 
     Raises:
-        ConfigError: a folder or a file of a task is missing, or a task in ``names`` is unknown or has a
-            metric that cannot be computed.
+        ConfigError: there is no such folder, it has no task, or a task in ``names`` is unknown.
     """
-    resplit = _find(root, "data_resplit")
-    if names is not None:
-        return [_table(_scorable(name), resplit, encodings) for name in names]
-    existing = [entry for entry in registry().values() if (resplit / entry.name).is_dir()]
-    tables = [_table(entry, resplit, encodings) for entry in existing if entry.metric in METRICS]
-    if not tables:
-        raise ConfigError(f"{resplit} has no DSBench task that can be scored")
-    skipped = [f"{entry.name} ({entry.metric})" for entry in existing if entry.metric not in METRICS]
-    if skipped:
-        _LOG.warning("skipped tasks with unknown metrics: %s", ", ".join(skipped))
-    return tables
+    resplit = find_data(root)
+    if unknown := [name for name in names or () if name not in registry()]:
+        raise ConfigError(f"DSBench has no modelling task {unknown[0]!r}")
+    existing = [name for name in registry() if (resplit / name).is_dir()] if names is None else names
+    if not existing:
+        raise ConfigError(f"{resplit} has none of DSBench's modelling tasks")
+
+    def candidate(name: str) -> Candidate:
+        return Candidate(name, lambda: _table(registry()[name], resplit, encodings, descriptions.get(name)))
+
+    return [candidate(name) for name in existing]
 
 
-def _scorable(name: str) -> Entry:
-    if name not in registry():
-        raise ConfigError(f"DSBench has no modelling task {name!r}")
-    entry = registry()[name]
-    if entry.metric not in METRICS:
-        raise ConfigError(
-            f"task {name} is scored by {entry.metric}, which neither scikit-learn nor SciPy implements"
-        )
-    return entry
-
-
-def _find(root: Path, name: str) -> Path:
+def find_data(root: Path, name: str = "data_resplit") -> Path:
+    """Returns the folder ``name`` in ``root`` or up to three levels below. Raises ``ConfigError``."""
     for pattern in (name, f"*/{name}", f"*/*/{name}", f"*/*/*/{name}"):
         for path in sorted(root.glob(pattern)):
             if path.is_dir():
@@ -102,7 +91,11 @@ def _find(root: Path, name: str) -> Path:
     )
 
 
-def _table(entry: Entry, resplit: Path, encodings: Mapping[str, str]) -> Table:
+def _table(entry: Entry, resplit: Path, encodings: Mapping[str, str], description: str | None) -> Table:
+    if entry.metric not in METRICS:
+        raise ConfigError(
+            f"task {entry.name} is scored by {entry.metric}, which neither scikit-learn nor SciPy implements"
+        )
     folder, answers = resplit / entry.name, resplit.parent / "answers" / entry.name
     others = sorted(path for path in folder.glob("*.csv") if path.name not in ("train.csv", "test.csv"))
     if len(others) != 1:
@@ -110,13 +103,15 @@ def _table(entry: Entry, resplit: Path, encodings: Mapping[str, str]) -> Table:
     encoding = encodings.get(entry.name, "utf-8")
     paths = (folder / "train.csv", folder / "test.csv", others[0])
     train, test, sample = agent_files(entry.name, paths, encoding)
-    spec = _spec(entry, train, sample, resplit.parent / "task" / f"{entry.name}.txt")
+    if description is None:
+        description = _page(entry.name, resplit.parent / "task" / f"{entry.name}.txt")
+    spec = _spec(entry, train, sample, description)
     table = Table(spec, train, test, sample, answers / "test_answer.csv", encoding)
     check_table(table)
     return table
 
 
-def _spec(entry: Entry, train: Path, sample: Path, description: Path) -> TableSpec:
+def _spec(entry: Entry, train: Path, sample: Path, description: str) -> TableSpec:
     columns = csvs.header(sample, entry.name)
     targets = (
         [name for name in columns if name != entry.id] if entry.targets == ("*",) else list(entry.targets)
@@ -126,8 +121,6 @@ def _spec(entry: Entry, train: Path, sample: Path, description: Path) -> TableSp
         raise ConfigError(
             f"task {entry.name}: {sample} must have an id and the columns {', '.join(targets[:8])}"
         )
-    if not description.is_file():
-        raise ConfigError(f"task {entry.name}: there is no file {description}")
     prediction = METRICS[entry.metric].prediction
     return TableSpec(
         id=entry.name,
@@ -136,7 +129,7 @@ def _spec(entry: Entry, train: Path, sample: Path, description: Path) -> TableSp
         prediction=prediction,
         id_column=ids[0],
         target_columns=targets,
-        description=escape_headings(description.read_text(encoding="utf-8", errors="replace")),
+        description=escape_headings(description),
         labels=_labels(entry.name, train, targets[0]) if prediction == "label" else [],
         split=entry.split,
         origin="DSBench",
@@ -144,6 +137,14 @@ def _spec(entry: Entry, train: Path, sample: Path, description: Path) -> TableSp
         baseline=entry.baseline,
         best=entry.best,
     )
+
+
+def _page(name: str, path: Path) -> str:
+    if not path.is_file():
+        raise ConfigError(
+            f"task {name}: there is no file {path}; env.descriptions=PATH may give its description"
+        )
+    return pages.cut(path.read_text(encoding="utf-8", errors="replace"))
 
 
 def _labels(name: str, train: Path, target: str) -> list[str]:

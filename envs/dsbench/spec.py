@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,6 +63,16 @@ class Table:
     answer: Path
     encoding: str = "utf-8"
     """Of ``answer``; the files for agents are UTF-8."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A task of a source whose files have not been read yet."""
+
+    id: str
+    """The folder's name, if the id stands in a file."""
+    load: Callable[[], Table]
+    """Raises ``ConfigError`` if the task cannot be used."""
 
 
 def read_table(folder: Path, encodings: Mapping[str, str]) -> Table:

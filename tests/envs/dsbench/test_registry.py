@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -121,16 +122,64 @@ def test_submissions_are_graded_relative_to_the_official_baseline_and_the_best_s
     assert outcome.metrics["rpg"] == pytest.approx((0.5 - 0.15077071) / (1 - 0.15077071))
 
 
-def test_a_task_with_an_unknown_metric_is_skipped_with_a_warning_or_rejected_if_named(
+def test_one_task_that_does_not_fit_stops_the_others_unless_it_is_skipped(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    write(tmp_path, TITANIC, SALES)
-    assert [task.id for task in scenario(tmp_path).tasks("train")] == ["titanic"]
-    assert "tabular-playground-series-jan-2022 (smape)" in caplog.text
+    write(tmp_path, TITANIC, RINGS, OBESITY)
+    (tmp_path / "data/answers/titanic/test_answer.csv").write_text("PassengerId,Survived\n10,0\n11,1\n")
+    (tmp_path / "data/data_resplit/playground-series-s4e4/train.csv").unlink()
+    with pytest.raises(ConfigError, match="playground-series-s4e4") as error:
+        scenario(tmp_path)
+    assert "env.unusable=skip" in error.value.__notes__[0]
+    built = scenario(tmp_path, unusable="skip")
+    assert [task.id for split in ("train", "heldout") for task in built.tasks(split)] == [OBESITY[0]]
+    assert built.skipped.keys() == {"titanic", "playground-series-s4e4"}
+    assert "2 tasks are left out and 1 are used" in caplog.text
+    assert all(reason in caplog.text for reason in built.skipped.values())
+    assert scenario(tmp_path, unusable="skip", heldout=["titanic", OBESITY[0]]).tasks("train") == ()
+
+
+def test_a_source_of_which_every_task_is_skipped_is_one_clear_line(tmp_path: Path) -> None:
+    write(tmp_path, TITANIC)
+    (tmp_path / "data/data_resplit/titanic/train.csv").unlink()
     with pytest.raises(
-        ConfigError, match=r"^task tabular-playground-series-jan-2022 is scored by smape, .*$"
+        ConfigError, match=r"^env.source=official has no task that can be used: titanic: task"
     ):
-        scenario(tmp_path, tasks=["tabular-playground-series-jan-2022"])
+        scenario(tmp_path, unusable="skip")
+    with pytest.raises(ConfigError, match="unusable must be stop or skip; got 'ignore'"):
+        scenario(tmp_path, unusable="ignore")
+
+
+def test_descriptions_of_the_user_take_the_place_of_pages(tmp_path: Path) -> None:
+    write(tmp_path, TITANIC, RINGS)
+    (tmp_path / "data/task/titanic.txt").unlink()
+    cleaned = {
+        "titanic": {"cleaned_prompt": "Task: who survived?", "metric": "wrong"},
+        "unknown": {"cleaned_prompt": "x"},
+    }
+    path = tmp_path / "cleaned.json"
+    path.write_text(json.dumps(cleaned))
+    abalone, titanic = scenario(tmp_path, descriptions=str(path)).tasks("train")
+    assert titanic.prompt.splitlines()[1] == "Task: who survived?"
+    assert "Say what it is." in abalone.prompt
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("{", "not JSON"),
+        ("[1]", "must be an object of task ids; got list of 1"),
+        ('{"titanic": {"prompt": "x"}}', "titanic: must have a text as cleaned_prompt; got None"),
+        ('{"titanic": " "}', "titanic: must have a text"),
+        ("[" * 100_000, "not JSON"),
+    ],
+)
+def test_invalid_descriptions_are_one_clear_line(tmp_path: Path, text: str, complaint: str) -> None:
+    path = tmp_path / "cleaned.json"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=complaint) as error:
+        scenario(write(tmp_path, TITANIC), descriptions=str(path))
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
