@@ -16,7 +16,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -97,7 +97,8 @@ def add_missing(group: str, node: Mapping[str, Any] | DictConfig) -> DictConfig:
     """
     yamls = (load(group, name) for name in names(group))
     known: Any = next((yaml for yaml in yamls if yaml.name == node["name"]), {})
-    return OmegaConf.create(dict(known) | dict(node))
+    missing = OmegaConf.to_container(known) if known else {}  # interpolations are those of the whole run
+    return OmegaConf.create(cast(dict[str, Any], missing) | dict(node))
 
 
 def plugin_class(package: str, name: str) -> type[Any]:

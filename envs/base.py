@@ -45,7 +45,9 @@ class Scenario(Protocol):
     """Time limit of one execution, in seconds."""
 
     # Optional: ``limits`` (``sandbox.base.LimitChanges``), limits of the sandboxes that differ from the
-    # backend's; ``output_chars``, how many characters of a program's output agents see.
+    # backend's; ``output_chars``, how many characters of a program's output agents see; ``style``, how
+    # observations are written (``envs.styles``); ``reply_tokens``, how many tokens a reply may have, which
+    # agents are told.
 
     def tasks(self, split: Split) -> Sequence[Task]:
         """Returns the tasks of a split, in a fixed order."""

@@ -14,7 +14,7 @@ from pettingzoo import AECEnv  # type: ignore[import-untyped]
 
 from conf import ConfigError
 from conf.text import replace_unencodable
-from envs import observations, parsing
+from envs import observations, parsing, styles
 from envs.base import Scenario
 from envs.sizes import check_sizes, sandbox_limits
 from envs.spaces import Chat, Text
@@ -94,7 +94,8 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         self._limits = limits or sandbox_limits(scenario, backend)
         own = None if self._limits == backend.limits else self._limits
         self._spec = SandboxSpec(scenario.preload, own, scenario.libraries)
-        self._output_chars = _output_chars(scenario, output_chars)
+        chars = _output_chars(scenario, output_chars)
+        self._write = styles.writer(scenario, backend, self._limits, chars)
         self._np_random: np.random.Generator | None = None
         self._task: Task | None = None
         self._outcome: Outcome | None = None
@@ -244,9 +245,7 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         return tasks[int(self._np_random.integers(len(tasks)))]
 
     def _read(self, agent: str) -> tuple[Message, ...]:
-        return observations.conversation(
-            self.scenario, self.task, self.turns, agent, output_chars=self._output_chars
-        )
+        return self._write(self.task, self.turns, agent)
 
     def _play(self, agent: str, action: str) -> Turn:
         workspace, role = self._open_workspace(), self._role(agent)

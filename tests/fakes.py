@@ -107,9 +107,15 @@ class FakeScenario:
     timeout = 10.0
 
     def __init__(
-        self, *, context: str = "full", max_turns: int = 2, files: Mapping[str, Path] | None = None
+        self,
+        *,
+        context: str = "full",
+        style: str = "full",
+        max_turns: int = 2,
+        files: Mapping[str, Path] | None = None,
     ) -> None:
         self.context = context
+        self.style = style
         a, b = ArtifactSpec("a.txt"), ArtifactSpec("b.txt")
         self.roles: tuple[Role, ...] = (
             Role("maker", "Write a.txt.", max_turns, produces=(a,)),

@@ -72,8 +72,8 @@ def _portable(line: str) -> str:
 
 
 def environment(env: str, backend: Backend) -> PipelineEnv:
-    """Returns ``env`` with its default settings."""
-    return PipelineEnv(conf.build("envs", conf.load("env", env)), backend)
+    """Returns ``env`` with its default settings, in the style that the scripted team reads."""
+    return PipelineEnv(conf.build("envs", conf.load("env", env, style="compact")), backend)
 
 
 def _part(backend: Backend, name: str, split: str) -> Tally:

@@ -21,6 +21,7 @@ from envs.dsbench.loaders import SKIP, Choice, load_tables
 from envs.dsbench.spec import Table
 from envs.dsbench.submission import TooLarge
 from envs.dsbench.tasks import make_task
+from envs.styles import check_style
 from envs.types import Outcome, Role, Split, Task, Turn
 from sandbox.artifacts import ArtifactCheck, ArtifactSpec, check_artifacts
 from sandbox.base import FileInfo, LimitChanges, Sandbox
@@ -71,6 +72,8 @@ class DSBench:
         libraries: list[str]
         limits: LimitChanges
         output_chars: Natural
+        style: str
+        reply_tokens: Count | None
         artifact_mb: Count
         """Largest artifact that a check opens, in megabytes."""
         tasks: list[str] | None
@@ -89,6 +92,7 @@ class DSBench:
 
     def __init__(self, config: Config) -> None:
         """Reads the tasks. Raises ``conf.ConfigError`` if a setting or a task file is invalid."""
+        check_style("style", config.style)
         if config.context not in ("full", "previous"):
             raise ConfigError(f"context must be full or previous; got {config.context!r}")
         if config.max_turns.keys() != _DUTIES.keys() or min(config.max_turns.values()) < 1:
@@ -104,6 +108,8 @@ class DSBench:
         self.libraries = tuple(config.libraries)
         self.limits = config.limits
         self.output_chars = config.output_chars
+        self.style = config.style
+        self.reply_tokens = config.reply_tokens
         self.artifact_bytes = config.artifact_mb << 20
         self.fallback = config.fallback
         self.roles = tuple(

@@ -17,6 +17,7 @@ from envs import PipelineEnv, make
 from envs.mathchat import answers, loader
 from envs.mathchat.equivalence import Checker
 from envs.parsing import strip_thinking
+from envs.styles import check_style
 from envs.types import Outcome, Role, Split, Task, Turn
 from sandbox.artifacts import ArtifactCheck
 from sandbox.base import FileInfo, LimitChanges, Sandbox
@@ -66,6 +67,8 @@ class MathChat:
         libraries: list[str]
         limits: LimitChanges
         output_chars: Natural
+        style: str
+        reply_tokens: Count | None
 
     name = "mathchat"
 
@@ -87,6 +90,8 @@ class MathChat:
         self.libraries = tuple(config.libraries)
         self.limits = config.limits
         self.output_chars = config.output_chars
+        self.style = config.style
+        self.reply_tokens = config.reply_tokens
         self.timeout = config.timeout
         self._checker = Checker(config.grading_timeout)
         self._tasks = _read(config)
@@ -120,6 +125,7 @@ def parallel_env(**settings: Any) -> Any:
 
 
 def _check(config: MathChat.Config) -> None:
+    check_style("style", config.style)
     if config.context not in ("full", "previous"):
         raise ConfigError(f"context must be full or previous; got {config.context!r}")
 

@@ -15,6 +15,7 @@ from coaches.client.openai_client import Endpoint, ParsedReply
 from coaches.client.wire import Reply
 from conf import ConfigError
 from conf.ranges import Positive
+from envs.styles import check_style
 from envs.types import Message
 from learners.errors import EpisodeError, TrainingError
 from learners.generators.base import InferenceOnly
@@ -43,6 +44,8 @@ class Api(InferenceOnly):
 
     @dataclass
     class Config:
+        style: str
+        """The default of ``env.style``, because ``model`` is not what acts."""
         endpoint: ServerConfig
         models: dict[str, str]
         """Policies that use another model of the same server, such as an adapter: ``{modeler: my-lora}``;
@@ -59,6 +62,7 @@ class Api(InferenceOnly):
         Raises:
             ConfigError: the server cannot be reached, or refuses; its message says why.
         """
+        check_style("generator.style", config.style)
         if unknown := [name for name in config.send if name not in SAMPLING]:
             raise ConfigError(
                 f"{OWNER}: generator.send may contain {' and '.join(SAMPLING)}, not {unknown[0]!r}"

@@ -23,6 +23,7 @@ from transformers import PreTrainedConfig
 from transformers.utils import logging as hf_logging
 
 from conf import ConfigError, cache_dir
+from envs.styles import check_style
 from learners.models.base import check_context
 from learners.models.hub import from_pretrained
 from learners.models.tiny_policy import tokenizer, warmstart
@@ -38,11 +39,14 @@ class Tiny:
 
     @dataclass
     class Config(ModelConfig):
+        style: str
+        """The default of ``env.style``: it was made to read this style."""
         size: Size
         warm_start: WarmStart
 
         def __post_init__(self) -> None:
             super().__post_init__()
+            check_style("model.style", self.style)
             check_context("tiny", self, self.size.context)
 
     def __init__(self, config: Config) -> None:

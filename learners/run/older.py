@@ -11,6 +11,8 @@ from learners.config import PARTS
 
 VALUES = {"algorithm.deviation": {True: "population"}}
 """Former values of settings -> those that mean the same today."""
+ABSENT = {"env.style": "compact"}
+"""Settings -> what runs did before there was such a setting, where that is not its default."""
 
 
 def upgraded(config: DictConfig) -> DictConfig:
@@ -21,6 +23,9 @@ def upgraded(config: DictConfig) -> DictConfig:
     for group in PARTS:
         if isinstance(node := result.get(group), DictConfig) and isinstance(node.get("name"), str):
             result[group] = conf.add_missing(group, node)
+    for path, value in ABSENT.items():
+        if OmegaConf.select(config, path) is None and OmegaConf.select(result, path) is not None:
+            OmegaConf.update(result, path, value)
     for path, values in VALUES.items():
         if (value := OmegaConf.select(result, path)) in values:
             OmegaConf.update(result, path, values[value])

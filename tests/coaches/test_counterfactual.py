@@ -271,6 +271,7 @@ def test_planted_culprits_lose_most_in_episodes_of_the_corpus() -> None:
         replace="reference",
         reference=str(corpus.FOLDER / "public.jsonl"),
         team={"name": "benchmarks.corpus.team"},
+        env=[{"name": name, "style": "compact"} for name in ("dsbench", "mathchat")],
     )
     faulty = [case for case in cases if case.label is not None]
     for case in [

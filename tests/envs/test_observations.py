@@ -23,7 +23,7 @@ def result(stdout: str = "", stderr: str = "", status: str = "ok") -> Result:
 
 
 def observed(actions: list[str], agent: str, output_chars: int = 4000) -> list[dict[str, str]]:
-    env = PipelineEnv(FakeScenario(max_turns=3), FakeBackend(), output_chars=output_chars)
+    env = PipelineEnv(FakeScenario(max_turns=3, style="compact"), FakeBackend(), output_chars=output_chars)
     env.reset(seed=0, options={"task": "train-2"})
     for action in actions:
         env.step(action)

@@ -141,13 +141,14 @@ def test_several_blocks_run_as_one_program_and_thinking_does_not() -> None:
     assert env.turns[0].result.stdout == "21\n"
 
 
-def test_thinking_is_not_shown_to_other_agents() -> None:
-    env = start(make())
+@pytest.mark.parametrize("style", ["compact", "full"])
+def test_thinking_is_not_shown_to_other_agents(style: str) -> None:
+    env = start(make(style=style))
     env.step("<think>secret</think>" + WRITE_A)
     env.step("forgot the opening tag, secret</think>done")
     assert "secret" not in str(env.observe("changer"))
     assert "secret" not in str(env.observe("teller"))
-    assert "secret" in str(env.observe("maker"))
+    assert ("secret" in str(env.observe("maker"))) == (style == "compact")
 
 
 def test_full_context_shows_all_earlier_agents_and_previous_only_one() -> None:
