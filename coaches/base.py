@@ -94,6 +94,9 @@ class Verdict:
     """The coach that gave it, e.g. ``rules``."""
     usage: Usage | None = None
     """None: no model was asked."""
+    blocked: bool = False
+    """The turn failed on artifacts that arrived broken. Its score is for diagnosis: it says nothing about the
+    action, so algorithms that credit single actions do not train on it."""
     parts: tuple[Verdict | None, ...] = ()
     """The verdicts of the inner coaches that this one was made from: one per inner coach, in order, None for
     one without a verdict. ``cost`` and ``usage`` include theirs."""

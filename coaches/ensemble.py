@@ -38,7 +38,8 @@ class Ensemble:
     The score is the median, mean or trimmed mean of the members that have a verdict. The agent blamed is the
     one that most of those blame, or nobody if at least half of them blame nobody. With fewer verdicts than
     ``min_votes``, or scores further apart than ``limit``, there is no verdict (causes ``TooFewVotes``,
-    ``Disagreement``), or in the second case, if so configured, a stronger coach decides. Cost and usage are
+    ``Disagreement``), or in the second case, if so configured, a stronger coach decides. The score of a
+    blocked verdict counts only if all are blocked (``Verdict.blocked``). Cost and usage are
     the sum over all verdicts. ``Verdict.parts`` has every member's verdict, followed by the stronger coach's
     if it was asked. The ensemble judges turns if all its coaches do; otherwise it waits for the outcome.
     """
@@ -149,7 +150,8 @@ class Ensemble:
         listed = "; ".join(_described(name, vote) for name, vote in zip(self.names, votes, strict=True))
         if len(given) < self.config.min_votes:
             raise TooFewVotes(f"{len(given)} of {len(votes)} have a verdict: {listed}")
-        scores = [verdict.score for verdict in given]
+        blocked = all(verdict.blocked for verdict in given)
+        scores = [verdict.score for verdict in given if blocked or not verdict.blocked]
         apart = disagreement(scores, self.config.disagreement)
         summary = f"{self.config.combine} of {len(given)}, {self.config.disagreement} {apart:.1f}"
         if self.config.limit is None or apart <= self.config.limit:
@@ -158,10 +160,11 @@ class Ensemble:
             raise Disagreement(f"{summary}: {listed}")
         else:
             last = escalate()
-            parts, score, blame = (*parts, last), last.score, last.blame
+            parts, score, blame, blocked = (*parts, last), last.score, last.blame, last.blocked
             decision = _described(self.config.stronger["name"], Judged(last, ""))
             reason = f"{summary}: {listed}; decided by {decision}"
-        return Verdict(score, reason, blame, total_cost(parts), "ensemble", total_usage(parts), parts)
+        cost, usage = total_cost(parts), total_usage(parts)
+        return Verdict(score, reason, blame, cost, "ensemble", usage, blocked, parts)
 
 
 def combined(scores: Sequence[float], config: Ensemble.Config) -> float:

@@ -308,6 +308,7 @@ def _verdict(row: Any, place: int) -> Verdict | None:
             None if row.get("blame") is None else name(row, "blame"),
             number(row, "cost", 0.0),
             get(row, "source", str, ""),
+            blocked=get(row, "blocked", bool, False),
             parts=tuple(_verdict(part, place) for part in get(row, "parts", list, [])),
         )
     except (BadRowError, CoachError) as error:

@@ -10,7 +10,7 @@ from typing import Any
 
 from coaches.base import CoachError, Verdict
 from coaches.client.errors import UnreadableReplyError
-from coaches.evidence import lineage
+from coaches.evidence import checks, lineage
 from coaches.evidence.lineage import Culprit
 from coaches.judging.inner import LearningInside, build_coach, check_ready
 from coaches.judging.verdicts import THREADS, judge_episode, total_cost, total_usage
@@ -125,36 +125,39 @@ class Hindsight(LearningInside):
     ) -> list[Verdict | None]:
         if culprit is not None:
             return [
-                None if verdict is None else _revised(verdict, *self._after_failure(turn, verdict, culprit))
+                None if verdict is None else self._after_failure(turn, verdict, culprit)
                 for turn, verdict in zip(turns, verdicts, strict=True)
             ]
         credited = lineage.contributors(turns) if self.config.revise == "all" else frozenset()
         return [
-            None if verdict is None else _revised(verdict, *self._after_success(turn, verdict, credited))
+            None if verdict is None else self._after_success(turn, verdict, credited)
             for turn, verdict in zip(turns, verdicts, strict=True)
         ]
 
-    def _after_failure(self, turn: Turn, verdict: Verdict, culprit: Culprit) -> tuple[float, str | None, str]:
-        """Returns the turn's new score, whom it blames, and a note; an empty note if nothing changes."""
+    def _after_failure(self, turn: Turn, verdict: Verdict, culprit: Culprit) -> Verdict:
         if turn.index == culprit.turn:
+            guilty = replace(verdict, score=min(verdict.score, self.config.guilty), blame=culprit.agent)
             note = f"this turn explains the failure: {culprit.reason}"
-            return min(verdict.score, self.config.guilty), culprit.agent, note
+            return _noted(verdict, replace(guilty, blocked=False), note)
         if turn.index in culprit.harmed:
             least = self.config.harmed if turn.code is not None else 0.0
+            harmed = replace(verdict, score=max(verdict.score, least), blame=culprit.agent)
             note = f"worked with what turn {culprit.turn} broke: {culprit.reason}"
-            return max(verdict.score, least), culprit.agent, note
+            return _noted(verdict, replace(harmed, blocked=checks.valid_program(turn)), note)
         if turn.agent == culprit.agent and self.config.revise == "all":
-            note = f"same agent as turn {culprit.turn}, which explains the failure"
-            return verdict.score * self.config.implicated, verdict.blame, note
-        return verdict.score, verdict.blame, ""
+            implicated = replace(verdict, score=verdict.score * self.config.implicated)
+            return _noted(
+                verdict, implicated, f"same agent as turn {culprit.turn}, which explains the failure"
+            )
+        return _noted(verdict, verdict)
 
-    def _after_success(
-        self, turn: Turn, verdict: Verdict, credited: frozenset[int]
-    ) -> tuple[float, str | None, str]:
+    def _after_success(self, turn: Turn, verdict: Verdict, credited: frozenset[int]) -> Verdict:
         if turn.index not in credited:
-            return verdict.score, verdict.blame, ""
+            return _noted(verdict, verdict)
         score = verdict.score + self.config.credited * (10.0 - verdict.score)
-        return score, None, "contributed to the success"
+        return _noted(
+            verdict, replace(verdict, score=score, blame=None, blocked=False), "contributed to the success"
+        )
 
     def _by_model(
         self,
@@ -196,16 +199,11 @@ class Hindsight(LearningInside):
         return verdicts
 
 
-def _revised(verdict: Verdict, score: float, blame: str | None, note: str) -> Verdict:
-    changed = f"{verdict.rationale} [hindsight: {note}; {verdict.score:.1f} -> {score:.1f}]"
-    return replace(
-        verdict,
-        score=score,
-        blame=blame,
-        rationale=changed if note else verdict.rationale,
-        source="hindsight",
-        parts=(verdict,),
-    )
+def _noted(verdict: Verdict, revised: Verdict, note: str = "") -> Verdict:
+    """Returns ``revised`` as a verdict of this coach, which says what changed; an empty note if nothing did."""
+    change = f" [hindsight: {note}; {verdict.score:.1f} -> {revised.score:.1f}]" if note else ""
+    rationale = verdict.rationale + change
+    return replace(revised, rationale=rationale, source="hindsight", parts=(verdict,))
 
 
 def _read(reply: str, agents: set[str]) -> tuple[dict[int, tuple[float, str]], str | None]:

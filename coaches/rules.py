@@ -35,8 +35,9 @@ class Rules:
     Scores are dense: while products are missing or bad, every improvement counts, so that a learner has a
     gradient from the first step. The rules do not see quality on hidden labels, so the scale means the same
     for classification and regression. If required artifacts arrived broken (``evidence.checks.codes``) and
-    the agent has not changed them, blame goes to the agent that broke them (``evidence.lineage.source``), and
-    turns with code score at least ``blocked``; otherwise to the agent itself, also if it replaced them.
+    the agent has not changed them, blame goes to the agent that broke them (``evidence.lineage.source``); the
+    verdict on a failed program is then marked as blocked, and its score is at least ``blocked``. Otherwise
+    blame goes to the agent itself, also if it replaced them, or if its program is not valid Python.
 
     What the rules cannot tell: whether a printed value was computed (``x = 42; print(x)`` prints one),
     whether a plan that is about its task is any good, and whether a number in a report is there by chance.
@@ -67,7 +68,8 @@ class Rules:
         gave_up: Score
         """An action without code ended the agent's part before the duty was done."""
         blocked: Score
-        """Lower limit for a turn with code whose required artifacts arrived broken."""
+        """Lower limit for a program whose required artifacts arrived broken. It must be valid Python: a
+        syntax error is nobody else's fault."""
         not_allowed: Score
         """Upper limit for a turn with code although its role cannot run code."""
         unsupported: Score
@@ -94,19 +96,20 @@ class Rules:
         score, reason, failed = self._duty(history)
         if turn.last and failed:
             score *= self.config.unfinished
-        if inherited and failed and turn.code is not None:
+        blocked = bool(inherited) and failed and not spoiled and checks.valid_program(turn)
+        if blocked:
             score = max(score, self.config.blocked)
         if spoiled:
             score, failed = min(score, self.config.broke), True
             reason += f"; spoiled {', '.join(spoiled)}"
         if checks.uncalled_code(turn):
-            score, failed = min(score, self.config.not_allowed), True
+            score, failed, blocked = min(score, self.config.not_allowed), True, False
             reason += "; wrote code, which its role cannot run"
         if inherited:
             reason += f"; {', '.join(inherited)} arrived broken"
         blame = self._blame(history, inherited, spoiled) if failed else None
         place = f"turn {turn.attempt + 1} of {turn.role.max_turns}"
-        return Verdict(score, f"{place}: {reason}", blame, source="rules")
+        return Verdict(score, f"{place}: {reason}", blame, source="rules", blocked=blocked)
 
     def _duty(self, history: Sequence[Turn]) -> Finding:
         role = history[-1].role

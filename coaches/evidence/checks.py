@@ -8,6 +8,7 @@ from fractions import Fraction
 from itertools import islice
 
 from envs.parsing import extract_program, strip_thinking
+from envs.python_text import is_python
 from envs.types import Turn
 from sandbox.artifacts import ArtifactCheck, ArtifactSpec
 
@@ -142,6 +143,11 @@ def on_task(said: str, turn: Turn) -> bool:
     wanted, present = (set(_TOKEN.findall(text.lower())) for text in (task, said))
     numbers = {token for token in wanted if token.isdigit()}
     return len(wanted & present) >= min(2, len(wanted)) or bool(numbers and numbers <= present)
+
+
+def valid_program(turn: Turn) -> bool:
+    """Returns whether the turn has a program that is valid Python."""
+    return turn.code is not None and is_python(turn.code)
 
 
 def uncalled_code(turn: Turn) -> bool:

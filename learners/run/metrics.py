@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from scipy.stats import norm  # type: ignore[import-untyped]
 
+from coaches.base import Verdict
 from envs.parsing import read_action
 from envs.types import Episode, Turn
 from learners.types import Metrics, Transition
@@ -65,12 +66,15 @@ def delivered(stage: Sequence[Turn]) -> bool:
 
 
 def coach_scores(transitions: Sequence[Transition]) -> Metrics:
-    """Returns the coach's mean score per agent, on its own scale of 0 to 10."""
-    scores: dict[str, list[float]] = {}
+    """Returns the coach's mean score per agent, on its own scale of 0 to 10, and the share of its verdicts that
+    are marked as blocked."""
+    verdicts: dict[str, list[Verdict]] = {}
     for transition in transitions:
-        if transition.reward is not None:
-            scores.setdefault(transition.turn.agent, []).append(transition.reward)
-    return {f"score/{agent}": sum(values) / len(values) for agent, values in scores.items()}
+        if transition.verdict is not None:
+            verdicts.setdefault(transition.turn.agent, []).append(transition.verdict)
+    return {f"score/{agent}": _mean(one.score for one in given) for agent, given in verdicts.items()} | {
+        f"blocked/{agent}": _mean(float(one.blocked) for one in given) for agent, given in verdicts.items()
+    }
 
 
 def masked(causes: Mapping[str, int]) -> Metrics:
