@@ -200,7 +200,7 @@ class Hindsight(LearningInside):
 
 
 def _noted(verdict: Verdict, revised: Verdict, note: str = "") -> Verdict:
-    """Returns ``revised`` as a verdict of this coach, which says what changed; an empty note if nothing did."""
+    """Returns ``revised`` as a verdict of this coach. ``note``: why it changed; empty if it did not."""
     change = f" [hindsight: {note}; {verdict.score:.1f} -> {revised.score:.1f}]" if note else ""
     rationale = verdict.rationale + change
     return replace(revised, rationale=rationale, source="hindsight", parts=(verdict,))

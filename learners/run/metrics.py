@@ -66,8 +66,8 @@ def delivered(stage: Sequence[Turn]) -> bool:
 
 
 def coach_scores(transitions: Sequence[Transition]) -> Metrics:
-    """Returns the coach's mean score per agent, on its own scale of 0 to 10, and the share of its verdicts that
-    are marked as blocked."""
+    """Returns the coach's mean score per agent, on its own scale of 0 to 10, and the share of blocked
+    verdicts."""
     verdicts: dict[str, list[Verdict]] = {}
     for transition in transitions:
         if transition.verdict is not None:

@@ -14,7 +14,7 @@ import conf
 from coaches.base import BudgetError, Usage, Verdict, judges_turns
 from coaches.ensemble import Disagreement, Ensemble, TooFewVotes, combined, disagreement, majority
 from coaches.judging import learning
-from coaches.judging.verdicts import judge_turn
+from coaches.judging.verdicts import Judged, judge_turn
 from conf import ConfigError
 from envs.types import Outcome, Turn
 from tests.coaches.scripted import judged, node, step, turn
@@ -54,6 +54,18 @@ def test_the_combined_score_equals_a_plain_computation_and_is_within_the_members
     assert min(scores) - 1e-9 <= combined_score <= max(scores) + 1e-9
     assert disagreement(scores, "range") == ordered[-1] - ordered[0]
     assert disagreement(scores, "mad") == statistics.median([abs(score - middle) for score in scores])
+
+
+def test_a_blocked_verdict_counts_only_if_all_are_blocked() -> None:
+    coach = ensemble(node(), node(), node())
+    free, held = Judged(Verdict(8.0, "fine"), ""), Judged(Verdict(3.0, "inputs broken", blocked=True), "")
+
+    def combine(*votes: Judged) -> tuple[float, bool]:
+        verdict = coach._combine(votes, escalate=pytest.fail)
+        return verdict.score, verdict.blocked
+
+    assert combine(free, held, held) == (8.0, False)
+    assert combine(held, held, held) == (3.0, True)
 
 
 def test_a_failing_member_is_omitted_and_named_and_a_quorum_is_required() -> None:

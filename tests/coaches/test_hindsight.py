@@ -139,6 +139,7 @@ def test_hindsight_lowers_the_culprit_and_raises_the_harmed_turns() -> None:
     assert all(revised[place] == 5.0 > online[place] for place in (2, 3, 5))
     assert revised[4] == online[4] == 0.0, "who gave up without a try is not excused"
     assert [v and v.blame for v in verdicts][2:] == ["engineer"] * 5
+    assert [v and v.blocked for v in verdicts] == [False, False, True, True, False, True, False]
     assert "explains the failure" in str(verdicts[0] and verdicts[0].rationale)
     margin = [min(values[2], values[3], values[5]) - values[0] for values in (online, revised)]
     assert margin[0] < 0 < margin[1], "the order of culprit and innocents is put right"

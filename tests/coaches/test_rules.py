@@ -118,6 +118,28 @@ def test_the_agent_that_handed_over_a_broken_artifact_is_blamed(state: dict[str,
     assert verdict.score > score(handed_over().act(MODELER, result=ran("error")))
 
 
+def test_a_failure_on_broken_inputs_is_blocked_unless_the_agent_adds_one_of_its_own() -> None:
+    blocked = Story().act(ENGINEER, codes=ok(TABLES[:2])).act(ENGINEER, "Done.")
+    assert judge(blocked.act(MODELER, result=ran("error"))).blocked
+    assert judge(blocked.act(MODELER)).blocked
+    own_failures = [
+        handed_over().act(MODELER, result=ran("error")),
+        blocked.act(MODELER, "I cannot."),
+        blocked.act(MODELER, "```python\nfit(X[\n```", result=ran("error")),
+        handed_over().act(MODELER, codes={"X_test.pkl": "nan", "model.pkl": "ok"}),
+    ]
+    assert not any(judge(story).blocked for story in own_failures)
+    assert not judge(blocked.act(MODELER, codes=ok(["model.pkl"]))).blocked
+
+
+def test_a_syntax_error_scores_the_same_whether_inputs_arrived_broken_or_not() -> None:
+    broken = Story().act(ENGINEER, codes=ok(TABLES[:2])).act(ENGINEER, "Done.")
+    action = "```python\nfit(X[\n```"
+    assert score(broken.act(MODELER, action, ran("error"))) == score(
+        handed_over().act(MODELER, action, ran("error"))
+    )
+
+
 def test_blame_goes_to_the_agent_whose_duty_the_artifact_was() -> None:
     story = Story().act(ENGINEER, codes=ok(TABLES[:2])).act(MODELER, codes=ok(["model.pkl"]))
     assert judge(story.act(ANALYST, result=ran("error"))).blame == "engineer"

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+import conf
 from learners.algorithms.advantages import group_relative, kl_to_go, leave_one_out
 from learners.algorithms.groups import groups
 from learners.types import Transition
@@ -123,6 +124,20 @@ def test_equal_rewards_of_a_group_teach_nothing() -> None:
         leave_one_out(rows, [0.1 * 7] * 3, "turn"),
     ):
         assert values == pytest.approx([0.0] * 3, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", conf.names("algorithm"))
+def test_a_blocked_action_is_not_trained_on_where_single_actions_are_credited(name: str) -> None:
+    rows = [replace(row, ref_logprobs=row.completion.logprobs) for row in pipeline()]
+    assert rows[3].verdict is not None
+    rows[3] = replace(rows[3], verdict=replace(rows[3].verdict, blocked=True))
+    by_credit = {
+        credit: conf.build("learners", conf.load("algorithm", name, credit=credit)).advantages(rows)
+        for credit in ("action", "agent", "team")
+    }
+    assert by_credit["action"][3] is None
+    assert by_credit["agent"][3] is not None  # the sum of several rewards
+    assert by_credit["team"][0] is not None
 
 
 def test_the_kl_of_a_token_includes_all_later_tokens() -> None:
