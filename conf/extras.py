@@ -15,6 +15,7 @@ EXTRAS = {
     "peft": "train",
     "matplotlib": "train",
     "wandb": "wandb",
+    "datasets": "data",
     "docker": "docker",
     "gguf": "llm",
     "accelerate": "llm",

@@ -27,6 +27,7 @@ ZERO_IS_FINE = {
     *(f"assume.usual.{key}" for key in ("process_gib", "context_gib", "engine_gib", "asleep_gib")),
     *(f"sandbox.{name}.pool" for name in ("local", "docker")),
     "env.mathchat.split_seed",
+    "env.mathchat.sample_seed",
     "env.*.output_chars",
     "coach.random.seed",
     "coach.counterfactual.seed",

@@ -90,8 +90,9 @@ def test_recorded_episodes_are_cleaned_and_so_is_what_is_written_of_them(tmp_pat
 def test_task_files_are_cleaned(tmp_path: Path) -> None:
     path = tmp_path / "problems.json"
     path.write_text('[{"problem": "What is ' + LONE + '?", "answer": "1"}]')
-    [task] = loader.load(path, {"problem": ["problem"], "answer": ["answer"], "id": ["id"], "kind": ["kind"]})
-    assert task.prompt == "## Problem: What is \ufffd?"
+    fields = {field: [field] for field in ("problem", "answer", "id", "kind")}
+    [problem] = loader.load([str(path)], fields)
+    assert problem.task.prompt == "## Problem: What is \ufffd?"
     spec = tmp_path / "task.yaml"
     given = (TABLES / "auto_mpg" / "task.yaml").read_text(encoding="utf-8")
     lines = [line for line in given.splitlines() if not line.startswith(("id:", "source:"))]

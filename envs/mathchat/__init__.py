@@ -14,7 +14,7 @@ from pettingzoo.utils.conversions import (  # type: ignore[import-untyped]
 from conf import ConfigError
 from conf.ranges import Count, Natural, Positive, Range, Seed
 from envs import PipelineEnv, make
-from envs.mathchat import answers, loader
+from envs.mathchat import answers, splits
 from envs.mathchat.equivalence import Checker
 from envs.parsing import strip_thinking
 from envs.styles import check_style
@@ -23,7 +23,7 @@ from sandbox.artifacts import ArtifactCheck
 from sandbox.base import FileInfo, LimitChanges, Sandbox
 
 _PROMPTS = Path(__file__).with_name("prompts")
-_BUNDLED = Path(__file__).with_name("problems.json")
+_BUNDLED = "bundled:basic"
 
 
 @dataclass
@@ -34,6 +34,19 @@ class Fields:
     answer: list[str]
     id: list[str]
     kind: list[str]
+    year: list[str]
+    part: list[str]
+    number: list[str]
+    contest: list[str]
+    url: list[str]
+
+
+@dataclass
+class Years:
+    """First and last year of the contests, for each part of the problems."""
+
+    train: list[int] | None
+    heldout: list[int] | None
 
 
 @dataclass
@@ -54,10 +67,15 @@ class MathChat:
 
     @dataclass
     class Config:
-        tasks: str | None
-        heldout_tasks: str | None
+        tasks: Any
+        heldout_tasks: Any
         heldout: Annotated[float, Range(above=0, below=1)]
         split_seed: Seed
+        years: Years
+        kinds: list[str] | None
+        sample: Count | None
+        sample_seed: Annotated[int, Range(least=0, most=2**32 - 1)]
+        overlap: str
         fields: Fields
         context: str
         max_turns: MaxTurns
@@ -76,7 +94,8 @@ class MathChat:
         """Reads the problems.
 
         Raises:
-            ConfigError: a value is out of range, or a problem file is malformed.
+            ConfigError: a value is out of range, a source of problems is malformed, or a problem is in both
+            parts.
         """
         _check(config)
         turns = config.max_turns
@@ -128,24 +147,38 @@ def _check(config: MathChat.Config) -> None:
     check_style("style", config.style)
     if config.context not in ("full", "previous"):
         raise ConfigError(f"context must be full or previous; got {config.context!r}")
+    if config.overlap not in ("error", "drop"):
+        raise ConfigError(f"overlap must be error or drop; got {config.overlap!r}")
 
 
 def _read(config: MathChat.Config) -> dict[Split, list[Task]]:
-    fields = vars(config.fields)
-    path = _BUNDLED if config.tasks is None else Path(config.tasks).expanduser()
-    tasks = loader.load(path, fields)
-    if config.heldout_tasks is None:
-        if len(tasks) < 2:
-            raise ConfigError(f"{config.tasks}: a single problem cannot be split; set env.heldout_tasks")
-        train, heldout = loader.split(tasks, config.heldout, config.split_seed)
-    else:
-        other = Path(config.heldout_tasks).expanduser()
-        heldout = loader.load(other, fields)
-        train = loader.without(tasks, heldout)
-        if not train:
-            raise ConfigError(f"{config.tasks}: every problem is also in {config.heldout_tasks}")
-        heldout = loader.distinct(heldout, other, {task.id for task in train})
-    return {"train": train, "heldout": heldout}
+    choice = splits.Choice(
+        tasks=_sources("tasks", config.tasks) or [_BUNDLED],
+        heldout_tasks=_sources("heldout_tasks", config.heldout_tasks),
+        heldout=config.heldout,
+        split_seed=config.split_seed,
+        years={part: _years(part, years) for part, years in vars(config.years).items()},
+        kinds=config.kinds,
+        sample=config.sample,
+        sample_seed=config.sample_seed,
+        drop_overlap=config.overlap == "drop",
+    )
+    return splits.choose(choice, vars(config.fields))
+
+
+def _sources(setting: str, value: Any) -> list[str] | None:
+    names = [value] if isinstance(value, str) else value
+    if names is None or (isinstance(names, list) and names and all(isinstance(one, str) for one in names)):
+        return names
+    raise ConfigError(f"env.{setting} must be a file, a data set or a list of these; got {value!r}")
+
+
+def _years(part: str, years: list[int] | None) -> tuple[int, int] | None:
+    if years is None:
+        return None
+    if len(years) != 2 or years[0] > years[1]:
+        raise ConfigError(f"env.years.{part} must be [first, last]; got {years}")
+    return years[0], years[1]
 
 
 def _prompt(role: str) -> str:

@@ -1,20 +1,18 @@
-"""Loads problems from JSON files: validates, removes duplicates and splits them."""
+"""Problems from the records of a source: fields, answers, ids, and records that are the same problem."""
 
 from __future__ import annotations
 
 import logging
-import random
-from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 from conf import ConfigError
-from conf.text import loads
 from envs.mathchat.answers import MAX_CHARS, accepted
 from envs.mathchat.golds import unpacked
+from envs.mathchat.identity import Contest, contest, contest_year, fingerprint
+from envs.mathchat.sources import Source, read
 from envs.types import Task
 
 _LOG = logging.getLogger(__name__)
@@ -22,31 +20,89 @@ _LOG = logging.getLogger(__name__)
 Fields = Mapping[str, Sequence[str]]
 
 
-def load(path: Path, fields: Fields) -> list[Task]:
-    """Returns the problems of a JSON array of objects, or of JSON Lines, in order, each problem text once.
+@dataclass(frozen=True)
+class Problem:
+    """A task with what tells it from other problems."""
 
-    ``fields`` lists the possible keys of ``problem``, ``answer``, ``id`` and ``kind``; the first one that a
-    record has counts. A record without id gets its position as id, one without kind the kind ``math``, and
-    one with the id of another a suffix.
+    task: Task
+    where: str
+    """Its source and its place there, for messages."""
+    text: str
+    """Equal for texts that are the same (``identity.fingerprint``)."""
+    contest: Contest | None
+    year: int | None
+
+    @property
+    def keys(self) -> tuple[str | Contest, ...]:
+        """Two problems with a common key are the same."""
+        return (self.text,) if self.contest is None else (self.text, self.contest)
+
+
+def load(names: Sequence[str], fields: Fields) -> list[Problem]:
+    """Returns the problems of all sources (``sources.read``) in order, equal ones included.
+
+    ``fields`` lists the possible keys of each field; the first one that a record has counts. ``a.b`` is key
+    ``b`` of the object or list under ``a``. Case counts only if two keys differ in nothing else, and
+    ``Problem Number`` is ``problem_number``. A record without id gets its position as id. One without kind
+    gets the kind ``math``, or, where there are several sources, the name of its own.
 
     Raises:
-        ConfigError: the file cannot be read, or a record is malformed; the message says which one and why.
+        ConfigError: a source cannot be read, or a record is malformed; the message says which one and why.
     """
-    tasks: dict[str, Task] = {}
-    for number, (where, record) in enumerate(_records(path)):
-        try:
-            task = _task(record, fields, path.stem, number)
-        except ValueError as error:
-            raise ConfigError(f"{path}: {where}: {error}") from None
-        tasks.setdefault(_key(task.prompt), task)
-    return distinct(list(tasks.values()), path)
+    problems = []
+    for name in names:
+        source = read(name)
+        kind = source.stem if len(names) > 1 else "math"
+        for number, (where, record) in enumerate(source.records):
+            try:
+                problems.append(_problem(record, fields, source, where, kind, number))
+            except ValueError as error:
+                raise ConfigError(f"{source.name}: {where}: {error}") from None
+    return problems
 
 
-def distinct(tasks: Sequence[Task], path: Path, taken: Collection[str] = ()) -> list[Task]:
-    """Returns ``tasks``, those with the id of another one, or with one in ``taken``, with a suffix; a warning
-    says so. ``path``: where they come from."""
-    used = {*taken, *(task.id for task in tasks)}
-    seen, renamed, result = set(taken), [], []
+def merged(problems: Sequence[Problem]) -> list[Problem]:
+    """Returns ``problems``, each one once: the first of those that are the same.
+
+    Raises:
+        ConfigError: two that are the same have no answer in common.
+    """
+    seen: dict[str | Contest, Problem] = {}
+    kept = []
+    for problem in problems:
+        first = next((seen[key] for key in problem.keys if key in seen), None)
+        if first is None:
+            kept.append(problem)
+        elif not set(first.task.answer) & set(problem.task.answer):
+            raise ConfigError(
+                f"{problem.where}: has the answer {_shown(problem)}, and {first.where}, which is the same "
+                f"problem by its {_common(problem, first)}, has {_shown(first)}; remove one of them"
+            )
+        for key in problem.keys:
+            seen.setdefault(key, first or problem)
+    return kept
+
+
+def overlap(problems: Sequence[Problem], others: Sequence[Problem]) -> list[tuple[Problem, Problem]]:
+    """Returns each of ``problems`` that is also in ``others``, with what it is there."""
+    known = {key: other for other in others for key in other.keys}
+    pairs = (
+        (problem, next((known[key] for key in problem.keys if key in known), None)) for problem in problems
+    )
+    return [(problem, other) for problem, other in pairs if other is not None]
+
+
+def same_by(one: Problem, other: Problem) -> str:
+    """Returns by what two problems are the same, for a message."""
+    return f"text and {one.contest}" if one.keys == other.keys and one.contest else _common(one, other)
+
+
+def distinct(tasks: Sequence[Task], source: str) -> list[Task]:
+    """Returns ``tasks``, those with the id of another one with a suffix; a warning says so. ``source``: where
+    they come from."""
+    used = {task.id for task in tasks}
+    seen: set[str] = set()
+    renamed, result = [], []
     for task in tasks:
         if task.id in seen:
             renamed.append(task.id)
@@ -56,109 +112,70 @@ def distinct(tasks: Sequence[Task], path: Path, taken: Collection[str] = ()) -> 
         seen.add(task.id)
         result.append(task)
     if renamed:
-        name = renamed[0].partition("/")[2]
         _LOG.warning(
             "%s: %d problems have the id of another one, such as %r, and got a suffix",
-            path,
+            source,
             len(renamed),
-            name,
+            renamed[0].partition("/")[2],
         )
     return result
 
 
-def without(tasks: Sequence[Task], others: Sequence[Task]) -> list[Task]:
-    """Returns ``tasks`` without those whose text is in ``others``, so that no evaluation task is trained
-    on."""
-    texts = {_key(task.prompt) for task in others}
-    return [task for task in tasks if _key(task.prompt) not in texts]
-
-
-def split(tasks: Sequence[Task], heldout: float, seed: int) -> tuple[list[Task], list[Task]]:
-    """Splits ``tasks`` into (train, heldout), in their order: a random share ``heldout`` of every kind is
-    held out.
-
-    A kind with at least two tasks has at least one in each part.
-    """
-    kinds: dict[str, list[Task]] = defaultdict(list)
-    for task in tasks:
-        kinds[task.kind].append(task)
-    chosen: set[str] = set()
-    for kind, members in kinds.items():
-        count = min(max(round(heldout * len(members)), 1), len(members) - 1)
-        chosen.update(task.id for task in random.Random(f"{seed} {kind}").sample(members, count))
-    return [t for t in tasks if t.id not in chosen], [t for t in tasks if t.id in chosen]
-
-
-def _records(path: Path) -> list[tuple[str, Any]]:
-    """Returns every record with its place in the file. Raises ``ConfigError``."""
-    text = _text(path)
-    try:
-        value = loads(text)
-    except (ValueError, RecursionError) as error:
-        if not (records := _lines(path, text)):
-            raise ConfigError(f"{path}: not valid JSON: {error}") from None
-        return records
-    if isinstance(value, dict) and "\n" not in text.strip():
-        return [("line 1", value)]
-    if not isinstance(value, list) or not value:
-        raise ConfigError(
-            f"{path}: must be a JSON array of problems, or one problem a line, with at least one"
-        )
-    return [(f"record {number}", record) for number, record in enumerate(value)]
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from None
-
-
-def _lines(path: Path, text: str) -> list[tuple[str, Any]]:
-    """Returns the records of JSON Lines; none if not even the first line is one. Raises ``ConfigError``."""
-    records: list[tuple[str, Any]] = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            records.append((f"line {number}", loads(line)))
-        except (ValueError, RecursionError) as error:
-            if not records:
-                return []
-            raise ConfigError(f"{path}: line {number}: not valid JSON: {error}") from None
-    return records
-
-
-def _task(record: Any, fields: Fields, stem: str, number: int) -> Task:
+def _problem(record: Any, fields: Fields, source: Source, where: str, kind: str, number: int) -> Problem:
     if not isinstance(record, dict):
         raise ValueError("is not a JSON object")
-    text = _get(record, fields["problem"])
+    values = {field: _get(record, keys) for field, keys in fields.items()}
+    text, answer, identifier = values["problem"], values["answer"], values["id"]
     if not isinstance(text, str) or not text.strip():
-        raise ValueError(f"has no problem text under any of {', '.join(fields['problem'])}")
-    answer = _get(record, fields["answer"])
+        raise ValueError(
+            f"has no problem text under any of {', '.join(fields['problem'])} (env.fields.problem)"
+        )
     if answer is None:
-        raise ValueError(f"has no answer under any of {', '.join(fields['answer'])}")
-    identifier, kind = _get(record, fields["id"]), _get(record, fields["kind"])
+        raise ValueError(f"has no answer under any of {', '.join(fields['answer'])} (env.fields.answer)")
     text = "\n".join(text.strip().splitlines())
     answers = accepted(unpacked(answer))
     if (longest := max(map(len, answers))) > MAX_CHARS:
         raise ValueError(f"an answer of {longest} characters; at most {MAX_CHARS} are compared")
-    return Task(
-        id=f"{stem}/{number if identifier is None else identifier}",
+    task = Task(
+        id=f"{source.stem}/{number if identifier is None else identifier}",
         prompt=f"## Problem\n\n{text}" if "\n" in text else f"## Problem: {text}",
-        kind="math" if kind is None else str(kind),
+        kind=kind if values["kind"] is None else str(values["kind"]),
         answer=answers,
         metric="accuracy",
     )
+    place = contest(values.get)
+    year = contest_year(values.get, place, source.stem)
+    return Problem(task, f"{source.name}: {where}", fingerprint(text), place, year)
 
 
-def _get(record: Mapping[str, Any], keys: Sequence[str]) -> Any:
-    return next((record[key] for key in keys if record.get(key) is not None), None)
+def _get(record: dict[str, Any], keys: Sequence[str]) -> Any:
+    """Returns the first value that is not null under one of ``keys``, exact matches first."""
+    folded = {_folded(key): value for key, value in reversed(record.items())}
+    for key in keys:
+        for found in (record.get(key), folded.get(_folded(key)), _nested(record, key)):
+            if found is not None:
+                return found
+    return None
 
 
-def _key(prompt: str) -> str:
-    """Returns a key that is equal for problems that differ in spaces, case and dollar signs only."""
-    text = "".join(prompt.casefold().replace("$", "").split())
-    return text.removeprefix("##problem").removeprefix(":")
+def _nested(record: Any, path: str) -> Any:
+    for key in path.split("."):
+        if isinstance(record, list) and key.isdecimal() and len(key) < 9 and int(key) < len(record):
+            record = record[int(key)]
+        elif isinstance(record, Mapping):
+            record = record.get(key)
+        else:
+            return None
+    return record
+
+
+def _folded(key: str) -> str:
+    return key.casefold().replace(" ", "_")
+
+
+def _common(one: Problem, other: Problem) -> str:
+    return f"contest, {one.contest}" if one.text != other.text else "text"
+
+
+def _shown(problem: Problem) -> str:
+    return " or ".join(problem.task.answer)
