@@ -211,6 +211,11 @@ def _predict(task: TableTask, note: str) -> str:
     if task.prediction == "proba":
         column = 0 if note == COLUMN.format(0) else 1
         lines.append(f"values = model.predict_proba(T)[:, {column}]")
+    elif task.prediction == "ranking":
+        lines += [
+            "ranked = model.classes_[model.predict_proba(T).argsort(axis=1)[:, :-4:-1]]",
+            'values = [" ".join(map(str, labels)) for labels in ranked]',
+        ]
     else:
         lines.append("values = model.predict(T)")
     if note == ARCSINH:

@@ -177,9 +177,12 @@ def _misfit(spec: ArtifactSpec, facts: Mapping[str, object], turn: Turn) -> str 
         return None
     if facts.get("fitted") is False:
         return "unfitted"
-    wanted = "is_regressor" if _is_regression(turn) else "is_classifier"
-    other = "is_classifier" if _is_regression(turn) else "is_regressor"
-    if facts.get(other) is True and facts.get(wanted) is not True:
+    task_type = str(turn.facts.get("task_type", turn.kind))
+    wanted, other = "is_classifier", "is_regressor"
+    if task_type == "regression":
+        wanted, other = other, wanted
+    # Either may be of use for a text: where it begins is a number, what it says is a class.
+    if task_type != "text" and facts.get(other) is True and facts.get(wanted) is not True:
         return "estimator"
     if turn.facts.get("prediction") == "proba" and facts.get("has_proba") is False:
         return "proba"
@@ -200,10 +203,6 @@ def _copied(spec: ArtifactSpec, turn: Turn) -> str | None:
     product = {file.sha256 for file in turn.files_after if file.path == spec.name}
     earlier = {file.sha256 for file in turn.files_before if file.path != spec.name}
     return "copied" if spec.kind == "csv" and product & earlier else None
-
-
-def _is_regression(turn: Turn) -> bool:
-    return str(turn.facts.get("task_type", turn.kind)) == "regression"
 
 
 def _numbers(text: str) -> Iterator[Fraction]:

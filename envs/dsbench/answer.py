@@ -13,9 +13,10 @@ import pandas as pd
 
 from conf import ConfigError
 from envs.dsbench import csvs, metrics
+from envs.dsbench.cells import LABELLED, MISSING, NUMERIC, matcher, quoted
 from envs.dsbench.metrics import Array
 from envs.dsbench.spec import Table
-from envs.dsbench.submission import MISSING, Key, match_ids, matcher, quoted, validate
+from envs.dsbench.submission import Key, match_ids, validate
 
 _NO_LABEL = "a label that is not among the task's labels"
 _TRUE_FALSE = {"True": "1", "False": "0", "true": "1", "false": "0", "TRUE": "1", "FALSE": "0"}
@@ -56,15 +57,16 @@ def read_answer(table: Table) -> Answer:
         twice = frame[spec.id_column][frame[spec.id_column].duplicated()].iloc[0]
         raise ConfigError(f"task {spec.id}: the ids in {table.answer} are not unique: {twice!r:.60}")
     low = -1.0 if spec.metric == "rmsle" else -math.inf
-    key = Key(spec.id_column, tuple(spec.target_columns), ids, spec.prediction, tuple(spec.labels), low)
+    prediction = metrics.METRICS[spec.metric].prediction
+    key = Key(spec.id_column, tuple(spec.target_columns), ids, prediction, tuple(spec.labels), low)
     truth = _truth(table, frame[spec.target_columns], key)
     return Answer(key, truth, _constant(table, key, truth), _ids_as_text(table, key))
 
 
 def _truth(table: Table, cells: pd.DataFrame, key: Key) -> Array:
     values = _parsed(cells, key)
-    if key.prediction == "label":
-        wrong, what = values.isna(), _NO_LABEL
+    if key.prediction not in NUMERIC:
+        wrong, what = values.isna(), _NO_LABEL if key.prediction in LABELLED else "a text that is blank"
     elif key.prediction == "proba":
         wrong, what = ~values.isin([0.0, 1.0]), "a value that is not 0 or 1"
     else:
@@ -80,12 +82,14 @@ def _truth(table: Table, cells: pd.DataFrame, key: Key) -> Array:
 
 
 def _array(values: pd.DataFrame, key: Key) -> Array:
-    return values.to_numpy(dtype=object if key.prediction == "label" else np.float64)
+    return values.to_numpy(dtype=np.float64 if key.prediction in NUMERIC else object)
 
 
 def _parsed(cells: pd.DataFrame, key: Key) -> pd.DataFrame:
-    """Returns targets as labels or as numbers; what is neither is missing."""
-    if key.prediction == "label":
+    """Returns targets as labels, texts or numbers; what is none of these is missing."""
+    if key.prediction == "text":
+        return cells.where(cells.apply(lambda column: column.str.strip() != ""))
+    if key.prediction in LABELLED:
         find = matcher(key.labels)
         known = {cell: find(cell) for cell in pd.unique(cells.to_numpy().ravel())}
         return cells.map(known.get)
@@ -137,7 +141,7 @@ def _training_targets(table: Table, key: Key) -> Array | None:
     cells = csvs.read(table.train, usecols=spec.target_columns, dtype=str, keep_default_na=False)
     cells = cells[spec.target_columns]
     values = _parsed(cells, key).replace([np.inf, -np.inf], np.nan)
-    if key.prediction == "label":
+    if key.prediction in LABELLED:
         given = cells.iloc[:, 0][values.iloc[:, 0].isna()]
         if unknown := sorted({cell for cell in given if cell.strip().lower() not in MISSING}):
             raise ConfigError(

@@ -6,8 +6,10 @@ are not distributed. Where the metrics of the official scorers and the competiti
 scorers count (``tabular-playground-series-mar-2022`` is scored by MSE). The eight tasks of MAPPA's evaluation
 are held out.
 
-Differences from the official scorers: submissions are joined by id, not by position, and probabilities must
-be in [0, 1].
+Differences from the official scorers: submissions are joined by id, not by position; probabilities must be in
+[0, 1], and those of several columns are scaled to sum to 1 for the log loss, as in the competition (the
+official scorer finds a row of ones perfect); what is refused here (``submission``) and would be read there,
+such as a ranking with an unknown label. ``tests/envs/dsbench/test_oracle.py`` compares all 74.
 """
 
 from __future__ import annotations
@@ -20,9 +22,9 @@ from pathlib import Path
 
 from conf import ConfigError
 from envs.dsbench import csvs, pages
+from envs.dsbench.cells import LABELLED, canonical
 from envs.dsbench.metrics import METRICS
 from envs.dsbench.spec import Candidate, Table, TableSpec, agent_files, check_table
-from envs.dsbench.submission import canonical
 from envs.observations import escape_headings
 
 
@@ -130,7 +132,7 @@ def _spec(entry: Entry, train: Path, sample: Path, description: str) -> TableSpe
         id_column=ids[0],
         target_columns=targets,
         description=escape_headings(description),
-        labels=_labels(entry.name, train, targets[0]) if prediction == "label" else [],
+        labels=_labels(entry.name, train, targets[0]) if prediction in LABELLED else [],
         split=entry.split,
         origin="DSBench",
         licence="the Kaggle competition's rules",

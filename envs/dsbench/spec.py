@@ -13,12 +13,12 @@ from yaml import YAMLError
 from conf import ConfigError
 from conf.text import replaced
 from envs.dsbench import csvs
+from envs.dsbench.cells import LABELLED, NUMERIC, quoted
 from envs.dsbench.metrics import METRICS, grades
-from envs.dsbench.submission import quoted
 
 TABLES = Path(__file__).parent / "tables"
 
-TASK_TYPES = ("binary", "multiclass", "multilabel", "regression")
+TASK_TYPES = ("binary", "multiclass", "multilabel", "regression", "text")
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,19 @@ class TableSpec:
 
     id: str
     task_type: str
-    """``binary``, ``multiclass``, ``multilabel`` (several columns of probabilities) or ``regression``."""
+    """``binary``, ``multiclass``, ``multilabel`` (several columns of probabilities), ``regression`` or
+    ``text``."""
     metric: str
     """A key of ``metrics.METRICS``."""
     prediction: str
-    """``proba`` in [0, 1], ``label`` (one of ``labels``) or ``value`` (a finite number)."""
+    """``proba`` in [0, 1], ``label`` (one of ``labels``), ``value`` (a finite number), ``text`` (any that is
+    not blank) or ``ranking`` (one or more of ``labels``, the likeliest first)."""
     id_column: str
     target_columns: list[str]
     """The columns of a submission besides the id."""
     description: str
     labels: list[str] = field(default_factory=list)
-    """The sorted classes; empty unless labels are submitted."""
+    """The sorted classes; empty unless labels or rankings of labels are submitted."""
     split: str = "train"
     origin: str = ""
     licence: str = ""
@@ -160,12 +162,23 @@ def _check_prediction(spec: TableSpec) -> None:
         raise ConfigError(
             f"task {spec.id}: metric {spec.metric} needs prediction {needed}; got {spec.prediction}"
         )
-    if not spec.target_columns or (spec.prediction == "label" and len(spec.target_columns) != 1):
+    if not spec.target_columns or (needed not in NUMERIC and len(spec.target_columns) != 1):
         raise ConfigError(f"task {spec.id}: {len(spec.target_columns)} target columns do not fit the metric")
-    if spec.prediction != "label":
-        return
+    if (spec.task_type == "text") != (needed == "text"):
+        raise ConfigError(f"task {spec.id}: task_type {spec.task_type} does not fit prediction {needed}")
+    if needed in LABELLED:
+        _check_labels(spec)
+
+
+def _check_labels(spec: TableSpec) -> None:
     if len(set(spec.labels)) < 2 or len(set(spec.labels)) < len(spec.labels):
         raise ConfigError(f"task {spec.id}: labels must list at least two classes, each once")
+    if spec.metric == "hit_at_3" and len(spec.labels) < 4:
+        raise ConfigError(
+            f"task {spec.id}: metric hit_at_3 needs four labels or more; got {quoted(spec.labels)}"
+        )
+    if spec.prediction == "ranking" and (odd := [name for name in spec.labels if name.split() != [name]]):
+        raise ConfigError(f"task {spec.id}: labels that are ranked cannot have blanks; got {quoted(odd)}")
     if spec.metric == "f1" and len(spec.labels) != 2:
         raise ConfigError(
             f"task {spec.id}: metric f1 needs two labels; got {len(spec.labels)}: use f1_macro or f1_micro"

@@ -20,31 +20,20 @@ from __future__ import annotations
 import csv
 import io
 import math
-import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.dsbench.cells import Prediction, dtype, is_missing, matcher, quoted, reader
+
 MAX_BYTES = 256 * 2**20
 """Size limit of every submission."""
 BYTES_PER_ROW, BYTES_PER_VALUE = 4096, 256
 """Lower limits for submissions with few rows."""
-
-# Stricter than float(), which also accepts 1_000, Arabic digits and surrounding space.
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,5})?")
-_BOOLEANS = {"true": "1", "false": "0"}
-_NUMBER_CHARS = 100
-"""Longer texts are not compared as numbers."""
-_ROUNDING = 1e-9
-"""How far a probability may be outside of [0, 1]: sums of probabilities are."""
-MISSING = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>", "nat"})
-"""Texts, in lower case, that stand for a missing value unless the task has such a label."""
-_INFINITE = frozenset({"inf", "infinity"})
 
 
 @dataclass(frozen=True)
@@ -54,7 +43,7 @@ class Key:
     id_column: str
     target_columns: tuple[str, ...]
     ids: tuple[str, ...]
-    prediction: str
+    prediction: Prediction
     labels: tuple[str, ...] = ()
     low: float = -math.inf
     """Values must be greater than ``low``; probabilities must be in [0, 1] instead."""
@@ -67,7 +56,7 @@ class Submission:
     code: str
     detail: str = ""
     values: NDArray[Any] | None = None
-    """[rows, targets] in the order of ``Key.ids``, of float or of label strings; None unless ``ok``."""
+    """[rows, targets] in the order of ``Key.ids``, of floats or of strings; None unless ``ok``."""
 
 
 @dataclass(frozen=True)
@@ -98,28 +87,6 @@ def validate(data: bytes | TooLarge | None, key: Key) -> Submission:
         return Submission(error.code, str(error))
 
 
-def canonical(label: str) -> str:
-    """Returns the canonical form of a label: ``1``, ``1.0`` and ``1e0`` are one number; text is
-    unchanged."""
-    if len(label) > _NUMBER_CHARS or not _NUMBER.fullmatch(label):
-        return label
-    number = Decimal(label)  # exact: two ids may differ in their last digits only
-    if number.adjusted() >= _NUMBER_CHARS:
-        return label
-    return str(int(number)) if number == number.to_integral_value() else repr(float(number))
-
-
-def matcher(names: Sequence[str]) -> Callable[[str], str | None]:
-    """Returns a function that finds the name that a text stands for: the same text, or an equal number or
-    boolean if only one name equals it; otherwise None."""
-    exact = set(names)
-    equal: dict[str, str | None] = {}
-    for name in exact:
-        form = _form(name)
-        equal[form] = None if form in equal else name
-    return lambda text: text if text in exact else equal.get(_form(text))
-
-
 def match_ids(ids: Sequence[str], key: Key) -> list[str] | None:
     """Returns the key's id for each of ``ids``, or None if these are not the key's, each exactly once."""
     expected = Counter(key.ids)
@@ -128,10 +95,6 @@ def match_ids(ids: Sequence[str], key: Key) -> list[str] | None:
     find = matcher(key.ids)
     found = [find(name) for name in ids]
     return [name for name in found if name is not None] if Counter(found) == expected else None
-
-
-def _form(text: str) -> str:
-    return _BOOLEANS.get(text.lower()) or canonical(text)
 
 
 def _parse(data: bytes, key: Key) -> tuple[list[str], list[list[str]]]:
@@ -192,13 +155,25 @@ def _values(header: list[str], rows: list[list[str]], key: Key) -> NDArray[Any]:
     by_id = dict(zip(_ids([row[id_index] for row in rows], key), rows, strict=True))
     columns = [header.index(name) for name in key.target_columns]
     cells = [[by_id[name][column] for column in columns] for name in key.ids]
+    return _read(cells, key)
+
+
+def _read(cells: list[list[str]], key: Key) -> NDArray[Any]:
+    """Returns the predictions in rows that are in the order of ``key.ids``. Raises ``_InvalidError``."""
     for row, name in zip(cells, key.ids, strict=True):
         for cell in row:
-            if cell.strip().lower() in MISSING and cell not in key.labels:
+            if is_missing(cell, key.prediction, key.labels):
                 raise _InvalidError("nan", f"the value for {key.id_column} {name[:80]} is missing")
-    if key.prediction == "label":
-        return _labels(cells, key)
-    return _numbers(cells, key)
+    read = reader(key.prediction, key.labels, key.low)
+    values: NDArray[Any] = np.empty((len(cells), len(key.target_columns)), dtype=dtype(key.prediction))
+    for number, (row, name) in enumerate(zip(cells, key.ids, strict=True)):
+        for column, cell in enumerate(row):
+            try:
+                values[number, column] = read(cell)
+            except ValueError as error:
+                where = f"for {key.id_column} {name[:80]}"
+                raise _InvalidError("range", f"{quoted([cell])} {where} {error}") from None
+    return values
 
 
 def _ids(ids: list[str], key: Key) -> list[str]:
@@ -219,50 +194,3 @@ def _ids(ids: list[str], key: Key) -> list[str]:
         if names
     ]
     raise _InvalidError("ids", "; ".join(parts))
-
-
-def _labels(cells: list[list[str]], key: Key) -> NDArray[Any]:
-    find = matcher(key.labels)
-    labels = [find(row[0]) for row in cells]
-    for label, row, name in zip(labels, cells, key.ids, strict=True):
-        if label is None:
-            raise _InvalidError(
-                "range",
-                f"{quoted(row)} for {key.id_column} {name[:80]} is not among the labels {quoted(key.labels)}",
-            )
-    return np.array(labels, dtype=object)[:, None]
-
-
-def _numbers(cells: list[list[str]], key: Key) -> NDArray[Any]:
-    read = _probability if key.prediction == "proba" else _value
-    values = np.empty((len(cells), len(key.target_columns)))
-    for number, (row, name) in enumerate(zip(cells, key.ids, strict=True)):
-        for column, cell in enumerate(row):
-            try:
-                values[number, column] = read(cell, key)
-            except ValueError as error:
-                where = f"for {key.id_column} {name[:80]}"
-                raise _InvalidError("range", f"{quoted([cell])} {where} is {error}") from None
-    return values
-
-
-def _value(cell: str, key: Key) -> float:
-    if not _NUMBER.fullmatch(cell):
-        raise ValueError("infinite" if cell.lstrip("+-").lower() in _INFINITE else "not a number")
-    value = float(cell)
-    if not key.low < value < math.inf:
-        raise ValueError("out of range")
-    return value
-
-
-def _probability(cell: str, key: Key) -> float:
-    value = _value(_BOOLEANS.get(cell.lower(), cell), key)
-    if not -_ROUNDING <= value <= 1.0 + _ROUNDING:
-        raise ValueError("out of range")
-    return min(max(value, 0.0), 1.0)
-
-
-def quoted(values: Sequence[str]) -> str:
-    """Quotes the first ``values``, shortened because they may be hostile."""
-    text = ", ".join(repr(value[:40]) for value in values[:6])
-    return text + (f" and {len(values) - 6} more" if len(values) > 6 else "")

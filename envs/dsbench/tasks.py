@@ -14,8 +14,8 @@ import pandas as pd
 from conf import ConfigError
 from envs.dsbench import csvs
 from envs.dsbench.answer import as_written, read_answer
+from envs.dsbench.cells import matcher
 from envs.dsbench.spec import Table, TableSpec
-from envs.dsbench.submission import matcher
 from envs.observations import escape_headings
 from envs.types import Task
 
@@ -67,7 +67,7 @@ def make_task(table: Table) -> Task:
     return Task(
         id=spec.id,
         prompt=_prompt(spec, facts, columns, ids_as_text=answer.ids_as_text),
-        kind="regression" if spec.task_type == "regression" else "classification",
+        kind=spec.task_type if spec.task_type in ("regression", "text") else "classification",
         answer=table,
         files={"train.csv": table.train, "test.csv": table.test, "sample_submission.csv": table.sample},
         metric=spec.metric,
@@ -183,6 +183,9 @@ def _submission_format(spec: TableSpec, facts: Mapping[str, Any]) -> str:
         "proba": "a probability from 0 to 1",
         "label": f"one of the labels {', '.join(spec.labels[:30])}",
         "value": "a finite number",
+        "text": f"the text of {spec.target_columns[0]}, which cannot be empty",
+        "ranking": f"several of the labels {', '.join(spec.labels[:30])}, the likeliest first, with blanks "
+        "between them",
     }[spec.prediction]
     if spec.prediction == "proba" and spec.task_type == "binary":
         value += f" that {spec.target_columns[0]} is 1"

@@ -17,7 +17,10 @@ from benchmarks.corpus.play import perform, row
 from benchmarks.corpus.styles import STYLES
 from benchmarks.corpus.team import Team
 from conf import ConfigError
+from envs.parsing import extract_program
 from envs.types import Message
+from tests.envs.dsbench.pipelines import FolderSandbox
+from tests.envs.dsbench.tables import write_table
 
 CASES = {split: read(split) for split in SPLITS}
 EVERY = [case for split in SPLITS for case in CASES[split]]
@@ -177,3 +180,22 @@ def test_the_committed_corpus_is_what_a_build_writes() -> None:
         backend.close()
     assert json.loads(json.dumps(row(twin, "public", None, None))) == sound
     assert json.loads(json.dumps(row(played, "public", faulty["fault"], sound["id"]))) == faulty
+
+
+@pytest.mark.parametrize(("metric", "kind"), [("hit_at_3", "multiclass"), ("jaccard", "text")])
+def test_the_team_submits_every_kind_of_prediction(metric: str, kind: str, tmp_path: Path) -> None:
+    rows = [f"{n},{n % 5},{('ant', 'bee', 'cow', 'dog', 'emu')[n % 5]}" for n in range(60)]
+    write_table(tmp_path, metric=metric, task_type=kind, rows=rows)
+    scenario = conf.build("envs", conf.load("env", "dsbench", source="local", root=str(tmp_path)))
+    [task] = scenario.tasks("train")
+    (tmp_path / "work").mkdir()
+    sandbox = FolderSandbox(tmp_path / "work", task)
+    messages, team = [Message("system", ""), Message("user", task.prompt)], Team(Team.Config("brief"))
+    for role in scenario.roles:
+        program = extract_program(team.act(role.name, messages, 0))
+        assert program is not None
+        assert sandbox.run(program).status == "ok"
+    submission = sandbox.read("submission.csv").decode().splitlines()
+    assert (len(submission[1].split()) == 3) == (metric == "hit_at_3")
+    outcome = scenario.grade(task, (), sandbox)
+    assert (outcome.failure_code, outcome.score) == ("ok", 1.0)

@@ -203,6 +203,20 @@ def test_a_copy_of_an_existing_file_is_not_a_product() -> None:
     assert "submission.csv copied" in verdict.rationale
 
 
+@pytest.mark.parametrize("facts", [CLASSIFIER, REGRESSOR, {**CLASSIFIER, "has_proba": False}])
+def test_any_model_may_serve_a_task_whose_answer_is_a_text(facts: dict[str, object]) -> None:
+    story = Story("text", task_type="text", prediction="text")
+    assert score(story.act(MODELER, codes=ok(["model.pkl"]), facts=facts)) == 10.0
+
+
+def test_labels_are_ranked_by_a_classifier_with_or_without_probabilities() -> None:
+    def model(facts: dict[str, object]) -> float:
+        story = Story(task_type="multiclass", prediction="ranking")
+        return score(story.act(MODELER, codes=ok(["model.pkl"]), facts=facts))
+
+    assert model(REGRESSOR) < model({**CLASSIFIER, "has_proba": False}) == 10.0
+
+
 def test_without_a_task_type_the_kind_decides_the_type_of_model() -> None:
     story = Story("regression").act(MODELER, codes=ok(["model.pkl"]), facts=CLASSIFIER)
     assert "model.pkl estimator" in judge(story).rationale

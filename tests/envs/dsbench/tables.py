@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from envs.dsbench.cells import LABELLED
 from envs.dsbench.metrics import METRICS
 
 FILES = ("train", "test", "sample_submission", "answer")
@@ -31,7 +32,7 @@ def write_table(
     kind = METRICS[metric].prediction if metric in METRICS else "value"
     cells = [row.split(",", 2) for row in rows]
     half = len(cells) // 2
-    labels = sorted({row[2] for row in cells}) if kind == "label" else []
+    labels = sorted({row[2] for row in cells}) if kind in LABELLED else []
     sample = sample or ",".join([labels[0] if labels else "0.5"] * len(targets))
     columns, test = ",".join(targets), cells[half:]
     lines = {
@@ -44,7 +45,7 @@ def write_table(
         (folder / f"{name}.csv").write_text("\n".join(text) + "\n", encoding=encoding)
     fields = {
         "id": "mine",
-        "task_type": task_type or ("regression" if kind == "value" else "binary"),
+        "task_type": task_type or ({"value": "regression", "text": "text"}.get(kind, "binary")),
         "metric": metric,
         "prediction": kind,
         "id_column": "id",

@@ -19,13 +19,15 @@ from envs.types import Task
 from tests.envs.dsbench.tables import write_table
 
 LABELS = ["0", "1", "2"]
+MORE = [*LABELS, "3", "4"]
+"""For rankings, three places of which are read."""
 
 
 def draw(metric: str, rng: np.random.Generator, rows: int, targets: int = 2) -> Array:
     """Random targets of the kind that ``metric`` needs, with every class in them."""
     kind = METRICS[metric].prediction
-    if kind == "label":
-        classes = LABELS[:2] if metric == "f1" else LABELS
+    if kind not in ("value", "proba"):
+        classes = labels_of(metric)
         values = rng.choice(classes, rows, p=rng.dirichlet(np.ones(len(classes))))
         values[: len(classes)] = classes
         return np.asarray(values, dtype=object).reshape(-1, 1)
@@ -38,7 +40,7 @@ def draw(metric: str, rng: np.random.Generator, rows: int, targets: int = 2) -> 
 
 
 def labels_of(metric: str) -> list[str]:
-    return LABELS[:2] if metric == "f1" else LABELS
+    return LABELS[:2] if metric == "f1" else MORE if metric == "hit_at_3" else LABELS
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -67,7 +69,7 @@ def test_quality_grows_with_the_metric_or_as_errors_shrink(metric: str, seed: in
     truth = draw(metric, rng, 30, targets=1)
     rows = []
     for share in np.linspace(0.0, 1.0, 6):
-        if METRICS[metric].prediction == "label":
+        if METRICS[metric].prediction not in ("value", "proba"):
             wrong = draw(metric, rng, 30)
             guess = np.where(rng.random((30, 1)) < share, truth, wrong)
         elif METRICS[metric].prediction == "proba":
@@ -108,6 +110,22 @@ def test_what_knows_nothing_is_worth_half_an_auc_and_no_correlation(metric: str,
     rng = np.random.default_rng(1)
     train = truth = draw(metric, rng, 40)
     assert metrics.constant_quality(metric, train, truth, []) == pytest.approx(failed, abs=1e-9)
+
+
+def test_a_failure_with_rankings_is_worth_the_three_largest_classes() -> None:
+    train = np.array([[label] for label in "aabbbccdddde"], dtype=object)
+    truth = np.array([["d"], ["a"], ["c"], ["e"]], dtype=object)
+    labels = list("abcde")
+    assert [constant[0] for constant in metrics.constants("hit_at_3", train, labels)] == ["d b a c e"]
+    assert metrics.constant_quality("hit_at_3", train, truth, labels) == 0.5
+
+
+def test_a_failure_with_texts_is_worth_the_text_or_the_word_that_the_training_texts_prefer() -> None:
+    texts = ["fine day", "fine day", "so good", "good", "good one", "good deed"]
+    train = np.array([[text] for text in texts], dtype=object)
+    truth = np.array([["good"], ["day"]], dtype=object)
+    assert [constant[0] for constant in metrics.constants("jaccard", train, [])] == ["fine day", "good"]
+    assert metrics.constant_quality("jaccard", train, truth, []) == 0.5
 
 
 def test_the_constant_is_the_one_that_the_metric_prefers_on_the_training_targets() -> None:

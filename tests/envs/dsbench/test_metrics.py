@@ -79,6 +79,59 @@ def test_kappa_counts_unobserved_grades_as_positions() -> None:
     )
 
 
+def slow_gini(y: np.ndarray, p: np.ndarray) -> float:
+    """Twice the area between the Lorenz curve and the diagonal, with ties in the order of rows."""
+
+    def area(order: list[int]) -> float:
+        total, so_far, sums = y.sum(), 0.0, 0.0
+        for row in order:
+            so_far += y[row]
+            sums += so_far / total
+        return sums - (len(y) + 1) / 2
+
+    rows = range(len(y))
+    return area(sorted(rows, key=lambda row: (-p[row], row))) / area(
+        sorted(rows, key=lambda row: (-y[row], row))
+    )
+
+
+def slow_smape(y: np.ndarray, p: np.ndarray) -> float:
+    errors = [0.0 if a == b else 2 * abs(a - b) / (abs(a) + abs(b)) for a, b in zip(y, p, strict=True)]
+    return sum(errors) / len(errors)
+
+
+@pytest.mark.parametrize("ties", [1, 12])
+def test_normalised_gini_breaks_ties_by_row_and_is_twice_the_auc_less_1_without_them(ties: int) -> None:
+    y, p = RNG.integers(0, 2, (50, 1)).astype(float), RNG.random((50, 1)).round(ties)
+    found = metrics.evaluate("normalized_gini", y, p)
+    assert found == pytest.approx(slow_gini(y[:, 0], p[:, 0]))
+    if ties == 12:
+        assert found == pytest.approx(2 * metrics.evaluate("roc_auc", y, p) - 1)
+    else:
+        assert found != metrics.evaluate("normalized_gini", y[::-1], p[::-1])
+    assert math.isnan(metrics.evaluate("normalized_gini", np.ones((7, 1)), p[:7]))
+    assert math.isnan(metrics.evaluate("normalized_gini", np.zeros((7, 1)), p[:7]))
+
+
+def test_a_zero_that_is_predicted_exactly_is_no_percentage_error() -> None:
+    y, p = np.array([[0.0], [0.0], [4.0], [-2.0]]), np.array([[0.0], [1.0], [4.0], [2.0]])
+    assert metrics.evaluate("smape", y, p) == pytest.approx(100 * (0 + 2 + 0 + 2) / 4)
+    assert metrics.evaluate("smape_fraction", y, p) == pytest.approx(1.0)
+    assert metrics.evaluate("smape", y, y) == 0.0
+
+
+def test_jaccard_is_the_share_of_common_words_in_any_case_and_order() -> None:
+    y = column(["so good", "A  b\tc", "same", "x"])
+    p = column(["good so SO", "b", "other", "x y z w"])
+    assert metrics.evaluate("jaccard", y, p) == pytest.approx((1 + 1 / 3 + 0 + 1 / 4) / 4)
+
+
+def test_a_hit_is_a_label_among_the_first_three_at_any_of_their_places() -> None:
+    y = column(["a", "a", "a", "a", "ab"])
+    p = column(["a", "b c a", "b c d a", "b", "a b"])
+    assert metrics.evaluate("hit_at_3", y, p, ["a", "ab", "b", "c", "d"]) == pytest.approx(2 / 5)
+
+
 @pytest.mark.parametrize("targets", [1, 3])
 def test_metrics_on_probabilities(targets: int) -> None:
     y = RNG.integers(0, 2, (40, targets)).astype(float)
@@ -108,6 +161,8 @@ def test_metrics_on_values_are_means_over_columns(targets: int) -> None:
         "mae": np.mean([np.mean(abs(b - a)) for a, b in columns]),
         "medae": np.mean([np.sort(abs(b - a))[[24, 25]].mean() for a, b in columns]),
         "r2": np.mean([1 - ((b - a) ** 2).sum() / ((a - a.mean()) ** 2).sum() for a, b in columns]),
+        "smape": np.mean([100 * slow_smape(a, b) for a, b in columns]),
+        "smape_fraction": np.mean([slow_smape(a, b) for a, b in columns]),
         "pearson": np.mean([slow_pearson(a, b) for a, b in columns]),
         "spearman": np.mean([slow_pearson(slow_ranks(a), slow_ranks(b)) for a, b in columns]),
     }
@@ -118,7 +173,11 @@ def test_metrics_on_values_are_means_over_columns(targets: int) -> None:
 
 @pytest.mark.parametrize("name", metrics.METRICS)
 def test_perfect_predictions_have_the_best_score_and_quality_one(name: str) -> None:
-    truths = {"label": column(["1", "2", "2"]), "proba": np.array([[0.0], [1.0]]), "value": some_values()[0]}
+    truths = {
+        **dict.fromkeys(("label", "ranking", "text"), column(["1", "2", "2"])),
+        "proba": np.array([[0.0], [1.0]]),
+        "value": some_values()[0],
+    }
     y = truths[metrics.METRICS[name].prediction]
     raw = metrics.evaluate(name, y, y, ["1", "2"])
     assert raw == pytest.approx(metrics.perfect(name), abs=1e-12)

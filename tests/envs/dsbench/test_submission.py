@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envs.dsbench import submission
-from envs.dsbench.submission import Key, canonical, validate
+from envs.dsbench.cells import canonical
+from envs.dsbench.submission import Key, validate
 
 VALUES = Key("id", ("y",), ("7", "003", "a b"), "value")
 PROBA = replace(VALUES, prediction="proba")
