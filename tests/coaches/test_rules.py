@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
@@ -210,7 +210,7 @@ def test_any_model_may_serve_a_task_whose_answer_is_a_text(facts: dict[str, obje
 
 
 def test_labels_are_ranked_by_a_classifier_with_or_without_probabilities() -> None:
-    def model(facts: dict[str, object]) -> float:
+    def model(facts: Mapping[str, object]) -> float:
         story = Story(task_type="multiclass", prediction="ranking")
         return score(story.act(MODELER, codes=ok(["model.pkl"]), facts=facts))
 
