@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from envs.base import Scenario
 from envs.parsing import read_action, strip_thinking
+from envs.sessions import SHARED, shares_interpreter
 from envs.types import Message, Role, Task, Turn
 from sandbox.artifacts import ArtifactSpec
 from sandbox.base import Result
@@ -39,7 +40,7 @@ def conversation(
         if played:
             opening.append(_handover(played, output_chars))
     messages = [
-        Message("system", _system(role, position + 1, len(scenario.roles))),
+        Message("system", _system(role, position + 1, len(scenario.roles), shares_interpreter(scenario))),
         Message("user", "\n".join(opening)),
     ]
     for turn in turns:
@@ -65,6 +66,13 @@ def summarize(turns: Sequence[Turn]) -> str:
     return "; ".join(parts)
 
 
+def how_it_ended(result: Result) -> str:
+    """Returns ``exit code 1, output truncated``."""
+    end = result.status if result.exit_code is None else f"exit code {result.exit_code}"
+    lost = ", variables lost" if result.state_lost else ""
+    return f"{end}{lost}, output truncated" if result.truncated else f"{end}{lost}"
+
+
 def escape_headings(text: str) -> str:
     """Returns ``text`` with plain ``\\n`` line breaks and without any line that looks like a heading."""
     return "\n".join(f"> {line}" if line.lstrip().startswith("##") else line for line in text.splitlines())
@@ -79,13 +87,15 @@ def truncate_middle(text: str, limit: int) -> str:
     return f"{text[:head]}\n[{len(text) - limit} characters left out]\n{text[len(text) - tail :]}"
 
 
-def _system(role: Role, position: int, of: int) -> str:
+def _system(role: Role, position: int, of: int, shared: bool) -> str:
     lines = [f"## Role: {role.name} ({position} of {of})", role.instructions.strip()]
     if role.requires:
         lines.append(f"Files you receive: {_names(role.requires)}")
     if role.produces:
         lines.append(f"Files you must produce: {_names(role.produces)}")
     lines.append(f"Number of turns: {role.max_turns}")
+    if shared and role.can_run_code:
+        lines.append(SHARED)
     return "\n".join(lines)
 
 
@@ -117,8 +127,7 @@ def _report(turn: Turn, output_chars: int) -> str:
 
 
 def _output(result: Result, limit: int) -> Iterator[str]:
-    end = result.status if result.exit_code is None else f"exit code {result.exit_code}"
-    yield f"### {end}, output truncated" if result.truncated else f"### {end}"
+    yield f"### {how_it_ended(result)}"
     for name, text in (("stdout", result.stdout), ("stderr", result.stderr)):
         if text.strip():
             yield f"### {name}\n{escape_headings(truncate_middle(text, limit))}"

@@ -14,7 +14,7 @@ from pettingzoo import AECEnv  # type: ignore[import-untyped]
 
 from conf import ConfigError
 from conf.text import replace_unencodable
-from envs import observations, parsing, styles
+from envs import observations, parsing, sessions, styles
 from envs.base import Scenario
 from envs.sizes import check_sizes, sandbox_limits
 from envs.spaces import Chat, Text
@@ -70,11 +70,12 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         (``envs.observations``); None: as the scenario says, or else 4000.
 
         Raises:
-            ConfigError: the scenario cannot be played (``envs.validation``), ``output_chars`` is negative, or
-                there is no such ``render_mode``.
+            ConfigError: the scenario cannot be played (``envs.validation``), or not on this backend;
+                ``output_chars`` is negative; or there is no such ``render_mode``.
         """
         super().__init__()
         validate(scenario)
+        sessions.check_sessions(scenario, backend)
         if render_mode not in (None, "ansi"):
             raise ConfigError(f"render_mode must be ansi or None; got {render_mode!r}")
         self.scenario = scenario
@@ -127,8 +128,9 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         ``options["task"]`` is the task (a ``Task`` or its id); without it a task is drawn from
         ``options["split"]`` (default: ``train``). ``options["turns"]`` are the first turns of an episode of
         that task: the new episode continues after them, as if they had been played here under the same seed.
-        ``options["files"]`` then contains the files in the sandbox at that point (path -> bytes). Other
-        options are ignored, as PettingZoo's tests require.
+        ``options["files"]`` then contains the files in the sandbox at that point (path -> bytes). If programs
+        share an interpreter, those that gave it its variables run again (``envs.sessions``). Other options
+        are ignored, as PettingZoo's tests require.
 
         Raises:
             ConfigError: the task's files do not fit into a sandbox.
@@ -144,10 +146,9 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         self._task = self._choose(options)
         self.turns = tuple(options.get("turns", ()))
         first = self._next_agent(self.turns)
-        files = options["files"] if self.turns else self._task.files
         if not self.turns:
             check_sizes([self._task], self._limits)
-        self._workspace = Workspace(self.backend, self._spec, files)
+        self._workspace = self._begin(self._task, first, options)
         self._outcome = None
         self.agents = list(self.possible_agents)
         self.rewards = dict.fromkeys(self.agents, 0.0)
@@ -252,7 +253,7 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         attempt = sum(turn.agent == agent for turn in self.turns)
         read = parsing.read_action(action, runs_code=role.can_run_code)
         before = workspace.list()
-        result = None if read.code is None else self._run(workspace, read.code)
+        result = None if read.code is None else self._run(workspace, read.code, agent, len(self.turns))
         after = workspace.list()
         files = {file.path: file for file in after}
         return Turn(
@@ -275,9 +276,25 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
             facts=self.task.facts,
         )
 
-    def _run(self, workspace: Sandbox, code: str) -> Result:
-        seed = (self._episode_seed + len(self.turns)) % 2**31
-        result = workspace.run(code, timeout=self.scenario.timeout, seed=seed)
+    def _begin(self, task: Task, first: str, options: Mapping[str, Any]) -> Workspace:
+        """Returns the files after the turns played so far, for the agent ``first``."""
+        if not self.turns:
+            return Workspace(self.backend, self._spec, task.files)
+        files = options["files"]
+        if not sessions.shares_interpreter(self.scenario):
+            return Workspace(self.backend, self._spec, files)
+
+        def play(box: Sandbox, turn: Turn) -> None:
+            self._run(box, turn.code or "", turn.agent, turn.index)
+
+        begin = sessions.Beginning(self.turns, first, files, task.files, play)
+        return Workspace(self.backend, self._spec, files, begin)
+
+    def _run(self, box: Sandbox, code: str, agent: str, index: int) -> Result:
+        """Runs the program of turn ``index``."""
+        seed = (self._episode_seed + index) % 2**31
+        session = agent if sessions.shares_interpreter(self.scenario) else None
+        result = sessions.run(box, code, session=session, timeout=self.scenario.timeout, seed=seed)
         return replace(result, stdout=as_terminal(result.stdout), stderr=as_terminal(result.stderr))
 
     def _advance(self, turn: Turn) -> None:
@@ -288,6 +305,8 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         self._cumulative_rewards[agent] = 0.0
         self._clear_rewards()
         if turn.last:
+            if sessions.shares_interpreter(self.scenario):
+                self._open_workspace().end_session(agent)
             position = self.possible_agents.index(agent) + 1
             if position < len(self.possible_agents):
                 self.agent_selection = self.possible_agents[position]

@@ -13,6 +13,7 @@ from conf import ConfigError
 from envs import full, observations
 from envs.base import Scenario
 from envs.full.terms import Terms
+from envs.sessions import shares_interpreter
 from envs.types import Message, Task, Turn
 from sandbox.base import Backend, Limits
 from sandbox.host.libraries import STANDARD
@@ -50,6 +51,7 @@ def _terms(scenario: Scenario, backend: Backend, limits: Limits, output_chars: i
         libraries=(*_standard(backend.versions), *scenario.libraries),
         network="net" not in backend.guarantees,
         output_chars=output_chars,
+        shared=shares_interpreter(scenario),
         reply_tokens=getattr(scenario, "reply_tokens", None),
     )
 

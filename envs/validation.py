@@ -17,6 +17,7 @@ from typing import Any, get_args
 
 from conf import ConfigError
 from envs.base import Scenario
+from envs.sessions import SESSIONS
 from envs.styles import STYLES, style_of
 from envs.types import Outcome, Role, Split, Task
 from sandbox.artifacts import ArtifactCheck, ArtifactSpec, Kind
@@ -86,6 +87,8 @@ def _check_members(where: str, scenario: Any) -> None:
     _check(_is_name(scenario.name), where, "name must be a short text without slashes", scenario.name)
     _check(scenario.context in CONTEXTS, where, f"context must be {' or '.join(CONTEXTS)}", scenario.context)
     _check(style_of(scenario) in STYLES, where, f"style must be {' or '.join(STYLES)}", style_of(scenario))
+    session = getattr(scenario, "session", "fresh")
+    _check(session in SESSIONS, where, f"session must be {' or '.join(SESSIONS)}", session)
     for name in ("preload", "libraries"):
         given = getattr(scenario, name)
         texts = isinstance(given, tuple | list) and all(map(_is_text, given))

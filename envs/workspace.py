@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from envs.sessions import content, digest
 from sandbox.base import Backend, FileInfo, Result, Sandbox, SandboxError, SandboxSpec
 from sandbox.host.recovery import RecoveringSandbox
 
@@ -13,9 +13,17 @@ from sandbox.host.recovery import RecoveringSandbox
 class Workspace:
     """A ``Sandbox`` that is opened at its first use; until then it lists the files that it starts with."""
 
-    def __init__(self, backend: Backend, spec: SandboxSpec, files: Mapping[str, Path | bytes]) -> None:
-        """``files``: the files at the start: path -> path on the host, or content."""
+    def __init__(
+        self,
+        backend: Backend,
+        spec: SandboxSpec,
+        files: Mapping[str, Path | bytes],
+        begin: Callable[[Sandbox], None] | None = None,
+    ) -> None:
+        """``files``: the files at the start: path -> path on the host, or content. ``begin`` prepares a new
+        sandbox, in which it leaves these files; None: they are written."""
         self._backend = backend
+        self._begin = begin or self._write
         self._spec = spec
         self._files = files
         self._listing: tuple[FileInfo, ...] | None = None
@@ -30,6 +38,10 @@ class Workspace:
         self, code: str, *, timeout: float | None = None, seed: int = 0, session: str | None = None
     ) -> Result:
         return self._open().run(code, timeout=timeout, seed=seed, session=session)
+
+    def end_session(self, session: str) -> None:
+        if self._sandbox is not None:
+            self._sandbox.end_session(session)
 
     def read(self, path: str) -> bytes:
         return self._open().read(path)
@@ -54,15 +66,18 @@ class Workspace:
             raise SandboxError("the episode's sandbox is closed")
         if self._sandbox is None:
             self._sandbox = RecoveringSandbox(lambda: self._backend.open(self._spec))
-            for name, source in self._files.items():
-                self._sandbox.write(name, _content(source))
+            try:
+                self._begin(self._sandbox)
+            except BaseException:
+                self.close()
+                raise
         return self._sandbox
+
+    def _write(self, box: Sandbox) -> None:
+        for name, source in self._files.items():
+            box.write(name, content(source))
 
 
 def _info(name: str, source: Path | bytes) -> FileInfo:
-    data = _content(source)
-    return FileInfo(name, len(data), hashlib.sha256(data).hexdigest())
-
-
-def _content(source: Path | bytes) -> bytes:
-    return source if isinstance(source, bytes) else source.read_bytes()
+    data = content(source)
+    return FileInfo(name, len(data), digest(data))

@@ -37,6 +37,7 @@ class Auto:
         self.name = self._backend.name
         self.guarantees = self._backend.guarantees
         self.known_gaps = self._backend.known_gaps
+        self.has_sessions = self._backend.has_sessions
         self.limits = self._backend.limits
 
     @property

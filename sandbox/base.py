@@ -151,6 +151,15 @@ class Sandbox(Protocol):
         """
         ...
 
+    def end_session(self, session: str) -> None:
+        """Ends a session, with its variables and all its processes; a program that names it again starts a
+        new one. Nothing happens if there is none.
+
+        Raises:
+            LostError: the sandbox was lost.
+        """
+        ...
+
     def read(self, path: str) -> bytes:
         """Returns the bytes of a regular file in the work folder (never a link, device or pipe).
 
@@ -188,6 +197,11 @@ class Backend(Protocol):
     @property
     def known_gaps(self) -> frozenset[str]:
         """The names of the checks in ``sandbox.contract`` that this backend is known to fail."""
+        ...
+
+    @property
+    def has_sessions(self) -> bool:
+        """Whether its sandboxes run programs in sessions."""
         ...
 
     @property

@@ -65,6 +65,7 @@ class Docker:
 
     name = "docker"
     known_gaps = frozenset[str]()
+    has_sessions = True
     guarantees = GUARANTEES
 
     def __init__(self, config: Config) -> None:

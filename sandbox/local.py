@@ -88,6 +88,8 @@ class Launcher(Protocol):
 class Local:
     """Opens sandboxes on this machine."""
 
+    has_sessions = True
+
     @dataclass(frozen=True)
     class Config:
         mode: str

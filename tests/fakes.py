@@ -43,6 +43,9 @@ class FakeSandbox:
         status: Status = "error" if done.returncode else "ok"
         return Result(status, done.returncode, done.stdout.decode(), done.stderr.decode(), False, 0.0, 0.0)
 
+    def end_session(self, session: str) -> None:
+        raise SandboxError("no sessions")
+
     def read(self, path: str) -> bytes:
         self._check_open()
         return (self._root / path).read_bytes()
@@ -74,6 +77,7 @@ class FakeBackend:
     name = "fake"
     guarantees: frozenset[str] = frozenset()
     known_gaps: frozenset[str] = frozenset()
+    has_sessions = False
     versions: Mapping[str, str] = {}
     limits = Limits()
 

@@ -68,6 +68,7 @@ class Tool:
     name = "simulated"
     guarantees: frozenset[str] = frozenset()
     known_gaps: frozenset[str] = frozenset()
+    has_sessions = False
     versions: Mapping[str, str] = {}
     limits = Limits()
 
@@ -82,6 +83,8 @@ class Tool:
     ) -> Result:
         time.sleep(float(code))
         return Result("ok", 0, "done\n", "", False, 0.0, 0.0)
+
+    def end_session(self, session: str) -> None: ...
 
     def read(self, path: str) -> bytes:
         raise FileNotFoundError(path)

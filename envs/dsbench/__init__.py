@@ -39,6 +39,7 @@ _FEATURES = (
     ),
 )
 _MODEL = ArtifactSpec("model.pkl", "estimator")
+_FRESH = " Each program runs in a fresh interpreter; only files remain."
 _ANSWER = ArtifactSpec(SUBMISSION, "csv")
 _DUTIES: Mapping[str, tuple[tuple[ArtifactSpec, ...], tuple[ArtifactSpec, ...]]] = {
     "data_engineer": ((), _FEATURES),
@@ -74,6 +75,8 @@ class DSBench:
         output_chars: Natural
         style: str
         reply_tokens: Count | None
+        session: str
+        """``fresh``, or ``role``: the programs of a role share an interpreter (``envs.sessions``)."""
         artifact_mb: Count
         """Largest artifact that a check opens, in megabytes."""
         tasks: list[str] | None
@@ -110,10 +113,17 @@ class DSBench:
         self.output_chars = config.output_chars
         self.style = config.style
         self.reply_tokens = config.reply_tokens
+        self.session = config.session
         self.artifact_bytes = config.artifact_mb << 20
         self.fallback = config.fallback
         self.roles = tuple(
-            Role(name, _instructions(name), config.max_turns[name], requires=requires, produces=produces)
+            Role(
+                name,
+                _instructions(name, config.session),
+                config.max_turns[name],
+                requires=requires,
+                produces=produces,
+            )
             for name, (requires, produces) in _DUTIES.items()
         )
         self._skip = config.unusable == "skip"
@@ -228,5 +238,6 @@ def _read(sandbox: Sandbox) -> bytes | TooLarge | None:
 
 
 @cache
-def _instructions(role: str) -> str:
-    return (Path(__file__).parent / "prompts" / f"{role}.txt").read_text(encoding="utf-8").strip()
+def _instructions(role: str, session: str) -> str:
+    text = (Path(__file__).parent / "prompts" / f"{role}.txt").read_text(encoding="utf-8").strip()
+    return text if session == "fresh" else text.replace(_FRESH, "")

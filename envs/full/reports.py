@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from envs.full.terms import Terms
-from envs.observations import escape_headings, summarize, truncate_middle
+from envs.observations import escape_headings, how_it_ended, summarize, truncate_middle
 from envs.parsing import read_action, strip_thinking
 from envs.types import Turn
 from sandbox.base import Result
@@ -38,8 +38,7 @@ def report(turn: Turn, terms: Terms) -> str:
 
 
 def _output(result: Result, limit: int) -> Iterator[str]:
-    end = result.status if result.exit_code is None else f"exit code {result.exit_code}"
-    yield f"### {end}, output truncated" if result.truncated else f"### {end}"
+    yield f"### {how_it_ended(result)}"
     for name, text in (("stdout", result.stdout), ("stderr", result.stderr)):
         if text.strip():
             yield f"### {name}\n{escape_headings(truncate_middle(text, limit))}"

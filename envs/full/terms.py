@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from envs.sessions import SHARED
 from envs.types import Role
 from sandbox.base import Limits
 
@@ -22,6 +23,8 @@ class Terms:
     """Whether programs may reach a network: nothing isolates them from it."""
     output_chars: int
     """Characters of stdout, and of stderr, that agents read."""
+    shared: bool
+    """Whether the programs of one agent share an interpreter (``envs.sessions``)."""
     reply_tokens: int | None
     """Tokens in one reply; None: unknown."""
 
@@ -39,8 +42,12 @@ def _running(terms: Terms) -> Iterator[str]:
         "program."
     )
     yield (
-        "Each program starts in a fresh interpreter in the working folder: variables and imports do not last "
-        "from one program to the next, files do."
+        SHARED
+        if terms.shared
+        else (
+            "Each program starts in a fresh interpreter in the working folder: variables and imports do not last "
+            "from one program to the next, files do."
+        )
     )
     yield (
         f"Limits of a program: {terms.timeout:g} seconds, {limits.memory_mb} MB of memory, "

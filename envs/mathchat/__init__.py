@@ -24,6 +24,7 @@ from sandbox.base import FileInfo, LimitChanges, Sandbox
 
 _PROMPTS = Path(__file__).with_name("prompts")
 _BUNDLED = "bundled:basic"
+_FRESH = " Each program runs in a fresh interpreter, so\nit must be complete."
 
 
 @dataclass
@@ -87,6 +88,8 @@ class MathChat:
         output_chars: Natural
         style: str
         reply_tokens: Count | None
+        session: str
+        """``fresh``, or ``role``: the programs of a role share an interpreter (``envs.sessions``)."""
 
     name = "mathchat"
 
@@ -101,7 +104,7 @@ class MathChat:
         turns = config.max_turns
         self.roles: tuple[Role, ...] = (
             Role("problem_solver", _prompt("problem_solver"), turns.problem_solver, can_run_code=False),
-            Role("code_executor", _prompt("code_executor"), turns.code_executor),
+            Role("code_executor", _executor(config.session), turns.code_executor),
             Role("verifier", _prompt("verifier"), turns.verifier, can_run_code=False),
         )
         self.context = config.context
@@ -111,6 +114,7 @@ class MathChat:
         self.output_chars = config.output_chars
         self.style = config.style
         self.reply_tokens = config.reply_tokens
+        self.session = config.session
         self.timeout = config.timeout
         self._checker = Checker(config.grading_timeout)
         self._tasks = _read(config)
@@ -179,6 +183,12 @@ def _years(part: str, years: list[int] | None) -> tuple[int, int] | None:
     if len(years) != 2 or years[0] > years[1]:
         raise ConfigError(f"env.years.{part} must be [first, last]; got {years}")
     return years[0], years[1]
+
+
+def _executor(session: str) -> str:
+    """Returns the instructions of the role that runs programs, which say only what is true of ``session``."""
+    text = _prompt("code_executor")
+    return text if session == "fresh" else text.replace(_FRESH, "")
 
 
 def _prompt(role: str) -> str:

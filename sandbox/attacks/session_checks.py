@@ -108,6 +108,24 @@ def _the_number_of_sessions_is_limited(box: Sandbox) -> None:
     assert box.run("print(x)", session="3").stdout == "3\n"
 
 
+def _an_ended_session_is_gone_and_not_lost(box: Sandbox) -> None:
+    box.end_session("never started")
+    box.run("x = 1", session="b")
+    for code in (
+        "x = 1",
+        "import os, time; x = os.fork()\nif x == 0: time.sleep(600)",
+        "import os; os._exit(0)",
+    ):
+        box.run(code, session="a")
+        box.end_session("a")
+        after = box.run("print('x' in globals())", session="a")
+        assert (after.stdout, after.state_lost) == ("False\n", False), after
+    for number in range(2 * MAX_SESSIONS):
+        assert box.run("", session=str(number)).status == "ok"
+        box.end_session(str(number))
+    assert box.run("print(x)", session="b").stdout == "1\n"
+
+
 def _nothing_of_a_session_runs_between_programs(box: Sandbox) -> None:
     code = f"""
 import os, threading, time
@@ -235,6 +253,7 @@ _BEHAVIOUR = (
     _a_session_that_ends_is_lost_and_starts_anew,
     _an_interrupted_session_keeps_its_names,
     _the_number_of_sessions_is_limited,
+    _an_ended_session_is_gone_and_not_lost,
     _nothing_of_a_session_runs_between_programs,
     _the_loss_of_a_stopped_session_is_reported,
 )

@@ -117,6 +117,8 @@ class Guest:
                 content = self._run(
                     body.decode(), float(header["timeout"]), int(header["seed"]), header.get("session")
                 )
+            elif header["op"] == "end":
+                self.sessions.discard(header["session"])
             elif header["op"] == "read":
                 content = {}, self.folder.read(header["path"])
             elif header["op"] == "write":
@@ -310,6 +312,7 @@ def _check(request: dict[str, Any]) -> None:
         and abs(timeout) < 1e9
         and type(request.get("seed")) is int
         and isinstance(request.get("session"), str | None),
+        "end": isinstance(request.get("session"), str),
         "read": isinstance(request.get("path"), str),
         "write": isinstance(request.get("path"), str),
         "list": True,

@@ -36,6 +36,7 @@ WATCHING = 1.0
 GRACE = 3.0
 """Seconds within which a session has to stop its program when interrupted."""
 MAX_PROGRAM = 1 << 30
+NEW_SESSION = "the session had been lost, with its variables: this is a new one"
 _REPORT = struct.Struct(">QB")
 """The number of the program that ended, and its exit code."""
 
@@ -151,9 +152,7 @@ class Sessions:
             if len(self._alive) >= MAX_SESSIONS:
                 raise ValueError(f"no more than {MAX_SESSIONS} sessions at once")
             self._alive[name] = self._start(seed)
-        lost = (
-            "the session had been lost, with its variables: this is a new one" if name in self._lost else ""
-        )
+        lost = NEW_SESSION if name in self._lost else ""
         self._lost.discard(name)
         return self._alive[name], lost
 
@@ -181,6 +180,11 @@ class Sessions:
         exit_code = session.kill()
         end_rest(self.pids())
         return exit_code, max(0.0, reaped_seconds() - before - session.cpu_s)
+
+    def discard(self, name: str) -> None:
+        """Ends a session that the host does not need any more, if there is one: this is no loss."""
+        self._lose(*{name} & self._alive.keys())
+        self._lost.discard(name)
 
     def settle(self) -> None:
         """After a program: stops the sessions and their descendants, and ends everything else."""

@@ -64,6 +64,9 @@ class GuestSandbox:
         except ValueError as error:
             raise self._lost(f"a malformed result ({error})") from None
 
+    def end_session(self, session: str) -> None:
+        self._ask({"op": "end", "session": session}, b"", PATIENCE, 0)
+
     def read(self, path: str) -> bytes:
         seconds = patience(self._limits.file_mb)
         return self._ask({"op": "read", "path": path}, b"", seconds, self._limits.file_mb << 20)[1]

@@ -13,11 +13,13 @@ program is lost, ``SandboxError`` is raised, and the episode is dropped and coun
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from sandbox.base import FileInfo, LostError, Result, Sandbox
+from sandbox.guest.session import NEW_SESSION
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -28,6 +30,8 @@ class _Operation(NamedTuple):
 
     act: Callable[[Sandbox], object]
     program: bool
+    session: str | None = None
+    """The session in which the program ran, or that was ended."""
 
 
 _History: TypeAlias = list[_Operation]
@@ -37,7 +41,8 @@ class RecoveringSandbox:
     """Restores a lost sandbox by repeating all operations with the same seeds.
 
     Programs that depend on more than files and seed (such as the time) may leave other files the second time;
-    later turns see those. ``Result.losses`` counts the sandboxes lost since the last result.
+    later turns see those. ``Result.losses`` counts the sandboxes lost since the last result. A session of
+    which not every program is repeated is lost as a whole, and its next result says so.
     """
 
     def __init__(self, start: Callable[[], Sandbox]) -> None:
@@ -48,6 +53,8 @@ class RecoveringSandbox:
         self._listed = 0
         """How much of the history came before the last listing."""
         self._losses = 0
+        self._lost: set[str] = set()
+        """Sessions that were lost, and that were not requested since."""
 
     def run(
         self, code: str, *, timeout: float | None = None, seed: int = 0, session: str | None = None
@@ -56,15 +63,26 @@ class RecoveringSandbox:
             return box.run(code, timeout=timeout, seed=seed, session=session)
 
         try:
-            result = self._attempt(act)
+            result = self._attempt(act, program=True)
         except _CulpritError:
             self._restore_at_any_cost()
             note = "[ended: this program took its sandbox with it, twice]\n"
             result = Result("killed", None, "", note, False, 0.0, 0.0, state_lost=session is not None)
+            if session is not None:
+                self.end_session(session)
         else:
-            self._history.append(_Operation(act, program=True))
+            self._history.append(_Operation(act, True, session))
+            if session in self._lost:
+                self._lost.remove(session)
+                result = replace(result, state_lost=True, stderr=f"{result.stderr}[{NEW_SESSION}]\n")
         result, self._losses = replace(result, losses=self._losses), 0
         return result
+
+    def end_session(self, session: str) -> None:
+        end = _end(session)
+        self._attempt(end.act)
+        self._history.append(end)
+        self._lost.discard(session)
 
     def read(self, path: str) -> bytes:
         return self._attempt(lambda box: box.read(path))
@@ -84,12 +102,12 @@ class RecoveringSandbox:
     def close(self) -> None:
         self._box.close()
 
-    def _attempt(self, act: Callable[[Sandbox], T]) -> T:
+    def _attempt(self, act: Callable[[Sandbox], T], *, program: bool = False) -> T:
         """Returns what ``act`` returns: in this sandbox, in one that is brought to the same state, or in one
         without what programs did.
 
         Raises:
-            _CulpritError: a program was running when two sandboxes were lost.
+            _CulpritError: ``act`` is a program, and a program was running when two sandboxes were lost.
             SandboxError: no sandbox starts, or one is lost without any program in it.
         """
         try:
@@ -103,7 +121,7 @@ class RecoveringSandbox:
                 return act(self._box)
             except LostError as error:
                 self._record_loss(error)
-                if last.running and error.running:
+                if program and last.running and error.running:
                     raise _CulpritError from error
                 last = error
         raise last
@@ -124,6 +142,12 @@ class RecoveringSandbox:
         self._box = self._start()
         for operation in history:
             operation.act(self._box)
+        before, now = _programs(self._history), _programs(history)
+        incomplete = [session for session, count in before.items() if count != now[session]]
+        for end in map(_end, incomplete):
+            end.act(self._box)
+            history = [*history, end]
+        self._lost |= {*incomplete}
         self._history, self._listed = history, min(self._listed, len(history))
 
     def _restore_at_any_cost(self) -> None:
@@ -144,6 +168,19 @@ class RecoveringSandbox:
 
 class _CulpritError(Exception):
     """A program ended two sandboxes."""
+
+
+def _end(session: str) -> _Operation:
+    return _Operation(lambda box: box.end_session(session), program=False, session=session)
+
+
+def _programs(history: _History) -> Counter[str]:
+    """Returns how many programs ran in each session that was not ended."""
+    counts = Counter[str]()
+    for operation in history:
+        if operation.session is not None:
+            counts[operation.session] = counts[operation.session] + 1 if operation.program else 0
+    return counts
 
 
 def _without_programs(history: _History) -> _History:

@@ -32,6 +32,7 @@ class Logged:
         self.versions = self._inner.versions
         self.limits = self._inner.limits
         self.known_gaps = self._inner.known_gaps
+        self.has_sessions = self._inner.has_sessions
 
     def open(self, spec: SandboxSpec) -> Sandbox:
         return LoggedSandbox(self._inner.open(spec), self._log)
@@ -58,6 +59,9 @@ class LoggedSandbox:
         result = self._inner.run(code, timeout=timeout, seed=seed, session=session)
         self._log(code, result)
         return result
+
+    def end_session(self, session: str) -> None:
+        self._inner.end_session(session)
 
     def read(self, path: str) -> bytes:
         return self._inner.read(path)

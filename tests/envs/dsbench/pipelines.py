@@ -80,6 +80,8 @@ class FolderSandbox:
                 )
         return Result("ok", 0, out.getvalue(), "", False, 0.0, 0.0)
 
+    def end_session(self, session: str) -> None: ...
+
     def read(self, path: str) -> bytes:
         return (self.root / path).read_bytes()
 

@@ -37,11 +37,13 @@ class Listener(Guest):
 
 @st.composite
 def requests(draw: DrawFn) -> bytes:
-    op = draw(st.sampled_from(("run", "read", "write", "list")))
+    op = draw(st.sampled_from(("run", "end", "read", "write", "list")))
     path = draw(mostly(st.sampled_from(("a", "b/a", "../outside/secret")) | hostile_texts, hostile_texts))
     good: dict[str, Any] = {"op": op, "path": path} if op in ("read", "write") else {"op": op}
     if op == "run":
         good |= {"timeout": 1.0, "seed": 3, "session": None}
+    if op == "end":
+        good |= {"session": "a"}
     body = st.binary(max_size=40) if op in ("run", "write") else st.just(b"")
     return draw(frames(mostly(objects_like(good), raw_json), body))
 

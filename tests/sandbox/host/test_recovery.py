@@ -32,6 +32,9 @@ class Fragile:
         self._do(f"run {code}")
         return Result("ok", 0, f"{timeout} {seed} {session}", "", False, 0.1, 0.1)
 
+    def end_session(self, session: str) -> None:
+        self._do(f"end {session}")
+
     def read(self, path: str) -> bytes:
         self._do(f"read {path}")
         return b"data"
@@ -86,7 +89,7 @@ def test_a_program_that_ends_two_sandboxes_is_killed_and_the_episode_continues()
     result = box.run("evil", session="s")
     assert (result.status, result.exit_code, result.losses, result.state_lost) == ("killed", None, 2, True)
     assert box.run("next").losses == 0
-    assert start.boxes[2].did == ["write f", "run a", "run next"]
+    assert start.boxes[2].did == ["write f", "run a", "end s", "run next"]
 
 
 def test_programs_that_cannot_be_repeated_are_left_out_of_the_restored_sandbox() -> None:
@@ -130,6 +133,46 @@ def test_what_programs_left_does_not_drop_the_episode(what: str) -> None:
     assert start.boxes[2].did == ["write given", "run good", what]
     assert box.run("next").losses == 2
     assert start.boxes[2].did[-1] == "run next"
+
+
+def test_a_session_of_which_not_all_is_repeated_is_lost_and_its_next_result_says_so() -> None:
+    start = Opened([])
+    box = RecoveringSandbox(start)
+    box.run("x = 1", session="s")
+    box.run("kept", session="t")
+    box.list()
+    box.run("y = 2", session="s")
+    start.plan += ["list", "list"]
+    box.list()
+    assert start.boxes[2].did == ["run x = 1", "run kept", "end s", "list"]
+    after = box.run("print(x)", session="s")
+    assert after.state_lost
+    assert after.stderr == "[the session had been lost, with its variables: this is a new one]\n"
+    assert not box.run("print(x)", session="s").state_lost
+    assert not box.run("again", session="t").state_lost
+
+
+def test_an_ended_session_stays_ended_in_a_restored_sandbox_and_is_not_lost() -> None:
+    start = Opened([])
+    box = RecoveringSandbox(start)
+    box.run("x = 1", session="s")
+    box.end_session("s")
+    start.plan += ["end s", "list", "list"]
+    box.end_session("s")
+    assert start.boxes[1].did == ["run x = 1", "end s", "end s"]
+    box.list()
+    assert not box.run("new", session="s").state_lost
+
+
+def test_a_request_is_never_taken_for_a_program_that_loses_sandboxes() -> None:
+    start = Opened([])
+    box = RecoveringSandbox(start)
+    box.run("a")
+    box.list()
+    box.run("b")
+    start.plan += ["list", "run a", "run a"]
+    assert box.list() == ()
+    assert start.boxes[3].did == ["list"]
 
 
 def test_a_sandbox_that_stays_unanswerable_is_restored_without_any_program() -> None:
