@@ -9,6 +9,11 @@ from envs.sessions import SHARED
 from envs.types import Role
 from sandbox.base import Limits
 
+_FRESH = (
+    "Each program starts in a fresh interpreter in the working folder: variables and imports do not last "
+    "from one program to the next, files do."
+)
+
 
 @dataclass(frozen=True)
 class Terms:
@@ -41,14 +46,7 @@ def _running(terms: Terms) -> Iterator[str]:
         "To run a program, write Python between ```python and ```. All Python blocks of a reply run as one "
         "program."
     )
-    yield (
-        SHARED
-        if terms.shared
-        else (
-            "Each program starts in a fresh interpreter in the working folder: variables and imports do not last "
-            "from one program to the next, files do."
-        )
-    )
+    yield SHARED if terms.shared else _FRESH
     yield (
         f"Limits of a program: {terms.timeout:g} seconds, {limits.memory_mb} MB of memory, "
         f"{limits.disk_mb} MB of files in the working folder, {limits.file_mb} MB for a single file."
