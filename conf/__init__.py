@@ -20,6 +20,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from conf.errors import ConfigError as ConfigError
 from conf.extras import EXTRAS, MissingExtraError
@@ -30,6 +31,9 @@ from conf.typed import typed as typed
 ROOT = Path(__file__).parent
 BASE = "base"
 """Name of the YAML with what the parts of a group share; they inherit it by ``defaults: [base]``."""
+
+
+_YAML = (".yaml", ".yml")
 
 
 def cache_dir() -> Path:
@@ -47,13 +51,22 @@ def names(group: str) -> list[str]:
 def load(group: str, name: str, /, **overrides: Any) -> DictConfig:
     """Returns ``conf/<group>/<name>.yaml``, with what it inherits and with ``overrides``.
 
+    ``name`` may also be the path of another YAML, ``my_conf/env/ledger.yaml``, or a module without a YAML,
+    ``my_parts.ledger``: then ``overrides`` are all of its settings.
+
     Raises:
         ConfigError: there is no such part, or an override names a key that it does not have.
     """
-    known = names(group)
-    if name not in known:
-        raise ConfigError(f"there is no {group} called {name!r}; there are: {', '.join(known)}")
-    node = _read(group, name)
+    if name in names(group):
+        node = _read(group, name)
+    elif name.endswith(_YAML):
+        node = _read(group, name)
+        if not isinstance(OmegaConf.select(node, "name"), str):
+            raise ConfigError(f"{group}: {name}: must have a name, the module of the part")
+    elif "." in name:
+        return _of_module(name, overrides)
+    else:
+        raise ConfigError(f"there is no {group} called {name!r}; there are: {', '.join(names(group))}")
     OmegaConf.set_struct(node, True)
     for key, value in overrides.items():
         try:
@@ -156,12 +169,33 @@ def check(package: str, node: Mapping[str, Any] | DictConfig, path: str = "") ->
 
 def _read(group: str, name: str) -> DictConfig:
     """Returns a YAML merged over those that its ``defaults`` name, as Hydra does without a ``_self_``."""
-    node = OmegaConf.load(ROOT / group / f"{name}.yaml")
-    assert isinstance(node, DictConfig)
-    inherited = [_read(group, parent) for parent in node.pop("defaults", [])]
+    path = Path(name).expanduser() if name.endswith(_YAML) else ROOT / group / f"{name}.yaml"
+    try:
+        node = OmegaConf.load(path)
+    except OSError as error:
+        raise ConfigError(f"{group}: {path}: cannot be read: {error.strerror}") from None
+    except (YAMLError, UnicodeDecodeError, OmegaConfBaseException) as error:
+        raise ConfigError(f"{group}: {path}: not a YAML file: {' '.join(str(error).split())}") from None
+    if not isinstance(node, DictConfig):
+        raise ConfigError(f"{group}: {path}: must be a mapping of settings")
+    inherited = [_read(group, _beside(path, parent)) for parent in node.pop("defaults", [])]
     merged = OmegaConf.merge(*inherited, node)
     assert isinstance(merged, DictConfig)
     return merged
+
+
+def _of_module(name: str, values: Mapping[str, Any]) -> DictConfig:
+    """Returns the node of a module without a YAML, whose settings are ``values``."""
+    node = OmegaConf.create({"name": name})
+    for key, value in values.items():
+        OmegaConf.update(node, key, value)
+    return node
+
+
+def _beside(path: Path, parent: str) -> str:
+    """Returns the path of the YAML called ``parent`` in the folder of ``path``, or its name in ``conf``."""
+    own = path.with_name(f"{parent}.yaml")
+    return str(own) if own.is_file() else parent
 
 
 def _group_of(key: str, group: str) -> str:

@@ -3,7 +3,8 @@ and text."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -16,8 +17,9 @@ from conf import ConfigError
 from conf.text import replace_unencodable
 from envs import observations, parsing, sessions, styles
 from envs.base import Scenario
+from envs.bounds import action_space, observation_space
 from envs.sizes import check_sizes, sandbox_limits
-from envs.spaces import Chat, Text
+from envs.spaces import Text
 from envs.terminal import as_terminal
 from envs.types import Message, Outcome, Role, Split, Task, Turn
 from envs.validation import checked_outcome, checked_states, validate
@@ -26,9 +28,8 @@ from sandbox.base import Backend, Limits, Result, Sandbox, SandboxError, Sandbox
 
 Observation = dict[str, Any]
 
-_ACTION_CHARS = 2**22
 _OUTPUT_CHARS = 4000
-_MESSAGE_CHARS = 2**28
+_SET_BY_RESET = ("agent_selection", "rewards", "terminations", "truncations", "infos", "_cumulative_rewards")
 _SPLITS: tuple[Split, ...] = ("train", "heldout")
 
 
@@ -54,6 +55,13 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
     the same episode, except for times. Not thread-safe.
     """
 
+    metadata: dict[str, Any] = {  # noqa: RUF012 - PettingZoo's name and type
+        "name": "pipeline_v0",
+        "render_modes": ["ansi"],
+        "is_parallelizable": False,
+    }
+    """Those of an environment have the name of its scenario."""
+
     def __init__(
         self,
         scenario: Scenario,
@@ -62,12 +70,15 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         limits: Limits | None = None,
         output_chars: int | None = None,
         render_mode: str | None = None,
+        on_close: Callable[[], None] | None = None,
     ) -> None:
         """Makes the environment.
 
         ``limits``: limits of every sandbox; None: the backend's, with the scenario's changes.
         ``output_chars``: how many characters of a program's stdout or stderr agents see
         (``envs.observations``); None: as the scenario says, or else 4000.
+        ``on_close``: closes what belongs to this environment alone, such as its backend. It is called once,
+        by ``close()``, when the environment is garbage-collected or when the interpreter exits.
 
         Raises:
             ConfigError: the scenario cannot be played (``envs.validation``), or not on this backend;
@@ -80,16 +91,9 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
             raise ConfigError(f"render_mode must be ansi or None; got {render_mode!r}")
         self.scenario = scenario
         self.backend = backend
-        name = f"{scenario.name}_v0"
-        self.metadata = {"name": name, "render_modes": ["ansi"], "is_parallelizable": False}
+        self.metadata = {**type(self).metadata, "name": f"{scenario.name}_v0"}
         self.render_mode = render_mode
         self.possible_agents = [role.name for role in scenario.roles]
-        turns = sum(role.max_turns for role in scenario.roles)
-        self.observation_spaces = {
-            agent: spaces.Dict({"messages": Chat(2 + 2 * turns, _MESSAGE_CHARS), "role": Text(256)})
-            for agent in self.possible_agents
-        }
-        self.action_spaces = {agent: Text(_ACTION_CHARS) for agent in self.possible_agents}
         self.agents: list[str] = []
         self.turns: tuple[Turn, ...] = ()
         self._limits = limits or sandbox_limits(scenario, backend)
@@ -97,10 +101,15 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         self._spec = SandboxSpec(scenario.preload, own, scenario.libraries)
         chars = _output_chars(scenario, output_chars)
         self._write = styles.writer(scenario, backend, self._limits, chars)
+        self.observation_spaces = {
+            agent: observation_space(scenario, self._limits, chars) for agent in self.possible_agents
+        }
+        self.action_spaces = {agent: action_space(self._limits) for agent in self.possible_agents}
         self._np_random: np.random.Generator | None = None
         self._task: Task | None = None
         self._outcome: Outcome | None = None
         self._workspace: Workspace | None = None
+        self._release = None if on_close is None else weakref.finalize(self, on_close)
 
     def observation_space(self, agent: str) -> spaces.Dict:
         return self.observation_spaces[agent]
@@ -137,7 +146,9 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
             KeyError: no task has this id, or the split is empty.
             ValueError: the turns are not the beginning of an episode, or already a complete episode.
         """
-        self.close()
+        if self._release is not None and not self._release.alive:
+            raise RuntimeError("the environment is closed; make another one")
+        self._close_workspace()
         if seed is not None or self._np_random is None:
             self._np_random, _ = seeding.np_random(seed)
         # Before a task is drawn, so that the seed is the same if the task is given.
@@ -178,15 +189,18 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         agent = self.agent_selection
         if self.terminations[agent]:
             self._was_dead_step(action)
+            if not self.agents:
+                del self.agent_selection
             return
         if not isinstance(action, str):
             raise TypeError(f"an action must be a text; got {type(action).__name__}")
         if action not in self.action_spaces[agent]:
-            raise ValueError(f"an action must have at most {_ACTION_CHARS} characters; got {len(action)}")
+            longest = self.action_spaces[agent].max_length
+            raise ValueError(f"an action must have at most {longest} characters; got {len(action)}")
         try:
             self._advance(self._play(agent, replace_unencodable(action)))
         except BaseException:
-            self.close()
+            self._close_workspace()
             raise
 
     def render(self) -> str:
@@ -198,9 +212,18 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         return "\n".join(lines)
 
     def close(self) -> None:
-        """Closes the episode's sandbox. The backend stays open because others may share it."""
-        if self._workspace is not None:
-            self._workspace.close()
+        """Closes the episode's sandbox. An environment with an ``on_close`` calls it, and cannot be reset any
+        more; without one the backend stays open because others may share it."""
+        self._close_workspace()
+        if self._release is not None:
+            self._release()
+
+    def __getattr__(self, name: str) -> Any:
+        """Explains what is missing before the first reset or after the episode."""
+        if name in _SET_BY_RESET:
+            when = "before the first episode" if self._task is None else "after the end of an episode"
+            raise AttributeError(f"there is no {name.lstrip('_')} {when}: call reset() first")
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         """A copy would share the sandbox, and each would play into the other's files."""
@@ -328,6 +351,10 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
 
     def _role(self, agent: str) -> Role:
         return self.scenario.roles[self.possible_agents.index(agent)]
+
+    def _close_workspace(self) -> None:
+        if self._workspace is not None:
+            self._workspace.close()
 
     def _open_workspace(self) -> Workspace:
         if self._workspace is None or self._workspace.closed:

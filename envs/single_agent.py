@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
 from pettingzoo import AECEnv  # type: ignore[import-untyped]
 
-Observation = dict[str, Any]
-Actor = Callable[[Observation], str]
-"""Chooses an action."""
+from envs import making
+from envs.players import Observation, Player, act, read_others
 
 
 class SingleAgentEnv(gymnasium.Env[Observation, str]):
@@ -19,27 +18,30 @@ class SingleAgentEnv(gymnasium.Env[Observation, str]):
     A step takes ``agent``'s action and then those of the others until it is ``agent``'s turn again or the
     episode ends. The reward is that of ``last()``: everything that ``agent`` received since its previous
     action. The episode ends when the team's episode ends, so the outcome's reward arrives with ``agent``'s
-    last step. ``env`` may be wrapped.
+    last step. ``env`` may be wrapped, and is closed by ``close()``.
 
-    ``SingleAgentEnv(make("mathchat"), "verifier", {"problem_solver": plan, "code_executor": compute})``
+    ``SingleAgentEnv(make("mathchat"), "verifier", {"problem_solver": plan, "code_executor": "silent"})``
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["ansi"]}  # noqa: RUF012 - Gymnasium's name and type
+    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - Gymnasium's name and type
 
     def __init__(
         self,
         env: AECEnv,
         agent: str,
-        others: Mapping[str, Actor],
+        others: Player | Mapping[str, Player],
         *,
         render_mode: str | None = None,
     ) -> None:
-        """Raises ``ValueError`` if ``env`` has no such agent, or if ``others`` are not exactly the other
-        agents, each with a function."""
-        _check_team(env.possible_agents, agent, others)
+        """``others``: who plays the other agents, one for all or one for each: a function of the observation,
+        ``silent`` (ends its part at once), ``random`` (short random text) or ``module:function``.
+
+        Raises:
+            ValueError: ``env`` has no such agent, or ``others`` are not exactly the other agents.
+        """
         self.env = env
         self.agent = agent
-        self.others = dict(others)
+        self.others = read_others(env.possible_agents, agent, others)
         self.observation_space = env.observation_space(agent)
         self.action_space = env.action_space(agent)
         self.render_mode = render_mode
@@ -68,21 +70,24 @@ class SingleAgentEnv(gymnasium.Env[Observation, str]):
     def _until_our_turn(self) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         while (name := self.env.agent_selection) != self.agent:
             observation, _, terminated, truncated, _ = self.env.last()
-            self.env.step(None if terminated or truncated else self.others[name](observation))
+            over = terminated or truncated
+            self.env.step(None if over else act(self.others[name], observation, self.np_random))
         observation, reward, terminated, truncated, info = self.env.last()
         return observation, float(reward), terminated, truncated, info
 
 
-def _check_team(team: Sequence[str], agent: str, others: Mapping[str, Actor]) -> None:
-    known = ", ".join(team)
-    if agent not in team:
-        raise ValueError(f"there is no agent {agent!r}; the agents are {known}")
-    if agent in others:
-        raise ValueError(f"others has an actor for {agent}, whose actions are those of step()")
-    if unknown := [name for name in others if name not in team]:
-        raise ValueError(f"others names {unknown[0]!r}, which is no agent; the agents are {known}")
-    if missing := [name for name in team if name != agent and name not in others]:
-        raise ValueError(f"others lacks an actor for {', '.join(missing)}")
-    for name, actor in others.items():
-        if not callable(actor):
-            raise ValueError(f"others[{name!r}] must be a function of the observation; got {actor!r:.80}")
+def make(
+    name: str,
+    role: str,
+    *,
+    others: Player | Mapping[str, Player] = "silent",
+    render_mode: str | None = None,
+    **settings: Any,
+) -> SingleAgentEnv:
+    """Makes ``role``'s view of ``envs.make(name, **settings)``; the entry point of the Gymnasium ids."""
+    env = making.make(name, render_mode=render_mode, **settings)
+    try:
+        return SingleAgentEnv(env, role, others, render_mode=render_mode)
+    except BaseException:
+        env.close()
+        raise

@@ -3,16 +3,21 @@
 ``gymnasium.spaces.Text`` enumerates its alphabet: over full Unicode it takes seconds to build, and its test
 loops over every character. Here a text is any ``str`` of bounded length. That includes lone surrogates and
 NUL, because excluding them would need a scan for each test; ``PipelineEnv`` replaces both in actions.
+
+Gymnasium's vector environments take these spaces: a batch is a tuple. Only their shared memory does not,
+because it reserves the longest text in advance.
 """
 
 from __future__ import annotations
 
 import string
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from gymnasium import Space
+from gymnasium.error import CustomSpaceError
+from gymnasium.vector.utils import create_shared_memory
 
 Messages = list[dict[str, str]]
 
@@ -119,3 +124,12 @@ class Chat(Space[Messages]):
 def _reject_options(mask: None, probability: None) -> None:
     if mask is not None or probability is not None:
         raise ValueError("text spaces support neither mask nor probability")
+
+
+@create_shared_memory.register(Text)
+@create_shared_memory.register(Chat)
+def _refuse_shared_memory(space: Space[Any], n: int = 1, ctx: object = None) -> NoReturn:
+    raise CustomSpaceError(
+        f"{space} has no place in shared memory, because its texts have no fixed length: "
+        "use AsyncVectorEnv(…, shared_memory=False)"
+    )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from conf import ConfigError
@@ -21,12 +21,13 @@ from envs.dsbench.loaders import SKIP, Choice, load_tables
 from envs.dsbench.spec import Table
 from envs.dsbench.submission import TooLarge
 from envs.dsbench.tasks import make_task
+from envs.making import make, make_ordered, make_parallel
 from envs.styles import check_style
 from envs.types import Outcome, Role, Split, Task, Turn
 from sandbox.artifacts import ArtifactCheck, ArtifactSpec, check_artifacts
 from sandbox.base import FileInfo, LimitChanges, Sandbox
 
-__all__ = ["DSBench"]
+__all__ = ["DSBench", "env", "parallel_env", "raw_env"]
 
 SUBMISSION = "submission.csv"
 _LOG = logging.getLogger(__name__)
@@ -197,6 +198,11 @@ class DSBench:
     def grade(self, task: Task, turns: Sequence[Turn], sandbox: Sandbox | None) -> Outcome:
         """Grades the current ``submission.csv`` (see ``envs.dsbench.grading``)."""
         return grade(task.answer, None if sandbox is None else _read(sandbox), self.fallback)
+
+
+raw_env = partial(make, "dsbench")
+env = partial(make_ordered, "dsbench")
+parallel_env = partial(make_parallel, "dsbench")
 
 
 def _choice(config: DSBench.Config, *, skip: bool) -> Choice:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
-
-from pettingzoo.utils.conversions import (  # type: ignore[import-untyped]
-    turn_based_aec_to_parallel,
-)
+from typing import Annotated
 
 from conf import ConfigError
 from conf.ranges import Count, Natural, Positive, Range, Seed
-from envs import PipelineEnv, make
+from envs.making import make, make_ordered, make_parallel
 from envs.mathchat import answers, splits
 from envs.mathchat.equivalence import Checker
 from envs.parsing import strip_thinking
@@ -116,7 +113,7 @@ class MathChat:
         self.reply_tokens = config.reply_tokens
         self.session = config.session
         self.timeout = config.timeout
-        self._checker = Checker(config.grading_timeout)
+        self.checker = Checker(config.grading_timeout)
         self._tasks = _read(config)
 
     def tasks(self, split: Split) -> Sequence[Task]:
@@ -128,23 +125,18 @@ class MathChat:
         return ()  # agents hand over text, not files
 
     def grade(self, task: Task, turns: Sequence[Turn], sandbox: Sandbox | None) -> Outcome:
-        code = answers.grade(strip_thinking(turns[-1].action), task.answer, self._checker)
+        code = answers.grade(strip_thinking(turns[-1].action), task.answer, self.checker)
         score = float(code == "ok")
         return Outcome(code == "ok", score, {"accuracy": score, "fair": score}, code)
 
-
-def env(**settings: Any) -> PipelineEnv:
-    """Returns ``envs.make("mathchat", **settings)``; the name is that of PettingZoo's modules."""
-    return make("mathchat", **settings)
-
-
-raw_env = env
+    def close(self) -> None:
+        """Ends the process that compares answers; another one starts when it is needed."""
+        self.checker.close()
 
 
-def parallel_env(**settings: Any) -> Any:
-    """Returns the environment for ``ParallelEnv`` learners; actions of agents that are not on turn are
-    ignored."""
-    return turn_based_aec_to_parallel(env(**settings))
+raw_env = partial(make, "mathchat")
+env = partial(make_ordered, "mathchat")
+parallel_env = partial(make_parallel, "mathchat")
 
 
 def _check(config: MathChat.Config) -> None:

@@ -53,6 +53,18 @@ class Checker:
                 self._end()
             return _VERDICTS[reply.strip()]
 
+    @property
+    def running(self) -> bool:
+        """Whether there is a child."""
+        return self._child is not None
+
+    def close(self) -> None:
+        """Ends the child, if there is one; the next comparison starts another."""
+        with self._lock:
+            if self._child is not None:
+                self._child = None
+                self._end()
+
     def _start(self) -> subprocess.Popen[str]:
         child = subprocess.Popen(
             [sys.executable, "-I", str(_CHILD), str(self.timeout)],

@@ -10,11 +10,13 @@ from typing import Any
 
 import pettingzoo  # type: ignore[import-untyped]
 import pytest
+from pettingzoo.test import parallel_api_test  # type: ignore[import-untyped]
+from pettingzoo.utils import OrderEnforcingWrapper  # type: ignore[import-untyped]
 
 import conf
 import envs
 from conf.commands import compose
-from envs import PipelineEnv, contract, mathchat
+from envs import PipelineEnv, contract, dsbench, mathchat
 from sandbox.base import Limits
 from tests.fakes import FakeBackend
 
@@ -68,7 +70,8 @@ def test_pettingzoo_makes_every_configured_environment() -> None:
     for name in conf.names("env"):
         assert f"coachgym/{name}-v0" in pettingzoo.aec_registry
     env = pettingzoo.make("aec", "coachgym/mathchat-v0", sandbox=FakeBackend(), context="previous")
-    assert isinstance(env, envs.PipelineEnv)
+    assert isinstance(env, OrderEnforcingWrapper)
+    assert isinstance(env.unwrapped, envs.PipelineEnv)
     assert env.scenario.context == "previous"
     assert str(env) == "mathchat_v0"
 
@@ -127,13 +130,30 @@ def test_registering_again_gives_no_warning() -> None:
         importlib.reload(envs)
 
 
-def test_the_modules_of_environments_follow_pettingzoos_convention() -> None:
-    env = mathchat.env(sandbox=FakeBackend())
-    assert type(env).__name__ == "PipelineEnv"
-    assert mathchat.raw_env is mathchat.env
-    parallel = mathchat.parallel_env(sandbox=FakeBackend())
-    observations, _ = parallel.reset(seed=0)
-    assert set(observations) == {"problem_solver", "code_executor", "verifier"}
+@pytest.mark.parametrize("module", [mathchat, dsbench])
+def test_the_modules_of_environments_follow_pettingzoos_convention(module: Any) -> None:
+    raw, ordered = module.raw_env(sandbox=FakeBackend()), module.env(sandbox=FakeBackend())
+    assert (type(raw), type(ordered)) == (PipelineEnv, OrderEnforcingWrapper)
+    assert str(raw) == str(ordered) == f"{raw.scenario.name}_v0"
+    observations, _ = module.parallel_env(sandbox=FakeBackend()).reset(seed=0)
+    assert list(observations) == raw.possible_agents
+
+
+def test_the_parallel_form_passes_pettingzoos_test_and_takes_the_action_of_the_active_agent() -> None:
+    parallel_api_test(mathchat.parallel_env(sandbox=FakeBackend()), num_cycles=20)
+    env: Any = pettingzoo.make("parallel", "coachgym/mathchat-v0", sandbox=FakeBackend())
+    env.reset(seed=0)
+    rewards: dict[str, float] = {}
+    for agent in ("problem_solver", "code_executor", "verifier"):
+        assert env.aec_env.agent_selection == agent
+        answer = f"\\boxed{{{env.unwrapped.task.answer[0]}}}"
+        others = dict.fromkeys(env.possible_agents, "ignored")
+        _, rewards, ended, _, infos = env.step(others | {agent: answer})
+        assert infos[agent]["turn"].action == answer
+    assert env.agents == []
+    assert all(ended.values())
+    assert rewards == dict.fromkeys(env.possible_agents, 1.0)
+    assert len(env.unwrapped.turns) == 3
 
 
 def test_no_other_package_called_envs_shadows_ours() -> None:

@@ -1,0 +1,71 @@
+"""Makes environments: by a name of ``conf/env``, by the path of a YAML, or by a module of the user's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import Any
+
+from pettingzoo.utils import OrderEnforcingWrapper, turn_based_aec_to_parallel  # type: ignore[import-untyped]
+
+import conf
+from envs.pipeline import PipelineEnv
+from envs.sizes import check_scenario
+from sandbox.base import Backend, Limits
+
+
+def make(
+    name: str,
+    *,
+    sandbox: str | Backend = "auto",
+    render_mode: str | None = None,
+    limits: Limits | Mapping[str, float] | None = None,
+    **settings: Any,
+) -> PipelineEnv:
+    """Makes an environment, with ``settings`` in place of those of its YAML.
+
+    ``name``: that of a file in ``conf/env``; the path of a YAML, ``my_conf/env/ledger.yaml``; or a module
+    with a scenario, ``my_parts.ledger``: its settings are all given here or have defaults in its ``Config``.
+    ``sandbox``: the name of a file in ``conf/sandbox``, or a backend. ``render_mode`` is None or ``ansi``;
+    ``render`` returns text either way. ``limits``: some or all limits of the sandboxes,
+    ``limits={"memory_mb": 2048}``.
+
+    ``close()`` closes everything that was opened here: the scenario, if it has a method ``close``, and the
+    backend, unless it was given. At the latest this happens when the environment is garbage-collected or the
+    interpreter exits. The environment cannot be reset afterwards.
+
+    Raises:
+        conf.ConfigError: there is no such environment, sandbox or setting, the tasks cannot be read, or their
+            files do not fit into the sandboxes.
+        sandbox.base.SandboxError: a sandbox of this kind cannot run here.
+    """
+    if limits is not None:
+        settings["limits"] = asdict(limits) if isinstance(limits, Limits) else limits
+    opened = ExitStack()
+    with ExitStack() as unless_made:
+        unless_made.callback(opened.close)
+        scenario = conf.build("envs", conf.load("env", name, **settings))
+        if hasattr(scenario, "close"):
+            opened.callback(scenario.close)
+        if isinstance(sandbox, str):
+            sandbox = conf.build("sandbox", conf.load("sandbox", sandbox))
+            opened.callback(sandbox.close)
+        check_scenario(scenario, sandbox)
+        env = PipelineEnv(scenario, sandbox, render_mode=render_mode, on_close=opened.close)
+        unless_made.pop_all()
+    return env
+
+
+def make_ordered(name: str, **settings: Any) -> Any:
+    """Makes an environment in PettingZoo's ``OrderEnforcingWrapper``, as the ``env`` of Farama's modules."""
+    return OrderEnforcingWrapper(make(name, **settings))
+
+
+def make_parallel(name: str, **settings: Any) -> Any:
+    """Makes an environment for learners of PettingZoo's ``ParallelEnv``.
+
+    Agents still act one after the other: in each step only the action of
+    ``infos[agent]["active_agent"]`` is taken, and those of the others are ignored.
+    """
+    return turn_based_aec_to_parallel(make_ordered(name, **settings))
