@@ -17,15 +17,23 @@ _FACTS_CHARS = 1 << 22
 _NAME_CHARS = 256
 
 
-def action_space(limits: Limits) -> Text:
-    """Returns the texts that can be sent to a sandbox as a program, whatever their characters."""
-    return Text((limits.file_mb << 20) // _BYTES)
+def action_spaces(scenario: Scenario, limits: Limits) -> dict[str, Text]:
+    """Returns, for each agent, the texts that can be sent to a sandbox as a program, whatever their
+    characters."""
+    return {role.name: Text(_action_chars(limits)) for role in scenario.roles}
 
 
-def observation_space(scenario: Scenario, limits: Limits, output_chars: int) -> spaces.Dict:
-    """Returns the chats of the scenario's agents. The longest message is the task with all turns of all
-    agents, as the last agent reads it."""
+def observation_spaces(scenario: Scenario, limits: Limits, output_chars: int) -> dict[str, spaces.Dict]:
+    """Returns, for each agent, the chats that it can read. The longest message is the task with all turns of
+    all agents, as the last agent reads it."""
     turns = sum(role.max_turns for role in scenario.roles)
-    turn = _ESCAPED * (action_space(limits).max_length + 2 * output_chars) + _FACTS_CHARS
-    chat = Chat(2 + 2 * turns, _FACTS_CHARS + turns * turn)
-    return spaces.Dict({"messages": chat, "role": Text(_NAME_CHARS)})
+    turn = _ESCAPED * (_action_chars(limits) + 2 * output_chars) + _FACTS_CHARS
+    longest = _FACTS_CHARS + turns * turn
+    return {
+        role.name: spaces.Dict({"messages": Chat(2 + 2 * turns, longest), "role": Text(_NAME_CHARS)})
+        for role in scenario.roles
+    }
+
+
+def _action_chars(limits: Limits) -> int:
+    return (limits.file_mb << 20) // _BYTES

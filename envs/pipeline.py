@@ -17,7 +17,7 @@ from conf import ConfigError
 from conf.text import replace_unencodable
 from envs import observations, parsing, sessions, styles
 from envs.base import Scenario
-from envs.bounds import action_space, observation_space
+from envs.bounds import action_spaces, observation_spaces
 from envs.sizes import check_sizes, sandbox_limits
 from envs.spaces import Text
 from envs.terminal import as_terminal
@@ -87,12 +87,10 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         super().__init__()
         validate(scenario)
         sessions.check_sessions(scenario, backend)
-        if render_mode not in (None, "ansi"):
-            raise ConfigError(f"render_mode must be ansi or None; got {render_mode!r}")
         self.scenario = scenario
         self.backend = backend
         self.metadata = {**type(self).metadata, "name": f"{scenario.name}_v0"}
-        self.render_mode = render_mode
+        self.render_mode = _render_mode(render_mode)
         self.possible_agents = [role.name for role in scenario.roles]
         self.agents: list[str] = []
         self.turns: tuple[Turn, ...] = ()
@@ -101,10 +99,8 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         self._spec = SandboxSpec(scenario.preload, own, scenario.libraries)
         chars = _output_chars(scenario, output_chars)
         self._write = styles.writer(scenario, backend, self._limits, chars)
-        self.observation_spaces = {
-            agent: observation_space(scenario, self._limits, chars) for agent in self.possible_agents
-        }
-        self.action_spaces = {agent: action_space(self._limits) for agent in self.possible_agents}
+        self.observation_spaces = observation_spaces(scenario, self._limits, chars)
+        self.action_spaces = action_spaces(scenario, self._limits)
         self._np_random: np.random.Generator | None = None
         self._task: Task | None = None
         self._outcome: Outcome | None = None
@@ -360,6 +356,12 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         if self._workspace is None or self._workspace.closed:
             raise SandboxError("the episode's sandbox is closed; call reset()")
         return self._workspace
+
+
+def _render_mode(given: str | None) -> str | None:
+    if given not in (None, "ansi"):
+        raise ConfigError(f"render_mode must be ansi or None; got {given!r}")
+    return given
 
 
 def _output_chars(scenario: Scenario, given: int | None) -> int:
