@@ -48,11 +48,9 @@ def make(
         scenario = conf.build("envs", conf.load("env", name, **settings))
         if hasattr(scenario, "close"):
             opened.callback(scenario.close)
-        if isinstance(sandbox, str):
-            sandbox = conf.build("sandbox", conf.load("sandbox", sandbox))
-            opened.callback(sandbox.close)
-        check_scenario(scenario, sandbox)
-        env = PipelineEnv(scenario, sandbox, render_mode=render_mode, on_close=opened.close)
+        backend = _open(sandbox, opened) if isinstance(sandbox, str) else sandbox
+        check_scenario(scenario, backend)
+        env = PipelineEnv(scenario, backend, render_mode=render_mode, on_close=opened.close)
         unless_made.pop_all()
     return env
 
@@ -69,3 +67,9 @@ def make_parallel(name: str, **settings: Any) -> Any:
     ``infos[agent]["active_agent"]`` is taken, and those of the others are ignored.
     """
     return turn_based_aec_to_parallel(make_ordered(name, **settings))
+
+
+def _open(sandbox: str, opened: ExitStack) -> Backend:
+    backend: Backend = conf.build("sandbox", conf.load("sandbox", sandbox))
+    opened.callback(backend.close)
+    return backend

@@ -197,7 +197,7 @@ def test_the_others_are_exactly_the_other_agents(agent: str, others: set[str], s
 
 def test_an_actor_is_a_function() -> None:
     with pytest.raises(ValueError, match=r"others\['teller'\] must be a function"):
-        SingleAgentEnv(made(), "maker", {"changer": lambda _: "", "teller": "done"})  # type: ignore[dict-item]
+        SingleAgentEnv(made(), "maker", {"changer": lambda _: "", "teller": "done"})
 
 
 def test_tasks_of_one_split_are_enough() -> None:
