@@ -93,7 +93,7 @@ def command_line(
     settings = [i for i, word in enumerate(kept) if "=" in word and not word.startswith("-")]
     # Hydra takes settings before or after its options, not both.
     place = settings[-1] + 1 if settings else 2
-    added = [f"{key}={_quoted(value)}" for key, value in changes.items()]
+    added = [f"{key}={quoted(value)}" for key, value in changes.items()]
     return shlex.join(["python", *kept[:place], *added, *kept[place:]])
 
 
@@ -114,8 +114,8 @@ def skip_finalization(code: int) -> None:
     atexit.register(leave)
 
 
-def _quoted(value: str) -> str:
-    """``value`` as Hydra's grammar takes it."""
+def quoted(value: str) -> str:
+    """Returns ``value`` as Hydra's grammar takes it."""
     if re.fullmatch(r"[\w./:+@%-]+", value):
         return value
     return "'" + value.replace("\\", "\\\\").replace("'", r"\'") + "'"

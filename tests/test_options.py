@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, list[str]]] = {
     "benchmarks.soak": ("", ["--episodes 0", "--in-flight 0", "--episodes 3 --in-flight 2"]),
     "benchmarks.mismatch": ("x=1", ["--bound -1", "--growth nan", "--bound x"]),
     "benchmarks.learning": ("", ["--seeds -1", "--seeds 0 x"]),
+    "envs.dsbench.prepare": ("d", ["--descriptions", "--limits 3", "e"]),
     "sandbox.image": ("name", ["--base x"]),
     "learners.export": ("run out", ["--adapter-s"]),
 }

@@ -16,6 +16,17 @@ import pandas as pd
 from conf import ConfigError, cache_dir
 
 _CHUNK = 1 << 20
+
+
+class EncodingError(ConfigError):
+    """A file is not in the encoding that it is read in."""
+
+    def __init__(self, message: str, guess: str) -> None:
+        super().__init__(message)
+        self.guess = guess
+        """An encoding that it may have."""
+
+
 _PACKED = {b"\x1f\x8b": "gzip", b"PK": "zip", b"BZ": "bzip2", b"\xfd7": "xz", b"(\xb5": "zstd"}
 
 
@@ -148,7 +159,8 @@ def _wrong(path: Path, task: str, encoding: str, position: int) -> ConfigError:
         return ConfigError(f"{path}: is compressed with {packed}; unpack it")
     guess = "utf-16" if first in (b"\xff\xfe", b"\xfe\xff") or byte == "00" else "cp1252"
     guess = "latin-1" if guess == encoding else guess
-    return ConfigError(
+    return EncodingError(
         f"{path}: byte {position} (0x{byte}) is not {encoding}; if the file has another encoding, such as "
-        f"{guess}, set env.encodings={{{task}: {guess}}}"
+        f"{guess}, set env.encodings={{{task}: {guess}}}",
+        guess,
     )
