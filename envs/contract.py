@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
+from gymnasium.utils.env_checker import check_env
 from pettingzoo import AECEnv  # type: ignore[import-untyped]
 from pettingzoo.test import api_test, seed_test  # type: ignore[import-untyped]
 
+from conf.text import replace_unencodable
+from envs.single_agent import SingleAgentEnv
 from envs.types import Task, Turn
 
 Act = Callable[[dict[str, Any], int], str]
@@ -22,10 +26,11 @@ PRINT_AND_STOP = ("```python\nimport random\nprint(random.random())\n```", "<thi
 
 
 def check(make_env: Callable[[], AECEnv], *, act: Act | None = None, num_cycles: int = 100) -> None:
-    """Runs PettingZoo's ``api_test`` and ``seed_test`` and the checks below; raises ``AssertionError``.
+    """Runs PettingZoo's ``api_test`` and ``seed_test``, Gymnasium's ``check_env`` for every agent, and the
+    checks below; raises ``AssertionError``.
 
-    ``act`` chooses the actions of the determinism check; by default agents run a program that prints a random
-    number and then stop.
+    ``act`` chooses the actions of the checks of determinism and accounts; by default agents run a program
+    that prints a random number and then stop.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about observations that are no arrays and names without numbers
@@ -33,8 +38,51 @@ def check(make_env: Callable[[], AECEnv], *, act: Act | None = None, num_cycles:
         api_test(env, num_cycles=num_cycles)
         env.close()
         seed_test(make_env, num_cycles=num_cycles)
-    check_deterministic(make_env, act or (lambda _, index: PRINT_AND_STOP[index % 2]))
+    act = act or (lambda _, index: PRINT_AND_STOP[index % 2])
+    check_deterministic(make_env, act)
+    check_accounts(make_env, act)
+    check_every_agent(make_env)
     check_answer_is_hidden(make_env)
+
+
+def check_every_agent(make_env: Callable[[], AECEnv]) -> None:
+    """Runs Gymnasium's ``check_env`` on every agent alone, whose colleagues say nothing."""
+    env = make_env()
+    for agent in env.possible_agents:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about texts, which are no arrays
+            check_env(SingleAgentEnv(env, agent, "silent"))
+    env.close()
+
+
+def check_accounts(make_env: Callable[[], AECEnv], act: Act, *, seed: int = 7) -> None:
+    """Checks that ``last()`` returns exactly the sum of the rewards, every action becomes one turn, and every
+    agent learns of the end."""
+    env = make_env()
+    env.reset(seed=seed)
+    due: dict[str, float] = defaultdict(float)
+    actions: list[tuple[str, str]] = []
+    ended = []
+    while env.agents:
+        agent = env.agent_selection
+        observation, reward, terminated, truncated, info = env.last()
+        assert reward == due[agent], f"last() gives {agent} {reward}, but its rewards add up to {due[agent]}"
+        due[agent] = 0.0
+        if terminated or truncated:
+            ended.append(agent)
+            assert "outcome" in info, f"{agent} does not learn the outcome"
+            env.step(None)
+        else:
+            action = act(observation, len(actions))
+            actions.append((agent, replace_unencodable(action)))
+            env.step(action)
+            played = [(turn.agent, turn.action) for turn in env.unwrapped.turns]
+            assert played == actions, f"turn {len(actions) - 1} of {agent} is lost or changed"
+        for name, value in env.rewards.items():
+            due[name] += value
+    assert sorted(ended) == sorted(env.possible_agents), f"only {ended} learn of the end"
+    assert not any(due.values()), f"rewards were never paid: {dict(due)}"
+    env.close()
 
 
 def check_deterministic(make_env: Callable[[], AECEnv], act: Act, *, seed: int = 7) -> None:

@@ -11,8 +11,11 @@ import pettingzoo  # type: ignore[import-untyped]
 
 import conf
 from conf import ConfigError
+from envs.base import Scenario
+from envs.validation import validate
 
-_ID = re.compile(r"([\w-]+/[\w.-]+)-v(\d+)")
+_ID = re.compile(r"([\w-]+/[\w.-]+)-v(\d+)", re.ASCII)
+_NOT_IN_IDS = re.compile(r"[^\w.-]+")
 
 
 def register(id: str, name: str, **settings: Any) -> None:
@@ -24,10 +27,14 @@ def register(id: str, name: str, **settings: Any) -> None:
     scenario is built once, to learn its roles, and again for each environment.
 
     Raises:
-        ConfigError: ``id`` is not ``namespace/name-v0``, or there is no such environment or setting.
+        ConfigError: ``id`` is not ``namespace/name-v0``, there is no such environment or setting, or the
+            scenario cannot be played.
     """
     node = {key: value for key, value in settings.items() if key not in _NOT_OF_THE_SCENARIO}
-    scenario = conf.build("envs", conf.load("env", name, **node))
+    scenario: Scenario = conf.build("envs", conf.load("env", name, **node))
+    validate(scenario)
+    if hasattr(scenario, "close"):
+        scenario.close()
     _register(id, name, [role.name for role in scenario.roles], settings)
 
 
@@ -57,7 +64,7 @@ def _register(id: str, name: str, roles: Iterable[str], settings: Mapping[str, A
     stem, version = parts.groups()
     for role in roles:
         gymnasium.register(
-            f"{stem}-{role}-v{version}",
+            f"{stem}-{_NOT_IN_IDS.sub('_', role)}-v{version}",
             entry_point="envs.single_agent:make",
             kwargs={**given, "role": role},
         )

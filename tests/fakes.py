@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import subprocess
 import sys
 import tempfile
@@ -97,6 +98,31 @@ class FakeBackend:
     def close(self) -> None:
         for sandbox in self.opened:
             sandbox.close()
+
+
+class EchoSandbox(FakeSandbox):
+    """Runs nothing: every program succeeds and prints a number that only its seed decides."""
+
+    def run(
+        self, code: str, *, timeout: float | None = None, seed: int = 0, session: str | None = None
+    ) -> Result:
+        self._check_open()
+        self.programs.append(code)
+        return Result("ok", 0, f"{random.Random(seed).random()}\n", "", False, 0.0, 0.0)
+
+    def end_session(self, session: str) -> None:
+        self._check_open()
+
+
+class EchoBackend(FakeBackend):
+    """Opens ``EchoSandbox``es: for tests that need many turns, and no program to run."""
+
+    name = "echo"
+    has_sessions = True
+
+    def open(self, spec: SandboxSpec) -> EchoSandbox:
+        self.opened.append(box := EchoSandbox(spec))
+        return box
 
 
 class FakeScenario:
