@@ -38,7 +38,8 @@ class Scenario(Protocol):
     context: str
     """``full``: an agent reads the messages of all earlier agents; ``previous``: only of its predecessor."""
     preload: tuple[str, ...]
-    """Modules that the sandbox imports, and programs that it runs, before any code of agents."""
+    """Modules that the sandbox imports, and programs that it runs, before any code of agents: what programs
+    use, so that they need not wait for it. Libraries that check the roles' artifacts are added."""
     libraries: tuple[str, ...]
     """Libraries that programs need besides those of every sandbox (``SandboxSpec.libraries``)."""
     timeout: float

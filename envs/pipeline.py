@@ -18,6 +18,7 @@ from conf.text import replace_unencodable
 from envs import observations, parsing, sessions, styles
 from envs.base import Scenario
 from envs.bounds import action_spaces, observation_spaces
+from envs.preloads import preload
 from envs.sizes import check_sizes, sandbox_limits
 from envs.spaces import Text
 from envs.terminal import as_terminal
@@ -96,7 +97,7 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         self.turns: tuple[Turn, ...] = ()
         self._limits = limits or sandbox_limits(scenario, backend)
         own = None if self._limits == backend.limits else self._limits
-        self._spec = SandboxSpec(scenario.preload, own, scenario.libraries)
+        self._spec = SandboxSpec(preload(scenario), own, scenario.libraries)
         chars = _output_chars(scenario, output_chars)
         self._write = styles.writer(scenario, backend, self._limits, chars)
         self.observation_spaces = observation_spaces(scenario, self._limits, chars)

@@ -126,6 +126,15 @@ def _check_specs(where: str, duty: str, specs: Any) -> None:
             f"kind must be {_list(get_args(Kind))}",
             spec.kind,
         )
+        counted = spec.rows is None or (type(spec.rows) is int and spec.rows >= 0)
+        _check(counted, f"{where}: {spec.name}", "rows must be a number of rows, or None", spec.rows)
+        if spec.rows is not None and spec.rows_of is not None:
+            raise ConfigError(f"{where}: {spec.name}: has both rows and rows_of; give one of them")
+        if spec.kind == "any" and (spec.rows, spec.rows_of, spec.columns_of) != (None, None, None):
+            raise ConfigError(
+                f"{where}: {spec.name}: nothing is known of the rows and columns of a file of kind any; "
+                f"choose another kind"
+            )
     if twice := _repeated(spec.name for spec in specs):
         raise ConfigError(f"{where}: {duty} names {twice} twice")
 

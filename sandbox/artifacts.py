@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 from sandbox.base import FileInfo, Sandbox
@@ -16,7 +17,8 @@ from sandbox.host import probing
 from sandbox.host.libraries import packages as packages_of
 from sandbox.host.pickles import UNKNOWN, pickle_globals
 
-Kind = Literal["table", "vector", "estimator", "csv", "any"]
+Kind = Literal["table", "vector", "estimator", "csv", "json", "any"]
+_PICKLES = (".pkl", ".pickle", ".joblib")
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,10 @@ class ArtifactSpec:
 
     name: str
     kind: Kind = "any"
+    """``csv`` and ``json`` are read as such, whatever the name; ``table`` and ``vector`` by the ending of the
+    name, ``.csv``, ``.json`` or ``.npy``, and otherwise as pickles; ``any`` is not opened."""
+    rows: int | None = None
+    """How many rows it must have: those of a table, entries of a vector or items of a JSON array."""
     rows_of: str | None = None
     """A csv of the task whose data rows this one must match in number."""
     columns_of: str | None = None
@@ -66,8 +72,13 @@ def check_artifacts(
     max_bytes: int = 16 << 20,
     timeout: float = 20.0,
     libraries: Sequence[str] = (),
+    rows: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[ArtifactCheck, ...]:
     """Returns one check for each spec, in order, based on ``files`` and on a program run in ``sandbox``.
+
+    ``rows``: file name -> the number of rows that it has in this task, of artifacts and of files that
+    ``rows_of`` names. Where it is not known, the file that ``rows_of`` names is counted in the sandbox, as
+    agents left it.
 
     An artifact larger than ``max_bytes`` is not opened: its code is ``size``. Reading ends after ``timeout``
     seconds. Estimators may also come from ``libraries``, those of ``SandboxSpec.libraries``.
@@ -81,26 +92,40 @@ def check_artifacts(
     for name, listed in imports.items():
         if foreign := [each for each in listed if each != UNKNOWN and not kind_of(each, packages)]:
             refused[name] = ArtifactCheck(name, "foreign", _foreign(foreign[0], libraries), imports=listed)
-    probed = [spec.name for spec in specs if spec.name not in refused and spec.kind != "any"]
+    probed = [spec for spec in specs if spec.name not in refused and spec.kind != "any"]
+    facts: dict[str, dict[str, Any]] = {}
     if probed:
-        others = [s.columns_of for s in specs if s.columns_of and s.columns_of in files and s.name in probed]
-        probed += [name for name in others if name not in refused]
-        counted = [s.rows_of for s in specs if s.rows_of and s.rows_of in files and s.name in probed]
-        facts, rows = probing.inspect(
-            list(dict.fromkeys(probed)), list(dict.fromkeys(counted)), packages, sandbox, timeout
+        formats = {spec.name: _format(spec.name, spec.kind) for spec in probed}
+        for other in (spec.columns_of for spec in probed):
+            if other is not None and other in files and other not in refused:
+                formats.setdefault(other, _format(other))
+        counted = [spec.rows_of for spec in probed if spec.rows_of in files and _rows(spec, rows) is None]
+        facts, found = probing.inspect(
+            formats, [name for name in dict.fromkeys(counted) if name], packages, sandbox, timeout
         )
-    else:
-        facts, rows = {}, {}
+        rows = {**found, **rows}
     return tuple(
         refused.get(spec.name) or replace(_check(spec, facts, rows, libraries), imports=imports[spec.name])
         for spec in specs
     )
 
 
+def _rows(spec: ArtifactSpec, rows: Mapping[str, int]) -> int | None:
+    """Returns how many rows an artifact must have, or None where that is not known."""
+    return rows.get(spec.name, rows.get(spec.rows_of or "") if spec.rows is None else spec.rows)
+
+
+def _format(name: str, kind: Kind = "any") -> str:
+    """Returns how a file is read: ``csv``, ``json``, ``npy`` or ``pickle``."""
+    if kind in ("csv", "json"):
+        return kind
+    return next((form for form in ("csv", "json", "npy") if name.endswith(f".{form}")), "pickle")
+
+
 def _imports(spec: ArtifactSpec, sandbox: Sandbox) -> tuple[str, ...]:
     """Returns the imports of a file that the probe, or a reader that trusts its name, would unpickle."""
-    plain = spec.kind in ("csv", "any") or spec.name.endswith((".csv", ".npy"))
-    if plain and not spec.name.endswith((".pkl", ".pickle", ".joblib")):
+    plain = spec.kind == "any" or _format(spec.name, spec.kind) != "pickle"
+    if plain and not spec.name.endswith(_PICKLES):
         return ()
     try:
         return pickle_globals(sandbox.read(spec.name))
@@ -138,9 +163,7 @@ def _check(
         return ArtifactCheck(spec.name, "foreign", _foreign(facts["foreign"], libraries))
     if "error" in facts:
         return ArtifactCheck(spec.name, "unreadable", facts["error"])
-    code, detail = _defect(
-        spec, facts, all_facts.get(spec.columns_of or "", {}), rows.get(spec.rows_of or "")
-    )
+    code, detail = _defect(spec, facts, all_facts.get(spec.columns_of or "", {}), _rows(spec, rows))
     facts.pop("columns_sha256", None)
     return ArtifactCheck(spec.name, code, detail, facts)
 
@@ -151,8 +174,8 @@ def _defect(
     """Returns the code and detail of the first defect of an artifact that could be read."""
     if mismatch := _wrong_kind(spec, facts):
         return "kind", mismatch
-    if rows is not None and "rows" in facts and facts["rows"] != rows:
-        return "rows", f"{facts['rows']} rows, but {spec.rows_of} has {rows}"
+    if rows is not None and facts.get("rows") != rows:
+        return "rows", _other_rows(spec, facts, rows)
     if spec.kind in ("table", "csv") and facts.get("n_columns") == 0:
         return "columns", "it has no columns"
     if "columns_sha256" in other and facts.get("columns_sha256") != other["columns_sha256"]:
@@ -164,6 +187,17 @@ def _defect(
     if spec.complete and facts.get("infinite"):
         return "nan", f"{facts['infinite']} values are infinite"
     return "ok", ""
+
+
+def _other_rows(spec: ArtifactSpec, facts: Mapping[str, Any], rows: int) -> str:
+    wanted = f"{spec.rows_of} has {rows}" if spec.rows_of else f"it must have {rows}"
+    if "rows" not in facts:
+        return f"it is {_with_article(str(facts.get('type')))} without rows, but {wanted}"
+    return f"{facts['rows']} rows, but {wanted}"
+
+
+def _with_article(word: str) -> str:
+    return f"{'an' if word[:1] in 'aeio' else 'a'} {word}"
 
 
 def _wrong_kind(spec: ArtifactSpec, facts: Mapping[str, Any]) -> str:

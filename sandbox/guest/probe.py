@@ -13,21 +13,24 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any
 
+from sandbox.guest.json_facts import json_facts
 from sandbox.guest.unpickling import ForeignError, StandIn, load
 
 MAX_COLUMNS, MAX_NAME = 2000, 120
 
 
-def report(names: list[str], counted: list[str], packages: list[str], limit: int) -> None:
-    """Prints one line for each file of ``names`` and then of ``counted``: ``{"name": …, "facts": …}`` of an
-    artifact, and ``{"name": …, "rows": …}``, the number of data rows of a csv.
+def report(formats: dict[str, str], counted: list[str], packages: list[str], limit: int) -> None:
+    """Prints one line for each file of ``formats`` (name -> ``csv``, ``json``, ``npy`` or ``pickle``), then
+    for each of ``counted``: ``{"name": …, "facts": …}`` of an artifact, and ``{"name": …, "rows": …}``, the
+    number of data rows of a csv.
 
     Column names are left out of a line when it would have more than ``limit`` characters.
     """
-    for name in names:
-        facts = _try(lambda name: _facts(name, packages), name)
+    for name, form in formats.items():
+        facts = _try(partial(_facts, form=form, packages=packages), name)
         line = {"name": name, "facts": facts}
         if len(json.dumps(line)) > limit:  # only the columns can be long
             facts.pop("columns", None)
@@ -56,12 +59,15 @@ def _rows(name: str) -> int:
     return len(pandas.read_csv(name, usecols=[0], skip_blank_lines=False))
 
 
-def _facts(name: str, packages: Collection[str]) -> dict[str, Any]:
-    if name.endswith(".csv"):
+def _facts(name: str, form: str, packages: Collection[str]) -> dict[str, Any]:
+    if form == "json":
+        facts = json_facts(name)
+        return facts | _names(facts.pop("names")) if "names" in facts else facts
+    if form == "csv":
         import pandas
 
         return _data(pandas.read_csv(name)) or {}
-    if name.endswith(".npy"):
+    if form == "npy":
         import numpy
 
         return _data(numpy.load(name, allow_pickle=False)) or {}

@@ -16,7 +16,7 @@ MAX_TEXT = 300
 _GUEST = Path(__file__).parents[1] / "guest"
 _SOURCES = [
     (f"sandbox.guest.{name}", (_GUEST / f"{name}.py").read_text("utf-8"))
-    for name in ("names", "unpickling", "probe")
+    for name in ("names", "unpickling", "json_facts", "probe")
 ]
 """In dependency order: each after the modules that it imports."""
 _PROGRAM = """
@@ -33,7 +33,7 @@ try:
         if name not in sys.modules:
             sys.modules[name] = type(sys)(name)
             exec(compile(source, name, "exec"), sys.modules[name].__dict__)
-    sys.modules["sandbox.guest.probe"].report({names!r}, {counted!r}, {packages!r}, {limit})
+    sys.modules["sandbox.guest.probe"].report({formats!r}, {counted!r}, {packages!r}, {limit})
 finally:
     sys.path[:] = before
 """
@@ -46,29 +46,38 @@ _KINDS: Mapping[str, type] = {
 
 
 def inspect(
-    names: Sequence[str], counted: Sequence[str], packages: Sequence[str], sandbox: Sandbox, timeout: float
+    formats: Mapping[str, str],
+    counted: Sequence[str],
+    packages: Sequence[str],
+    sandbox: Sandbox,
+    timeout: float,
 ) -> tuple[dict[str, dict[str, Any]], dict[str, int]]:
-    """Returns what the probe reports of each artifact in ``names``, and the rows of each csv in ``counted``
-    that could be counted.
+    """Returns what the probe reports of each artifact in ``formats`` (name -> format, as
+    ``sandbox.guest.probe.report`` takes it), and the rows of each csv in ``counted`` that could be counted.
 
     One program reads them all. What it cannot read it reads again, in a program of its own, so that no
     artifact decides what is reported of another; each has ``timeout`` seconds."""
-    facts, rows = _run(names, counted, packages, sandbox, timeout)
-    if len(names) + len(counted) > 1:
-        for name in names:
+    facts, rows = _run(formats, counted, packages, sandbox, timeout)
+    if len(formats) + len(counted) > 1:
+        for name, form in formats.items():
             if "error" in facts[name]:
-                facts.update(_run([name], [], packages, sandbox, timeout)[0])
+                facts.update(_run({name: form}, [], packages, sandbox, timeout)[0])
         if counted and not rows:
-            rows = _run([], counted, packages, sandbox, timeout)[1]
+            rows = _run({}, counted, packages, sandbox, timeout)[1]
     return facts, rows
 
 
 def _run(
-    names: Sequence[str], counted: Sequence[str], packages: Sequence[str], sandbox: Sandbox, timeout: float
+    formats: Mapping[str, str],
+    counted: Sequence[str],
+    packages: Sequence[str],
+    sandbox: Sandbox,
+    timeout: float,
 ) -> tuple[dict[str, dict[str, Any]], dict[str, int]]:
+    names = list(formats)
     limit = (1 << 15) // max(1, len(names)) if counted or len(names) > 1 else 1 << 12
     program = _PROGRAM.format(
-        sources=_SOURCES, names=list(names), counted=list(counted), packages=list(packages), limit=limit
+        sources=_SOURCES, formats=dict(formats), counted=list(counted), packages=list(packages), limit=limit
     )
     result = sandbox.run(program, timeout=timeout)
     try:

@@ -55,14 +55,24 @@ def tasks(*given: Any) -> Any:
         ({"roles": [replace(MAKER, produces=(ArtifactSpec("../a"),))]}, "plain file name"),
         ({"roles": [replace(MAKER, produces=(ArtifactSpec("/a"),))]}, "plain file name"),
         (
-            {"roles": [replace(MAKER, produces=(ArtifactSpec("a", rows_of="b.csv"),))]},
+            {"roles": [replace(MAKER, produces=(ArtifactSpec("a", "csv", rows_of="b.csv"),))]},
             "rows_of of a is 'b.csv'",
         ),
         (
-            {"roles": [replace(MAKER, produces=(ArtifactSpec("a", columns_of="b"),))]},
+            {"roles": [replace(MAKER, produces=(ArtifactSpec("a", "csv", columns_of="b"),))]},
             "columns_of of a is 'b'",
         ),
+        ({"roles": [replace(MAKER, produces=(ArtifactSpec("a", rows=3),))]}, "of a file of kind any"),
+        (
+            {"roles": [replace(MAKER, produces=(ArtifactSpec("a", "json", rows=-1),))]},
+            "rows must be a number",
+        ),
+        (
+            {"roles": [replace(MAKER, produces=(ArtifactSpec("a", "json", rows=1, rows_of="b"),))]},
+            "a: has both rows and rows_of; give one",
+        ),
         ({"roles": [Role("r", "", 1, requires=(ArtifactSpec("b"),))]}, "requires b, which no earlier role"),
+        ({"session": "notebook"}, "session must be fresh or role; got 'notebook'"),
         ({"context": "prevoius"}, "context must be full or previous; got 'prevoius'"),
         ({"name": 7}, "name must be"),
         ({"name": "a/b"}, "name must be"),

@@ -345,3 +345,56 @@ def test_a_check_lists_what_a_pickle_would_import_before_anything_loads_it(box: 
     [evil] = check_artifacts(SPECS[:1], {file.path: file for file in box.list()}, box)
     assert evil.imports == ("builtins.exec",)
     assert json.loads(json.dumps(asdict(evil)))["imports"] == ["builtins.exec"]
+
+
+@pytest.mark.parametrize(
+    ("text", "spec", "code", "detail"),
+    [
+        ("[1, 2]", ArtifactSpec("a", "json"), "ok", ""),
+        ("[1, 2", ArtifactSpec("a", "json"), "unreadable", "JSONDecodeError"),
+        ("[NaN]", ArtifactSpec("a", "json"), "unreadable", "NaN is not JSON"),
+        ("[" * 90_000, ArtifactSpec("a", "json"), "unreadable", "Recursion"),
+        ("", ArtifactSpec("a", "json"), "empty", "empty"),
+        ("[1, 2]", ArtifactSpec("a", "json", rows=2), "ok", ""),
+        ("[1, 2]", ArtifactSpec("a", "json", rows=3), "rows", "2 rows, but it must have 3"),
+        ("[]", ArtifactSpec("a", "json", rows=3), "rows", "0 rows, but it must have 3"),
+        ('{"a": 1}', ArtifactSpec("a", "json", rows=1), "rows", "it is an object without rows, but"),
+        ("[1, 2]", ArtifactSpec("a", "json", rows_of="train.csv"), "rows", "2 rows, but train.csv has 30"),
+        ('[{"x": 1}]', ArtifactSpec("a", "json", columns_of="submission.csv"), "columns", "a, b, c"),
+        ('[{"a": 1, "b": 2, "c": 3}]', ArtifactSpec("a", "json", columns_of="submission.csv"), "ok", ""),
+        ('[{"x": "1"}]', ArtifactSpec("a", "json", numeric=True), "text", "not numeric: x"),
+        ('[{"x": 1}, {}]', ArtifactSpec("a", "json", complete=True), "nan", "1 of 2 rows"),
+        ("[1e999]", ArtifactSpec("a", "json", complete=True), "nan", "infinite"),
+        ('[{"x": 1}]', ArtifactSpec("a.json", "table"), "ok", ""),
+        ("[1]", ArtifactSpec("a.json", "table"), "kind", "not a table"),
+        ("[1]", ArtifactSpec("a.json", "vector"), "ok", ""),
+        ("x,y\n1,2\n", ArtifactSpec("a.txt", "csv", rows=1), "ok", ""),
+        ("x,y\n1,2\n", ArtifactSpec("a.csv", "csv", rows=2), "rows", "1 rows, but it must have 2"),
+    ],
+)
+def test_json_and_expected_rows(box: Sandbox, text: str, spec: ArtifactSpec, code: str, detail: str) -> None:
+    [found] = check(box, f"open({spec.name!r}, 'w').write({text!r})", spec)
+    assert found.code == code, found
+    assert detail in found.detail
+
+
+def test_rows_that_the_scenario_knows_are_not_counted_in_what_agents_left(box: Sandbox) -> None:
+    assert box.run(GOOD + "frame[:5].to_csv('train.csv'); frame[:5].to_pickle('X_train.pkl')").status == "ok"
+    files, spec = {file.path: file for file in box.list()}, SPECS[0]
+    assert check_artifacts([spec], files, box)[0].code == "ok"
+    [found] = check_artifacts([spec], files, box, rows={"train.csv": 30})
+    assert (found.code, found.detail) == ("rows", "5 rows, but train.csv has 30")
+    [found] = check_artifacts([spec], files, box, rows={"X_train.pkl": 5, "train.csv": 30})
+    assert found.code == "ok"
+    del files["train.csv"]  # is gone: the number is still known
+    assert check_artifacts([spec], files, box, rows={"train.csv": 30})[0].code == "rows"
+
+
+def test_a_json_artifact_does_not_import_pandas(backend: Backend) -> None:
+    bare = backend.open(SandboxSpec())
+    bare.write("pandas.py", b"raise SystemExit")  # not even one of the agent's
+    bare.write("json.py", b"raise SystemExit")
+    bare.write("a", b"[1]")
+    files = {file.path: file for file in bare.list()}
+    assert check_artifacts([ArtifactSpec("a", "json", rows=1)], files, bare)[0].code == "ok"
+    bare.close()

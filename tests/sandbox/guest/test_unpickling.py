@@ -118,7 +118,7 @@ def test_instructions_that_no_pickler_writes_are_refused(tmp_path: Path, data: b
 def test_a_class_or_a_function_is_no_model(tmp_path: Path) -> None:
     for value, kind in ((LinearRegression, "class"), (numpy.mean, "function"), (numpy.float64, "class")):
         joblib.dump(value, tmp_path / "x")
-        assert probe._facts(str(tmp_path / "x"), ()) == {"type": kind, "has_predict": False}
+        assert probe._facts(str(tmp_path / "x"), "pickle", ()) == {"type": kind, "has_predict": False}
 
 
 def test_a_shared_dtype_stays_as_it_was(tmp_path: Path) -> None:
@@ -152,9 +152,9 @@ def function(): pass
     path = tmp_path / "model.pkl"
     for value in (added.Model().fit(X, CLASSES), added.Booster()):
         joblib.dump(value, path)
-        assert probe._facts(str(path), ("added",))["has_predict"] is True
+        assert probe._facts(str(path), "pickle", ("added",))["has_predict"] is True
         joblib.dump(type(value), path)
-        assert probe._facts(str(path), ("added",)) == {"type": "class", "has_predict": False}
+        assert probe._facts(str(path), "pickle", ("added",)) == {"type": "class", "has_predict": False}
         with pytest.raises(ForeignError, match=r"^added"):
             load(str(path), ())
     path.write_bytes(pickle.dumps(Reduced(added.function, ())))

@@ -208,10 +208,10 @@ def test_data_is_reported_as_it_is(tmp_path: Path, name: str) -> None:
     path = tmp_path / "data.pkl"
     for protocol in PROTOCOLS:
         path.write_bytes(dumps(DATA[name], protocol))
-        assert probe._facts(str(path), ()) == facts(DATA[name]), protocol
+        assert probe._facts(str(path), "pickle", ()) == facts(DATA[name]), protocol
     if name not in ("masked", "matrix"):  # which joblib loads as other types
         joblib.dump(DATA[name], path)
-        assert probe._facts(str(path), ()) == facts(DATA[name]), "joblib"
+        assert probe._facts(str(path), "pickle", ()) == facts(DATA[name]), "joblib"
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -219,9 +219,9 @@ def test_a_model_is_reported_as_it_is(tmp_path: Path, name: str) -> None:
     path, model = tmp_path / "model.pkl", MODELS[name]()
     for protocol in PROTOCOLS:
         path.write_bytes(dumps(model, protocol))
-        assert probe._facts(str(path), ()) == facts(model)
+        assert probe._facts(str(path), "pickle", ()) == facts(model)
     joblib.dump({"model": [model], "threshold": 0.5}, path)
-    assert probe._facts(str(path), ())["type"] == "dict"
+    assert probe._facts(str(path), "pickle", ())["type"] == "dict"
 
 
 @pytest.mark.parametrize("compress", [("zlib", 3), ("gzip", 3), ("bz2", 3), ("lzma", 3), ("xz", 3), 1, 9])
@@ -229,7 +229,7 @@ def test_joblib_compresses(tmp_path: Path, compress: Any) -> None:
     path = tmp_path / "model.pkl"
     for value in (MODELS["table"](), FRAME, numpy.eye(3), numpy.array(["a", None], dtype=object)):
         joblib.dump(value, path, compress=compress)
-        assert probe._facts(str(path), ()) == facts(value)
+        assert probe._facts(str(path), "pickle", ()) == facts(value)
 
 
 def test_arrays_that_are_mapped_into_memory_are_arrays(tmp_path: Path) -> None:
@@ -294,9 +294,9 @@ def check_estimators(classes: Iterable[Any], path: Path) -> int:
             for estimator in fitted(cls):
                 wanted = facts(estimator)
                 joblib.dump(estimator, path)
-                assert probe._facts(str(path), ()) == wanted, estimator
+                assert probe._facts(str(path), "pickle", ()) == wanted, estimator
                 path.write_bytes(pickle.dumps(estimator, 0))
-                assert probe._facts(str(path), ()) == wanted, estimator
+                assert probe._facts(str(path), "pickle", ()) == wanted, estimator
                 found += wanted.get("fitted", False)
     return found
 
