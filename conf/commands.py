@@ -7,6 +7,7 @@ as a library does not load Hydra.
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
 import re
@@ -47,6 +48,8 @@ NOISE = (
 """Beginnings of lines in messages of Hydra and OmegaConf that do not help the user."""
 INTERRUPTED = (130, 143)
 """Exit codes after SIGINT and SIGTERM."""
+AGENTS = "team"
+"""The setting whose keys are agents, which no YAML lists: ``team.<agent>.<group>=<name>``."""
 COMMANDS = ("learners", "benchmarks", "coaches")
 """Packages whose modules are commands."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -128,6 +131,8 @@ def compose_onto(base: DictConfig, overrides: Sequence[str], *, config_dir: Path
         str(key) for key in base if key in named and any((folder / str(key)).is_dir() for folder in folders)
     ]
     kept = {str(key): value for key, value in base.items() if key not in groups}
+    if isinstance(agents := kept.get(AGENTS), DictConfig):
+        kept[AGENTS] = _without_replaced(agents, overrides)
     return _compose_onto(kept, [{group: REQUIRED} for group in groups], overrides, config_dir)
 
 
@@ -166,7 +171,9 @@ def main(
             job(config)
 
     with errors(), TemporaryDirectory() as folder:
-        sys.argv = with_default(sys.argv, "hydra.sweep.dir", folder)  # where Hydra writes its multirun.yaml
+        sys.argv = with_default(
+            list(map(of_agent, sys.argv)), "hydra.sweep.dir", folder
+        )  # where Hydra writes its multirun.yaml
         try:
             run()
         except INVALID as error:
@@ -293,6 +300,38 @@ def _check_named(config: DictConfig, named: Mapping[str, str]) -> None:
             )
 
 
+def of_agent(word: str) -> str:
+    """Returns a ``word`` of the command line about one agent as Hydra has it; any other one unchanged.
+
+    >>> of_agent("team.analyst.model=toy")
+    '+model@team.analyst.model=toy'
+    >>> of_agent("team.analyst.model.max_new_tokens=64")
+    '++team.analyst.model.max_new_tokens=64'
+    """
+    if group := _chosen_for_agent(word):
+        return f"+{group}@{word}"
+    return f"++{word}" if word.startswith(f"{AGENTS}.") and "=" in word else word
+
+
+def _chosen_for_agent(word: str) -> str | None:
+    """The group of ``team.<agent>.<group>=<name>``; None for any other word."""
+    key, equals, value = word.partition("=")
+    place = key.split(".")
+    named = equals and place[0] == AGENTS and len(place) == 3 and not value.startswith("{")
+    return place[2] if named and (ROOT / place[2]).is_dir() else None
+
+
+def _without_replaced(agents: DictConfig, words: Sequence[str]) -> DictConfig:
+    """``agents`` without the parts that ``words`` choose anew: two parts of a group must not be merged."""
+    kept = copy.deepcopy(agents)
+    for word in words:
+        if _chosen_for_agent(word):
+            _, agent, group = word.partition("=")[0].split(".")
+            if agent in kept:
+                kept[agent].pop(group, None)
+    return kept
+
+
 def _of_module(word: str, override: Override, modules: Mapping[str, str]) -> str:
     """An override of a part that has no YAML: there is nothing yet that it could change, so that it adds."""
     group, _, rest = override.key_or_group.partition(".")
@@ -311,7 +350,7 @@ def _compose_onto(
 
 
 def _compose(name: str, overrides: Sequence[str], config_dir: Path | None) -> DictConfig:
-    words = list(overrides)
+    words = list(map(of_agent, overrides))
     if config_dir is not None:
         if not config_dir.is_dir():
             raise ConfigError(f"--config-dir {config_dir} is not a folder")

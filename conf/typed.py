@@ -127,6 +127,8 @@ def _reason(
         return f"there is no setting {where}"
     if isinstance(error, MissingMandatoryValue):
         return f"{where} must be set"
+    if key in hints and _takes_list(hints[key]) and not isinstance(values[key], list):
+        return f"{where} must be a list, such as [{values[key]}], not {_shown(values[key])}"
     if key in hints and _scalars(hints[key]):
         return _wrong(hints[key], values[key], where)
     return f"{where}: {str(error).splitlines()[0]}"
@@ -148,6 +150,10 @@ def _scalars(hint: Any) -> tuple[type, ...]:
     """The types that ``hint`` allows, in order; none where it is more than a choice of scalars."""
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     return kinds if all(kind in KINDS for kind in kinds) else ()
+
+
+def _takes_list(hint: Any) -> bool:
+    return any(get_origin(kind) is list for kind in (hint, *get_args(hint)))
 
 
 def _shown(value: Any) -> str:

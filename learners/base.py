@@ -40,7 +40,8 @@ class Algorithm(Protocol):
         """Returns the per-token advantages of every transition of a step, those of all agents, in order.
 
         Called once on the whole batch, before it is split among agents or workers, so that every statistic is
-        global. None: the row is not trained on.
+        global. None: the row is not trained on. Those of an agent that does not learn (``learns``) never are,
+        whatever is returned for them.
         """
         ...
 

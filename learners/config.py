@@ -6,6 +6,7 @@ Types and ranges are here; values are in ``conf/config.yaml``. A part's own sett
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -16,6 +17,8 @@ from conf import ConfigError
 
 PARTS = ("env", "coach", "sandbox", "model", "weights", "generator", "runtime", "algorithm")
 """The groups of ``conf`` that a run is made of, in the order of ``config.yaml``."""
+OWN_PARTS = ("model", "generator")
+"""The groups of which an agent may have a part of its own."""
 POLICIES = ("independent", "shared")
 WANDB_MODES = ("disabled", "offline", "online")
 LARGEST = 1_000_000
@@ -100,6 +103,8 @@ class RunSettings:
     seed: int
     steps: int
     policies: str
+    learn: list[str] | None
+    """The agents whose policies are updated; None: all that have weights."""
     run_dir: str | None
     resume: bool
     rollout: RolloutSettings
@@ -122,6 +127,18 @@ class RunSettings:
 
 
 @dataclass(frozen=True)
+class AgentParts:
+    """The parts that one agent has for itself; None: the run's."""
+
+    model: DictConfig | None = None
+    generator: DictConfig | None = None
+
+    def container(self) -> dict[str, Any]:
+        """Returns those that it has, as dicts, lists and scalars."""
+        return {group: conf.to_dict(node) for group, node in vars(self).items() if node is not None}
+
+
+@dataclass(frozen=True)
 class RunConfig(RunSettings):
     """A run: its settings, and one node for each part. A node's ``name`` is the part's module."""
 
@@ -133,6 +150,8 @@ class RunConfig(RunSettings):
     generator: DictConfig
     runtime: DictConfig
     algorithm: DictConfig
+    team: Mapping[str, AgentParts]
+    """By agent; those that are not named have the run's parts."""
 
     @classmethod
     def read(cls, config: DictConfig) -> RunConfig:
@@ -147,9 +166,10 @@ class RunConfig(RunSettings):
         values = conf.to_dict(config)
         nodes: dict[str, Any] = {group: _part(group, values.pop(group, None)) for group in PARTS}
         nodes["coach"] = conf.fill_defaults("coach", nodes["coach"])
+        team = _team(values.pop("team", None), nodes)
         settings = conf.typed(RunSettings, values)
         own = {field.name: getattr(settings, field.name) for field in fields(settings)}
-        return cls(**own, **nodes)
+        return cls(**own, **nodes, team=team)
 
     def container(self) -> dict[str, Any]:
         """Returns the whole configuration as dicts, lists and scalars, parts first, as in ``config.yaml``."""
@@ -158,7 +178,34 @@ class RunConfig(RunSettings):
         nested = {
             key: asdict(value) if hasattr(value, "__post_init__") else value for key, value in own.items()
         }
-        return parts | nested
+        return parts | {"team": {agent: own.container() for agent, own in self.team.items()}} | nested
+
+
+def _team(node: Any, run: Mapping[str, DictConfig]) -> dict[str, AgentParts]:
+    """Returns each agent's own parts. One without a ``name`` is the run's with some settings changed."""
+    if not isinstance(node, dict):
+        raise ConfigError(f"team is a group of settings by agent and cannot be {node!r}")
+    team = {}
+    for agent, own in node.items():
+        where = f"team.{agent}"
+        if not isinstance(own, dict):
+            raise ConfigError(f"{where} is a group of settings and cannot be {own!r}")
+        if unknown := [key for key in own if key not in OWN_PARTS]:
+            raise ConfigError(f"there is no setting {where}.{unknown[0]}; there are: {', '.join(OWN_PARTS)}")
+        parts = {group: _own_part(where, group, given, run[group]) for group, given in own.items() if given}
+        team[agent] = AgentParts(**parts)
+    return {agent: own for agent, own in team.items() if own != AgentParts()}
+
+
+def _own_part(where: str, group: str, given: Any, run: DictConfig) -> DictConfig:
+    if isinstance(given, str):
+        raise ConfigError(
+            f"{where}.{group} is a group of settings and cannot be {given!r}: a YAML chooses it in its "
+            f"defaults, by - /{group}@{where}.{group}: {given}"
+        )
+    if isinstance(given, dict) and "name" not in given:
+        given = OmegaConf.to_container(OmegaConf.merge(run, given))
+    return _part(f"{where}.{group}", given)
 
 
 def _part(group: str, node: Any) -> DictConfig:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def export(run: Path, out: Path, *, adapters: bool = False) -> list[Path]:
-    """Writes ``<out>/<policy>`` for every policy of the run and returns these folders.
+    """Writes ``<out>/<policy>`` for every policy that the run trained and returns these folders.
 
     What fails leaves nothing in ``out``.
 
@@ -37,12 +37,16 @@ def export(run: Path, out: Path, *, adapters: bool = False) -> list[Path]:
     """
     from learners.run import checkpoint
     from learners.run.folder import located, read_config
-    from learners.runtimes.parts import load_weights, weights_class
+    from learners.runtimes.capabilities import weights_class
+    from learners.runtimes.parts import load_weights
+    from learners.runtimes.team import team_of
     from learners.update.state_file import open_state
 
     run = located(run)
     made = read_config(run)
-    OmegaConf.update(made, "model.device", "cpu")  # wherever it was trained: only adapters need computing
+    for own in (made, *made.team.values()):  # wherever it was trained: only adapters need computing
+        if own.get("model"):
+            OmegaConf.update(own, "model.device", "cpu")
     config = RunConfig.read(made)
     if adapters and not weights_class(config).shares_base:
         kind = config.weights.name
@@ -53,7 +57,9 @@ def export(run: Path, out: Path, *, adapters: bool = False) -> list[Path]:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} is not an empty folder")
     algorithm = conf.build("learners", config.algorithm)
-    weights = load_weights(config, conf.build("envs", config.env), reference=algorithm.needs_reference)
+    scenario = conf.build("envs", config.env)
+    trained = [policy for policy in team_of(config, scenario).local if policy.learns]
+    weights = load_weights(config, scenario, trained, reference=algorithm.needs_reference)
 
     def write(own: Weights, folder: Path) -> None:
         with open_state(newest.path / f"{own.name}.pt") as state:

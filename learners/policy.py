@@ -25,6 +25,11 @@ class Policy:
         self._published = 0
 
     @property
+    def learns(self) -> bool:
+        """Whether it can be updated, saved and restored."""
+        return self._learner is not None
+
+    @property
     def learner(self) -> Learner:
         """The learner.
 

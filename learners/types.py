@@ -228,6 +228,9 @@ class Transition:
     """The action's score; None where the coach reached no verdict: masked and counted, never guessed."""
     ref_logprobs: tuple[float, ...] | None = None
     """Under the agent's frozen reference, one per sampled token; None if the algorithm does not need them."""
+    learns: bool = True
+    """Whether the agent's policy is updated. If not, the row is neither trained on nor in any statistics, but
+    its reward counts in the returns of those before it."""
 
 
 @dataclass(frozen=True)

@@ -43,9 +43,9 @@ def returns(
 def credited_returns(transitions: Sequence[Transition], settings: Settings) -> list[float | None]:
     """Each action's return under ``settings``; None where the action is not trained on.
 
-    That is the case if its return includes an unknown reward, if it is only its own reward and that says
-    nothing about the action (``Verdict.blocked``), if it is truncated and ``truncated`` is ``mask``, or if
-    nothing was sampled.
+    That is the case if its agent does not learn, if its return includes an unknown reward, if it is only its
+    own reward and that says nothing about the action (``Verdict.blocked``), if it is truncated and
+    ``truncated`` is ``mask``, or if nothing was sampled.
     """
     values = returns(transitions, credit=settings.credit, gamma=settings.gamma, scale=settings.reward_scale)
     for i, transition in enumerate(transitions):
@@ -53,7 +53,8 @@ def credited_returns(transitions: Sequence[Transition], settings: Settings) -> l
         blocked = (
             settings.credit == "action" and transition.verdict is not None and transition.verdict.blocked
         )
-        if not transition.completion.token_ids or blocked or (truncated and settings.truncated == "mask"):
+        left_out = not transition.learns or not transition.completion.token_ids or blocked
+        if left_out or (truncated and settings.truncated == "mask"):
             values[i] = None
         elif truncated and settings.truncated == "penalty" and (value := values[i]) is not None:
             values[i] = value - settings.truncated_penalty

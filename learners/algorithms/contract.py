@@ -32,10 +32,14 @@ def check_members(algorithm: Any) -> None:
 
 
 def advantages(algorithm: Algorithm, transitions: Sequence[Transition]) -> list[list[float] | None]:
-    """Returns ``algorithm.advantages(transitions)``; raises ``ConfigError`` unless it has one entry for each
-    transition, None or a finite number for each of its tokens."""
+    """Returns ``algorithm.advantages(transitions)``, with None for the rows of agents that do not learn.
+
+    Raises:
+        ConfigError: it has not one entry for each transition, None or a finite number for each of its tokens.
+    """
     where, found = f"{type(algorithm).__qualname__}.advantages", algorithm.advantages(transitions)
     _check_length(where, found, len(transitions), "transitions")
+    found = [row if transition.learns else None for row, transition in zip(found, transitions, strict=True)]
     for place, (row, transition) in enumerate(zip(found, transitions, strict=True)):
         if row is not None:
             _check_length(f"{where}: row {place}", row, len(transition.completion.token_ids), "tokens")

@@ -14,7 +14,7 @@ from learners.base import ModelKind
 from learners.config import RunConfig
 from learners.planning.assumptions import Assume, EpisodeGuess
 from learners.planning.shapes import Shapes, read_shapes
-from learners.runtimes.parts import generator_class, weights_class
+from learners.runtimes.capabilities import generator_class, weights_class
 from learners.types import ModelConfig
 
 BYTES = {"float32": 4, "bfloat16": 2}

@@ -11,7 +11,8 @@ from coaches.judging import inner
 from conf import ConfigError
 from learners.config import RunConfig
 from learners.runtimes.base import Parts, Runtime
-from learners.runtimes.parts import generator_class
+from learners.runtimes.capabilities import generator_class
+from learners.runtimes.team import check_team, team_of
 
 PACKAGES = {
     "env": "envs",
@@ -45,7 +46,11 @@ def check(config: RunConfig) -> None:
     inner.check(config.coach)
     for group, package in PACKAGES.items():
         conf.check(package, getattr(config, group), group)
+    for agent, own in config.team.items():
+        for group, node in own.container().items():
+            conf.check(PACKAGES[group], node, f"team.{agent}.{group}")
     _check_generator(config)
+    check_team(config)
 
 
 def _check_generator(config: RunConfig) -> None:
@@ -69,8 +74,8 @@ def _check_generator(config: RunConfig) -> None:
         )
 
 
-def metadata(parts: Parts) -> dict[str, Any]:
-    """Returns the contents of ``metadata.json``: what a run runs on."""
+def metadata(parts: Parts, config: RunConfig) -> dict[str, Any]:
+    """Returns the contents of ``metadata.json``: what a run runs on, and who plays whom."""
     isolation = parts.rollout_worker.isolation()
     return {
         "python": platform.python_version(),
@@ -80,5 +85,6 @@ def metadata(parts: Parts) -> dict[str, Any]:
             "guarantees": list(isolation.guarantees),
             "libraries": dict(isolation.libraries),
         },
+        "team": team_of(config, parts.scenario).describe(),
         "tasks": {split: [task.id for task in parts.scenario.tasks(split)] for split in ("train", "heldout")},
     }

@@ -115,9 +115,18 @@ def latest(run: Path) -> Checkpoint | None:
 
 
 def restore(checkpoint: Checkpoint, policies: Mapping[str, Policy]) -> None:
-    """Restores every policy's weights, optimizer state and counters."""
-    for agent, policy in policies.items():
-        policy.restore(checkpoint.path / f"{agent}.pt")
+    """Restores every policy's weights, optimizer state and counters.
+
+    Raises:
+        ConfigError: the checkpoint lacks one of them.
+    """
+    for name, policy in policies.items():
+        path = checkpoint.path / f"{name}.pt"
+        if not path.exists():
+            raise ConfigError(
+                f"{checkpoint.path} has no weights of {name}, which did not learn: leave it out of learn"
+            )
+        policy.restore(path)
 
 
 def set_aside(run: Path, step: int) -> None:

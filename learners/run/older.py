@@ -26,6 +26,10 @@ def upgraded(config: DictConfig) -> DictConfig:
     for path, value in ABSENT.items():
         if OmegaConf.select(config, path) is None and OmegaConf.select(result, path) is not None:
             OmegaConf.update(result, path, value)
+    for agent, own in (result.get("team") or {}).items():
+        for group, node in own.items():
+            if isinstance(node, DictConfig) and isinstance(node.get("name"), str):
+                result.team[agent][group] = conf.add_missing(group, node)
     for path, values in VALUES.items():
         if (value := OmegaConf.select(result, path)) in values:
             OmegaConf.update(result, path, values[value])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 from rich.console import Console
@@ -66,8 +67,11 @@ def _finished(config: RunConfig, run: RunFolder, console: Console, restarts: int
         LostError: a process was lost, and no restart is left.
     """
     with _building(config, run) as parts:
-        run.describe(metadata(parts))
+        described = metadata(parts, config)
+        run.describe(described)
         console.print(f"run folder: {run.path}", highlight=False, soft_wrap=True)
+        if config.team or config.learn is not None:
+            console.print(_team_line(described["team"]), highlight=False, soft_wrap=True)
         _print_warning(parts, console)
         try:
             _train(parts, config, run, console)
@@ -78,6 +82,14 @@ def _finished(config: RunConfig, run: RunFolder, console: Console, restarts: int
             return False
         _print_warning(parts, console)
     return True
+
+
+def _team_line(team: Mapping[str, Mapping[str, Any]]) -> str:
+    """Says who plays whom, where that differs from agent to agent."""
+    return "team: " + ", ".join(
+        f"{agent}: {one['model']} ({'learns' if one['learns'] else 'does not learn'})"
+        for agent, one in team.items()
+    )
 
 
 def _train(parts: Parts, config: RunConfig, run: RunFolder, console: Console) -> None:

@@ -168,7 +168,7 @@ class Trainer:
     def _learn_step(self, step: int, rollouts: list[Rollout], lost: int, play_started: float) -> None:
         """Updates every policy on a step's episodes and records the step."""
         update_started = time.perf_counter()
-        transitions = [transition for rollout in rollouts for transition in rollout.transitions()]
+        transitions = self._transitions(rollouts)
         causes = _coach_errors(rollouts)
         judged = [_judged(rollout) for rollout in rollouts]
         learned = self.monitor.step(step + 1, judged) | learning.learn(self.parts.coach, judged)
@@ -193,6 +193,12 @@ class Trainer:
         }
         self._record("train", step + 1, row, timing | metrics.coach_effort(transitions))
         self._warn_of_nothing(step + 1, row, transitions)
+
+    def _transitions(self, rollouts: Sequence[Rollout]) -> list[Transition]:
+        """Returns the rows of a step, all agents' together; those of agents that do not learn are marked."""
+        rows = [transition for rollout in rollouts for transition in rollout.transitions()]
+        team = self.parts.team
+        return [row if team[row.turn.agent].learns else replace(row, learns=False) for row in rows]
 
     def _play_ahead(self, step: int) -> Future[Played] | None:
         """Starts to play the episodes of ``step`` in the background, if ``rollout.staleness`` is 1."""
@@ -230,7 +236,8 @@ class Trainer:
         # All agents' rows at once: returns cross agents (credit=team) and statistics are over the whole
         # batch, so advantages are computed before rows are split among policies and ranks.
         advantages = contract.advantages(algorithm, transitions)
-        trained = sum(row is not None for row in advantages) / len(advantages)
+        learning = sum(transition.learns for transition in transitions)
+        trained = sum(row is not None for row in advantages) / max(1, learning)
 
         def learn(name: str) -> Metrics:
             own = [transitions[i] for i in rows[name]], [advantages[i] for i in rows[name]]
@@ -251,7 +258,7 @@ class Trainer:
     def _with_reference(
         self, transitions: list[Transition], rows: Mapping[str, Sequence[int]]
     ) -> list[Transition]:
-        """Returns the transitions with ``ref_logprobs``: those of each policy's frozen reference."""
+        """Returns the transitions with ``ref_logprobs``, those of each learning policy's frozen reference."""
         policies, complete = self.parts.policies, list(transitions)
 
         def reference(name: str) -> list[tuple[float, ...]]:
@@ -365,7 +372,8 @@ class Trainer:
         """Warns of a step that no policy has learned from."""
         if row["trained"]:
             return
-        total, cut = len(transitions), sum(t.completion.finish_reason == "length" for t in transitions)
+        rows = [transition for transition in transitions if transition.learns]
+        total, cut = len(rows), sum(t.completion.finish_reason == "length" for t in rows)
         length = self.config.model.get("max_new_tokens")
         log.warning(
             "nothing was trained on in step %d: %d of %d completions were cut off (model.max_new_tokens=%s, "

@@ -75,8 +75,8 @@ class Parts:
 
     @property
     def policies(self) -> Mapping[str, Policy]:
-        """Each policy once, by its own name."""
-        return {policy.name: policy for policy in self.team.values()}
+        """Each policy that learns once, by its own name."""
+        return {policy.name: policy for policy in self.team.values() if policy.learns}
 
     def close(self) -> None:
         """Ends the generator, every sandbox and every process, each even if another one cannot be ended.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from contextlib import ExitStack
 
 import conf
 from conf import ConfigError
@@ -12,19 +12,18 @@ from envs.sizes import check_scenario
 from learners.algorithms import contract
 from learners.base import Algorithm, Generator, Weights, WeightsKind
 from learners.config import RunConfig
+from learners.generators.team import combined
 from learners.models.base import resolve_device
 from learners.policy import Policy
 from learners.rollout.seeds import derive_seed
 from learners.rollout.worker import LocalRolloutWorker
 from learners.runtimes.base import Parts, Runtime, closed_on_error
 from learners.runtimes.judge import build_judge
+from learners.runtimes.team import PolicySpec, Team, alike, team_of
 from learners.update import allocator
 from learners.update.fsdp import Ranks
 from learners.update.learner import LocalLearner
 from learners.update.updater import ALONE, Updater
-
-LONGEST = 200
-"""Bytes of a role's name: names of files have at most 255, and some more are added."""
 
 
 def assemble(config: RunConfig, runtime: Runtime) -> Parts:
@@ -32,44 +31,25 @@ def assemble(config: RunConfig, runtime: Runtime) -> Parts:
     scenario = build_scenario(config)
     coach = build_judge(config)
     algorithm = build_algorithm(config)
-    owners = policy_names(config, scenario)
-    trains = generator_class(config).trains
+    team = team_of(config, scenario)
     with closed_on_error() as opened:
         backend = conf.build("sandbox", config.sandbox)
         opened.callback(backend.close)
         check_scenario(scenario, backend)  # before a model is loaded
-        weights = load_weights(config, scenario, reference=algorithm.needs_reference) if trains else {}
-        policies = weights if trains else unique(owners)
-        generator: Generator = conf.build("learners.generators", config.generator, policies=policies)
-        opened.callback(generator.close)
-        known = {
-            name: Policy(name, generator, build_learner(config, weights[name]) if trains else None)
-            for name in unique(owners)
-        }
-        team = {agent: known[owner] for agent, owner in owners.items()}
-        worker = LocalRolloutWorker(scenario, backend, coach, team, deferred=config.rollout.deferred)
-        return Parts(scenario, worker, coach, team, generator, algorithm, runtime)
-
-
-def generator_class(config: RunConfig) -> type[Generator]:
-    """Returns the class of the generator, whose ``trains`` and ``lockstep`` are known before it is built."""
-    return _declaring("generators", config.generator.name, "trains", "lockstep")
-
-
-def weights_class(config: RunConfig) -> type[WeightsKind]:
-    """Returns the class of the weights plug-in, whose ``shares_base`` is known before it is built."""
-    return _declaring("weights", config.weights.name, "shares_base")
-
-
-def _declaring(group: str, name: str, *capabilities: str) -> type[Any]:
-    cls = conf.plugin_class(f"learners.{group}", name)
-    for capability in capabilities:
-        if not isinstance(getattr(cls, capability, None), bool):
-            raise ConfigError(
-                f"{group} {name}: the class {cls.__name__} must set {capability} to True or False "
-                "(see learners/base.py)"
-            )
-    return cls
+        hosted = build_hosted(team, opened)
+        own, learners = None, dict[str, LocalLearner]()
+        if team.local:
+            weights = load_weights(config, scenario, team.local, reference=algorithm.needs_reference)
+            own = conf.build("learners.generators", config.generator, policies=weights)
+            opened.callback(own.close)
+            learners = {
+                one.name: build_learner(config, weights[one.name]) for one in team.local if one.learns
+            }
+        generator = combined(own, hosted)
+        known = {name: Policy(name, generator, learners.get(name)) for name in team.policies}
+        playing = {agent: known[owner] for agent, owner in team.owners.items()}
+        worker = LocalRolloutWorker(scenario, backend, coach, playing, deferred=config.rollout.deferred)
+        return Parts(scenario, worker, coach, playing, generator, algorithm, runtime)
 
 
 def build_scenario(config: RunConfig) -> Scenario:
@@ -96,42 +76,42 @@ def build_algorithm(config: RunConfig) -> Algorithm:
     return algorithm
 
 
-def policy_names(config: RunConfig, scenario: Scenario) -> dict[str, str]:
-    """Returns the name of each agent's policy, by agent.
-
-    Raises:
-        ConfigError: an agent's name cannot be that of a file, or of a metric, where ``/`` separates names.
-    """
-    for role in scenario.roles:
-        if (
-            role.name in ("", ".", "..")
-            or {"/", "\0"} & set(role.name)
-            or len(role.name.encode(errors="replace")) > LONGEST
-        ):
-            raise ConfigError(f"env {scenario.name}: a role cannot be called {role.name!r}: it names files")
-    shared = config.policies == "shared"
-    return {role.name: "shared" if shared else role.name for role in scenario.roles}
-
-
-def unique(owners: Mapping[str, str]) -> list[str]:
-    """Returns the names of the policies, each once."""
-    return list(dict.fromkeys(owners.values()))
-
-
 def load_weights(
-    config: RunConfig, scenario: Scenario, *, reference: bool, names: Sequence[str] | None = None
-) -> Mapping[str, Weights]:
-    """Loads the initial weights of the policies in ``names``; None: of all.
+    config: RunConfig,
+    scenario: Scenario,
+    policies: Sequence[PolicySpec],
+    *,
+    reference: bool,
+) -> dict[str, Weights]:
+    """Loads the initial weights of ``policies``, in their order. ``reference``: of those that learn.
 
     Raises:
         ConfigError: the model is not available, or a setting is invalid.
     """
-    wanted = unique(policy_names(config, scenario)) if names is None else names
-    if resolve_device(config.model.device) == "cpu":
+    if any(resolve_device(one.model.device) == "cpu" for one in policies if one.model is not None):
         allocator.prepare()
-    model = conf.build("learners.models", config.model)
     weights: WeightsKind = conf.build("learners.weights", config.weights)
-    return weights.load(model, wanted, scenario.name, config.seed, reference=reference)
+    loaded: dict[str, Weights] = {}
+    for members in alike(policies, lambda one: (one.model, one.learns or weights.shares_base)):
+        assert members[0].model is not None
+        model, names = conf.build("learners.models", members[0].model), [one.name for one in members]
+        kept = reference and any(one.learns for one in members)
+        loaded |= weights.load(model, names, scenario.name, config.seed, reference=kept)
+    return {one.name: loaded[one.name] for one in policies}
+
+
+def build_hosted(team: Team, opened: ExitStack) -> dict[str, Generator]:
+    """Builds the generators of policies without weights, by policy; ``opened`` closes them.
+
+    Raises:
+        ConfigError: one cannot be reached.
+    """
+    hosted: dict[str, Generator] = {}
+    for node, names in team.hosted():
+        generator: Generator = conf.build("learners.generators", node, policies=names)
+        opened.callback(generator.close)
+        hosted |= dict.fromkeys(names, generator)
+    return hosted
 
 
 def build_learner(config: RunConfig, weights: Weights, ranks: Ranks = ALONE) -> LocalLearner:

@@ -20,6 +20,7 @@ from learners import export
 from learners.config import RunConfig
 from learners.run.run import train
 from learners.runtimes.parts import load_weights
+from learners.runtimes.team import team_of
 from learners.weights.full import FullWeights
 from tests.learners.doubles import loaded_model
 
@@ -67,9 +68,9 @@ def trained(base: Path, way: str) -> dict[str, torch.Tensor]:
     made = config(base, way)
     run = train(made)
     logits = {}
-    for number, (name, own) in enumerate(
-        load_weights(RunConfig.read(made), envs.make("mathchat").scenario, reference=False).items()
-    ):
+    read, scenario = RunConfig.read(made), envs.make("mathchat").scenario
+    weights = load_weights(read, scenario, team_of(read, scenario).local, reference=False)
+    for number, (name, own) in enumerate(weights.items()):
         with torch.no_grad(), own.active() as loaded:
             torch.manual_seed(number)
             for parameter in own.parameters():

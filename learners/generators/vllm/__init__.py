@@ -177,6 +177,11 @@ class Vllm:
         adapters = {name: source for name, source in policies.items() if source.adapter}
         if adapters and len(adapters) < len(policies):
             raise ConfigError("generator vllm: either all policies are adapters or none is")
+        if adapters and len({str(source.config) for source in adapters.values()}) > 1:
+            raise ConfigError(
+                "generator vllm: in one process all adapters have the same base: with team.<agent>.model set "
+                "runtime=ray, or weights=full"
+            )
         folders = {name: self._saved(source, name) for name, source in adapters.items()}
         lora = lora_settings([adapter_shape(folder) for folder in folders.values()])
         if torch.distributed.is_initialized():  # vLLM would take the group for its own, and end it

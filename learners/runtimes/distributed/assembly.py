@@ -3,11 +3,13 @@
     driver           the trainer's loop, task sampling, advantages, records
     rank             trains a group of policies; ``runtime.ranks`` of them share each update
     engine           samples from a copy of a group's weights; ``runtime.engines`` of them per group
+    hosted           asks a server, for policies without weights; one per generator that agents have for that
     batch barrier    only for generators that sample from the trained weights in place: batches requests
     rollout worker   plays episodes, in sandboxes of its own; ``runtime.rollout_workers`` of them
     coach            the one coach
 
-With ``weights=adapter`` all policies are one group, as they share a base; with full weights each is its own.
+With ``weights=adapter`` policies of one model are one group, as they share a base; with full weights each
+policy is its own group. A policy that does not learn has ranks too, which keep its weights and nothing more.
 
 Who calls whom while episodes are played, with engines (left) and with a barrier (right)::
 
@@ -30,22 +32,18 @@ import conf
 from conf import ConfigError
 from learners.base import Generator
 from learners.config import RunConfig
+from learners.generators.team import combined
 from learners.policy import Policy
 from learners.runtimes.base import Parts, Runtime
+from learners.runtimes.capabilities import generator_class, weights_class
 from learners.runtimes.distributed.base import Cluster, Handle, Placement
 from learners.runtimes.distributed.coach import CoachHost, CoachTraits, remote_coach
 from learners.runtimes.distributed.engines import BarrierGenerator, BatchBarrier, RemoteEngines
 from learners.runtimes.distributed.placement import PlacementPlan, Resources
 from learners.runtimes.distributed.ranks import Rank, RankGroup, RemoteLearner, RemoteSource
 from learners.runtimes.distributed.rollout_workers import RolloutWorkerPool, make_rollout_worker
-from learners.runtimes.parts import (
-    build_algorithm,
-    build_scenario,
-    generator_class,
-    policy_names,
-    unique,
-    weights_class,
-)
+from learners.runtimes.parts import build_algorithm, build_scenario
+from learners.runtimes.team import Team, alike, team_of
 
 ANYWHERE = Placement(None, 0.0, 0.0)
 SPARE_CALLS = 4
@@ -60,7 +58,13 @@ class Processes:
     """By policy."""
     barrier: Handle | None
     generator: Callable[[str], Generator]
-    """The generator for a process, by the name of the process."""
+    """The generator of policies with weights for a process, by the name of the process."""
+    hosted: Mapping[str, Generator]
+    """The generator of each policy without weights."""
+
+    def all_generators(self, process: str) -> Generator:
+        """Returns one generator of all policies for the process of this name."""
+        return combined(self.generator(process), self.hosted)
 
 
 def assemble(config: RunConfig, runtime: Runtime, cluster: Cluster) -> tuple[Parts, Handle | None]:
@@ -75,23 +79,26 @@ def assemble(config: RunConfig, runtime: Runtime, cluster: Cluster) -> tuple[Par
         )
     # Cheap parts first: settings are checked, and resources are reserved, before any model is loaded.
     scenario, algorithm = build_scenario(config), build_algorithm(config)
-    owners = policy_names(config, scenario)
-    groups = _groups(config, unique(owners))
+    team = team_of(config, scenario)
+    if not team.local:
+        raise ConfigError("every agent is hosted, and there are no weights to distribute: set runtime=local")
+    groups = _groups(config, team)
     plan = _plan(config, len(groups))
     cluster.reserve(plan.bundles())
     threads = config.rollout.concurrency + SPARE_CALLS
     coach = cluster.spawn(CoachHost, config, name="coach", placement=ANYWHERE, threads=4 * threads)
     traits: CoachTraits = coach.call("traits")
     # Ranks load the weights, engines copy them; rollout workers come last, as they need a generator.
-    processes = _start_processes(config, cluster, groups, plan)
-    workers = _start_rollout_workers(config, cluster, owners, coach, traits, processes)
-    generator = processes.generator("driver")
+    processes = _start_processes(config, cluster, groups, plan, _start_hosted(config, cluster, team))
+    workers = _start_rollout_workers(config, cluster, team.owners, coach, traits, processes)
+    generator = processes.all_generators("driver")
     policies = {
-        name: Policy(name, generator, RemoteLearner(name, ranks)) for name, ranks in processes.ranks.items()
+        name: Policy(name, generator, RemoteLearner(name, processes.ranks[name]) if one.learns else None)
+        for name, one in team.policies.items()
     }
-    team = {agent: policies[owner] for agent, owner in owners.items()}
+    playing = {agent: policies[owner] for agent, owner in team.owners.items()}
     judge = remote_coach(coach, traits)
-    return Parts(scenario, workers, judge, team, generator, algorithm, runtime), processes.barrier
+    return Parts(scenario, workers, judge, playing, generator, algorithm, runtime), processes.barrier
 
 
 def _start_rollout_workers(
@@ -105,7 +112,7 @@ def _start_rollout_workers(
     def spawn(name: str) -> Handle:
         return cluster.spawn(
             make_rollout_worker,
-            *(config, owners, coach, traits, processes.generator(name)),
+            *(config, owners, coach, traits, processes.all_generators(name)),
             name=name,
             placement=Placement(None, config.runtime.rollout_worker_cpus, 0.0),
             threads=config.rollout.concurrency + SPARE_CALLS,
@@ -124,9 +131,27 @@ def _start_rollout_workers(
     )
 
 
-def _groups(config: RunConfig, names: list[str]) -> list[list[str]]:
-    """The policies that are trained by the same processes."""
-    return [names] if weights_class(config).shares_base else [[name] for name in names]
+def _groups(config: RunConfig, team: Team) -> list[list[str]]:
+    """The policies whose weights are in the same processes."""
+    if not weights_class(config).shares_base:
+        return [[policy.name] for policy in team.local]
+    return [[policy.name for policy in same] for same in alike(team.local, lambda policy: policy.model)]
+
+
+def _start_hosted(config: RunConfig, cluster: Cluster, team: Team) -> dict[str, Generator]:
+    """Starts a process for each generator of policies without weights; returns that of each policy."""
+    hosted: dict[str, Generator] = {}
+    for number, (node, names) in enumerate(team.hosted()):
+        handle = cluster.spawn(
+            partial(conf.build, policies=names),
+            *("learners.generators", node),
+            name=f"hosted {number}",
+            placement=ANYWHERE,
+            threads=config.rollout.concurrency + SPARE_CALLS,
+        )
+        engines = RemoteEngines({one: [handle] for one in names}, cluster.gather)
+        hosted |= dict.fromkeys(names, engines)
+    return hosted
 
 
 def _plan(config: RunConfig, groups: int) -> PlacementPlan:
@@ -148,7 +173,11 @@ def _plan(config: RunConfig, groups: int) -> PlacementPlan:
 
 
 def _start_processes(
-    config: RunConfig, cluster: Cluster, groups: Sequence[Sequence[str]], plan: PlacementPlan
+    config: RunConfig,
+    cluster: Cluster,
+    groups: Sequence[Sequence[str]],
+    plan: PlacementPlan,
+    hosted: Mapping[str, Generator],
 ) -> Processes:
     ranks: dict[str, RankGroup] = {}
     engines: dict[str, list[Handle]] = {}
@@ -165,11 +194,11 @@ def _start_processes(
         list(pool.map(start, range(len(groups))))
     ranks = {name: ranks[name] for group in groups for name in group}  # in the order of play
     if plan.engines:
-        return Processes(ranks, None, lambda _: RemoteEngines(engines, cluster.gather))
+        return Processes(ranks, None, lambda _: RemoteEngines(engines, cluster.gather), hosted)
     first = {name: group.handles[0] for name, group in ranks.items()}
     threads = 2 * (config.rollout.concurrency + SPARE_CALLS)
     barrier = cluster.spawn(BatchBarrier, first, name="batch barrier", placement=ANYWHERE, threads=threads)
-    return Processes(ranks, barrier, lambda name: BarrierGenerator(barrier, first, name))
+    return Processes(ranks, barrier, lambda name: BarrierGenerator(barrier, first, name), hosted)
 
 
 def _start_ranks(

@@ -15,8 +15,10 @@ import torch.distributed as dist
 import conf
 from learners.base import Algorithm, BatchGenerator, Weights
 from learners.config import RunConfig
+from learners.runtimes.capabilities import generator_class
 from learners.runtimes.distributed.base import Handle, Pending
-from learners.runtimes.parts import build_algorithm, build_learner, generator_class, load_weights
+from learners.runtimes.parts import build_algorithm, build_learner, load_weights
+from learners.runtimes.team import team_of
 from learners.types import Completion, GenerationRequest, Metrics, ModelConfig, Transition
 from learners.update.fsdp import Ranks
 from learners.update.learner import LocalLearner
@@ -50,9 +52,12 @@ class Rank:
             self._join(rendezvous)
         scenario = conf.build("envs", config.env)
         reference = build_algorithm(config).needs_reference
-        self._weights = load_weights(config, scenario, reference=reference, names=self._names)
+        policies = [team_of(config, scenario).policies[name] for name in self._names]
+        self._weights = load_weights(config, scenario, policies, reference=reference)
         self._learners = {
-            name: build_learner(config, own, self._ranks) for name, own in self._weights.items()
+            one.name: build_learner(config, self._weights[one.name], self._ranks)
+            for one in policies
+            if one.learns
         }
         if generator_class(config).lockstep:
             self._generator = conf.build("learners.generators", config.generator, policies=self._weights)

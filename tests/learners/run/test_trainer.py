@@ -35,6 +35,8 @@ from tests.fakes import FakeBackend, FakeSandbox, FakeScenario, program
 class ScriptedPolicy:
     """Writes the right answer or, with probability one half, a wrong one; counts its updates."""
 
+    learns = True
+
     def __init__(self, agent: str) -> None:
         self.name = agent
         self.updates: list[tuple[int, int]] = []

@@ -18,7 +18,8 @@ from learners.generators.hf import Hf
 from learners.run.run import train
 from learners.run.trainer import Trainer
 from learners.runtimes.base import Parts
-from learners.runtimes.parts import generator_class, policy_names, weights_class
+from learners.runtimes.capabilities import generator_class, weights_class
+from learners.runtimes.team import team_of
 from tests.learners.parts.nowhere import Nowhere
 from tests.learners.parts.settings import settings
 
@@ -62,7 +63,7 @@ def test_a_plug_in_that_declares_nothing_is_refused_in_one_line(
 
 def names(config: RunConfig, *roles: str) -> dict[str, str]:
     scenario: Any = SimpleNamespace(name="mine", roles=[Role(name, "", 1) for name in roles])
-    return policy_names(config, scenario)
+    return dict(team_of(config, scenario).owners)
 
 
 @pytest.mark.parametrize("role", ["", ".", "..", "a/b", "../../x", "a\0b", "ü" * 101])
