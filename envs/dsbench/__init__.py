@@ -18,7 +18,7 @@ from conf.ranges import Count, Natural, Positive
 from envs.dsbench.descriptions import read_descriptions
 from envs.dsbench.grading import FALLBACKS, grade, inspect
 from envs.dsbench.loaders import SKIP, Choice, load_tables
-from envs.dsbench.spec import Table
+from envs.dsbench.spec import ALIGNMENTS, Table
 from envs.dsbench.submission import TooLarge
 from envs.dsbench.tasks import make_task
 from envs.making import make, make_ordered, make_parallel
@@ -91,6 +91,9 @@ class DSBench:
         """Task id -> encoding of its CSV files, for tasks whose files are not UTF-8."""
         descriptions: str | None
         """A JSON file of task descriptions (``envs.dsbench.descriptions``); null: each task's own."""
+        align: str
+        """``by_id``; or ``by_position`` as DSBench's official scorers: row n of a submission is compared with
+        row n of the answer, and ids are not read."""
         unusable: str
         """What becomes of a task that cannot be used: ``stop``, or ``skip``, which leaves it out."""
 
@@ -105,6 +108,8 @@ class DSBench:
             raise ConfigError(f"fallback must be {' or '.join(FALLBACKS)}; got {config.fallback!r}")
         if config.unusable not in ("stop", "skip"):
             raise ConfigError(f"unusable must be stop or skip; got {config.unusable!r}")
+        if config.align not in ALIGNMENTS:
+            raise ConfigError(f"align must be {' or '.join(ALIGNMENTS)}; got {config.align!r}")
         self.name = "dsbench"
         self.context = config.context
         self.timeout = config.timeout
@@ -216,6 +221,7 @@ def _choice(config: DSBench.Config, *, skip: bool) -> Choice:
         heldout=config.heldout,
         encodings=config.encodings or {},
         descriptions={} if config.descriptions is None else read_descriptions(config.descriptions),
+        align=config.align,
         skip=skip,
     )
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,8 @@ from envs.dsbench.cells import LABELLED, MISSING, NUMERIC, matcher, quoted
 from envs.dsbench.metrics import Array
 from envs.dsbench.spec import Table
 from envs.dsbench.submission import Key, match_ids, validate
+
+_LOG = logging.getLogger(__name__)
 
 _NO_LABEL = "a label that is not among the task's labels"
 _TRUE_FALSE = {"True": "1", "False": "0", "true": "1", "false": "0", "TRUE": "1", "FALSE": "0"}
@@ -53,14 +57,23 @@ def read_answer(table: Table) -> Answer:
     ids = tuple(frame[spec.id_column])
     if not ids:
         raise ConfigError(f"task {spec.id}: {table.answer} has no rows")
-    if len(set(ids)) != len(ids):
+    by_position = table.align == "by_position"
+    if len(set(ids)) != len(ids) and not by_position:
         twice = frame[spec.id_column][frame[spec.id_column].duplicated()].iloc[0]
-        raise ConfigError(f"task {spec.id}: the ids in {table.answer} are not unique: {twice!r:.60}")
+        raise ConfigError(
+            f"task {spec.id}: the ids in {table.answer} are not unique: {twice!r:.60}; "
+            "env.align=by_position does not read them"
+        )
     low = -1.0 if spec.metric == "rmsle" else -math.inf
     prediction = metrics.METRICS[spec.metric].prediction
-    key = Key(spec.id_column, tuple(spec.target_columns), ids, prediction, tuple(spec.labels), low)
+    targets, labels = tuple(spec.target_columns), tuple(spec.labels)
+    key = Key(spec.id_column, targets, ids, prediction, labels, low, by_position)
     truth = _truth(table, frame[spec.target_columns], key)
-    return Answer(key, truth, _constant(table, key, truth), _ids_as_text(table, key))
+    constant = _constant(table, key, truth)
+    if by_position:
+        _check_order(table, key)
+        return Answer(key, truth, constant, ids_as_text=False)
+    return Answer(key, truth, constant, _ids_as_text(table, key))
 
 
 def _truth(table: Table, cells: pd.DataFrame, key: Key) -> Array:
@@ -162,12 +175,34 @@ def _sample_quality(table: Table, key: Key, truth: Array) -> float:
     return metrics.quality(metric, truth, sample, metrics.evaluate(metric, truth, sample, key.labels))
 
 
-def _ids_as_text(table: Table, key: Key) -> bool:
-    """Checks that agents are given the ids of the answer. Returns whether pandas changes them by default."""
+def _check_order(table: Table, key: Key) -> None:
+    """Warns if the test file has the rows in another order than the answer. Raises ``ConfigError`` if it has
+    another number of rows."""
+    path, given = _given_ids(table, key)
+    if len(given) != len(key.ids):
+        raise ConfigError(
+            f"task {table.spec.id}: {table.answer} has {len(key.ids)} rows, but {path} has {len(given)}"
+        )
+    matched = match_ids(given, key)
+    if matched is not None and tuple(matched) != key.ids:
+        _LOG.warning(
+            "task %s: the rows of %s are in another order than those of %s, so that env.align=by_position "
+            "compares the predictions with the answers of others, as the official scorer does",
+            *(table.spec.id, path, table.answer),
+        )
+
+
+def _given_ids(table: Table, key: Key) -> tuple[Path, list[str]]:
+    """Returns the ids that agents are given, and the file that has them."""
     name = key.id_column
     path = table.test if name in csvs.header(table.test, table.spec.id) else table.sample
-    given = csvs.read(path, usecols=[name], dtype=str, keep_default_na=False)[name]
-    if match_ids(list(given), key) is None:
+    return path, list(csvs.read(path, usecols=[name], dtype=str, keep_default_na=False)[name])
+
+
+def _ids_as_text(table: Table, key: Key) -> bool:
+    """Checks that agents are given the ids of the answer. Returns whether pandas changes them by default."""
+    path, given = _given_ids(table, key)
+    if match_ids(given, key) is None:
         missing, unknown = set(key.ids) - {*given}, {*given} - set(key.ids)
         parts = [
             f"{what} {len(ids)} (e.g. {min(ids)!r:.60})"
@@ -178,7 +213,7 @@ def _ids_as_text(table: Table, key: Key) -> bool:
             f"task {table.spec.id}: the ids in {table.answer} are not those of {path}: "
             f"{', '.join(parts) or 'some are repeated'}"
         )
-    return match_ids(as_written(csvs.read(path, usecols=[name])[name]), key) is None
+    return match_ids(as_written(csvs.read(path, usecols=[key.id_column])[key.id_column]), key) is None
 
 
 def as_written(column: Iterable[object]) -> list[str]:

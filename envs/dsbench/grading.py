@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -28,7 +29,7 @@ def inspect(table: Table, data: bytes | TooLarge | None) -> Submission:
         return submission
     if not np.array_equal(submission.values, sample.values):
         return submission
-    return Submission("copied", "the values are those of sample_submission.csv")
+    return replace(submission, code="copied", detail="the values are those of sample_submission.csv")
 
 
 def grade(table: Table, data: bytes | TooLarge | None, fallback: str) -> Outcome:
@@ -38,28 +39,34 @@ def grade(table: Table, data: bytes | TooLarge | None, fallback: str) -> Outcome
     copy of the sample submission fails with ``copied``, and a metric that is not finite (the correlation of a
     constant, an overflow) fails with ``nan``. ``fallback``: what a failure counts, one of ``FALLBACKS``.
 
-    Metrics: the task's own metric under its name, if it could be computed; ``quality``, ``fair`` and ``rpg``
-    (see ``envs.dsbench.metrics``), the last one if the baseline is known; ``copied_sample``, 0 or 1.
+    Metrics: the task's own metric under its name, if it could be computed; ``quality`` and ``fair`` (see
+    ``envs.dsbench.metrics``); ``copied_sample``, 0 or 1; and DSBench's two: ``completed``, 1 if the official
+    scorer would write a result, which it does for a copy and for an undefined metric too, and ``rpg``, if the
+    baseline is known, which is 0 without a result or with an undefined one.
     """
-    spec = table.spec
-    answer = read_answer(table)
     submission = inspect(table, data)
-    if submission.values is None:
-        return _failure(table, submission.code, fallback)
-    raw = metrics.evaluate(spec.metric, answer.truth, submission.values, answer.key.labels)
-    if not math.isfinite(raw):
-        return _failure(table, "nan", fallback)
-    score = metrics.quality(spec.metric, answer.truth, submission.values, raw)
-    scores = {spec.metric: raw, "quality": score, "copied_sample": 0.0, "fair": score}
+    raw, score = _scores(table, submission)
+    code = "nan" if submission.code == "ok" and raw is None else submission.code
+    spec, success = table.spec, code == "ok"
+    scores = {} if raw is None else {spec.metric: raw}
+    scores["quality"] = score if success else 0.0
+    scores["copied_sample"] = float(code == "copied")
+    scores["fair"] = score if success else _fallback(table, fallback)
+    scores["completed"] = float(submission.values is not None)
     if spec.baseline is not None and spec.best is not None and spec.baseline != spec.best:
-        scores["rpg"] = metrics.rpg(raw, spec.baseline, spec.best)
-    return Outcome(True, score, scores, "ok")
+        scores["rpg"] = 0.0 if raw is None else metrics.rpg(raw, spec.baseline, spec.best)
+    return Outcome(success, scores["quality"], scores, code)
 
 
-def _failure(table: Table, code: str, fallback: str) -> Outcome:
-    spec = table.spec
-    fair = metrics.paper_fallback(spec.metric) if fallback == "paper" else read_answer(table).constant
-    scores = {"quality": 0.0, "copied_sample": float(code == "copied"), "fair": fair}
-    if spec.baseline is not None and spec.best is not None:
-        scores["rpg"] = 0.0  # as DSBench scores a missing result
-    return Outcome(False, 0.0, scores, code)
+def _scores(table: Table, submission: Submission) -> tuple[float | None, float]:
+    """Returns the raw metric, None if it is undefined, and the quality."""
+    answer, name = read_answer(table), table.spec.metric
+    if submission.values is None:
+        return None, 0.0
+    raw = metrics.evaluate(name, answer.truth, submission.values, answer.key.labels)
+    quality = metrics.quality(name, answer.truth, submission.values, raw)
+    return (raw if math.isfinite(raw) else None), quality
+
+
+def _fallback(table: Table, fallback: str) -> float:
+    return metrics.paper_fallback(table.spec.metric) if fallback == "paper" else read_answer(table).constant

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from conf import ConfigError
-from envs.dsbench.registry import official
+from envs.dsbench.registry import SORTED, official
 from envs.dsbench.spec import TABLES, Candidate, Table, read_table
 
 SKIP = "env.unusable=skip leaves out tasks that cannot be used"
@@ -35,6 +35,7 @@ class Choice:
     encodings: Mapping[str, str]
     descriptions: Mapping[str, str]
     """Task id -> description that takes the place of its own."""
+    align: str
     skip: bool
     """Leave out tasks that cannot be used, instead of raising."""
 
@@ -60,7 +61,8 @@ def load_tables(choice: Choice) -> Loaded:
         tables = [
             _with_split(table, "heldout" if table.spec.id in choice.heldout else "train") for table in tables
         ]
-    return Loaded(tuple(_described(table, choice.descriptions) for table in tables), skipped)
+    described = (_described(table, choice.descriptions) for table in tables)
+    return Loaded(tuple(_aligned(table, choice) for table in described), skipped)
 
 
 def _candidates(choice: Choice) -> list[Candidate]:
@@ -109,6 +111,11 @@ def _check_known(setting: str, names: Sequence[str], known: set[str]) -> None:
 
 def _with_split(table: Table, split: str) -> Table:
     return replace(table, spec=replace(table.spec, split=split))
+
+
+def _aligned(table: Table, choice: Choice) -> Table:
+    by_id = choice.source == "official" and table.spec.id in SORTED
+    return replace(table, align="by_id" if by_id else choice.align)
 
 
 def _described(table: Table, descriptions: Mapping[str, str]) -> Table:

@@ -6,10 +6,11 @@ are not distributed. Where the metrics of the official scorers and the competiti
 scorers count (``tabular-playground-series-mar-2022`` is scored by MSE). The eight tasks of MAPPA's evaluation
 are held out.
 
-Differences from the official scorers: submissions are joined by id, not by position; probabilities must be in
-[0, 1], and those of several columns are scaled to sum to 1 for the log loss, as in the competition (the
-official scorer finds a row of ones perfect); what is refused here (``submission``) and would be read there,
-such as a ranking with an unknown label. ``tests/envs/dsbench/test_oracle.py`` compares all 74.
+Differences from the official scorers: submissions are joined by id unless ``align=by_position``;
+probabilities must be in [0, 1], and those of several columns are scaled to sum to 1 for the log loss, as in
+the competition (the official scorer finds a row of ones perfect); what is refused here (``submission``) and
+would be read there, such as a ranking with an unknown label. ``tests/envs/dsbench/test_oracle.py`` compares
+all 74.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from envs.dsbench.cells import LABELLED, canonical
 from envs.dsbench.metrics import METRICS
 from envs.dsbench.spec import Candidate, Table, TableSpec, agent_files, check_table
 from envs.observations import escape_headings
+
+SORTED = ("learning-agency-lab-automated-essay-scoring-2", "liverpool-ion-switching")
+"""Tasks whose official scorers sort both files by id, and so join them by id. All others go by position."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from envs.dsbench.metrics import METRICS, grades
 TABLES = Path(__file__).parent / "tables"
 
 TASK_TYPES = ("binary", "multiclass", "multilabel", "regression", "text")
+ALIGNMENTS = ("by_id", "by_position")
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ class Table:
     answer: Path
     encoding: str = "utf-8"
     """Of ``answer``; the files for agents are UTF-8."""
+    align: str = "by_id"
+    """How rows of a submission find their answers: one of ``ALIGNMENTS``."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """Validates the bytes of a ``submission.csv``, which an agent's code wrote, on the host.
 
 No path from an agent is passed to a reader, nothing is unpickled, and nothing is repaired: rows are joined by
-id, and errors are reported. Numbers that are equal are equal, however pandas writes them: ids and labels
-``001``, ``1`` and ``1.0``, and ``True``, ``true`` and ``1``, unless the task itself distinguishes them.
+id (or taken by position, where the task says so), and errors are reported. Numbers that are equal are equal,
+however pandas writes them: ids and labels ``001``, ``1`` and ``1.0``, and ``True``, ``true`` and ``1``,
+unless the task itself distinguishes them.
 Codes, in the order of the checks:
 
     missing     there is no file
@@ -47,6 +48,8 @@ class Key:
     labels: tuple[str, ...] = ()
     low: float = -math.inf
     """Values must be greater than ``low``; probabilities must be in [0, 1] instead."""
+    by_position: bool = False
+    """Row n of a submission is for the n-th of ``ids``, whatever id it has."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Submission:
     code: str
     detail: str = ""
     values: NDArray[Any] | None = None
-    """[rows, targets] in the order of ``Key.ids``, of floats or of strings; None unless ``ok``."""
+    """[rows, targets] in the order of ``Key.ids``, of floats or of strings; None if it cannot be scored."""
 
 
 @dataclass(frozen=True)
@@ -151,29 +154,35 @@ def _row_limit(key: Key) -> int:
 
 
 def _values(header: list[str], rows: list[list[str]], key: Key) -> NDArray[Any]:
-    id_index = header.index(key.id_column)
-    by_id = dict(zip(_ids([row[id_index] for row in rows], key), rows, strict=True))
+    if not key.by_position:
+        id_index = header.index(key.id_column)
+        by_id = dict(zip(_ids([row[id_index] for row in rows], key), rows, strict=True))
+        rows = [by_id[name] for name in key.ids]
     columns = [header.index(name) for name in key.target_columns]
-    cells = [[by_id[name][column] for column in columns] for name in key.ids]
-    return _read(cells, key)
+    return _read([[row[column] for column in columns] for row in rows], key)
 
 
 def _read(cells: list[list[str]], key: Key) -> NDArray[Any]:
     """Returns the predictions in rows that are in the order of ``key.ids``. Raises ``_InvalidError``."""
-    for row, name in zip(cells, key.ids, strict=True):
+    for number, row in enumerate(cells):
         for cell in row:
             if is_missing(cell, key.prediction, key.labels):
-                raise _InvalidError("nan", f"the value for {key.id_column} {name[:80]} is missing")
+                raise _InvalidError("nan", f"the value for {_place(number, key)} is missing")
     read = reader(key.prediction, key.labels, key.low)
     values: NDArray[Any] = np.empty((len(cells), len(key.target_columns)), dtype=dtype(key.prediction))
-    for number, (row, name) in enumerate(zip(cells, key.ids, strict=True)):
+    for number, row in enumerate(cells):
         for column, cell in enumerate(row):
             try:
                 values[number, column] = read(cell)
             except ValueError as error:
-                where = f"for {key.id_column} {name[:80]}"
-                raise _InvalidError("range", f"{quoted([cell])} {where} {error}") from None
+                where = f"{quoted([cell])} for {_place(number, key)}"
+                raise _InvalidError("range", f"{where} {error}") from None
     return values
+
+
+def _place(number: int, key: Key) -> str:
+    """Returns what an agent calls the row that is for the id with ``number``."""
+    return f"row {number + 1}" if key.by_position else f"{key.id_column} {key.ids[number][:80]}"
 
 
 def _ids(ids: list[str], key: Key) -> list[str]:

@@ -66,7 +66,7 @@ def make_task(table: Table) -> Task:
     }
     return Task(
         id=spec.id,
-        prompt=_prompt(spec, facts, columns, ids_as_text=answer.ids_as_text),
+        prompt=_prompt(table, facts, columns, ids_as_text=answer.ids_as_text),
         kind=spec.task_type if spec.task_type in ("regression", "text") else "classification",
         answer=table,
         files={"train.csv": table.train, "test.csv": table.test, "sample_submission.csv": table.sample},
@@ -125,7 +125,8 @@ def _kind(train: pd.Series, test: pd.Series) -> str:
     return "date" if len(known) and known.map(_DATE.match).notna().mean() > 0.9 else "text"
 
 
-def _prompt(spec: TableSpec, facts: Mapping[str, Any], columns: list[Column], *, ids_as_text: bool) -> str:
+def _prompt(table: Table, facts: Mapping[str, Any], columns: list[Column], *, ids_as_text: bool) -> str:
+    spec = table.spec
     targets = ", ".join(spec.target_columns)
     lines = [
         spec.description.strip(),
@@ -137,7 +138,7 @@ def _prompt(spec: TableSpec, facts: Mapping[str, Any], columns: list[Column], *,
     if len(columns) > _MAX_COLUMNS:
         lines.append(f"and {len(columns) - _MAX_COLUMNS} more")
     lines += _reading(spec, ids_as_text)
-    return f"{heading(facts)}\n" + escape_headings("\n".join([*lines, _submission_format(spec, facts)]))
+    return f"{heading(facts)}\n" + escape_headings("\n".join([*lines, _submission_format(table, facts)]))
 
 
 def _reading(spec: TableSpec, ids_as_text: bool) -> list[str]:
@@ -177,7 +178,8 @@ def _line(column: Column) -> str:
     return text
 
 
-def _submission_format(spec: TableSpec, facts: Mapping[str, Any]) -> str:
+def _submission_format(table: Table, facts: Mapping[str, Any]) -> str:
+    spec = table.spec
     header = ",".join([spec.id_column, *spec.target_columns])
     value = {
         "proba": "a probability from 0 to 1",
@@ -189,6 +191,8 @@ def _submission_format(spec: TableSpec, facts: Mapping[str, Any]) -> str:
     }[spec.prediction]
     if spec.prediction == "proba" and spec.task_type == "binary":
         value += f" that {spec.target_columns[0]} is 1"
+    if table.align == "by_position":
+        value += ", in the order of test.csv: ids are not compared"
     return (
         f"submission.csv must have the header {header} and one row for each of the {facts['n_test']} rows of "
         f"test.csv, with its {spec.id_column} and {value}. sample_submission.csv shows the format; "

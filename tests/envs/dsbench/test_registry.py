@@ -231,3 +231,62 @@ def test_an_invalid_answer_is_reported_before_the_first_episode(
     (tmp_path / "data/answers/titanic/test_answer.csv").write_text("PassengerId,Survived\n" + rows)
     with pytest.raises(ConfigError, match=complaint):
         scenario(tmp_path).tasks("train")
+
+
+ESSAYS = ("learning-agency-lab-automated-essay-scoring-2", "essay_id", "score", ["1", "2", "3", "1"])
+
+
+def swapped(task: Task) -> bytes:
+    """The answer of a task with the ids of its first two rows exchanged."""
+    header, one, two, *rest = task.answer.answer.read_text().splitlines()
+    (a, x), (b, y) = one.split(","), two.split(",")
+    return "\n".join([header, f"{b},{x}", f"{a},{y}", *rest, ""]).encode()
+
+
+def test_rows_are_scored_by_id_or_by_position_as_the_official_scorers_do(tmp_path: Path) -> None:
+    write(tmp_path, OBESITY, RINGS, ESSAYS)
+    names = {"by_id": [], "by_position": []}  # type: dict[str, list[str]]
+    for align, perfect in names.items():
+        built = scenario(tmp_path, align=align)
+        for task in (*built.tasks("train"), *built.tasks("heldout")):
+            outcome = submit(built, task, swapped(task))
+            assert outcome.success
+            perfect += [task.id] if outcome.metrics["rpg"] == 1.0 else []
+    assert names == {"by_id": [], "by_position": [RINGS[0], OBESITY[0]]}
+
+
+def test_by_position_ids_may_be_anything_but_there_must_be_as_many_rows(tmp_path: Path) -> None:
+    write(tmp_path, OBESITY)
+    answer = tmp_path / "data/answers/playground-series-s4e2/test_answer.csv"
+    answer.write_text(answer.read_text().replace("\n11,", "\n10,"))
+    with pytest.raises(ConfigError, match=r"are not unique: '10'; env.align=by_position does not read them"):
+        scenario(tmp_path).tasks("heldout")
+    built = scenario(tmp_path, align="by_position")
+    [task] = built.tasks("heldout")
+    assert "in the order of test.csv: ids are not compared" in task.prompt
+    guess = "id,NObeyesdad\nx,Normal\nx,Obese\n,Thin\n10,{}\n"
+    assert submit(built, task, guess.format("Obese").encode()).score == 1.0
+    assert submit(built, task, guess.format("").encode()).failure_code == "nan"
+    assert submit(built, task, guess.format("Fat").encode()).failure_code == "range"
+    assert submit(built, task, (guess + "11,Thin\n").encode()).failure_code == "rows"
+    answer.write_text(answer.read_text() + "14,Thin\n")
+    with pytest.raises(ConfigError, match=r"has 5 rows, but .*test.csv has 4"):
+        scenario(tmp_path, align="by_position").tasks("heldout")
+
+
+def test_an_answer_in_another_order_than_the_test_file_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path, RINGS)
+    answer = tmp_path / "data/answers/playground-series-s4e4/test_answer.csv"
+    header, first, *rest = answer.read_text().splitlines()
+    answer.write_text("\n".join([header, *rest, first]))
+    scenario(tmp_path).tasks("train")
+    assert not caplog.messages
+    scenario(tmp_path, align="by_position").tasks("train")
+    assert "are in another order than those of" in caplog.text
+
+
+def test_an_unknown_alignment_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="align must be by_id or by_position; got 'position'"):
+        scenario(write(tmp_path, TITANIC), align="position")
