@@ -39,6 +39,7 @@ programs = (
     "import os\\nfor n in range(3): os.fork()\\nwhile True: open('f', 'wb').write(bytes(1 << 18))",
     "import os\\nfor n in range(50): os.mkdir('d'); os.chdir('d'); open('f', 'w').write('x')",
 )
+playing = threading.Event()
 def play(number):
     draw = random.Random(seed * 8 + number)
     while True:
@@ -46,6 +47,7 @@ def play(number):
         box.write("data", bytes(1 << 16))
         for turn in range(draw.randrange(1, 4)):
             box.run(draw.choice(programs), timeout=draw.choice((0.2, 1.0)))
+            playing.set()
         box.list()
         box.close()
 def safely(number):
@@ -54,6 +56,7 @@ def safely(number):
         traceback.print_exc()
         os._exit(3)  # an episode failed, and not because this was killed
 for number in range(8): threading.Thread(target=safely, args=(number,)).start()
+playing.wait()
 print(getattr(backend, "_run", ""), flush=True)
 """
 
@@ -93,7 +96,8 @@ def command(pid: int) -> str:
 
 
 def kill_one(name: str, settings: object, draw: random.Random) -> Killed:
-    """Starts a host, kills it at a random moment, and returns what is known of it."""
+    """Starts a host, kills it at a random moment once a first program has run, and returns what is known of
+    it."""
     started = [sys.executable, "-c", HOST, name, repr(settings), str(draw.randrange(10**6))]
     host = subprocess.Popen(started, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert host.stdout is not None
@@ -102,7 +106,7 @@ def kill_one(name: str, settings: object, draw: random.Random) -> Killed:
         if ready.startswith("refused"):
             host.wait()
             pytest.skip(ready)
-        time.sleep(draw.uniform(0, 3))
+        time.sleep(draw.uniform(0, 1))
         below = {pid: who for pid in descendants(host.pid) if (who := owner(pid)) != "gone"}
         assert host.poll() is None, "an episode failed before anything was killed"
         host.send_signal(signal.SIGKILL)
