@@ -14,7 +14,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 
 # The fast tier: tests that need nothing but Python and take seconds. setup.cfg describes the marks.
 FAST := not (slow or llm or docker or bwrap or vllm or ray or browser or gpu)
-# One thread for each worker, and a third worker on two cores, because some tests mostly wait; tests/conftest.py groups the tests that share a resource of the machine.
+# One thread for each worker, and a third worker on two cores, because some tests mostly wait. tests/conftest.py groups the
+# tests that share a resource of the machine.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 # The first that is new enough and can make a virtual environment. Versions are pinned, and tested on 3.11.
