@@ -20,7 +20,9 @@ from sandbox.artifacts import ArtifactCheck
 from sandbox.base import FileInfo, LimitChanges, Sandbox
 
 _PROMPTS = Path(__file__).with_name("prompts")
-_BUNDLED = "bundled:basic"
+_BUNDLED = {"compact": "bundled:basic", "full": "bundled:graded"}
+"""The bundled problems for each style of observations: those that the teaching policy has learnt to translate
+into programs, and those for every other model."""
 _FRESH = " Each program runs in a fresh interpreter, so\nit must be complete."
 
 
@@ -149,7 +151,7 @@ def _check(config: MathChat.Config) -> None:
 
 def _read(config: MathChat.Config) -> dict[Split, list[Task]]:
     choice = splits.Choice(
-        tasks=_sources("tasks", config.tasks) or [_BUNDLED],
+        tasks=_sources("tasks", config.tasks) or [_BUNDLED[config.style]],
         heldout_tasks=_sources("heldout_tasks", config.heldout_tasks),
         heldout=config.heldout,
         split_seed=config.split_seed,

@@ -15,6 +15,7 @@ HUB = "hf:"
 BUNDLED = "bundled:"
 _BUNDLED = {
     "basic": Path(__file__).with_name("problems.json"),
+    "graded": Path(__file__).with_name("graded.json"),
 }
 _HUB_ID = re.compile(
     r"(?P<name>[\w-][\w.-]*/[\w-][\w.-]*)(?:@(?P<revision>[\w./-]+))?(?::(?P<config>[^:]+))??(?::(?P<split>[^:]+))?"

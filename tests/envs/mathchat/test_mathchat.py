@@ -13,7 +13,9 @@ from tests.fakes import FakeBackend, program
 
 
 def make(**settings: Any) -> PipelineEnv:
-    return envs.make("mathchat", sandbox=FakeBackend(), **settings)
+    return envs.make(
+        "mathchat", sandbox=FakeBackend(), **{"tasks": "bundled:basic", "style": "compact"} | settings
+    )
 
 
 def play(env: PipelineEnv, *actions: str) -> PipelineEnv:
