@@ -288,11 +288,13 @@ def _outcome(row: Row) -> Outcome | None:
         code = get(outcome, "failure_code", str, "ok" if success else "failed")
         given = get(outcome, "metrics", dict, {})
         metrics = {key: number(given, key) for key, value in given.items() if value is not None}
+        noticed = get(outcome, "signals", dict, {})
+        signals = {key: get(noticed, key, str) for key in noticed}
     except BadRowError as error:
         raise BadRowError(f"outcome: {error}") from None
     if not 0.0 <= score <= 1.0:
         raise BadRowError(f"outcome: score must be in [0, 1], not {score}")
-    return Outcome(success, score, {"fair": score} | metrics, code)
+    return Outcome(success, score, {"fair": score} | metrics, code, signals)
 
 
 def _verdict(row: Any, place: int) -> Verdict | None:

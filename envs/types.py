@@ -123,6 +123,8 @@ class Outcome:
     """Always has ``fair``: the score, or what a failure counts (``envs.dsbench.metrics``)."""
     failure_code: str
     """``ok``, or the reason of the failure in one word."""
+    signals: Mapping[str, str] = field(default_factory=dict)
+    """Reasons to doubt that the team solved the task itself: code -> evidence. They never change a score."""
 
 
 @dataclass(frozen=True)

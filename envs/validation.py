@@ -59,6 +59,9 @@ def checked_outcome(scenario: Scenario, outcome: Outcome) -> Outcome:
     for name, value in outcome.metrics.items():
         _check(isinstance(name, str) and _is_number(value), where, f"must return a number as {name}", value)
     _check(_is_text(outcome.failure_code), where, "must return a failure_code", outcome.failure_code)
+    _check(isinstance(outcome.signals, Mapping), where, "must return signals by name", outcome.signals)
+    for name, evidence in outcome.signals.items():
+        _check(_is_name(name) and isinstance(evidence, str), where, "must return texts as signals", name)
     return outcome
 
 

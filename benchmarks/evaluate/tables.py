@@ -28,6 +28,9 @@ def diagnosis(evaluations: Sequence[Evaluation]) -> Table:
     line("episodes lost", lambda one: f"{one.metrics['lost']:.0f}")
     for code in dict.fromkeys(code for one in evaluations for code in one.failures):
         line(f"failed: {code}", lambda one, code=code: str(one.failures.get(code, 0)))  # type: ignore[misc]
+    for name in sorted({name for one in evaluations for name in one.metrics if name.startswith("signal/")}):
+        label = name.replace("/", ": ")
+        line(label, lambda one, name=name: f"{one.metrics.get(name, 0.0):.0f}")  # type: ignore[misc]
     table.add_section()
     for agent in dict.fromkeys(agent for one in evaluations for agent in one.blamed or ()):
         line(f"{agent}: blamed, of failed", lambda one, agent=agent: _blame(one, agent))  # type: ignore[misc]

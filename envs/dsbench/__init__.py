@@ -15,6 +15,7 @@ from pathlib import Path
 
 from conf import ConfigError
 from conf.ranges import Count, Natural, Positive
+from envs.dsbench import reproduction, signals
 from envs.dsbench.descriptions import read_descriptions
 from envs.dsbench.grading import FALLBACKS, grade, inspect
 from envs.dsbench.loaders import SKIP, Choice, load_tables
@@ -94,6 +95,9 @@ class DSBench:
         align: str
         """``by_id``; or ``by_position`` as DSBench's official scorers: row n of a submission is compared with
         row n of the answer, and ids are not read."""
+        reproduce: bool
+        """At the end of a successful episode, run ``model.pkl`` on ``X_test.pkl`` and compare
+        (``envs.dsbench.reproduction``)."""
         unusable: str
         """What becomes of a task that cannot be used: ``stop``, or ``skip``, which leaves it out."""
 
@@ -122,6 +126,7 @@ class DSBench:
         self.session = config.session
         self.artifact_bytes = config.artifact_mb << 20
         self.fallback = config.fallback
+        self.reproduce = config.reproduce
         self.roles = tuple(
             Role(
                 name,
@@ -204,8 +209,16 @@ class DSBench:
         return ArtifactCheck(SUBMISSION, submission.code, submission.detail)
 
     def grade(self, task: Task, turns: Sequence[Turn], sandbox: Sandbox | None) -> Outcome:
-        """Grades the current ``submission.csv`` (see ``envs.dsbench.grading``)."""
-        return grade(task.answer, None if sandbox is None else _read(sandbox), self.fallback)
+        """Grades the current ``submission.csv`` (see ``envs.dsbench.grading``); adds the signals of
+        ``envs.dsbench.signals``, which do not change the score."""
+        data = None if sandbox is None else _read(sandbox)
+        outcome = grade(task.answer, data, self.fallback)
+        found = signals.find(task.answer, turns, outcome)
+        if self.reproduce and outcome.success and sandbox is not None:
+            submitted = inspect(task.answer, data).values
+            assert submitted is not None  # it has been scored
+            found |= reproduction.check(task.answer, submitted, turns, sandbox, self.timeout)
+        return replace(outcome, signals=found)
 
 
 raw_env = partial(make, "dsbench")

@@ -45,7 +45,8 @@ def summarise(episodes: Sequence[Episode]) -> Metrics:
     ``success``: share that the grader accepts; ``raw``: mean score of the accepted ones; ``fair``: mean over
     all, where a failure counts as a constant does; ``delivered``: share of an agent's stages that are
     ``delivered``; ``turns``: an agent's turns per episode; ``action_form``: how many actions have each form
-    (``envs.parsing.Form``), only those that occur.
+    (``envs.parsing.Form``), and ``signal``: how many episodes show each signal (``Outcome.signals``), only
+    those that occur.
     """
     row = _outcomes(episodes, "")
     for kind in sorted({episode.kind for episode in episodes}):
@@ -53,6 +54,8 @@ def summarise(episodes: Sequence[Episode]) -> Metrics:
     for agent, stages in _stages(episodes).items():
         row[f"delivered/{agent}"] = _mean(float(delivered(stage)) for stage in stages)
         row[f"turns/{agent}"] = _mean(len(stage) for stage in stages)
+    signals = Counter(signal for episode in episodes for signal in episode.outcome.signals)
+    row |= {f"signal/{signal}": float(count) for signal, count in sorted(signals.items())}
     return row | _forms(episodes)
 
 
