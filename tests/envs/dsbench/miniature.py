@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import random
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 from envs.dsbench.metrics import METRICS
@@ -40,21 +41,15 @@ def write_task(data: Path, entry: Entry) -> None:
     names, old, new = ["n", "kind", "x"], features[:ROWS], features[ROWS:]
     put(folder / "train.csv", [entry.id, *names, *targets], keys[:ROWS], old, train)
     put(folder / "test.csv", [entry.id, *names], keys[ROWS:], new)
-    put(
-        folder / f"sample_{entry.name}.csv",
-        [entry.id, *targets],
-        keys[ROWS:],
-        [blank(entry, len(targets))] * ROWS,
-    )
+    sample = [blank(entry, len(targets))] * ROWS
+    put(folder / f"sample_{entry.name}.csv", [entry.id, *targets], keys[ROWS:], sample)
     put(answers / "test_answer.csv", [entry.id, *targets], keys[ROWS:], test)
 
 
 def put(path: Path, header: Sequence[str], keys: Sequence[str], *parts: Sequence[Sequence[str]]) -> None:
     """Writes a table: one row per key, with the cells of all ``parts`` after it."""
     with path.open("w", encoding="utf-8", newline="") as file:
-        rows = (
-            [key, *(cell for cells in row for cell in cells)] for key, *row in zip(keys, *parts, strict=True)
-        )
+        rows = [[key, *chain(*row)] for key, *row in zip(keys, *parts, strict=True)]
         csv.writer(file, lineterminator="\n").writerows([list(header), *rows])
 
 

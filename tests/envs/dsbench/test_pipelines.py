@@ -99,7 +99,7 @@ def test_a_fault_ends_in_its_own_failure_code(fault: str, tmp_path: Path) -> Non
     outcome = play(task, tmp_path, change)
     assert (outcome.success, outcome.score, outcome.failure_code) == (False, 0.0, code)
     assert outcome.metrics["fair"] == read_answer(task.answer).constant < 1.0
-    assert outcome.metrics["copied_sample"] == (code == "copied")
+    assert outcome.metrics["copied_sample"] == outcome.metrics["completed"] == (code == "copied")
 
 
 def test_ids_that_became_decimals_are_the_same_ids(tmp_path: Path) -> None:

@@ -233,6 +233,18 @@ def test_an_invalid_answer_is_reported_before_the_first_episode(
         scenario(tmp_path).tasks("train")
 
 
+PATENTS = ("us-patent-phrase-to-phrase-matching", "id", "score", ["0.5", "0.25", "0", "1"])
+
+
+def test_an_undefined_metric_is_a_result_without_a_gap_as_in_the_official_table(tmp_path: Path) -> None:
+    built = scenario(write(tmp_path, PATENTS))
+    [task] = built.tasks("train")
+    outcome = submit(built, task, b"id,score\n10,0.75\n11,0.75\n12,0.75\n13,0.75\n")
+    assert (outcome.success, outcome.failure_code) == (False, "nan")
+    assert "pearson" not in outcome.metrics
+    assert (outcome.metrics["completed"], outcome.metrics["rpg"]) == (1.0, 0.0)
+
+
 ESSAYS = ("learning-agency-lab-automated-essay-scoring-2", "essay_id", "score", ["1", "2", "3", "1"])
 
 
