@@ -8,6 +8,7 @@
 Settings are those of the learner, and each evaluation becomes an ordinary run folder. With ``coach=`` the
 coach judges every action, and the table shows which agents it blames. Words without ``=`` are run folders:
 their last evaluations are shown side by side and compared with the first one over the tasks that both have.
+Each task has a row of its own, and for DSBench the table ends with its completion rate and score (RPG).
 Intervals are 95 % intervals: Wilson's for shares, the bootstrap over tasks for differences.
 ``<folder>/evaluation.json`` contains all numbers.
 """
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common.command import make_console, make_parser, print_path, write_json
-from benchmarks.evaluate import reading, tables
+from benchmarks.evaluate import by_task, reading, report, tables
 from conf import ConfigError, commands
 from learners.config import RunConfig
 from learners.train import run_errors
@@ -83,10 +84,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         evaluations = reading.distinct([*earlier, *(reading.read(folder) for folder in played)])
         differences, apart = reading.compare(evaluations)
         path = given.out or Path(evaluations[-1].folder) / "evaluation.json"
-        write_json(path, reading.to_report(evaluations, differences))
+        write_json(path, report.to_json(evaluations, differences))
     console = make_console()
     if shown or len(played) > 1:  # the learner has just shown a single evaluation
         console.print(tables.outcomes(evaluations))
+    for evaluation in evaluations:
+        console.print(by_task.table(evaluation))
     console.print(tables.diagnosis(evaluations))
     if differences:
         console.print(tables.comparison(differences))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,12 @@ class Played:
     task: str
     success: bool
     fair: float
+    metric: str | None = None
+    """The task's own metric; None if it has none."""
+    score: float | None = None
+    """The value of ``metric``; None if it could not be computed."""
+    completed: float | None = None
+    rpg: float | None = None
 
 
 @dataclass(frozen=True)
@@ -98,10 +104,7 @@ def read(folder: Path) -> Evaluation:
         failures=dict(Counter(row["outcome"]["failure_code"] for row in failed).most_common()),
         blamed=_blamed(failed) if coached else None,
         effort=_effort(played, timing),
-        episodes=[
-            Played(row["task"], row["outcome"]["success"], row["outcome"]["metrics"]["fair"])
-            for row in played
-        ],
+        episodes=[_episode(row) for row in played],
     )
 
 
@@ -144,20 +147,19 @@ def difference(first: Evaluation, second: Evaluation) -> Difference:
     return Difference(second.label, first.label, len(common), success, fair)
 
 
-def to_report(evaluations: Sequence[Evaluation], differences: Sequence[Difference]) -> dict[str, Any]:
-    """Returns everything as one JSON object."""
-    return {
-        "evaluations": [asdict(one) for one in evaluations],
-        "differences": [asdict(one) for one in differences],
-    }
-
-
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     if not path.is_file():
         raise ConfigError(f"{path.parent} has no evaluation: there is no {path.name}")
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             yield json.loads(line)
+
+
+def _episode(row: Row) -> Played:
+    outcome, metric = row["outcome"], row["facts"].get("metric")
+    known = outcome["metrics"]
+    two = known.get("completed"), known.get("rpg")
+    return Played(row["task"], outcome["success"], known["fair"], metric, known.get(metric), *two)
 
 
 def _is_evaluation(row: Row, step: int) -> bool:

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from benchmarks.common import estimates
-from benchmarks.evaluate import __main__, reading, tables
+from benchmarks.evaluate import __main__, by_task, reading, report, tables
 from coaches.base import CoachError, Verdict
 from conf import ConfigError
 from envs.types import Message, Turn
@@ -255,3 +255,58 @@ def test_evaluations_without_a_common_task_are_shown_and_not_compared(
     assert "have no task in common" in shown
     report = json.loads((folders[1] / "evaluation.json").read_text())
     assert (len(report["evaluations"]), report["differences"]) == (2, [])
+
+
+def outcome(task: str, metric: str | None, **metrics: float) -> reading.Played:
+    known = {name: metrics.get(name) for name in ("score", "completed", "rpg")}
+    return reading.Played(task, "score" in metrics, metrics.get("fair", 0.5), metric, **known)
+
+
+EPISODES = [
+    outcome("titanic", "accuracy", score=0.75, completed=1.0, rpg=0.5, fair=0.75),
+    outcome("titanic", "accuracy", completed=0.0, rpg=0.0),
+    outcome("sales", "smape", score=40.0, completed=1.0, rpg=0.25, fair=0.6),
+    outcome("patents", "pearson", completed=1.0, rpg=0.0),
+    outcome("mine", "rmse", score=3.0, completed=1.0, fair=0.9),
+]
+
+
+def test_results_by_task_are_means_over_its_episodes_and_dsbenchs_two_are_means_over_tasks() -> None:
+    tasks = {task.task: task for task in by_task.results(EPISODES)}
+    assert list(tasks) == ["mine", "patents", "sales", "titanic"]
+    titanic = tasks["titanic"]
+    assert (titanic.metric, titanic.episodes, titanic.success) == ("accuracy", 2, 0.5)
+    assert (titanic.score, titanic.completed, titanic.rpg, titanic.fair) == (0.75, 0.5, 0.25, 0.625)
+    assert (tasks["patents"].score, tasks["mine"].rpg) == (None, None)
+    means = by_task.over_tasks(list(tasks.values()))
+    assert (means.task, means.episodes, means.score) == ("all 4 tasks", 5, None)
+    assert means.completed == (0.5 + 1 + 1 + 1) / 4
+    assert means.rpg == pytest.approx((0.25 + 0.25 + 0.0) / 3)
+    assert means.fair == pytest.approx((0.625 + 0.6 + 0.5 + 0.9) / 4)
+
+
+def test_the_table_of_tasks_has_a_row_for_each_of_74_and_ends_with_the_means(tmp_path: Path) -> None:
+    base = vars(reading.read(played(tmp_path / "run", fails="5")))
+    many = [outcome(f"task-{n:02d}", "rmse", score=n / 3, completed=1.0, rpg=n / 73) for n in range(74)]
+    text = printed(by_task.table(reading.Evaluation(**base | {"episodes": many})))
+    assert (
+        sum(line.split("│")[1].strip().startswith("task-") for line in text.splitlines() if "│" in line) == 74
+    )
+    last = [cell.strip() for cell in text.splitlines()[-2].split("│")[1:-1]]
+    assert last == ["all 74 tasks", "–", "74", "1", "0.5", "–", "1", "0.5"]
+    longer = [*many, *(reading.Played(f"more-{n}", True, 1.0) for n in range(30))]
+    assert len(printed(by_task.table(reading.Evaluation(**base | {"episodes": longer}))).splitlines()) < 8
+
+
+def test_an_outcomes_own_metric_is_read_from_the_run_folder(tmp_path: Path) -> None:
+    folder = played(tmp_path / "run", fails="5")
+    path = folder / "episodes.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for number, row in enumerate(rows):
+        row["facts"]["metric"] = "rmse"
+        row["outcome"]["metrics"] |= {"rmse": 2.0 * number, "completed": 1.0, "rpg": 0.5}
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    [one] = report.to_json([reading.read(folder)], [])["evaluations"]
+    assert [task["metric"] for task in one["tasks"]] == ["rmse", "rmse"]
+    assert sum(task["score"] for task in one["tasks"]) == pytest.approx((0 + 2 + 4 + 6) / 2)
+    assert (one["over_tasks"]["completed"], one["over_tasks"]["rpg"]) == (1.0, 0.5)
