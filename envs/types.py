@@ -57,6 +57,8 @@ class Role:
     can_run_code: bool = True
     requires: tuple[ArtifactSpec, ...] = ()
     produces: tuple[ArtifactSpec, ...] = ()
+    example: str = ""
+    """A good first reply of this role to another task, which observations in style ``full`` show."""
 
 
 @dataclass(frozen=True)

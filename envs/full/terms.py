@@ -34,6 +34,11 @@ class Terms:
     """Tokens in one reply; None: unknown."""
 
 
+def plural(count: int, noun: str) -> str:
+    """Returns ``1 turn``, ``2 turns``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def rules(role: Role, terms: Terms) -> str:
     """Returns what ``role`` may do, and what ends its part."""
     acting = _running(terms) if role.can_run_code else ["You cannot run code. Reply with text."]
