@@ -130,10 +130,11 @@ class DSBench:
         self.roles = tuple(
             Role(
                 name,
-                _instructions(name, config.session),
+                _instructions(name, config.style, config.session),
                 config.max_turns[name],
                 requires=requires,
                 produces=produces,
+                example=_text(name, "examples"),
             )
             for name, (requires, produces) in _DUTIES.items()
         )
@@ -164,7 +165,7 @@ class DSBench:
 
     def _make(self, table: Table) -> Task | None:
         try:
-            return make_task(table)
+            return make_task(table, self.style)
         except ConfigError as error:
             if not self._skip:
                 error.add_note(SKIP)
@@ -255,7 +256,13 @@ def _read(sandbox: Sandbox) -> bytes | TooLarge | None:
         return TooLarge(f"{error} (env.limits.file_mb)")
 
 
-@cache
-def _instructions(role: str, session: str) -> str:
-    text = (Path(__file__).parent / "prompts" / f"{role}.txt").read_text(encoding="utf-8").strip()
+def _instructions(role: str, style: str, session: str) -> str:
+    """Returns the instructions of ``role``, which say only what is true of ``session``."""
+    text = _text(role, "full" if style == "full" else ".")
     return text if session == "fresh" else text.replace(_FRESH, "")
+
+
+@cache
+def _text(role: str, folder: str) -> str:
+    """Returns what is written for ``role`` in a folder of ``prompts``."""
+    return (Path(__file__).parent / "prompts" / folder / f"{role}.txt").read_text(encoding="utf-8").strip()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import pandas as pd
 from conf import ConfigError
 from envs.dsbench import csvs
 from envs.dsbench.answer import as_written, read_answer
+from envs.dsbench.briefing import FIRST_ROWS, briefing
 from envs.dsbench.cells import matcher
 from envs.dsbench.spec import Table, TableSpec
 from envs.observations import escape_headings
@@ -40,8 +41,10 @@ class Column:
     """Number of distinct values in the training file; 0 for columns that the prompt does not list."""
 
 
-def make_task(table: Table) -> Task:
-    """Makes the task of ``table``. Its ``answer`` is the table, and ``files`` has only files for agents.
+def make_task(table: Table, style: str) -> Task:
+    """Makes the task of ``table``, with its prompt in ``style`` (``envs.styles``).
+
+    ``answer`` is the table, and ``files`` has only files for agents.
 
     Raises:
         ConfigError: a file is invalid, or the metric cannot score the answer.
@@ -64,9 +67,15 @@ def make_task(table: Table) -> Task:
         "n_train": n_train,
         "n_test": n_test,
     }
+    notes = [*_reading(spec, answer.ids_as_text), _submission_format(table, facts)]
+    if style == "compact":
+        prompt = _prompt(spec, facts, columns, notes)
+    else:
+        first = csvs.read(table.train, nrows=FIRST_ROWS, dtype=str, keep_default_na=False)
+        prompt = briefing(spec, facts, train, test, first, notes)
     return Task(
         id=spec.id,
-        prompt=_prompt(table, facts, columns, ids_as_text=answer.ids_as_text),
+        prompt=prompt,
         kind=spec.task_type if spec.task_type in ("regression", "text") else "classification",
         answer=table,
         files={"train.csv": table.train, "test.csv": table.test, "sample_submission.csv": table.sample},
@@ -125,8 +134,9 @@ def _kind(train: pd.Series, test: pd.Series) -> str:
     return "date" if len(known) and known.map(_DATE.match).notna().mean() > 0.9 else "text"
 
 
-def _prompt(table: Table, facts: Mapping[str, Any], columns: list[Column], *, ids_as_text: bool) -> str:
-    spec = table.spec
+def _prompt(
+    spec: TableSpec, facts: Mapping[str, Any], columns: Sequence[Column], notes: Sequence[str]
+) -> str:
     targets = ", ".join(spec.target_columns)
     lines = [
         spec.description.strip(),
@@ -137,8 +147,7 @@ def _prompt(table: Table, facts: Mapping[str, Any], columns: list[Column], *, id
     ]
     if len(columns) > _MAX_COLUMNS:
         lines.append(f"and {len(columns) - _MAX_COLUMNS} more")
-    lines += _reading(spec, ids_as_text)
-    return f"{heading(facts)}\n" + escape_headings("\n".join([*lines, _submission_format(table, facts)]))
+    return f"{heading(facts)}\n" + escape_headings("\n".join([*lines, *notes]))
 
 
 def _reading(spec: TableSpec, ids_as_text: bool) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from envs.types import Turn
 from sandbox.artifacts import ArtifactCheck
 
+_DETAIL_CHARS = 500
 _ADVICE = {
     "missing": "Write it under exactly this name into the working folder.",
     "empty": "Write it again, and close the file.",
@@ -22,24 +23,28 @@ _ADVICE = {
 }
 
 
-def states(turn: Turn) -> list[str]:
-    """Returns a line for each artifact of the role after ``turn``: in order, or what is wrong and what helps.
+def produced(turn: Turn) -> list[str]:
+    """Returns a line for each artifact that the role must produce: in order, or what is wrong."""
+    return [_state(check) for check in _own(turn)]
 
-    The files that a role receives are named only where they are not in order.
-    """
-    produced = {spec.name for spec in turn.role.produces}
+
+def advised(turn: Turn) -> list[str]:
+    """Returns the same for the agent itself, with what helps; and what is wrong with what it received."""
+    own = _own(turn)
+    others = [check for check in turn.checks if check.code != "ok" and check not in own]
     return [
-        _state(check, own=check.name in produced)
-        for check in turn.checks
-        if check.code != "ok" or check.name in produced
+        *(f"{_state(check)} {_ADVICE.get(check.code, '')}".rstrip() for check in own),
+        *(f"{_state(check)} It is a file that you received: repair it if you can." for check in others),
     ]
 
 
-def _state(check: ArtifactCheck, *, own: bool) -> str:
+def _own(turn: Turn) -> list[ArtifactCheck]:
+    names = {spec.name for spec in turn.role.produces}
+    return [check for check in turn.checks if check.name in names]
+
+
+def _state(check: ArtifactCheck) -> str:
     if check.code == "ok":
         return f"- {check.name} is in order."
-    detail = " ".join(check.detail.split())[:500]
-    line = f"- {check.name} is not in order ({check.code}){f': {detail}' if detail else ''}."
-    if not own:
-        return f"{line} You received it like this: repair it if you can."
-    return f"{line} {_ADVICE[check.code]}" if check.code in _ADVICE else line
+    detail = " ".join(check.detail.split())[:_DETAIL_CHARS]
+    return f"- {check.name} is not in order ({check.code}){f': {detail}' if detail else ''}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from envs.full.advice import states
+from envs.full.advice import advised, produced
 from envs.full.files import listing
 from envs.full.terms import Terms, plural
 from envs.observations import escape_headings, truncate_middle
@@ -36,7 +36,7 @@ def handover(turns: Sequence[Turn], terms: Terms) -> str:
     agent = turns[0].agent
     latest = max((turn.attempt for turn in turns if turn.code is not None), default=len(turns) - 1)
     lines = [f"## From {agent}", f"{agent} used {len(turns)} of {plural(turns[0].role.max_turns, 'turn')}."]
-    if outcome := states(turns[-1]):
+    if outcome := produced(turns[-1]):
         lines += ["Its files, according to the checks:", escape_headings("\n".join(outcome))]
     for turn in turns:
         most = ACTION_CHARS if turn.attempt >= latest else EARLIER_CHARS
@@ -58,7 +58,7 @@ def report(turns: Sequence[Turn], terms: Terms) -> str:
             lines.append("Your last Python block had no closing ```; it ran as far as it was written.")
     elif read.problem:
         lines.append(f"Your reply could not be read: {read.problem}")
-    if outcome := states(turn):
+    if outcome := advised(turn):
         lines += ["### Checks of your files", escape_headings("\n".join(outcome))]
     if turn.result is not None and turn.files_after:
         lines += ["### Working folder", listing(turns, turn.agent)]
@@ -70,8 +70,8 @@ def _next(turn: Turn, read: Reading) -> str:
     if turn.last:
         return "Your part is over."
     left = turn.role.max_turns - turn.attempt - 1
-    produced = {spec.name for spec in turn.role.produces}
-    wrong = [check.name for check in turn.checks if check.code != "ok" and check.name in produced]
+    own = {spec.name for spec in turn.role.produces}
+    wrong = any(check.code != "ok" and check.name in own for check in turn.checks)
     clean = turn.result is not None and turn.result.status == "ok"
     if read.problem or wrong or not clean:
         return f"You have {plural(left, 'turn')} left: send a corrected program."

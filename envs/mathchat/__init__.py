@@ -102,9 +102,9 @@ class MathChat:
         _check(config)
         turns = config.max_turns
         self.roles: tuple[Role, ...] = (
-            Role("problem_solver", _prompt("problem_solver"), turns.problem_solver, can_run_code=False),
-            Role("code_executor", _executor(config.session), turns.code_executor),
-            Role("verifier", _prompt("verifier"), turns.verifier, can_run_code=False),
+            _role("problem_solver", turns.problem_solver, config, can_run_code=False),
+            _role("code_executor", turns.code_executor, config),
+            _role("verifier", turns.verifier, config, can_run_code=False),
         )
         self.context = config.context
         self.preload = tuple(config.preload)
@@ -179,11 +179,13 @@ def _years(part: str, years: list[int] | None) -> tuple[int, int] | None:
     return years[0], years[1]
 
 
-def _executor(session: str) -> str:
-    """Returns the instructions of the role that runs programs, which say only what is true of ``session``."""
-    text = _prompt("code_executor")
-    return text if session == "fresh" else text.replace(_FRESH, "")
+def _role(name: str, turns: int, config: MathChat.Config, *, can_run_code: bool = True) -> Role:
+    """Returns a role, whose instructions say only what is true of the session."""
+    text = _text(name, "full" if config.style == "full" else ".")
+    instructions = text if config.session == "fresh" else text.replace(_FRESH, "")
+    return Role(name, instructions, turns, can_run_code, example=_text(name, "examples"))
 
 
-def _prompt(role: str) -> str:
-    return (_PROMPTS / f"{role}.txt").read_text(encoding="utf-8").strip()
+def _text(role: str, folder: str) -> str:
+    """Returns what is written for ``role`` in a folder of ``prompts``."""
+    return (_PROMPTS / folder / f"{role}.txt").read_text(encoding="utf-8").strip()

@@ -98,7 +98,7 @@ def test_the_turn_stays_in_the_infos_and_the_episode_in_the_environment() -> Non
     env = start(make())
     env.step(WRITE_A)
     assert env.infos["maker"]["turn"] is env.turns[0]
-    assert env.turns[0].observation[1].content == "## Task: write 2"
+    assert env.turns[0].observation[1].content.startswith("## Task: write 2\n")
     play(env, SUCCESS[1:])
     assert env.last()[4] == {"turn": env.turns[1], "outcome": env.outcome}
     while env.agents:
@@ -152,8 +152,8 @@ def test_thinking_is_not_shown_to_other_agents(style: str) -> None:
 
 
 def test_full_context_shows_all_earlier_agents_and_previous_only_one() -> None:
-    full = play(start(make(context="full")), SUCCESS[:-1])
-    previous = play(start(make(context="previous")), SUCCESS[:-1])
+    full = play(start(make(context="full", style="compact")), SUCCESS[:-1])
+    previous = play(start(make(context="previous", style="compact")), SUCCESS[:-1])
     assert "## From maker: ok; a.txt ok; printed wrote a" in user_text(full, "teller")
     assert "## From changer: ok; b.txt ok" in user_text(full, "teller")
     assert "## From maker" not in user_text(previous, "teller")

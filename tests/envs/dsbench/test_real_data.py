@@ -27,7 +27,9 @@ BINARY = [f"{n},{n % 7},{n % 2}" for n in range(20)]
 
 def load(root: Path, **settings: object) -> Task:
     """The only task under ``root``."""
-    built = conf.build("envs", conf.load("env", "dsbench", source="local", root=str(root), **settings))
+    built = conf.build(
+        "envs", conf.load("env", "dsbench", source="local", root=str(root), style="compact", **settings)
+    )
     assert isinstance(built, DSBench)
     return built.tasks("train")[0]
 

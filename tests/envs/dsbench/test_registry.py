@@ -87,7 +87,7 @@ def test_tasks_are_loaded_from_any_folder_above_them_and_split_as_in_the_paper(
 
 
 def test_facts_come_from_registry_and_files_and_a_description_cannot_forge_a_heading(tmp_path: Path) -> None:
-    built = scenario(write(tmp_path, TITANIC, OBESITY, FAULTS, RINGS))
+    built = scenario(write(tmp_path, TITANIC, OBESITY, FAULTS, RINGS), style="compact")
     titanic = built.tasks("train")[1]
     obesity, faults = built.tasks("heldout")
     assert titanic.facts["target_columns"] == ("Survived",)

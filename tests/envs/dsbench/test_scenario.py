@@ -249,5 +249,6 @@ def test_a_team_plays_a_table_from_prompt_to_outcome_in_an_isolated_sandbox() ->
     assert [turn.last for turn in env.turns] == [False, True] * 3
     assert all(check.code == "ok" for turn in env.turns for check in turn.checks)
     prompt = env.turns[-1].observation[1].content
-    assert "## From modeler: ok; model.pkl ok" in prompt
+    assert "## From modeler\n" in prompt
+    assert "- model.pkl is in order." in prompt
     env.close()

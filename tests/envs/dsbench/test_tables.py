@@ -13,7 +13,7 @@ from envs.dsbench import DSBench, build_tables
 from envs.dsbench.spec import TABLES
 from envs.types import Task
 
-SCENARIO: DSBench = conf.build("envs", conf.load("env", "dsbench"))
+SCENARIO: DSBench = conf.build("envs", conf.load("env", "dsbench", style="compact"))
 TASKS = {split: SCENARIO.tasks(split) for split in ("train", "heldout")}
 ALL = [*TASKS["train"], *TASKS["heldout"]]
 HEADING = re.compile(
