@@ -178,7 +178,7 @@ def _check(root: Path, name: str, descriptions: Mapping[str, str], limits: Needs
         encodings = {name: encoding} if encoding else {}
         try:
             table = official(root, [name], encodings, descriptions)[0].load()
-            return replace(_report(table, make_task(table), limits), encoding=encoding)
+            return replace(_report(table, make_task(table, "full"), limits), encoding=encoding)
         except conf.ConfigError as error:
             guess = error.guess if isinstance(error, EncodingError) else ""
             if guess in tried:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from envs.full.terms import plural
 from envs.provenance import last_changes
 from envs.types import Role, Task, Turn
 from sandbox.artifacts import ArtifactSpec
@@ -57,6 +58,7 @@ def listing(turns: Sequence[Turn], reader: str) -> str:
 
 def _wanted(spec: ArtifactSpec) -> str:
     facts = [_KINDS[spec.kind]] if spec.kind in _KINDS else []
+    facts += [plural(spec.rows, "row")] if spec.rows is not None else []
     facts += [f"one row for each row of {spec.rows_of}, in the same order"] if spec.rows_of else []
     facts += [f"the columns of {spec.columns_of}, in the same order"] if spec.columns_of else []
     facts += ["numeric columns only"] if spec.numeric else []

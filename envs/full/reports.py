@@ -85,6 +85,8 @@ def _output(result: Result, limit: int, terms: Terms, whose: str) -> Iterator[st
     how = _ENDS.get(result.status, f"ended with exit code {result.exit_code}")
     if result.status == "ok":
         how = "ran without an error"
+    if result.state_lost:
+        how += ", and the variables of its interpreter are lost"
     silent = not (result.stdout.strip() or result.stderr.strip())
     yield f"{whose} {how.format(timeout=terms.timeout)}{' and printed nothing' if silent else ''}."
     for name, text in (("stdout", result.stdout), ("stderr", result.stderr)):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from envs.full.files import MOST_FILES, listing, size
+from envs.full.files import MOST_FILES, duties, listing, size
 from envs.full.reports import ACTION_CHARS
 from envs.pipeline import PipelineEnv
 from envs.types import Role, Turn
@@ -97,14 +97,17 @@ def test_a_program_that_was_stopped_says_why() -> None:
             box = super().open(spec)
             ran = box.run
             box.run = lambda code, **settings: replace(  # type: ignore[method-assign]
-                ran("print('so far')"), status="timeout", exit_code=None
+                ran("print('so far')"), status="timeout", exit_code=None, state_lost=True
             )
             return box
 
     env = PipelineEnv(FakeScenario(max_turns=2), Stopping())
     env.reset(seed=0)
     env.step(program("while True: pass"))
-    assert "was stopped because it reached the time limit of 10 seconds" in chat(env)[-1]
+    assert (
+        "reached the time limit of 10 seconds, and the variables of its interpreter are lost."
+        in chat(env)[-1]
+    )
     assert "so far" in chat(env)[-1]
 
 
@@ -204,6 +207,26 @@ def test_what_was_received_broken_is_said_with_what_helps() -> None:
     assert "It is a file that you received: repair it if you can." in text
     wanted = "- X.pkl: a pandas DataFrame; one row for each row of a.txt, in the same order; numeric columns"
     assert wanted in chat(env, "changer")[0]
+
+
+def test_duties_are_written_from_the_specs_of_the_artifacts() -> None:
+    specs = (
+        ArtifactSpec("a.json", "json", rows=1),
+        ArtifactSpec("m.pkl", "estimator"),
+        ArtifactSpec("y.npy", "vector", rows=12),
+        ArtifactSpec("X.pkl", "table", columns_of="Z.pkl"),
+        ArtifactSpec("notes.txt"),
+    )
+    lines = duties(Role("r", "", 1, produces=specs)).splitlines()
+    assert lines == [
+        "You must produce:",
+        "- a.json: a JSON file; 1 row",
+        "- m.pkl: a fitted scikit-learn estimator",
+        "- y.npy: a pandas Series or numpy array; 12 rows",
+        "- X.pkl: a pandas DataFrame; the columns of Z.pkl, in the same order",
+        "- notes.txt",
+    ]
+    assert duties(Role("r", "", 1)) == ""
 
 
 def _with_file(split: Any) -> Any:
