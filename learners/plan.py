@@ -65,31 +65,45 @@ def plan(config: DictConfig) -> None:
     """
     from learners.planning import memory, timing
     from learners.planning.assumptions import Assume, Hardware
-    from learners.planning.job import read_job
+    from learners.planning.job import read_jobs
 
     hardware = conf.typed(Hardware, config.hardware, "hardware")
     assume = conf.typed(Assume, config.assume, "assume")
-    job = read_job(run_config(config), assume)
-    devices = [*memory.gpus(job, hardware, assume), memory.host(job, hardware, assume)]
+    jobs = read_jobs(run_config(config), assume)
+    devices = memory.devices(jobs, hardware, assume)
     console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
-    _heading(job, hardware, console)
+    for job in jobs:
+        _heading(job, hardware, console)
+    if hosted := ", ".join(jobs[0].hosted):
+        console.print(
+            f"hosted, at {assume.coach_s:g} s a turn (assume.coach_s) and a price not counted: {hosted}"
+        )
     for device in devices:
         _memory(device, console)
-    fits = _engine_cache(job, hardware, assume, console) and memory.all_fit(devices)
-    console.print(f"disk: {_sizes(memory.disk(job))}")
-    _times(job, timing.estimate(job, hardware, assume), console)
+    # In one process all engines share one cache.
+    sampling = jobs[:1] if jobs[0].layout.local else jobs
+    cached = [_engine_cache(job, hardware, assume, console) for job in sampling]
+    console.print(f"disk: {_sizes(memory.disk(jobs))}")
+    _times(jobs[0], timing.estimate(jobs, hardware, assume), console)
     _guesses(config, console)
-    _verdict(job, hardware, devices, fits, console)
+    _verdict(memory.gpus_needed(jobs), hardware, devices, all(cached) and memory.all_fit(devices), console)
 
 
 def _heading(job: Job, hardware: Hardware, console: Console) -> None:
     shapes, layout = job.shapes, job.layout
     trained = f"adapters of {job.trained / 1e6:.1f} M each" if job.adapters else "whole weights"
     console.print(
-        f"{job.policies} policies, {trained}; model of {shapes.parameters / 1e9:.3f} B parameters in "
-        f"{shapes.layers} layers; {layout.groups * layout.gpus:g} of {hardware.gpus} {hardware.gpu}, "
-        f"{layout.groups * layout.ranks} processes that train, {layout.groups * layout.engines} that sample"
+        f"{job.policies} policies{_learning(job)}, {trained}; model of {shapes.parameters / 1e9:.3f} B "
+        f"parameters in {shapes.layers} layers; {layout.groups * layout.gpus:g} of {hardware.gpus} "
+        f"{hardware.gpu}, {layout.groups * layout.ranks} processes that train, "
+        f"{layout.groups * layout.engines} that sample"
     )
+
+
+def _learning(job: Job) -> str:
+    if job.trained_policies == job.policies:
+        return ""
+    return f" ({job.trained_policies or 'none'} of them learning)"
 
 
 def _memory(device: Device, console: Console) -> None:
@@ -154,8 +168,9 @@ def _guesses(config: DictConfig, console: Console) -> None:
         console.print(_flat(plain, group), style="dim", soft_wrap=True)
 
 
-def _verdict(job: Job, hardware: Hardware, devices: Iterable[Device], fits: bool, console: Console) -> None:
-    needed = job.layout.groups * job.layout.gpus
+def _verdict(
+    needed: float, hardware: Hardware, devices: Iterable[Device], fits: bool, console: Console
+) -> None:
     if needed > hardware.gpus:
         console.print(f"does not fit: {needed:g} GPUs of {hardware.gpus}", style="bold red")
     if not fits or needed > hardware.gpus:

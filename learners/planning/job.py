@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from omegaconf import DictConfig
@@ -15,6 +15,7 @@ from learners.config import RunConfig
 from learners.planning.assumptions import Assume, EpisodeGuess
 from learners.planning.shapes import Shapes, read_shapes
 from learners.runtimes.capabilities import generator_class, weights_class
+from learners.runtimes.team import PolicySpec, Team, alike, read_team
 from learners.types import ModelConfig
 
 BYTES = {"float32": 4, "bfloat16": 2}
@@ -51,8 +52,16 @@ class Adapters:
 
 @dataclass(frozen=True)
 class Job:
-    """All that a plan has to know about a run."""
+    """All that a plan has to know about a run, for policies that have the same model and live together: those
+    of one base, or whole models that all learn, or that all do not.
 
+    Where all agents have the same model and learn, a run is one job.
+    """
+
+    name: str
+    """The model's, and whether anything of it learns."""
+    trained_policies: int
+    """How many of the policies learn."""
     shapes: Shapes
     model: ModelConfig
     layout: Layout
@@ -74,7 +83,11 @@ class Job:
     concurrency: int
     deferred: bool
     turns: Mapping[str, float]
-    """Agent -> mean number of turns in an episode."""
+    """Agent of these policies -> mean number of turns in an episode."""
+    trained_turns: Mapping[str, float]
+    """The same, of the agents that learn."""
+    hosted: Mapping[str, float]
+    """Hosted agent -> mean number of turns; the same in all jobs of a run."""
     guess: EpisodeGuess
     evaluations: int
     evaluation_episodes: int
@@ -82,6 +95,13 @@ class Job:
     checkpoints_kept: int
     sandbox_bytes: float
     coach: DictConfig
+    beside: tuple[Job, ...] = ()
+    """The other jobs whose policies live in the same processes."""
+
+    @property
+    def learns(self) -> bool:
+        """Whether any of the policies does."""
+        return self.trained_policies > 0
 
     @property
     def policies(self) -> int:
@@ -123,25 +143,45 @@ class Job:
         return 4 if self.adapters else self.element
 
 
-def read_job(config: RunConfig, assume: Assume) -> Job:
-    """Returns what the run that ``config`` describes needs.
+def read_jobs(config: RunConfig, assume: Assume) -> list[Job]:
+    """Returns what the run that ``config`` describes needs: one job for each model, and for those of its
+    policies that do not learn.
 
     Raises:
         ConfigError: the run uses no GPU, or the size of a part is unknown.
     """
-    kind: ModelKind = conf.build("learners.models", config.model)
-    layout = _layout(config)
-    if config.model.device == "cpu" or not layout.gpus:
-        raise ConfigError("this run trains on the CPU (model.device, runtime.learner_gpus): nothing to plan")
     if "max_turns" not in config.env or config.env.name not in assume.episodes:
         raise ConfigError(
             f"a plan needs env.max_turns and assume.episodes.{config.env.name}: "
             f"+assume.episodes.{config.env.name}={{prompt: 4000, completion: 1000, turns: 1.0, heldout: 10}}"
         )
+    team = read_team(config, config.env.name, list(config.env.max_turns))
+    together = weights_class(config).shares_base
+    same = alike(team.local, lambda policy: (policy.model, together or policy.learns))
+    jobs = [_job(config, assume, team, policies) for policies in same]
+    if not jobs:
+        raise ConfigError("every agent is hosted: nothing to plan")
+    if config.runtime.name != "local":
+        return jobs
+    return [replace(job, beside=tuple(one for one in jobs if one is not job)) for job in jobs]
+
+
+def _job(config: RunConfig, assume: Assume, team: Team, policies: Sequence[PolicySpec]) -> Job:
+    """Returns the job of ``policies`` that live together."""
+    model, layout = policies[0].model, _layout(config, len(policies))
+    assert model is not None
+    kind: ModelKind = conf.build("learners.models", model)
+    if model.device == "cpu" or not layout.gpus:
+        raise ConfigError("this run trains on the CPU (model.device, runtime.learner_gpus): nothing to plan")
     guess, shapes = assume.episodes[config.env.name], read_shapes(kind.architecture())
     rollout, evaluation = config.rollout, config.evaluation
     heldout = guess.heldout if evaluation.tasks is None else evaluation.tasks
+    turns = {name: max(1.0, guess.turns * allowed) for name, allowed in config.env.max_turns.items()}
+    names = [policy.name for policy in policies]
+    learning = [policy.name for policy in policies if policy.learns]
     return Job(
+        name=f"{policies[0].describe()['model']}{'' if learning else ', not trained'}",
+        trained_policies=len(learning),
         shapes=shapes,
         model=kind.config,
         layout=layout,
@@ -158,7 +198,9 @@ def read_job(config: RunConfig, assume: Assume) -> Job:
         episodes=rollout.tasks * rollout.episodes,
         concurrency=rollout.concurrency,
         deferred=rollout.deferred,
-        turns={name: max(1.0, guess.turns * allowed) for name, allowed in config.env.max_turns.items()},
+        turns={agent: turns[agent] for agent, owner in team.owners.items() if owner in names},
+        trained_turns={agent: turns[agent] for agent, owner in team.owners.items() if owner in learning},
+        hosted={agent: turns[agent] for agent, own in team.owners.items() if not team.policies[own].model},
         guess=guess,
         evaluations=2 + (config.steps - 1) // evaluation.every if evaluation.every else 0,
         evaluation_episodes=heldout * evaluation.episodes,
@@ -168,8 +210,7 @@ def read_job(config: RunConfig, assume: Assume) -> Job:
     )
 
 
-def _layout(config: RunConfig) -> Layout:
-    policies = 1 if config.policies == "shared" else len(config.env.get("max_turns", [1]))
+def _layout(config: RunConfig, policies: int) -> Layout:
     shared = weights_class(config).shares_base
     in_place = generator_class(config).lockstep
     if config.runtime.name == "local":

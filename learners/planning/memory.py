@@ -6,8 +6,8 @@ and communication buffers of more than two layers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from learners.planning.assumptions import GIB, Assume, Hardware
 from learners.planning.job import Job
@@ -103,16 +103,27 @@ def resident(job: Job) -> Items:
     shapes, policies = job.shapes, job.layout.policies_per_group
     whole = float(shapes.parameters * job.element)
     if job.adapters:
-        adapters = 4.0 * job.adapters.parameters * policies
-        return {"frozen base": whole, "adapters": adapters, "optimiser moments": 2 * adapters}
+        one = 4.0 * job.adapters.parameters
+        moments = {"optimiser moments": 2 * one * job.trained_policies}
+        return {"frozen base": whole, "adapters": one * policies, **_nonzero(moments)}
+    if not job.learns:
+        return {"weights": policies * whole}  # nobody shards them
     share = policies * whole / job.layout.ranks
     reference = policies * whole if job.reference and not job.offload else 0.0
     return _nonzero({"weights": share, "optimiser moments": 2 * share, "KL reference": reference})
 
 
+def held(job: Job) -> Items:
+    """Returns ``resident``, with what the other policies in the same process have there."""
+    others = sum(sum(resident(one).values()) for one in job.beside)
+    return {**resident(job), **_nonzero({"policies apart": float(others)})}
+
+
 def trainer_phases(job: Job) -> list[Phase]:
     """Returns what a trainer needs of its GPU in each part of a step."""
-    base = resident(job)
+    base = held(job)
+    if not job.learns:
+        return [Phase("loading", _loading(job))]
     gradients = {"gradients": job.trained * job.trained_element / job.layout.ranks}
     if job.adapters:
         gradients = {"gradients": float(job.trained * job.trained_element)}
@@ -131,26 +142,33 @@ def trainer_phases(job: Job) -> list[Phase]:
 
 def engine_items(job: Job, hardware: Hardware, assume: Assume) -> Items:
     """Returns what is in an engine's share of a GPU; the rest of the share is for keys and values."""
+    apart = sum(sum(_engine_fixed(one, assume).values()) for one in job.beside)
+    fixed = {**_engine_fixed(job, assume), "engines apart": float(apart)}
+    left = job.engine_share * hardware.memory_gib * GIB - sum(fixed.values())
+    return {**_nonzero(fixed), "keys and values": left}
+
+
+def _engine_fixed(job: Job, assume: Assume) -> Items:
     shapes, shards = job.shapes, job.tensor_parallel
     engines = job.engines_per_process
     weights = shapes.parameters * job.compute / shards
     head = 4.0 * shapes.vocab * shapes.hidden / shards if job.model.head_float32 else 0.0
     slots = (job.policies + 1) * job.adapters.parameters * job.compute / shards if job.adapters else 0.0
-    fixed = {
+    return {
         "weights": engines * weights,
         "float32 head": engines * head,
         "adapters": slots,
         "activations, graphs": engines * assume.engine_gib * GIB,
     }
-    left = job.engine_share * hardware.memory_gib * GIB - sum(fixed.values())
-    return {**_nonzero(fixed), "keys and values": left}
 
 
 def cache_capacity(job: Job, hardware: Hardware, assume: Assume) -> CacheCapacity:
     """Returns how much an engine's cache can hold. ``tokens`` is not positive if weights alone fill the
     engine's share."""
-    engines = job.engines_per_process
-    per_token = engines * job.shapes.cache(job.compute) / job.tensor_parallel
+    per_token = sum(
+        one.engines_per_process * one.shapes.cache(one.compute) / one.tensor_parallel
+        for one in (job, *job.beside)
+    )
     tokens = int(engine_items(job, hardware, assume)["keys and values"] // per_token)
     mean = job.guess.prompt + job.guess.completion
     return CacheCapacity(tokens, tokens / job.row, tokens / mean)
@@ -160,14 +178,15 @@ def gpus(job: Job, hardware: Hardware, assume: Assume) -> list[Device]:
     """Returns every kind of GPU of the run, phase by phase."""
     context = {"CUDA context": assume.context_gib * GIB}
     trainer = [_with_margin(phase, assume, context) for phase in trainer_phases(job)]
-    sampling = _with_margin(Phase("sampling", resident(job)), assume, context)
+    sampling = _with_margin(Phase("sampling", held(job)), assume, context)
     share = {"engine": job.engine_share * hardware.memory_gib * GIB}
     asleep = share if job.staleness else {"engine, asleep": assume.asleep_gib * GIB}
     capacity, layout = hardware.memory_gib * GIB, job.layout
     if not layout.engines:
         cache = {"keys and values": float(job.max_sequences * job.row * job.shapes.cache(job.compute))}
         phases = (Phase("sampling", {**sampling.items, **cache}), *trainer)
-        return [Device("learner, sampling in place", layout.groups * layout.ranks, capacity, phases)]
+        place = "learner, sampling in place" if job.learns else "weights, sampling in place"
+        return [Device(place, layout.groups * layout.ranks, capacity, phases)]
     if layout.colocated:
         training = [
             phase if phase.name == "loading" else Phase(phase.name, {**phase.items, **asleep})
@@ -182,47 +201,89 @@ def gpus(job: Job, hardware: Hardware, assume: Assume) -> list[Device]:
     ]
 
 
-def host(job: Job, hardware: Hardware, assume: Assume) -> Device:
+def devices(jobs: Sequence[Job], hardware: Hardware, assume: Assume) -> list[Device]:
+    """Returns every kind of GPU of a run, and the host.
+
+    Several jobs name their GPUs; in one process that is the same GPU, where all but one job are "apart".
+    """
+    kinds = [(job, one) for job in jobs for one in gpus(job, hardware, assume)]
+    if len(jobs) > 1:
+        kinds = [(job, replace(one, name=f"{one.name}: {job.name}")) for job, one in kinds]
+    return [*(one for _, one in kinds), host(jobs, hardware, assume)]
+
+
+def host(jobs: Sequence[Job], hardware: Hardware, assume: Assume) -> Device:
     """Returns the host memory of all machines together."""
-    shapes, layout = job.shapes, job.layout
-    whole = float(shapes.parameters * job.element)
-    engines = layout.groups * layout.engines * job.engines_per_process
+    layouts = [job.layout for job in jobs]
+    # Each layout counts all processes that do not belong to a group.
+    shared = layouts[0].processes - layouts[0].groups * (layouts[0].ranks + layouts[0].engines)
+    grouped = sum(one.groups * (one.ranks + one.engines) for one in layouts)
+    processes = layouts[0].processes if layouts[0].local else shared + grouped
     always = {
-        "processes": layout.processes * assume.process_gib * GIB,
-        "sandboxes": job.concurrency * job.sandbox_bytes,
-        "KL references": layout.ranks * job.policies * whole if job.offload and job.reference else 0.0,
+        "processes": processes * assume.process_gib * GIB,
+        "sandboxes": jobs[0].concurrency * jobs[0].sandbox_bytes,
+        "KL references": sum(map(_host_references, jobs)),
     }
-    asleep = {"engines' weights, asleep": float(engines * shapes.parameters * job.compute)}
-    saved = {"checkpoint of a policy": layout.ranks * checkpoint_bytes(job)}  # every rank gathers all of it
-    moved = 0.0 if job.adapters or not layout.engines or layout.local else 3 * whole
+    asleep = {"engines' weights, asleep": sum(map(_asleep, jobs))}
+    # Every rank gathers all of a checkpoint.
+    saved = {"checkpoint of a policy": max(job.layout.ranks * checkpoint_bytes(job) for job in jobs)}
+    moved = max(map(_moved, jobs))
     phases = (
         Phase("sampling", _nonzero(always)),
         Phase("update", _nonzero({**always, **asleep})),
         Phase("sync", _nonzero({**always, "weights in transfer to an engine": moved})),
         Phase("checkpoint", _nonzero({**always, **saved})),
     )
-    return Device("host", 1, hardware.host_gib * GIB * max(1.0, layout.groups * layout.gpus), phases)
+    return Device("host", 1, hardware.host_gib * GIB * max(1.0, gpus_needed(jobs)), phases)
+
+
+def gpus_needed(jobs: Sequence[Job]) -> float:
+    """Returns how many GPUs a run uses."""
+    needed = [job.layout.groups * job.layout.gpus for job in jobs]
+    return needed[0] if jobs[0].layout.local else sum(needed)
+
+
+def _host_references(job: Job) -> float:
+    kept = job.learns and job.offload and job.reference
+    return float(job.layout.ranks * job.policies * job.shapes.parameters * job.element) if kept else 0.0
+
+
+def _asleep(job: Job) -> float:
+    engines = job.layout.groups * job.layout.engines * job.engines_per_process
+    return float(engines * job.shapes.parameters * job.compute)
+
+
+def _moved(job: Job) -> float:
+    """Weights in transfer to an engine; those of a policy that does not learn move once, at the start."""
+    stays = job.adapters or not job.layout.engines or job.layout.local or not job.learns
+    return 0.0 if stays else 3.0 * job.shapes.parameters * job.element
 
 
 def checkpoint_bytes(job: Job) -> float:
-    """Returns the size of one policy's checkpoint: what it trains, and two moments."""
-    return 3.0 * job.trained * job.trained_element
+    """Returns the size of one policy's checkpoint: what it trains, and two moments. 0 if none learns."""
+    return 3.0 * job.trained * job.trained_element if job.learns else 0.0
 
 
-def disk(job: Job) -> Items:
+def disk(jobs: Sequence[Job]) -> Items:
     """Returns bytes on disk: checkpoints, including the one being written, and weights that engines read."""
-    checkpoints = (job.checkpoints_kept + 1) * job.policies * checkpoint_bytes(job)
-    whole = job.shapes.parameters * job.element
-    copies = 1 if job.adapters else job.policies * job.layout.engines
-    return _nonzero({"checkpoints": checkpoints, "weights for engines": float(copies * whole)})
+    checkpoints = sum(
+        (job.checkpoints_kept + 1) * job.trained_policies * checkpoint_bytes(job) for job in jobs
+    )
+    copies = sum(
+        (1 if job.adapters else job.policies * job.layout.engines) * job.shapes.parameters * job.element
+        for job in jobs
+    )
+    return _nonzero({"checkpoints": checkpoints, "weights for engines": float(copies)})
 
 
 def _loading(job: Job) -> Items:
     """Full weights are loaded unsharded, the reference is a copy, and a checksum is computed in float64."""
     shapes = job.shapes
     whole = float(shapes.parameters * job.element)
-    before = {} if job.adapters or job.layout.policies_per_group == 1 else dict(resident(job))
-    copies = 2.0 if job.reference and not job.adapters else 1.0
+    alone = job.adapters or job.layout.policies_per_group == 1
+    apart = {name: size for name, size in held(job).items() if name == "policies apart"}
+    before = apart if alone else dict(held(job))
+    copies = 2.0 if job.reference and job.learns and not job.adapters else 1.0
     return {**before, "whole weights": copies * whole, "checksum": 16.0 * shapes.vocab * shapes.hidden}
 
 

@@ -7,7 +7,7 @@ idle.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from learners.planning.assumptions import Assume, Hardware
@@ -44,29 +44,63 @@ class Times:
         return job.steps * sum(self.step.values()) + job.evaluations * self.evaluation
 
 
-def estimate(job: Job, hardware: Hardware, assume: Assume) -> Times:
-    """Estimates how long a step and an evaluation take."""
-    turns = sum(job.turns.values())
-    coaching = _coaching(job, assume, job.episodes * turns)
+def estimate(jobs: Sequence[Job], hardware: Hardware, assume: Assume) -> Times:
+    """Estimates how long a step and an evaluation take; the jobs' agents play one after the other."""
+    job, learning = jobs[0], [one for one in jobs if one.learns]
+    turns = sum(sum(one.turns.values()) for one in jobs)
+    coaching = _coaching(job, assume, job.episodes * (turns + sum(job.hosted.values())))
     verdict = assume.coach_s if coaching.calls else 0.0
-    play = rollout_seconds(job, hardware, assume, job.episodes, verdict)
-    rows = {agent: job.episodes * count for agent, count in job.turns.items()}
-    updates = [update_seconds(job, hardware, assume, count) for count in rows.values()]
-    references = [forward_seconds(job, hardware, assume, count) for count in rows.values()]
-    at_once = max if job.layout.groups > 1 else sum
+
+    def play(episodes: int, verdict: float) -> float:
+        # A deferred verdict is waited for once an episode, whoever acts in it.
+        waits = [verdict if one is job or not job.deferred else 0.0 for one in jobs]
+        own = (
+            rollout_seconds(one, hardware, assume, episodes, s) for one, s in zip(jobs, waits, strict=True)
+        )
+        return sum(own) + hosted_seconds(job, assume, episodes, 0.0 if job.deferred else verdict)
+
+    at_once = sum if job.layout.local else max
     step = {
-        "sampling, tools, verdicts": max(play, coaching_floor(job, assume, coaching.calls)),
-        "reference": float(at_once(references)) if job.reference else 0.0,
-        "updates": float(at_once(updates)),
-        "weights to engines": sync_seconds(job, assume),
+        "sampling, tools, verdicts": max(
+            play(job.episodes, verdict), coaching_floor(job, assume, coaching.calls)
+        ),
+        "reference": float(at_once([_references(one, hardware, assume) for one in learning] or [0.0])),
+        "updates": float(at_once([_updates(one, hardware, assume) for one in learning] or [0.0])),
+        "weights to engines": sum(sync_seconds(one, assume) for one in learning),
     }
     return Times(
         step=step,
-        evaluation=rollout_seconds(job, hardware, assume, job.evaluation_episodes, 0.0),
+        evaluation=play(job.evaluation_episodes, 0.0),
         tokens=job.episodes * turns * job.guess.completion,
         batch=_batch(job, hardware, assume, min(job.concurrency, job.episodes)),
         coaching=coaching,
     )
+
+
+def _updates(job: Job, hardware: Hardware, assume: Assume) -> float:
+    """Seconds for the updates of all policies of a job: at once in groups of their own, else in turn."""
+    each = [
+        update_seconds(job, hardware, assume, job.episodes * turns) for turns in job.trained_turns.values()
+    ]
+    return float(max(each) if job.layout.groups > 1 else sum(each))
+
+
+def _references(job: Job, hardware: Hardware, assume: Assume) -> float:
+    if not job.reference:
+        return 0.0
+    each = [
+        forward_seconds(job, hardware, assume, job.episodes * turns) for turns in job.trained_turns.values()
+    ]
+    return float(max(each) if job.layout.groups > 1 else sum(each))
+
+
+def hosted_seconds(job: Job, assume: Assume, episodes: int, verdict: float) -> float:
+    """Returns seconds for the turns of hosted agents in this many episodes, each a call as of a coach."""
+    if not job.hosted or not episodes:
+        return 0.0
+    waves = max(1.0, episodes / job.concurrency)
+    turn = assume.coach_s + assume.tool_s + verdict
+    return waves * assume.longest_episode * sum(job.hosted.values()) * turn
 
 
 def decode_seconds(
@@ -148,12 +182,12 @@ def forward_seconds(job: Job, hardware: Hardware, assume: Assume, rows: float) -
 
 
 def sync_seconds(job: Job, assume: Assume) -> float:
-    """Returns seconds for sending all policies' weights, one after the other, to every engine: written, moved
-    and read."""
+    """Returns seconds for sending the weights of all that learn, one after the other, to every engine:
+    written, moved and read."""
     if not job.layout.engines:
         return 0.0
     size = job.trained * job.trained_element
-    return 2.0 * job.policies * job.layout.engines * size / assume.sync_bytes
+    return 2.0 * job.trained_policies * job.layout.engines * size / assume.sync_bytes
 
 
 def coaching_floor(job: Job, assume: Assume, calls: float) -> float:

@@ -28,7 +28,7 @@ def shown(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_shipped_experiment_fits_the_gpus_that_it_is_named_for(name: str, gpus: int) -> None:
     job, hardware, assume = parts(f"experiment={name}")
     assert job.layout.groups * job.layout.gpus == gpus <= hardware.gpus == 8
-    devices = [*memory.gpus(job, hardware, assume), memory.host(job, hardware, assume)]
+    devices = memory.devices([job], hardware, assume)
     assert memory.all_fit(devices)
     assert memory.cache_capacity(job, hardware, assume).tokens >= job.row
     assert job.reference

@@ -10,7 +10,7 @@ import conf
 from conf.commands import compose
 from learners.plan import arguments, run_config
 from learners.planning.assumptions import Assume, Hardware
-from learners.planning.job import Job, read_job
+from learners.planning.job import Job, read_jobs
 
 PAPERS = ("paper_mathchat_1.5b", "paper_mathchat_4b", "paper_dsbench_4b")
 ONE_GPU = "dsbench_4b_1xh100"
@@ -25,4 +25,5 @@ def composed(*words: str) -> DictConfig:
 def parts(*words: str) -> tuple[Job, Hardware, Assume]:
     config = composed(*words)
     assume = conf.typed(Assume, config.assume, "assume")
-    return read_job(run_config(config), assume), conf.typed(Hardware, config.hardware, "hardware"), assume
+    (job,) = read_jobs(run_config(config), assume)
+    return job, conf.typed(Hardware, config.hardware, "hardware"), assume

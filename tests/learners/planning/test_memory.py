@@ -164,7 +164,7 @@ def test_without_offloading_the_reference_stays_on_the_gpu() -> None:
     job, hardware, assume = parts("experiment=paper_mathchat_4b", "weights.offload_reference=false")
     assert memory.resident(job)["KL reference"] == 4 * job.shapes.parameters
     assert not memory.all_fit(memory.gpus(job, hardware, assume))
-    assert "KL references" not in memory.host(job, hardware, assume).phases[0].items
+    assert "KL references" not in memory.host([job], hardware, assume).phases[0].items
 
 
 def test_an_engines_cache_holds_as_many_tokens_as_fill_its_share() -> None:

@@ -57,7 +57,7 @@ def test_policies_learn_in_parallel_on_their_own_gpus_and_in_turn_on_a_shared_on
     for name, at_once in ((PAPERS[0], max), (ONE_GPU, sum)):
         job, hardware, assume = parts(f"experiment={name}")
         each = [timing.update_seconds(job, hardware, assume, job.episodes * n) for n in job.turns.values()]
-        times = timing.estimate(job, hardware, assume)
+        times = timing.estimate([job], hardware, assume)
         assert times.step["updates"] == at_once(each)
         assert (
             times.run_seconds(job)
@@ -76,17 +76,17 @@ def test_a_slow_endpoint_bounds_a_step_from_below() -> None:
 
 def test_a_hosted_coach_costs_money_and_rules_are_free() -> None:
     job, hardware, assume = parts(f"experiment={PAPERS[0]}")
-    coaching = timing.estimate(job, hardware, assume).coaching
+    coaching = timing.estimate([job], hardware, assume).coaching
     assert coaching.calls == pytest.approx(64 * (1 + 0.9 * 2 + 1))
     assert coaching.dollars == pytest.approx(coaching.calls * (6000 * 0.3 + 1000 * 2.5) / 1e6)
     rules, hardware, assume = parts(f"experiment={ONE_GPU}")
-    assert timing.estimate(rules, hardware, assume).coaching == timing.Coaching(0.0, 0.0)
+    assert timing.estimate([rules], hardware, assume).coaching == timing.Coaching(0.0, 0.0)
 
 
 def test_a_small_cache_makes_sequences_wait() -> None:
     job, hardware, assume = parts(f"experiment={ONE_GPU}")
-    full = timing.estimate(job, hardware, assume)
-    tight = timing.estimate(replace(job, engine_share=0.3), hardware, assume)
+    full = timing.estimate([job], hardware, assume)
+    tight = timing.estimate([replace(job, engine_share=0.3)], hardware, assume)
     assert tight.batch < full.batch == 16
     assert tight.step["sampling, tools, verdicts"] > full.step["sampling, tools, verdicts"]
 
