@@ -68,7 +68,7 @@ def strip_thinking(action: str) -> str:
     ``</think>`` is thinking. A ``<think>`` that is never closed (in a truncated action) hides the rest. Tags
     inside a fenced block are text (``envs.fences``).
     """
-    return _spoken(action).text
+    return _spoken(action).text if fences.TAG.search(action) else action.strip()
 
 
 def extract_program(action: str) -> str | None:

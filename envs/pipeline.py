@@ -100,6 +100,7 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         self._spec = SandboxSpec(preload(scenario), own, scenario.libraries)
         chars = _output_chars(scenario, output_chars)
         self._write = styles.writer(scenario, backend, self._limits, chars)
+        self._reader: styles.Reader | None = None
         self.observation_spaces = observation_spaces(scenario, self._limits, chars)
         self.action_spaces = action_spaces(scenario, self._limits)
         self._np_random: np.random.Generator | None = None
@@ -157,6 +158,7 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         if not self.turns:
             check_sizes([self._task], self._limits)
         self._workspace = self._begin(self._task, first, options)
+        self._reader = styles.Reader(self._write, self._task)
         self._outcome = None
         self.agents = list(self.possible_agents)
         self.rewards = dict.fromkeys(self.agents, 0.0)
@@ -266,7 +268,9 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         return tasks[int(self._np_random.integers(len(tasks)))]
 
     def _read(self, agent: str) -> tuple[Message, ...]:
-        return self._write(self.task, self.turns, agent)
+        if self._reader is None:
+            raise RuntimeError("call reset() first")
+        return self._reader.read(self.turns, agent)
 
     def _play(self, agent: str, action: str) -> Turn:
         workspace, role = self._open_workspace(), self._role(agent)

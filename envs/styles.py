@@ -25,6 +25,28 @@ Writer = Callable[[Task, Sequence[Turn], str], tuple[Message, ...]]
 """(task, turns so far, agent) -> what the agent reads: a pure function."""
 
 
+class Reader:
+    """Writes the observations of one episode, each once.
+
+    A message that an agent has read before is the same object again: the turns of an episode, which all keep
+    what was read, share it."""
+
+    def __init__(self, write: Writer, task: Task) -> None:
+        self._write, self._task = write, task
+        self._last: dict[str, tuple[Sequence[Turn], tuple[Message, ...]]] = {}
+
+    def read(self, turns: Sequence[Turn], agent: str) -> tuple[Message, ...]:
+        """Returns what ``agent`` reads after ``turns``."""
+        known, before = self._last.get(agent, (None, ()))
+        if known is turns:
+            return before
+        now = self._write(self._task, turns, agent)
+        same = [old if old == new else new for old, new in zip(before, now, strict=False)]
+        messages = (*same, *now[len(same) :])
+        self._last[agent] = turns, messages
+        return messages
+
+
 def check_style(setting: str, style: str) -> None:
     """Raises ``ConfigError`` unless ``style``, the value of ``setting``, is one of ``STYLES``."""
     if style not in STYLES:

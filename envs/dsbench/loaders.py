@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -69,13 +70,19 @@ def _candidates(choice: Choice) -> list[Candidate]:
     if choice.source not in ("bundled", "official", "local"):
         raise ConfigError(f"source must be bundled, official or local; got {choice.source!r}")
     if choice.source == "bundled":
-        return local(TABLES, choice.encodings)
+        return local(TABLES, choice.encodings) if choice.encodings else _bundled()
     if choice.root is None:
         raise ConfigError(f"source={choice.source} needs root, the folder of the data")
     root = Path(choice.root).expanduser()
     if choice.source == "local":
         return local(root, choice.encodings)
     return official(root, choice.tasks, choice.encodings, choice.descriptions)
+
+
+@cache
+def _bundled() -> list[Candidate]:
+    """The bundled tables, which do not change: each is read once, however many environments there are."""
+    return [replace(each, load=cache(each.load)) for each in local(TABLES, {})]
 
 
 def _load(candidates: Sequence[Candidate], *, skip: bool) -> tuple[list[Table], dict[str, str]]:
@@ -115,7 +122,8 @@ def _with_split(table: Table, split: str) -> Table:
 
 def _aligned(table: Table, choice: Choice) -> Table:
     by_id = choice.source == "official" and table.spec.id in SORTED
-    return replace(table, align="by_id" if by_id else choice.align)
+    align = "by_id" if by_id else choice.align
+    return table if table.align == align else replace(table, align=align)  # read_answer knows each object
 
 
 def _described(table: Table, descriptions: Mapping[str, str]) -> Table:

@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import pandas as pd
@@ -41,6 +42,7 @@ class Column:
     """Number of distinct values in the training file; 0 for columns that the prompt does not list."""
 
 
+@lru_cache(maxsize=256)
 def make_task(table: Table, style: str) -> Task:
     """Makes the task of ``table``, with its prompt in ``style`` (``envs.styles``).
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from envs.sessions import SHARED
 from envs.types import Role
@@ -39,6 +40,7 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+@lru_cache
 def rules(role: Role, terms: Terms) -> str:
     """Returns what ``role`` may do, and what ends its part."""
     acting = _running(terms) if role.can_run_code else ["You cannot run code. Reply with text."]

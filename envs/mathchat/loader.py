@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import count
 from typing import Any
 
@@ -12,12 +13,14 @@ from conf import ConfigError
 from envs.mathchat.answers import MAX_CHARS, accepted
 from envs.mathchat.golds import unpacked
 from envs.mathchat.identity import Contest, contest, contest_year, fingerprint
-from envs.mathchat.sources import Source, read
+from envs.mathchat.sources import BUNDLED, Source, read
 from envs.types import Task
 
 _LOG = logging.getLogger(__name__)
 
 Fields = Mapping[str, Sequence[str]]
+Keys = tuple[tuple[str, tuple[str, ...]], ...]
+"""``Fields`` that can be hashed."""
 
 
 @dataclass(frozen=True)
@@ -49,16 +52,27 @@ def load(names: Sequence[str], fields: Fields) -> list[Problem]:
     Raises:
         ConfigError: a source cannot be read, or a record is malformed; the message says which one and why.
     """
-    problems = []
+    keys = tuple((field, tuple(names)) for field, names in fields.items())
+    several = len(names) > 1
+    problems: list[Problem] = []
     for name in names:
-        source = read(name)
-        kind = source.stem if len(names) > 1 else "math"
-        for number, (where, record) in enumerate(source.records):
-            try:
-                problems.append(_problem(record, fields, source, where, kind, number))
-            except ValueError as error:
-                raise ConfigError(f"{source.name}: {where}: {error}") from None
+        problems += (_bundled if name.startswith(BUNDLED) else _problems)(name, keys, several)
     return problems
+
+
+def _problems(name: str, fields: Keys, several: bool) -> list[Problem]:
+    source, problems = read(name), []
+    kind = source.stem if several else "math"
+    for number, (where, record) in enumerate(source.records):
+        try:
+            problems.append(_problem(record, dict(fields), source, where, kind, number))
+        except ValueError as error:
+            raise ConfigError(f"{source.name}: {where}: {error}") from None
+    return problems
+
+
+_bundled = lru_cache(maxsize=16)(_problems)
+"""The bundled problems do not change: they are read once, however many environments there are."""
 
 
 def merged(problems: Sequence[Problem]) -> list[Problem]:
