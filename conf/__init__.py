@@ -59,11 +59,11 @@ def load(group: str, name: str, /, **overrides: Any) -> DictConfig:
     """
     if name in names(group):
         node = _read(group, name)
-    elif name.endswith(_YAML):
+    elif isinstance(name, str) and name.endswith(_YAML):
         node = _read(group, name)
         if not isinstance(OmegaConf.select(node, "name"), str):
             raise ConfigError(f"{group}: {name}: must have a name, the module of the part")
-    elif "." in name:
+    elif isinstance(name, str) and "." in name and all(map(str.isidentifier, name.split("."))):
         return _of_module(name, overrides)
     else:
         raise ConfigError(f"there is no {group} called {name!r}; there are: {', '.join(names(group))}")

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from pettingzoo.utils import OrderEnforcingWrapper, turn_based_aec_to_parallel  # type: ignore[import-untyped]
 
 import conf
+from conf import ConfigError
 from envs.pipeline import PipelineEnv
 from envs.sizes import check_scenario
 from sandbox.base import Backend, Limits
 
 
 def make(
-    name: str,
+    name: str | Path,
     *,
     sandbox: str | Backend = "auto",
     render_mode: str | None = None,
@@ -45,22 +47,23 @@ def make(
     opened = ExitStack()
     with ExitStack() as unless_made:
         unless_made.callback(opened.close)
-        scenario = conf.build("envs", conf.load("env", name, **settings))
+        place = str(name) if isinstance(name, Path) else name
+        scenario = conf.build("envs", conf.load("env", place, **settings))
         if hasattr(scenario, "close"):
             opened.callback(scenario.close)
-        backend = _open(sandbox, opened) if isinstance(sandbox, str) else sandbox
+        backend = _open(sandbox, opened)
         check_scenario(scenario, backend)
         env = PipelineEnv(scenario, backend, render_mode=render_mode, on_close=opened.close)
         unless_made.pop_all()
     return env
 
 
-def make_ordered(name: str, **settings: Any) -> Any:
+def make_ordered(name: str | Path, **settings: Any) -> Any:
     """Makes an environment in PettingZoo's ``OrderEnforcingWrapper``, as the ``env`` of Farama's modules."""
     return OrderEnforcingWrapper(make(name, **settings))
 
 
-def make_parallel(name: str, **settings: Any) -> Any:
+def make_parallel(name: str | Path, **settings: Any) -> Any:
     """Makes an environment for learners of PettingZoo's ``ParallelEnv``.
 
     Agents still act one after the other: in each step only the action of
@@ -69,7 +72,14 @@ def make_parallel(name: str, **settings: Any) -> Any:
     return turn_based_aec_to_parallel(make_ordered(name, **settings))
 
 
-def _open(sandbox: str, opened: ExitStack) -> Backend:
+def _open(sandbox: str | Backend, opened: ExitStack) -> Backend:
+    """Returns the backend, and adds its ``close`` to ``opened`` if it is built here."""
+    if not isinstance(sandbox, str):
+        if not hasattr(sandbox, "open"):
+            raise ConfigError(
+                f"sandbox must be a backend, or the name of one in conf/sandbox; got {sandbox!r}"
+            )
+        return sandbox
     backend: Backend = conf.build("sandbox", conf.load("sandbox", sandbox))
     opened.callback(backend.close)
     return backend

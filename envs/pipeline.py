@@ -141,11 +141,11 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
 
         Raises:
             ConfigError: the task's files do not fit into a sandbox.
-            KeyError: no task has this id, or the split is empty.
+            KeyError: no task has this id, or there is no such split, or it is empty.
+            RuntimeError: the environment is closed.
             ValueError: the turns are not the beginning of an episode, or already a complete episode.
         """
-        if self._release is not None and not self._release.alive:
-            raise RuntimeError("the environment is closed; make another one")
+        self._require_open()
         self._close_workspace()
         if seed is not None or self._np_random is None:
             self._np_random, _ = seeding.np_random(seed)
@@ -262,6 +262,8 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
             raise KeyError(f"{self.scenario.name} has no task {requested!r}")
         assert self._np_random is not None
         split = options.get("split", "train")
+        if split not in _SPLITS:
+            raise KeyError(f"there is no split {split!r}; there are {', '.join(_SPLITS)}")
         tasks = self.scenario.tasks(split)
         if not tasks:
             raise KeyError(f"{self.scenario.name} has no {split} tasks")
@@ -353,11 +355,16 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
     def _role(self, agent: str) -> Role:
         return self.scenario.roles[self.possible_agents.index(agent)]
 
+    def _require_open(self) -> None:
+        if self._release is not None and not self._release.alive:
+            raise RuntimeError("the environment is closed; make another one")
+
     def _close_workspace(self) -> None:
         if self._workspace is not None:
             self._workspace.close()
 
     def _open_workspace(self) -> Workspace:
+        self._require_open()
         if self._workspace is None or self._workspace.closed:
             raise SandboxError("the episode's sandbox is closed; call reset()")
         return self._workspace

@@ -54,9 +54,16 @@ def read_others(team: Sequence[str], agent: str, others: Player | Mapping[str, P
     return {name: _found(name, player) for name, player in others.items()}
 
 
-def act(player: Player, observation: Observation, rng: np.random.Generator) -> str:
-    """Returns the action of a player that ``read_others`` returned."""
-    return NAMED[player](observation, rng) if isinstance(player, str) else player(observation)
+def act(name: str, player: Player, observation: Observation, rng: np.random.Generator) -> str:
+    """Returns the action of a player that ``read_others`` returned for the agent ``name``.
+
+    Raises:
+        TypeError: the player returned something else than a text.
+    """
+    action = NAMED[player](observation, rng) if isinstance(player, str) else player(observation)
+    if not isinstance(action, str):
+        raise TypeError(f"others[{name!r}] must return a text; got {type(action).__name__}")
+    return action
 
 
 def _found(name: str, player: Player) -> Player:

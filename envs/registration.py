@@ -31,22 +31,27 @@ def register(id: str, name: str, **settings: Any) -> None:
             scenario cannot be played.
     """
     node = {key: value for key, value in settings.items() if key not in _NOT_OF_THE_SCENARIO}
-    scenario: Scenario = conf.build("envs", conf.load("env", name, **node))
-    validate(scenario)
-    if hasattr(scenario, "close"):
-        scenario.close()
-    _register(id, name, [role.name for role in scenario.roles], settings)
+    _register(id, name, _roles(name, node), settings)
 
 
 def register_bundled() -> None:
     """Registers every environment of ``conf/env`` that is not registered yet.
 
-    The roles are those that its YAML has under ``max_turns``: to build all scenarios would take seconds.
+    Its roles are those of its YAML's ``max_turns``, where it has one: to build every scenario takes seconds.
     """
     for name in conf.names("env"):
         id = f"coachgym/{name}-v0"
         if id not in pettingzoo.aec_registry:
-            _register(id, name, conf.load("env", name).max_turns, {})
+            turns = conf.load("env", name).get("max_turns")
+            _register(id, name, turns if isinstance(turns, Mapping) else _roles(name, {}), {})
+
+
+def _roles(name: str, settings: Mapping[str, Any]) -> list[str]:
+    scenario: Scenario = conf.build("envs", conf.load("env", name, **settings))
+    validate(scenario)
+    if hasattr(scenario, "close"):
+        scenario.close()
+    return [role.name for role in scenario.roles]
 
 
 _NOT_OF_THE_SCENARIO = ("sandbox", "render_mode", "others")

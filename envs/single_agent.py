@@ -50,10 +50,16 @@ class SingleAgentEnv(gymnasium.Env[Observation, str]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         """Starts an episode and takes the others' actions up to ``agent``'s first turn; ``options`` go to
-        ``env``."""
+        ``env``.
+
+        Raises:
+            ValueError: ``options["turns"]`` has all turns of ``agent``, so that nothing is left to choose.
+        """
         super().reset(seed=seed)
         self.env.reset(seed=seed, options=options)
-        observation, _, _, _, info = self._until_our_turn()
+        observation, _, terminated, truncated, info = self._until_our_turn()
+        if terminated or truncated:
+            raise ValueError(f'options["turns"] leaves no turn to {self.agent}')
         return observation, info
 
     def step(self, action: str) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
@@ -71,7 +77,7 @@ class SingleAgentEnv(gymnasium.Env[Observation, str]):
         while (name := self.env.agent_selection) != self.agent:
             observation, _, terminated, truncated, _ = self.env.last()
             over = terminated or truncated
-            self.env.step(None if over else act(self.others[name], observation, self.np_random))
+            self.env.step(None if over else act(name, self.others[name], observation, self.np_random))
         observation, reward, terminated, truncated, info = self.env.last()
         return observation, float(reward), terminated, truncated, info
 

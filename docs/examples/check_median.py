@@ -1,11 +1,6 @@
 # check_median.py
-from omegaconf import OmegaConf
+import envs
+from envs import contract
 
-import conf
-from envs import PipelineEnv, contract
-
-scenario = conf.build("envs", OmegaConf.load("my_conf/env/median.yaml"))
-backend = conf.build("sandbox", conf.load("sandbox", "local"))
-contract.check(lambda: PipelineEnv(scenario, backend))
-backend.close()
+contract.check(lambda: envs.make("my_conf/env/median.yaml", sandbox="local"))
 print("the environment keeps the contract")

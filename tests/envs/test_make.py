@@ -40,6 +40,17 @@ def test_make_accepts_settings_of_the_environment() -> None:
     ("name", "settings", "complaint"),
     [
         ("nosuch", {}, "no env called 'nosuch'"),
+        ("", {}, "no env called ''"),
+        (None, {}, "no env called None"),
+        ("..", {}, "no env called '..'"),
+        (".my_parts.x", {}, "no env called '.my_parts.x'"),
+        ("docs/examples/my_conf", {}, "no env called 'docs/examples/my_conf'"),
+        ("os.path", {}, "os.path must define exactly one public class with a nested Config; it has none"),
+        (
+            "mathchat",
+            {"sandbox": None},
+            "sandbox must be a backend, or the name of one in conf/sandbox; got None",
+        ),
         ("mathchat", {"nosuch": 1}, "no setting 'nosuch'"),
         ("mathchat", {"sandbox": "nosuch"}, "no sandbox called 'nosuch'"),
         ("mathchat", {"timeout": "soon"}, "timeout"),
@@ -59,7 +70,7 @@ def test_make_accepts_settings_of_the_environment() -> None:
     ],
 )
 def test_a_wrong_name_or_setting_is_one_clear_line(
-    name: str, settings: dict[str, object], complaint: str
+    name: Any, settings: dict[str, object], complaint: str
 ) -> None:
     with pytest.raises(conf.ConfigError, match=complaint) as raised:
         envs.make(name, **{"sandbox": FakeBackend(), **settings})  # type: ignore[arg-type]
@@ -122,6 +133,18 @@ def test_the_same_settings_come_from_the_command_line() -> None:
     env.step("```python\nprint('x' * 500)\n```")
     assert backend.opened[0].spec.limits == replace(Limits(), memory_mb=2048)
     assert env.observe("code_executor")["messages"][-1]["content"].count("x") < 30
+
+
+def test_a_yaml_of_the_user_is_named_by_its_path() -> None:
+    path = Path(__file__).parents[2] / "docs" / "examples" / "my_conf" / "env" / "median.yaml"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(path.parents[2])
+        env = envs.make(path, sandbox=FakeBackend(), max_turns=3)
+        assert [role.max_turns for role in env.scenario.roles] == [3, 3]
+        settings = conf.to_dict(conf.load("env", str(path))) | {"max_turns": 1}
+        del settings["name"]
+        module = envs.make("my_parts.median", sandbox=FakeBackend(), **settings)
+        assert [role.max_turns for role in module.scenario.roles] == [1, 1]
 
 
 def test_registering_again_gives_no_warning() -> None:

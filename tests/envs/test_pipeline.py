@@ -271,6 +271,8 @@ def test_a_task_can_be_given_directly_or_by_its_id() -> None:
     assert env.task.id == "mine"
     with pytest.raises(KeyError, match="nosuch"):
         env.reset(options={"task": "nosuch"})
+    with pytest.raises(KeyError, match="there is no split 'test'; there are train, heldout"):
+        env.reset(options={"split": "test"})
 
 
 def test_a_split_without_tasks_is_an_error() -> None:

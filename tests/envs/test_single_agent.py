@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 from gymnasium.utils.env_checker import check_env
+from gymnasium.wrappers import RecordEpisodeStatistics, TimeLimit
+from pettingzoo.utils import OrderEnforcingWrapper  # type: ignore[import-untyped]
+from pettingzoo.utils.wrappers import MultiEpisodeEnv  # type: ignore[import-untyped]
 
 import envs
 from envs.pipeline import PipelineEnv
@@ -62,3 +65,33 @@ def test_an_unknown_agent_or_a_missing_actor_is_an_error() -> None:
         view("changer", maker=say("done"))
     with pytest.raises(ValueError, match="boss"):
         view("boss", maker=say(""), changer=say(""), teller=say(""))
+
+
+def test_an_episode_that_leaves_the_agent_no_turn_is_an_error() -> None:
+    team = PipelineEnv(FakeScenario(max_turns=1), FakeBackend())
+    team.reset(seed=0, options={"task": "train-2"})
+    team.step("done")
+    env = view("maker", changer="silent", teller="silent")
+    with pytest.raises(ValueError, match="leaves no turn to maker"):
+        env.reset(options={"task": "train-2", "turns": team.turns, "files": {}})
+    assert env.reset(seed=0)[0]["role"] == "maker"
+
+
+def test_a_colleague_that_returns_no_text_is_named() -> None:
+    env = view("changer", maker=say(3), teller="silent")
+    with pytest.raises(TypeError, match=r"others\['maker'\] must return a text; got int"):
+        env.reset(seed=0)
+
+
+def test_wrappers_of_gymnasium_and_pettingzoo_go_around_it() -> None:
+    alone = RecordEpisodeStatistics(TimeLimit(view("maker", changer="silent", teller="silent"), 1))
+    alone.reset(seed=0)
+    assert alone.step(WRITE_A)[2:4] == (False, True)
+    twice: Any = MultiEpisodeEnv(OrderEnforcingWrapper(PipelineEnv(FakeScenario(), FakeBackend())), 2)
+    twice.reset(seed=0)
+    steps = 0
+    for _ in twice.agent_iter():
+        *_, terminated, truncated, _ = twice.last()
+        twice.step(None if terminated or truncated else "done")
+        steps += 1
+    assert steps == 2 * 6
