@@ -111,9 +111,10 @@ def test_close_closes_the_sandbox_and_the_backend_that_make_opened(built: list[C
     env.close()
     assert built[0].closed == 1
     assert built[0].opened[0].closed
-    for use in (env.reset, lambda: env.step("A plan.")):
-        with pytest.raises(RuntimeError, match="the environment is closed; make another one"):
-            use()
+    with pytest.raises(RuntimeError, match="the environment is closed; make another one"):
+        env.reset()
+    with pytest.raises(RuntimeError, match="the environment is closed; make another one"):
+        env.step("A plan.")
 
 
 def test_an_environment_that_is_forgotten_closes_what_make_opened(built: list[Counting]) -> None:
