@@ -355,6 +355,8 @@ def defined(node: ast.stmt) -> set[str]:
     """The names that a statement defines."""
     if isinstance(node, ast.ClassDef | ast.FunctionDef):
         return {node.name}
+    if isinstance(node, ast.ImportFrom):
+        return {alias.asname or alias.name for alias in node.names}
     targets = (
         node.targets
         if isinstance(node, ast.Assign)
