@@ -110,9 +110,9 @@ def _parts(choice: Choice, problems: list[Problem], fields: Fields) -> tuple[lis
     train = merged(train)
     if heldout:
         return train, merged(heldout)
-    if len(train) < 2:
-        raise ConfigError(f"{name}: a single problem cannot be split; set env.heldout_tasks")
-    return split(train, choice.heldout, choice.split_seed)
+    train, heldout = split(train, choice.heldout, choice.split_seed)
+    _require(heldout, f"{name}: a single problem of each kind cannot be split; set env.heldout_tasks")
+    return train, heldout
 
 
 def _chosen(problems: list[Problem], choice: Choice, part: str, name: str) -> list[Problem]:
@@ -125,7 +125,7 @@ def _chosen(problems: list[Problem], choice: Choice, part: str, name: str) -> li
         return problems
     found = sorted({problem.task.kind for problem in problems})
     problems = [problem for problem in problems if problem.task.kind in kinds]
-    _require(problems, f"{name} has no problem of env.kinds={kinds}; its kinds are {', '.join(found):.200}")
+    _require(problems, f"{name} has no problem of env.kinds={kinds}; its kinds are {str(found)[1:-1]:.200}")
     return problems
 
 

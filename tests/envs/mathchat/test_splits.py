@@ -76,7 +76,7 @@ def test_sources_without_years_in_their_records_are_of_the_year_in_their_name(tm
         ({"years": {"train": [1983, 1990]}}, r"a\.json has no problem of env\.years\.train=\[1983, 1990\]"),
         ({"years": {"heldout": [2018, 2024]}}, r"every problem of .* is of env\.years\.heldout"),
         ({"years": {"train": "2021"}}, "years"),
-        ({"kinds": ["level_9"]}, r"has no problem of env\.kinds=\['level_9'\]; its kinds are math"),
+        ({"kinds": ["level_9"]}, r"has no problem of env\.kinds=\['level_9'\]; its kinds are 'math'"),
         ({"sample": 100}, r"env\.sample=100, but there are only 24 problems"),
         ({"sample": 0}, "sample must be at least 1"),
         ({"sample_seed": -1}, "sample_seed must be at least 0"),
