@@ -163,8 +163,8 @@ def _verify(mode: str) -> None:
     try:
         with tempfile.NamedTemporaryFile() as canary:
             os.fchmod(canary.fileno(), 0o644)
-            box = launcher.open(SandboxSpec(limits=Limits()))
-            result = box.run(_CHECK.format(paths=[canary.name, __file__]), timeout=20)
+            with contextlib.closing(launcher.open(SandboxSpec(limits=Limits()))) as box:
+                result = box.run(_CHECK.format(paths=[canary.name, __file__]), timeout=20)
     finally:
         launcher.close()
     if result.stdout.split() != ["True"] * 3:

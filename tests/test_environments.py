@@ -10,7 +10,11 @@ from itertools import product
 from typing import Any
 
 import pytest
-from pettingzoo.utils import OrderEnforcingWrapper  # type: ignore[import-untyped]
+from pettingzoo.test import parallel_api_test  # type: ignore[import-untyped]
+from pettingzoo.utils import (  # type: ignore[import-untyped]
+    OrderEnforcingWrapper,
+    turn_based_aec_to_parallel,
+)
 
 import conf
 import envs
@@ -58,6 +62,17 @@ def test_the_environment_keeps_the_contract(
 ) -> None:
     played = scenario(name, context=context, style=style, session=session)
     contract.check(lambda: WRAPPERS[wrapper](PipelineEnv(played, EchoBackend())), num_cycles=20)
+
+
+@pytest.mark.parametrize(("context", "style", "session"), SETTINGS)
+@pytest.mark.parametrize("name", ["fake", *conf.names("env")])
+def test_the_parallel_form_keeps_the_contract_of_pettingzoo(
+    name: str, context: str, style: str, session: str
+) -> None:
+    played = scenario(name, context=context, style=style, session=session)
+    env = turn_based_aec_to_parallel(OrderEnforcingWrapper(PipelineEnv(played, EchoBackend())))
+    parallel_api_test(env, num_cycles=20)
+    env.close()
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import sys
+import warnings
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
@@ -162,3 +164,19 @@ def test_an_environment_that_cannot_be_made_leaves_nothing_open(built: list[Coun
         envs.make("mathchat", sandbox="local", render_mode="human")
     gc.collect()
     assert built[0].closed == 1
+
+
+def test_nothing_that_make_opens_is_left_to_the_garbage_collector() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ResourceWarning)  # printed as "Exception ignored", with this hook:
+        with pytest.MonkeyPatch.context() as patch:
+            left: list[object] = []
+            patch.setattr(sys, "unraisablehook", left.append)
+            env = envs.make("mathchat", sandbox="local")
+            env.reset(seed=0)
+            env.step("A plan.")
+            env.step(program("print(1)"))
+            env.close()
+            del env
+            gc.collect()
+    assert left == []
