@@ -29,6 +29,7 @@ ZERO_IS_FINE = {
     "env.mathchat.split_seed",
     "env.mathchat.sample_seed",
     "env.*.output_chars",
+    "env.dsbench.synthetic",
     "coach.random.seed",
     "coach.counterfactual.seed",
     "coach.counterfactual.tolerance",

@@ -21,6 +21,7 @@ from envs.dsbench.grading import FALLBACKS, grade, inspect
 from envs.dsbench.loaders import SKIP, Choice, load_tables
 from envs.dsbench.spec import ALIGNMENTS, Table
 from envs.dsbench.submission import TooLarge
+from envs.dsbench.synthetic import Synthetic
 from envs.dsbench.tasks import make_task
 from envs.making import make, make_ordered, make_parallel
 from envs.styles import check_style
@@ -62,8 +63,8 @@ class DSBench:
     @dataclass(frozen=True)
     class Config:
         source: str
-        """``bundled``; ``official``: DSBench's data under ``root``; ``local``: task folders under
-        ``root``."""
+        """``bundled``; ``synthetic``; ``official``: DSBench's data under ``root``; ``local``: task folders
+        under ``root``; or several of them: ``bundled+synthetic``."""
         root: str | None
         context: str
         """``full`` or ``previous``."""
@@ -95,6 +96,8 @@ class DSBench:
         align: str
         """``by_id``; or ``by_position`` as DSBench's official scorers: row n of a submission is compared with
         row n of the answer, and ids are not read."""
+        synthetic: Synthetic
+        """The tasks of source ``synthetic``."""
         reproduce: bool
         """At the end of a successful episode, run ``model.pkl`` on ``X_test.pkl`` and compare
         (``envs.dsbench.reproduction``)."""
@@ -236,6 +239,7 @@ def _choice(config: DSBench.Config, *, skip: bool) -> Choice:
         encodings=config.encodings or {},
         descriptions={} if config.descriptions is None else read_descriptions(config.descriptions),
         align=config.align,
+        synthetic=config.synthetic,
         skip=skip,
     )
 

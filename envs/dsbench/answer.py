@@ -39,7 +39,7 @@ class Answer:
     """Agents that read the ids with pandas' defaults submit others."""
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4096)
 def read_answer(table: Table) -> Answer:
     """Returns the answer of ``table``, once it has been graded against itself and against a constant.
 

@@ -1,4 +1,4 @@
-"""Loads tables: the bundled ones, task folders of the user, or the user's copy of DSBench."""
+"""Loads tables: bundled or synthetic ones, task folders of the user, or the user's copy of DSBench."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from conf import ConfigError
-from envs.dsbench.registry import SORTED, official
+from envs.dsbench.registry import SORTED, official, registry
 from envs.dsbench.spec import TABLES, Candidate, Table, read_table
+from envs.dsbench.synthetic import Synthetic, synthetic
 
+SOURCES = ("bundled", "synthetic", "official", "local")
 SKIP = "env.unusable=skip leaves out tasks that cannot be used"
 
 
@@ -37,6 +39,7 @@ class Choice:
     descriptions: Mapping[str, str]
     """Task id -> description that takes the place of its own."""
     align: str
+    synthetic: Synthetic
     skip: bool
     """Leave out tasks that cannot be used, instead of raising."""
 
@@ -67,16 +70,31 @@ def load_tables(choice: Choice) -> Loaded:
 
 
 def _candidates(choice: Choice) -> list[Candidate]:
-    if choice.source not in ("bundled", "official", "local"):
-        raise ConfigError(f"source must be bundled, official or local; got {choice.source!r}")
-    if choice.source == "bundled":
+    sources = choice.source.split("+")
+    if not set(sources) <= set(SOURCES) or len(set(sources)) < len(sources):
+        raise ConfigError(
+            f"source must be {', '.join(SOURCES)}, or several of them, as bundled+synthetic; "
+            f"got {choice.source!r}"
+        )
+    return [
+        candidate for source in sources for candidate in _of_source(source, choice, alone=len(sources) == 1)
+    ]
+
+
+def _of_source(source: str, choice: Choice, *, alone: bool) -> list[Candidate]:
+    if source == "synthetic":
+        return synthetic(choice.synthetic, choice.tasks)
+    if source == "bundled":
         return local(TABLES, choice.encodings) if choice.encodings else _bundled()
     if choice.root is None:
-        raise ConfigError(f"source={choice.source} needs root, the folder of the data")
+        raise ConfigError(f"source={source} needs root, the folder of the data")
     root = Path(choice.root).expanduser()
-    if choice.source == "local":
+    if source == "local":
         return local(root, choice.encodings)
-    return official(root, choice.tasks, choice.encodings, choice.descriptions)
+    names = choice.tasks
+    if names is not None and not alone:
+        names = [name for name in names if name in registry()]
+    return official(root, names, choice.encodings, choice.descriptions)
 
 
 @cache
