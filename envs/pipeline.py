@@ -49,7 +49,8 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
     code in it is run. Then the next role acts.
     After the last stage ``scenario.grade`` gives the outcome, every agent is terminated, and every agent
     receives the reward ``outcome.score`` (in [0, 1]; all earlier rewards are 0). Step until ``env.agents`` is
-    empty: the reward arrives with the ``last()`` of the terminated agents.
+    empty: the reward arrives with the ``last()`` of the terminated agents. Those among them whose turns ran
+    out before they ended their part are also truncated; the outcome is final for all.
 
     ``infos[agent]["turn"]`` is the agent's latest ``Turn`` and ``infos[agent]["outcome"]`` the outcome, once
     known. ``turns`` and ``outcome`` stay available until the next reset. The same seed, task and actions give
@@ -348,9 +349,15 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         self._outcome = outcome
         for agent in self.agents:
             self.terminations[agent] = True
+            self.truncations[agent] = self._ran_out(agent)
             self.rewards[agent] = outcome.score
             self.infos[agent] = {**self.infos[agent], "outcome": outcome}
         self._deads_step_first()
+
+    def _ran_out(self, agent: str) -> bool:
+        """Returns whether the agent's last turn ended its part, and not the agent itself."""
+        last = next(turn for turn in reversed(self.turns) if turn.agent == agent)
+        return parsing.read_action(last.action, runs_code=last.role.can_run_code).form != "prose"
 
     def _role(self, agent: str) -> Role:
         return self.scenario.roles[self.possible_agents.index(agent)]

@@ -90,6 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         console.print(tables.outcomes(evaluations))
     for evaluation in evaluations:
         console.print(by_task.table(evaluation))
+    console.print(tables.conduct(evaluations))
     console.print(tables.diagnosis(evaluations))
     if differences:
         console.print(tables.comparison(differences))

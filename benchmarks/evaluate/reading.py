@@ -13,6 +13,7 @@ import yaml
 
 from benchmarks.common import estimates
 from benchmarks.common.estimates import Estimate
+from benchmarks.evaluate.conduct import Conduct, conduct
 from conf import ConfigError
 
 Row = Mapping[str, Any]
@@ -66,6 +67,8 @@ class Evaluation:
     blamed: Mapping[str, int] | None
     """Agent -> number of failed episodes in which the coach blames it; None without a coach."""
     effort: Effort
+    conduct: Mapping[str, Conduct]
+    """Agent -> how many of its actions could be read and ran, and how many of its artifacts were in order."""
     episodes: Sequence[Played]
 
 
@@ -104,6 +107,7 @@ def read(folder: Path) -> Evaluation:
         failures=dict(Counter(row["outcome"]["failure_code"] for row in failed).most_common()),
         blamed=_blamed(failed) if coached else None,
         effort=_effort(played, timing),
+        conduct=conduct(played),
         episodes=[_episode(row) for row in played],
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from rich.table import Table
 
 from benchmarks.common.estimates import Estimate
+from benchmarks.evaluate.conduct import Conduct
 from benchmarks.evaluate.reading import Difference, Evaluation
 from conf.tables import make_table
 from learners.run.metrics import wilson
@@ -45,6 +46,32 @@ def diagnosis(evaluations: Sequence[Evaluation]) -> Table:
     line("coach's cost, $", lambda one: f"{one.effort.coach_cost:.4f}")
     line("seconds", lambda one: f"{one.effort.seconds:.1f}")
     return table
+
+
+def conduct(evaluations: Sequence[Evaluation]) -> Table:
+    """Returns a table of what agents made of what they read, with 95 % Wilson intervals."""
+    table = make_table("Replies, programs and files", ["", *(one.label for one in evaluations)])
+    shares = (
+        ("readable replies", "readable", "actions"),
+        ("replies with a program", "programs", "actions"),
+        ("programs without an error", "ran", "programs"),
+        ("artifacts in order", "in_order", "artifacts"),
+    )
+    for agent in dict.fromkeys(agent for one in evaluations for agent in one.conduct):
+        for label, part, whole in shares:
+            cells = [_share(one.conduct.get(agent, Conduct()), part, whole) for one in evaluations]
+            if any(cell != "–" for cell in cells):
+                table.add_row(f"{agent}: {label}", *cells)
+        table.add_section()
+    return table
+
+
+def _share(counts: Conduct, part: str, whole: str) -> str:
+    some, all_of_them = getattr(counts, part), getattr(counts, whole)
+    if not all_of_them:
+        return "–"
+    low, high = wilson(some, all_of_them)
+    return f"{some}/{all_of_them} [{low:.2f}, {high:.2f}]"
 
 
 def _blame(evaluation: Evaluation, agent: str) -> str:

@@ -14,10 +14,10 @@ from sandbox.base import Result
 
 ACTION_CHARS = 8000
 """Characters of an action that are shown again, to its own agent and to later ones."""
-EARLIER_CHARS = 1500
-"""The same, to later agents, of actions before an agent's last program."""
 HANDED_CHARS = 1500
-"""Characters of each output of an earlier agent's program."""
+"""Characters of each output of an earlier agent's last program."""
+EARLIER_CHARS = 500
+"""Characters of the actions and of the outputs before it, whose effect is in the files."""
 _ENDS = {
     "timeout": "was stopped because it reached the time limit of {timeout:g} seconds",
     "killed": "was killed: it used more than the memory, processes or disk that it may use",
@@ -39,11 +39,12 @@ def handover(turns: Sequence[Turn], terms: Terms) -> str:
     if outcome := produced(turns[-1]):
         lines += ["Its files, according to the checks:", escape_headings("\n".join(outcome))]
     for turn in turns:
-        most = ACTION_CHARS if turn.attempt >= latest else EARLIER_CHARS
-        said = truncate_middle(strip_thinking(turn.action), most)
+        over = turn.attempt < latest
+        said = truncate_middle(strip_thinking(turn.action), EARLIER_CHARS if over else ACTION_CHARS)
         lines += [f"### Turn {turn.attempt + 1} of {agent}", escape_headings(said) or "(nothing)"]
         if turn.result is not None:
-            lines += _output(turn.result, min(terms.output_chars, HANDED_CHARS), terms, "Its program")
+            most = min(terms.output_chars, EARLIER_CHARS if over else HANDED_CHARS)
+            lines += _output(turn.result, most, terms, "Its program")
     return "\n".join(lines)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +15,7 @@ from rich.console import Console
 
 from benchmarks.common import estimates
 from benchmarks.evaluate import __main__, by_task, reading, report, tables
+from benchmarks.evaluate.conduct import Conduct, conduct
 from coaches.base import CoachError, Verdict
 from conf import ConfigError
 from envs.types import Message, Turn
@@ -111,6 +113,40 @@ def test_the_tables_show_blamed_agents_and_costs(tmp_path: Path) -> None:
     assert lines["teller: coach's score"] == "–"
     assert (lines["cost, $"], lines["coach's cost, $"]) == ("5.0000", "8.0000")
     assert "turns without a count" not in lines
+
+
+def test_the_table_of_conduct_counts_replies_programs_and_files(tmp_path: Path) -> None:
+    evaluation = reading.read(played(tmp_path / "run", fails="5"))
+    assert evaluation.conduct["maker"] == Conduct(8, 8, 8, 8, 4, 4)
+    assert evaluation.conduct["changer"] == Conduct(8, 8, 8, 8, 4, 2)
+    assert evaluation.conduct["teller"] == Conduct(4, 4, 0, 0, 0, 0)
+    text = printed(tables.conduct([evaluation, replace(evaluation, label="other", conduct={})]))
+    lines = {
+        line.split("│")[1].strip(): line.split("│")[2].strip() for line in text.splitlines() if "│" in line
+    }
+    assert lines["changer: artifacts in order"] == "2/4 [0.15, 0.85]"
+    assert lines["teller: readable replies"].startswith("4/4")
+    assert "teller: artifacts in order" not in lines
+
+
+def test_what_could_not_be_read_or_failed_counts_against_an_agent() -> None:
+    role = {"name": "maker", "can_run_code": True, "produces": [{"name": "a.txt"}, {"name": "b.txt"}]}
+    ok, missing = {"name": "a.txt", "code": "ok"}, {"name": "b.txt", "code": "missing"}
+    turn: dict[str, Any] = {"agent": "maker", "result": None, "checks": [], "last": False}
+    row = {
+        "roles": [role],
+        "turns": [
+            turn | {"action": "<think>on and on"},
+            turn | {"action": "```bash\nls\n```"},
+            turn | {"action": program("1 / 0"), "result": {"status": "error"}},
+            turn | {"action": program("1"), "result": {"status": "timeout"}},
+            turn | {"action": program("2"), "result": {"status": "ok"}},
+            turn | {"action": "enough", "last": True, "checks": [ok, missing, {"name": "c", "code": "ok"}]},
+        ],
+    }
+    assert conduct([row]) == {"maker": Conduct(6, 4, 3, 1, 2, 1)}
+    assert conduct([row, row])["maker"].in_order == 2
+    assert conduct([]) == {}
 
 
 def test_turns_without_token_counts_are_reported_and_add_to_no_sum(tmp_path: Path) -> None:

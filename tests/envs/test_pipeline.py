@@ -108,6 +108,32 @@ def test_the_turn_stays_in_the_infos_and_the_episode_in_the_environment() -> Non
     assert env.outcome.failure_code == "ok"
 
 
+@pytest.mark.parametrize(
+    ("actions", "out"),
+    [
+        ([WRITE_A, "done", WRITE_B, "done", "2"], []),
+        ([WRITE_A, WRITE_A, "done", "2"], ["maker"]),
+        ([WRITE_A, "<think>", WRITE_B, "```bash", "2"], ["maker", "changer"]),
+        (["done", "done", "<think>and then"], ["teller"]),
+        (["done", "<think>", "done", "```python\n1\n```"], []),
+    ],
+)
+def test_truncations_tell_turns_that_ran_out_from_an_end(actions: list[str], out: list[str]) -> None:
+    env = start(make())
+    for action in actions:
+        assert not any(env.truncations.values())
+        env.step(action)
+    assert all(env.terminations.values())
+    assert [agent for agent in env.agents if env.truncations[agent]] == out
+    ends = {}
+    while env.agents:
+        ends[env.agent_selection] = env.last()[3]
+        env.step(None)
+    assert [agent for agent, truncated in ends.items() if truncated] == out
+    env.reset(seed=1)
+    assert not any(env.truncations.values())
+
+
 def test_a_stage_ends_with_an_action_without_code() -> None:
     env = start(make())
     env.step("nothing to do")
