@@ -13,6 +13,7 @@ from pettingzoo.utils import OrderEnforcingWrapper, turn_based_aec_to_parallel  
 import conf
 from conf import ConfigError
 from envs.pipeline import PipelineEnv
+from envs.shared import build_scenario
 from envs.sizes import check_scenario
 from sandbox.base import Backend, Limits
 
@@ -47,8 +48,7 @@ def make(
     opened = ExitStack()
     with ExitStack() as unless_made:
         unless_made.callback(opened.close)
-        place = str(name) if isinstance(name, Path) else name
-        scenario = conf.build("envs", conf.load("env", place, **settings))
+        scenario = build_scenario(str(name) if isinstance(name, Path) else name, settings)
         if hasattr(scenario, "close"):
             opened.callback(scenario.close)
         backend = _open(sandbox, opened)

@@ -11,7 +11,7 @@ import pettingzoo  # type: ignore[import-untyped]
 
 import conf
 from conf import ConfigError
-from envs.base import Scenario
+from envs.shared import build_scenario
 from envs.validation import validate
 
 _ID = re.compile(r"([\w-]+/[\w.-]+)-v(\d+)", re.ASCII)
@@ -47,7 +47,7 @@ def register_bundled() -> None:
 
 
 def _roles(name: str, settings: Mapping[str, Any]) -> list[str]:
-    scenario: Scenario = conf.build("envs", conf.load("env", name, **settings))
+    scenario = build_scenario(name, settings)
     validate(scenario)
     if hasattr(scenario, "close"):
         scenario.close()

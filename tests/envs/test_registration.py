@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,40 @@ def test_the_sandbox_and_the_colleagues_can_be_registered_too(own_parts: Path) -
     assert "others" not in pettingzoo.spec("aec", "own/b-v0").kwargs
     env = pettingzoo.make("aec", "own/b-v0", sandbox=backend)
     assert env.backend is backend
+
+
+def test_a_scenario_takes_the_settings_of_every_environment_without_having_them(own_parts: Path) -> None:
+    backend = EchoBackend()
+    envs.register("own/c-v0", "own_parts.ledger", pairs=2, session="role")
+    shared: Any = {"limits": {"memory_mb": 99}, "output_chars": 7, "style": "compact", "reply_tokens": 5}
+    env = pettingzoo.make("aec", "own/c-v0", sandbox=backend, render_mode="ansi", **shared)
+    env.reset(seed=0)
+    assert env.last()[0]["messages"][0]["content"].startswith("## Role: clerk (1 of 2)")
+    env.step(program("print(1)"))
+    assert "[" in env.observe("clerk")["messages"][-1]["content"]  # characters were left out
+    assert backend.opened[0].spec.limits == replace(backend.limits, memory_mb=99)
+    scenario = env.scenario
+    assert (scenario.session, scenario.reply_tokens, scenario.output_chars) == ("role", 5, 7)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"limits": {"memory": 1}}, "there is no setting limits.memory"),
+        ({"limits": 3}, "limits is a group of settings and cannot be 3"),
+        ({"output_chars": -1}, "output_chars must be at least 0, not -1"),
+        ({"style": "loud"}, "style must be compact or full; got 'loud'"),
+        ({"session": "all"}, "session must be fresh or role; got 'all'"),
+        ({"reply_tokens": 0}, "reply_tokens must be at least 1, not 0"),
+        ({"limit": 3}, "there is no setting limit; there are: pairs, context"),
+    ],
+)
+def test_a_wrong_shared_setting_is_one_clear_line(
+    own_parts: Path, settings: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(conf.ConfigError, match=said) as raised:
+        envs.make("own_parts.ledger", sandbox=EchoBackend(), pairs=1, **settings)
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
