@@ -33,6 +33,10 @@ COMMANDS: dict[str, tuple[str, list[str]]] = {
         "",
         ["--count 1", "--prompt 0", "--completion 0", "--rounds 0", "--steps 0", "--threads 0", "--shape x"],
     ),
+    "benchmarks.envs.__main__": (
+        "",
+        ["--rounds 0", "--seconds 0", "--seconds nan", "--counts 0", "--counts x", "--peers chess"],
+    ),
     "benchmarks.soak": ("", ["--episodes 0", "--in-flight 0", "--episodes 3 --in-flight 2"]),
     "benchmarks.mismatch": ("x=1", ["--bound -1", "--growth nan", "--bound x"]),
     "benchmarks.learning": ("", ["--seeds -1", "--seeds 0 x"]),

@@ -57,7 +57,7 @@ def test_a_new_episode_is_read_anew() -> None:
     for task in ("train-0", "train-1"):
         env.reset(options={"task": task})
         texts.append(env.observe("maker")["messages"][1]["content"])
-    assert texts == ["## Task: write 0", "## Task: write 1"]
+    assert ["write 0" in texts[0], "write 1" in texts[1]] == [True, True]
     env.reset(options={"task": "train-0"})
     before = env.observe("changer")
     env.step("prose of the maker")
