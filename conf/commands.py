@@ -7,7 +7,6 @@ as a library does not load Hydra.
 
 from __future__ import annotations
 
-import copy
 import errno
 import os
 import re
@@ -323,13 +322,13 @@ def _chosen_for_agent(word: str) -> str | None:
 
 def _without_replaced(agents: DictConfig, words: Sequence[str]) -> DictConfig:
     """``agents`` without the parts that ``words`` choose anew: two parts of a group must not be merged."""
-    kept = copy.deepcopy(agents)
-    for word in words:
-        if _chosen_for_agent(word):
-            _, agent, group = word.partition("=")[0].split(".")
-            if agent in kept:
-                kept[agent].pop(group, None)
-    return kept
+    chosen = {word.partition("=")[0] for word in words if _chosen_for_agent(word)}
+    return OmegaConf.create(
+        {
+            agent: {part: own[part] for part in own if f"{AGENTS}.{agent!s}.{part!s}" not in chosen}
+            for agent, own in agents.items()
+        }
+    )
 
 
 def _of_module(word: str, override: Override, modules: Mapping[str, str]) -> str:

@@ -47,8 +47,8 @@ class Scenario(Protocol):
 
     # Optional: ``limits`` (``sandbox.base.LimitChanges``), limits of the sandboxes that differ from the
     # backend's; ``output_chars``, how many characters of a program's output agents see; ``style``, how
-    # observations are written (``envs.styles``); ``reply_tokens``, how many tokens a reply may have, which
-    # agents are told; ``session``: ``role`` if the programs of one agent share an interpreter
+    # observations are written (``envs.styles``); ``reply_tokens``, how many tokens a reply may have, maybe by
+    # agent, which agents are told; ``session``: ``role`` if the programs of one agent share an interpreter
     # (``envs.sessions``), ``fresh`` (the default) if not. A method ``close()`` frees what the scenario holds;
     # an environment of ``envs.make`` calls it.
 

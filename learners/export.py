@@ -69,6 +69,16 @@ def export(run: Path, out: Path, *, adapters: bool = False) -> list[Path]:
     return _write_all(weights, out, write)
 
 
+def untrained(run: Path) -> dict[str, str]:
+    """Returns the policies that played in a run and did not learn, and the name of the model of each."""
+    from learners.run.folder import located, read_config
+    from learners.runtimes.team import team_of
+
+    config = RunConfig.read(read_config(located(run)))
+    team = team_of(config, conf.build("envs", config.env))
+    return {one.name: str(one.describe()["model"]) for one in team.policies.values() if not one.learns}
+
+
 def _write_all(
     weights: Mapping[str, Weights], out: Path, write: Callable[[Weights, Path], None]
 ) -> list[Path]:
@@ -98,8 +108,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--adapters", action="store_true", help="write adapters, not merged weights")
     options = parser.parse_args(arguments)
     with commands.one_line_errors():
-        for path in export(options.run, options.out, adapters=options.adapters):
+        written = export(options.run, options.out, adapters=options.adapters)
+        for path in written:
             print(f"written: {path}")
+        for agent, own in untrained(options.run).items():
+            print(f"not written, because it did not learn: {agent} ({own})")
 
 
 if __name__ == "__main__":

@@ -60,6 +60,8 @@ class Evaluation:
     folder: str
     step: int
     """Training steps before the evaluation."""
+    models: Mapping[str, str]
+    """Agent -> the model that played it; empty for runs that did not record it."""
     metrics: Mapping[str, float]
     """As in ``metrics.jsonl`` (see ``learners.run.metrics``)."""
     failures: Mapping[str, int]
@@ -99,10 +101,12 @@ def read(folder: Path) -> Evaluation:
     failed = [row for row in played if not row["outcome"]["success"]]
     coached = any(turn["verdict"] for row in played for turn in row["turns"])
     config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    models = _models(folder)
     return Evaluation(
-        label=_label(config),
+        label=_label(config, models),
         folder=str(folder),
         step=step,
+        models=models,
         metrics={name: value for name, value in rows[-1].items() if name not in ("phase", "step")},
         failures=dict(Counter(row["outcome"]["failure_code"] for row in failed).most_common()),
         blamed=_blamed(failed) if coached else None,
@@ -170,14 +174,23 @@ def _is_evaluation(row: Row, step: int) -> bool:
     return bool(row["phase"] == "eval" and row["step"] == step)
 
 
-def _label(config: Row) -> str:
-    """Returns the name of the served model, of the run that trained the weights, or of the untrained
-    model."""
-    served = config["generator"].get("endpoint")
+def _label(config: Row, models: Mapping[str, str]) -> str:
+    """Returns the name of the served model, of the run that trained the weights, or of the untrained model;
+    and the models that single agents have of their own."""
+    served, trained = config["generator"].get("endpoint"), config["evaluation"].get("run")
     if served:
-        return str(served["model"])
-    trained = config["evaluation"].get("run")
-    return Path(trained).name if trained else str(config["model"].get("path", config["model"]["name"]))
+        name = str(served["model"])
+    else:
+        name = Path(trained).name if trained else str(config["model"].get("path", config["model"]["name"]))
+    own = [f"{agent}={models[agent]}" for agent in config.get("team", {}) if agent in models]
+    return f"{name} with {', '.join(own)}" if own else name
+
+
+def _models(folder: Path) -> dict[str, str]:
+    """Returns each agent's model, as ``metadata.json`` has it since runs record it."""
+    path = folder / "metadata.json"
+    team = json.loads(path.read_text(encoding="utf-8")).get("team", {}) if path.is_file() else {}
+    return {agent: str(own["model"]) for agent, own in team.items()}
 
 
 def _blamed(failed: Sequence[Row]) -> dict[str, int]:

@@ -26,6 +26,9 @@ def diagnosis(evaluations: Sequence[Evaluation]) -> Table:
     def line(label: str, show: Callable[[Evaluation], str]) -> None:
         table.add_row(label, *(show(one) for one in evaluations))
 
+    mixed = [one.models for one in evaluations if len(set(one.models.values())) > 1]
+    for agent in dict.fromkeys(agent for models in mixed for agent in models):
+        line(f"{agent}: model", lambda one, agent=agent: one.models.get(agent, "–"))  # type: ignore[misc]
     line("episodes lost", lambda one: f"{one.metrics['lost']:.0f}")
     for code in dict.fromkeys(code for one in evaluations for code in one.failures):
         line(f"failed: {code}", lambda one, code=code: str(one.failures.get(code, 0)))  # type: ignore[misc]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -31,8 +31,8 @@ class Terms:
     """Characters of stdout, and of stderr, that agents read."""
     shared: bool
     """Whether the programs of one agent share an interpreter (``envs.sessions``)."""
-    reply_tokens: int | None
-    """Tokens in one reply; None: unknown."""
+    reply_tokens: int | Mapping[str, int | None] | None
+    """Tokens in one reply, maybe by agent; None: unknown."""
 
 
 def plural(count: int, noun: str) -> str:
@@ -69,11 +69,10 @@ def _running(terms: Terms) -> Iterator[str]:
 
 
 def _ending(role: Role, terms: Terms) -> Iterator[str]:
-    if terms.reply_tokens is not None:
-        yield (
-            f"A reply has at most {terms.reply_tokens} tokens, thinking included; a longer one is cut off "
-            "there."
-        )
+    told = terms.reply_tokens
+    tokens = told.get(role.name) if isinstance(told, Mapping) else told
+    if tokens is not None:
+        yield (f"A reply has at most {tokens} tokens, thinking included; a longer one is cut off there.")
     if role.can_run_code and role.max_turns > 1:
         yield (
             f"You have {role.max_turns} turns, and every reply uses one. A reply without a program ends your "

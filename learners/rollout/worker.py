@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from coaches.base import AnyCoach
 from coaches.reward import CoachReward
@@ -27,8 +28,17 @@ class LocalRolloutWorker:
         team: Mapping[str, Policy],
         *,
         deferred: bool,
+        told_tokens: Mapping[str, int | None] | None = None,
     ) -> None:
-        """``team``: the policy of each agent. ``deferred``: see ``CoachReward``.
+        """Builds a worker.
+
+        Args:
+            scenario: what is played.
+            backend: of the sandboxes.
+            coach: of all episodes.
+            team: the policy of each agent.
+            deferred: see ``CoachReward``.
+            told_tokens: what each agent is told of the longest reply; None: what ``scenario`` says.
 
         Raises:
             ConfigError: the files of a task do not fit into the backend's sandboxes.
@@ -38,6 +48,9 @@ class LocalRolloutWorker:
         except ConfigError:
             backend.close()
             raise
+        if told_tokens is not None:
+            told: Any = scenario
+            told.reply_tokens = dict(told_tokens)
         self._scenario = scenario
         self._backend = backend
         self._coach = coach

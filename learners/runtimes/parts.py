@@ -19,7 +19,7 @@ from learners.rollout.seeds import derive_seed
 from learners.rollout.worker import LocalRolloutWorker
 from learners.runtimes.base import Parts, Runtime, closed_on_error
 from learners.runtimes.judge import build_judge
-from learners.runtimes.team import PolicySpec, Team, alike, team_of
+from learners.runtimes.team import PolicySpec, Team, alike, team_of, told_tokens
 from learners.update import allocator
 from learners.update.fsdp import Ranks
 from learners.update.learner import LocalLearner
@@ -48,7 +48,10 @@ def assemble(config: RunConfig, runtime: Runtime) -> Parts:
         generator = combined(own, hosted)
         known = {name: Policy(name, generator, learners.get(name)) for name in team.policies}
         playing = {agent: known[owner] for agent, owner in team.owners.items()}
-        worker = LocalRolloutWorker(scenario, backend, coach, playing, deferred=config.rollout.deferred)
+        told = told_tokens(config, scenario, team)
+        worker = LocalRolloutWorker(
+            scenario, backend, coach, playing, deferred=config.rollout.deferred, told_tokens=told
+        )
         return Parts(scenario, worker, coach, playing, generator, algorithm, runtime)
 
 

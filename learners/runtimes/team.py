@@ -31,6 +31,11 @@ class PolicySpec:
     learns: bool
     """Whether it is updated. A policy that is not keeps its initial weights."""
 
+    @property
+    def reply_tokens(self) -> int | None:
+        """Tokens of its longest reply; None: unknown."""
+        return _reply_tokens(self.model, self.generator)
+
     def describe(self) -> dict[str, Any]:
         """Returns what the records of a run say of it."""
         if self.model is not None:
@@ -92,6 +97,18 @@ def read_team(config: RunConfig, env: str, agents: Sequence[str]) -> Team:
     return team
 
 
+def told_tokens(config: RunConfig, scenario: Scenario, team: Team) -> dict[str, int | None] | None:
+    """Returns how long a reply of each agent may be.
+
+    None where ``env.reply_tokens`` holds for all of them: it was set by hand, or agents do not differ.
+    """
+    model = config.model if generator_class(config).trains else None
+    told = getattr(scenario, "reply_tokens", None)
+    if not config.team or told is None or told != _reply_tokens(model, config.generator):
+        return None
+    return {agent: team.policies[owner].reply_tokens for agent, owner in team.owners.items()}
+
+
 def check_team(config: RunConfig) -> None:
     """Checks ``team`` and ``learn`` as far as that needs no environment.
 
@@ -109,6 +126,7 @@ def check_team(config: RunConfig) -> None:
             raise ConfigError(
                 f"{where}.model has no effect: {_hosted_by(config, agent)} plays {agent}, with its own model"
             )
+        _check_style(config, where, own.model)
         if own.model is not None and config.policies == SHARED:
             raise ConfigError(
                 f"{where}.model: with policies=shared one model plays all agents: set policies=independent"
@@ -120,6 +138,25 @@ def check_team(config: RunConfig) -> None:
             raise ConfigError(f"learn names {agent}, but {chosen} plays it and has no weights to train")
     if config.steps and config.learn is not None and not config.learn:
         raise ConfigError("learn=[] trains no agent: set steps=0, or learn=null for all agents")
+
+
+def _check_style(config: RunConfig, where: str, model: DictConfig | None) -> None:
+    """Raises ``ConfigError`` if a ``model`` that reads one style only would get another one."""
+    if model is None or model.name == config.model.name:
+        return
+    style, written = model.get("style"), config.env.get("style")
+    if style and written and style != written:
+        raise ConfigError(
+            f"{where}.model={model.name} reads env.style={style}, but agents get env.style={written}"
+        )
+
+
+def _reply_tokens(model: DictConfig | None, generator: DictConfig) -> int | None:
+    if model is not None:
+        tokens: int | None = model.get("max_new_tokens")
+    else:
+        tokens = generator.get("endpoint", {}).get("max_tokens")
+    return tokens
 
 
 def _check_names(config: RunConfig, env: str, agents: Sequence[str]) -> None:

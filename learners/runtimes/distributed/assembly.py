@@ -43,7 +43,7 @@ from learners.runtimes.distributed.placement import PlacementPlan, Resources
 from learners.runtimes.distributed.ranks import Rank, RankGroup, RemoteLearner, RemoteSource
 from learners.runtimes.distributed.rollout_workers import RolloutWorkerPool, make_rollout_worker
 from learners.runtimes.parts import build_algorithm, build_scenario
-from learners.runtimes.team import Team, alike, team_of
+from learners.runtimes.team import Team, alike, team_of, told_tokens
 
 ANYWHERE = Placement(None, 0.0, 0.0)
 SPARE_CALLS = 4
@@ -90,21 +90,22 @@ def assemble(config: RunConfig, runtime: Runtime, cluster: Cluster) -> tuple[Par
     traits: CoachTraits = coach.call("traits")
     # Ranks load the weights, engines copy them; rollout workers come last, as they need a generator.
     processes = _start_processes(config, cluster, groups, plan, _start_hosted(config, cluster, team))
-    workers = _start_rollout_workers(config, cluster, team.owners, coach, traits, processes)
+    playing = (team.owners, told_tokens(config, scenario, team))
+    workers = _start_rollout_workers(config, cluster, playing, coach, traits, processes)
     generator = processes.all_generators("driver")
     policies = {
         name: Policy(name, generator, RemoteLearner(name, processes.ranks[name]) if one.learns else None)
         for name, one in team.policies.items()
     }
-    playing = {agent: policies[owner] for agent, owner in team.owners.items()}
+    players = {agent: policies[owner] for agent, owner in team.owners.items()}
     judge = remote_coach(coach, traits)
-    return Parts(scenario, workers, judge, playing, generator, algorithm, runtime), processes.barrier
+    return Parts(scenario, workers, judge, players, generator, algorithm, runtime), processes.barrier
 
 
 def _start_rollout_workers(
     config: RunConfig,
     cluster: Cluster,
-    owners: Mapping[str, str],
+    playing: tuple[Mapping[str, str], Mapping[str, int | None] | None],
     coach: Handle,
     traits: CoachTraits,
     processes: Processes,
@@ -112,7 +113,7 @@ def _start_rollout_workers(
     def spawn(name: str) -> Handle:
         return cluster.spawn(
             make_rollout_worker,
-            *(config, owners, coach, traits, processes.all_generators(name)),
+            *(config, *playing, coach, traits, processes.all_generators(name)),
             name=name,
             placement=Placement(None, config.runtime.rollout_worker_cpus, 0.0),
             threads=config.rollout.concurrency + SPARE_CALLS,

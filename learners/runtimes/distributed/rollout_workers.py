@@ -23,6 +23,7 @@ from learners.types import Assignment, Isolation, Rollout
 def make_rollout_worker(
     config: RunConfig,
     owners: Mapping[str, str],
+    told_tokens: Mapping[str, int | None] | None,
     coach: Handle,
     traits: CoachTraits,
     generator: Generator,
@@ -32,6 +33,7 @@ def make_rollout_worker(
     Args:
         config: of the run.
         owners: name of the policy of each agent.
+        told_tokens: see ``LocalRolloutWorker``.
         coach: the process of the coach.
         traits: of the coach.
         generator: of all policies.
@@ -42,6 +44,7 @@ def make_rollout_worker(
         remote_coach(coach, traits),
         {agent: Policy(owner, generator) for agent, owner in owners.items()},
         deferred=config.rollout.deferred,
+        told_tokens=told_tokens,
     )
 
 
