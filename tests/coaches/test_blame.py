@@ -16,6 +16,7 @@ from coaches.prompting.prompt import Sizes
 from coaches.prompting.transcript import transcript
 from envs.types import Outcome
 from sandbox.artifacts import ArtifactCheck
+from sandbox.base import FileInfo
 from tests.coaches.turns import ANALYST, ENGINEER, MODELER, TABLES, Story, ok, ran
 
 LOST = Outcome(False, 0.0, {"fair": 0.5}, "missing")
@@ -26,6 +27,8 @@ UNUSABLE: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "estimator": ("ok", {**FITTED, "is_classifier": False, "is_regressor": True}),
     "proba": ("ok", {**FITTED, "has_proba": False}),
     "features": ("ok", {**FITTED, "n_features_in": 3}),
+    "outputs": ("ok", {**FITTED, "n_outputs": 2}),
+    "names": ("ok", {**FITTED, "feature_names": "others"}),
     "missing": ("missing", {}),
     "unreadable": ("unreadable", {}),
     "foreign": ("foreign", {}),
@@ -53,8 +56,9 @@ def judged(name: str, story: Story) -> list[Verdict]:
 
 def begun() -> Story:
     """Sound features of four columns."""
-    story = Story(task_type="binary", prediction="proba")
-    return story.act(ENGINEER, codes=ok(TABLES), facts={"n_columns": 4, "dimensions": 2})
+    story = Story(task_type="binary", prediction="proba", target_columns=("y",))
+    facts = {"n_columns": 4, "dimensions": 2, "feature_names": "names"}
+    return story.act(ENGINEER, codes=ok(TABLES), facts=facts)
 
 
 def handed_over(code: str) -> Story:
@@ -143,6 +147,35 @@ def test_tables_that_do_not_fit_each_other_say_nothing_about_the_model() -> None
     story.act(ENGINEER, codes={"X_test.pkl": "columns"}, facts={"n_columns": 5})
     story.act(MODELER, codes=ok(["model.pkl"]), facts=FITTED)
     assert "features" not in judged("rules", story)[-1].rationale
+
+
+def test_names_that_are_not_known_say_nothing_about_the_model() -> None:
+    for model, table in (({}, {"feature_names": "n"}), ({"feature_names": "n"}, {})):
+        story = Story().act(ENGINEER, codes=ok(TABLES), facts={"n_columns": 4, **table})
+        story.act(MODELER, codes=ok(["model.pkl"]), facts={**FITTED, **model})
+        assert judged("rules", story)[-1].score == 10.0
+
+
+@pytest.mark.parametrize("checked", ["ok", "copied"])
+@pytest.mark.parametrize("constant", [True, False])
+@pytest.mark.parametrize("name", ["rules", "hindsight"])
+def test_who_submits_what_a_constant_model_predicts_is_no_copier(
+    name: str, constant: bool, checked: str
+) -> None:
+    story = begun().act(MODELER, codes=ok(["model.pkl"]), facts={**FITTED, "constant": constant})
+    story.files["sample_submission.csv"] = FileInfo("sample_submission.csv", 1, "sample")
+    story.act(ANALYST, codes=ok(["submission.csv"]), copies={"submission.csv": "sample_submission.csv"})
+    story.state["submission.csv"] = ArtifactCheck("submission.csv", checked)
+    checks = (*story.turns[-1].checks[:2], story.state["submission.csv"])
+    story.turns[-1] = replace(story.turns[-1], checks=checks)
+    story.act(ANALYST, "The submission is written.")
+    lost = replace(LOST, failure_code="copied")
+    verdicts = [one.verdict for one in judge_episode(COACHES[name], story.turns, lost)]
+    guilty = "modeler" if name == "hindsight" else None
+    assert {one.blame for one in verdicts[2:] if one} == ({guilty} if constant else {"analyst"})
+    assert ([one.score for one in verdicts[2:] if one] == [10.0, 10.0]) is constant
+    assert verdicts[1] is not None
+    assert verdicts[1].blame == (guilty if constant else None)
 
 
 def test_a_model_as_a_judge_is_told_the_same_as_the_rules() -> None:
