@@ -58,7 +58,8 @@ class ArtifactCheck:
     detail: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What the probe reported: for data ``rows, n_columns, columns, n_text, text, missing, infinite, …``; for
-    a model ``fitted, is_classifier, is_regressor, has_predict, has_proba, n_features_in``."""
+    a model ``fitted, is_classifier, is_regressor, has_predict, has_proba, n_features_in, n_outputs,
+    constant``. ``feature_names`` of both: a digest of the columns' names, if all are texts."""
     imports: tuple[str, ...] = ()
     """What a pickle would import when loaded, determined by the host before anything loaded it (see
     ``sandbox.host.pickles``): ``("builtins.eval",)``. Empty for files of other kinds."""

@@ -34,9 +34,14 @@ def codes(turn: Turn) -> dict[str, str]:
 
     For every artifact that the role requires or produces. This is the one definition of a broken artifact,
     for the agent that hands it over and for the one that receives it. In addition to the codes of the checks
-    there are ``copied``, a csv product that is another file under a new name; and ``unfitted``,
-    ``estimator``, ``proba`` and ``features``, a model that cannot do this task. A product without a check is
-    ``missing``; nothing is known of a required artifact without one, and it is omitted.
+    there are ``copied``, a csv product that is another file under a new name; and, of a model that cannot do
+    this task, ``unfitted`` (it or a part of it), ``estimator`` (of another kind), ``proba`` (without
+    probabilities) and ``features`` (fitted on other columns, or on another number of targets). A product
+    without a check is ``missing``; nothing is known of a required artifact without one, and it is omitted.
+
+    A model that predicts the same for every row is poor, but in order; and who submits what it predicts has
+    copied nothing, even if the sample submission happens to have the same values: such a file is ``ok``, and
+    ``constant_models`` explains the outcome.
     """
     return input_codes(turn) | product_codes(turn)
 
@@ -55,6 +60,13 @@ def input_codes(turn: Turn) -> dict[str, str]:
     checked = {check.name: check for check in turn.checks}
     required = [spec for spec in turn.role.requires if spec.name in checked]
     return {spec.name: _code(spec, checked[spec.name], turn) for spec in required}
+
+
+def constant_models(turn: Turn) -> list[str]:
+    """Returns the models that the role requires and that predict the same for every row."""
+    required = {spec.name for spec in turn.role.requires if spec.kind == "estimator"}
+    sound = [check for check in turn.checks if check.name in required and check.code == "ok"]
+    return [check.name for check in sound if check.facts.get("constant") is True]
 
 
 def bad_inputs(history: Sequence[Turn]) -> tuple[list[str], list[str]]:
@@ -156,10 +168,10 @@ def uncalled_code(turn: Turn) -> bool:
 
 
 def _code(spec: ArtifactSpec, check: ArtifactCheck, turn: Turn) -> str:
-    if check.code != "ok":
-        return check.code
-    copied = _copied(spec, turn) if spec in turn.role.produces else None
-    return _misfit(spec, check.facts, turn) or copied or "ok"
+    code = check.code
+    if code == "ok":
+        code = _misfit(spec, check.facts, turn) or _copied(spec, turn) or "ok"
+    return "ok" if code == "copied" and constant_models(turn) else code
 
 
 def _last_code(history: Sequence[Turn], name: str) -> str | None:
@@ -186,23 +198,30 @@ def _misfit(spec: ArtifactSpec, facts: Mapping[str, object], turn: Turn) -> str 
         return "estimator"
     if turn.facts.get("prediction") == "proba" and facts.get("has_proba") is False:
         return "proba"
-    widths = _widths(turn)
-    return "features" if widths and facts.get("n_features_in", widths[0]) not in widths else None
+    targets = turn.facts.get("target_columns")
+    if targets and facts.get("n_outputs", len(targets)) != len(targets):
+        return "features"
+    fits = (_fits(facts, turn, "n_features_in", "n_columns"), _fits(facts, turn, "feature_names"))
+    return None if all(fits) else "features"
 
 
-def _widths(turn: Turn) -> list[object]:
-    """Returns the number of columns of every table that the role requires and that is in order."""
+def _fits(model: Mapping[str, object], turn: Turn, fact: str, of_tables: str = "") -> bool:
+    """Returns whether a fact of a model is that of a table that the role requires and that is in order; also
+    if it is not known of the model or of such a table."""
     tables = {spec.name for spec in turn.role.requires if spec.kind == "table"}
     sound = [check.facts for check in turn.checks if check.name in tables and check.code == "ok"]
-    return [facts["n_columns"] for facts in sound if "n_columns" in facts]
+    known = [facts.get(of_tables or fact) for facts in sound]
+    return fact not in model or not known or None in known or model[fact] in known
 
 
 def _copied(spec: ArtifactSpec, turn: Turn) -> str | None:
     """Returns ``copied`` if a csv product is a copy of a file that was there before, such as the sample
     submission."""
+    if spec.kind != "csv" or spec not in turn.role.produces:
+        return None
     product = {file.sha256 for file in turn.files_after if file.path == spec.name}
     earlier = {file.sha256 for file in turn.files_before if file.path != spec.name}
-    return "copied" if spec.kind == "csv" and product & earlier else None
+    return "copied" if product & earlier else None
 
 
 def _numbers(text: str) -> Iterator[Fraction]:

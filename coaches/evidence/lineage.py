@@ -93,11 +93,15 @@ def _broken_artifact(turns: Sequence[Turn], outcome: Outcome) -> Culprit:
     traced: dict[str, str] = {}
     for _ in ends:  # at most one hop per stage
         inherited, spoiled = checks.bad_inputs(turns[: stage.index + 1])
+        codes = checks.codes(stage)
+        if outcome.failure_code == "copied" and not (inherited or spoiled or _bad_products(stage)):
+            inherited = checks.constant_models(stage)
+            codes |= dict.fromkeys(inherited, "constant")
         guilty = None if spoiled else source(turns[: stage.index + 1], inherited)
         if guilty is None:
-            bad = {name: checks.codes(stage)[name] for name in spoiled} or _bad_products(stage) or traced
+            bad = {name: codes[name] for name in spoiled} or _bad_products(stage) or traced
             return _culprit(turns, stage, bad, place, outcome)
-        traced = {name: checks.codes(stage)[name] for name in inherited}
+        traced = {name: codes[name] for name in inherited}
         stage, place = ends[guilty.agent], guilty.index
     return _culprit(turns, stage, traced, place, outcome)
 

@@ -2,14 +2,13 @@
 each.
 
 Nothing that an artifact names is run (``sandbox.guest.unpickling``), and no attribute of an object is
-believed that its class does not define: facts of data come from its values, those of a model from its class
-and from scikit-learn. Cannot be told here: whether the parts of a model fit together, which only a prediction
-shows."""
+believed that its class does not define: facts of data come from its values, those of a model from its class,
+from scikit-learn, and from its structure (``sandbox.guest.structure``). Cannot be told here: whether the
+parts of a model fit together, which only a prediction shows."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 from collections.abc import Callable, Collection
@@ -17,6 +16,7 @@ from functools import partial
 from typing import Any
 
 from sandbox.guest.json_facts import json_facts
+from sandbox.guest.structure import digest_of, facts_of
 from sandbox.guest.unpickling import ForeignError, StandIn, load
 
 MAX_COLUMNS, MAX_NAME = 2000, 120
@@ -83,8 +83,11 @@ def _data(value: Any) -> dict[str, Any] | None:
 
     kind = type(value)
     if kind is pandas.DataFrame:
-        columns = [value.iloc[:, place] for place in range(value.shape[1])]
-        return _table(kind, 2, value.shape[0], list(value.columns), columns)
+        names = list(value.columns)
+        series = [value.iloc[:, place] for place in range(value.shape[1])]
+        are_texts = all(isinstance(name, str) for name in names)  # models compare no others
+        compared = {"feature_names": digest_of(names)} if are_texts else {}
+        return _table(kind, 2, value.shape[0], names, series) | compared
     if isinstance(value, pandas.Series | pandas.Index | pandas.api.extensions.ExtensionArray):
         return _table(kind, 1, len(value), [getattr(value, "name", None)], [value])
     if kind.__module__.startswith("scipy.sparse."):
@@ -145,13 +148,9 @@ def _table(kind: type, dimensions: int, rows: int, names: list[Any], columns: li
 
 def _names(names: list[Any]) -> dict[str, Any]:
     """Returns the columns' names, shortened, and a digest of the whole names in their order."""
-    digest = hashlib.sha256()
-    for name in names:
-        text = str(name).encode("utf-8", "surrogatepass")
-        digest.update(b"%d:%b" % (len(text), text))
     return {
         "columns": [str(name)[:MAX_NAME] for name in names[:MAX_COLUMNS]],
-        "columns_sha256": digest.hexdigest(),
+        "columns_sha256": digest_of(names),
     }
 
 
@@ -197,4 +196,6 @@ def _estimator(value: Any) -> dict[str, Any]:
             facts["fitted"] = False
     with contextlib.suppress(Exception):
         facts["n_features_in"] = int(value.n_features_in_)
+    with contextlib.suppress(Exception):
+        facts |= facts_of(value)
     return facts

@@ -45,10 +45,11 @@ class ForeignError(Exception):
 
 class StandIn:
     """Takes the place of what the report does not depend on: ``origin``, which the pickle names, or an object
-    that it ``made`` with it."""
+    that it ``made`` with it and gave a ``state``."""
 
     def __init__(self, path: str, origin: Any = None, made: bool = False) -> None:
         self.path, self.origin, self.made = path, origin, made
+        self.state: Any = None
 
 
 class _JoblibArray:
@@ -154,6 +155,7 @@ class _Unpickler(_Python):  # type: ignore[misc]
             self.stack[-1] = self._array(dict(state))
         elif type(instance) is StandIn:
             _check_distribution(instance, state)
+            instance.state = state
         elif _check_state(instance, state):
             self.append(state)
             super().load_build()

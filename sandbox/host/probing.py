@@ -16,7 +16,7 @@ MAX_TEXT = 300
 _GUEST = Path(__file__).parents[1] / "guest"
 _SOURCES = [
     (f"sandbox.guest.{name}", (_GUEST / f"{name}.py").read_text("utf-8"))
-    for name in ("names", "unpickling", "json_facts", "probe")
+    for name in ("names", "unpickling", "json_facts", "reads", "structure", "probe")
 ]
 """In dependency order: each after the modules that it imports."""
 _PROGRAM = """
@@ -42,6 +42,7 @@ _KINDS: Mapping[str, type] = {
     "columns": list, "columns_sha256": str, "n_text": int, "text": list, "missing": int, "missing_rows": int,
     "infinite": int, "has_fit": bool, "has_predict": bool, "has_proba": bool, "is_classifier": bool,
     "is_regressor": bool, "fitted": bool, "n_features_in": int,
+    "feature_names": str, "n_outputs": int, "constant": bool,
 }  # fmt: skip
 
 
