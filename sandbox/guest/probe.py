@@ -93,8 +93,8 @@ def _data(value: Any) -> dict[str, Any] | None:
     if kind.__module__.startswith("scipy.sparse."):
         value = _sparse(value)
         stored = _table(kind, 2, len(value.data), ["data"], [value.data])
-        names = _names(list(range(value.shape[1])))
-        return stored | {"rows": value.shape[0], "n_columns": value.shape[1]} | names
+        width = value.shape[1]
+        return stored | {"rows": value.shape[0], "n_columns": width} | _names(list(range(width)))
     if not isinstance(value, numpy.ndarray | list | tuple):
         return None
     array = numpy.asarray(value)
