@@ -141,8 +141,9 @@ def _problem(record: Any, fields: Fields, source: Source, where: str, kind: str,
     values = {field: _get(record, keys) for field, keys in fields.items()}
     text, answer, identifier = values["problem"], values["answer"], values["id"]
     if not isinstance(text, str) or not text.strip():
+        within = "; a.b is key b within a" if isinstance(text, list | dict) else ""
         raise ValueError(
-            f"has no problem text under any of {', '.join(fields['problem'])} (env.fields.problem)"
+            f"has no problem text under any of {', '.join(fields['problem'])} (env.fields.problem{within})"
         )
     if answer is None:
         raise ValueError(f"has no answer under any of {', '.join(fields['answer'])} (env.fields.answer)")

@@ -55,7 +55,7 @@ def read(name: str) -> Source:
             raise ConfigError(f"there are no bundled problems called {kind!r}; there are: {known}")
     else:
         path = Path(name).expanduser()
-    return Source(str(path), path.stem, _from_file(path))
+    return Source(name if name.startswith(BUNDLED) else str(path), path.stem, _from_file(path))
 
 
 def _from_hub(name: str) -> Source:

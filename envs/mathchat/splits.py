@@ -44,13 +44,15 @@ def choose(choice: Choice, fields: Fields) -> dict[Split, list[Task]]:
     if both and not choice.drop_overlap:
         problem, other = both[0]
         raise ConfigError(
-            f"{len(both)} training problems are evaluation problems too, such as {problem.where}, which is "
+            f"training and evaluation have {len(both)} problems in common, such as {problem.where}, which is "
             f"{other.where} by its {same_by(problem, other)}; set env.overlap=drop to train without them"
         )
     if both:
         same = {problem.where for problem, _ in both}
         train = [problem for problem in train if problem.where not in same]
-        _LOG.warning("%d problems are in the evaluation too and are not trained on", len(both))
+        _LOG.warning(
+            "training and evaluation have %d problems in common, which are not trained on", len(both)
+        )
         _require(train, f"every problem of {_names(choice.tasks)} is also held out")
     sources = _names([*choice.tasks, *(choice.heldout_tasks or ())])
     tasks = distinct([problem.task for problem in (*train, *heldout)], sources)

@@ -74,6 +74,7 @@ def test_problems_that_differ_in_spaces_case_and_dollar_signs_are_one(tmp_path: 
             "record 0: has no problem text under any of problem, prompt, question \\(env.fields.problem\\)",
         ),
         ([{"prompt": " ", "answer": 1}], "record 0: has no problem text"),
+        ([{"prompt": [{"content": "a"}], "answer": 1}], r"\(env\.fields\.problem; a\.b is key b within a\)"),
         ([{"prompt": "a"}], "record 0: has no answer"),
         ([{"prompt": "a", "answer": {}}], "record 0: {} is not a valid answer"),
         ([{"prompt": "a", "answer": "[]"}], "record 0: \\[\\] is not a valid answer"),

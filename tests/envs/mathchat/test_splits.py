@@ -112,7 +112,7 @@ def test_a_problem_in_both_parts_is_one_line_that_says_where(tmp_path: Path) -> 
     for two, reason in ((text, "text"), (place, "contest, 2019-I-1")):
         with pytest.raises(conf.ConfigError) as raised:
             parts(tasks=one, heldout_tasks=two)
-        assert str(raised.value).startswith("1 training problems are evaluation problems too, such as ")
+        assert str(raised.value).startswith("training and evaluation have 1 problems in common, such as ")
         assert f"by its {reason}; set env.overlap=drop" in str(raised.value)
 
 
@@ -124,7 +124,7 @@ def test_a_problem_in_both_parts_can_be_left_out_of_training(
     train, heldout = parts(tasks=one, heldout_tasks=two, overlap="drop")
     assert {name[:4] for name in names(train)} == {"2018"}
     assert len(heldout) == 12
-    assert "6 problems are in the evaluation too and are not trained on" in caplog.text
+    assert "training and evaluation have 6 problems in common, which are not trained on" in caplog.text
 
 
 def test_two_records_of_one_problem_count_once_and_must_agree(tmp_path: Path) -> None:
@@ -184,5 +184,5 @@ def test_real_problems_split_by_year_and_are_apart() -> None:
     amc = str(SHARED / "amc_train.json")
     train, heldout = parts(tasks=str(path), heldout_tasks=[amc])
     assert (len(train), len(heldout)) == (860, 85)
-    with pytest.raises(conf.ConfigError, match="860 training problems are evaluation problems too"):
+    with pytest.raises(conf.ConfigError, match="training and evaluation have 860 problems in common"):
         parts(tasks=str(path), heldout_tasks=str(path))
