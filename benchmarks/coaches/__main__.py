@@ -3,11 +3,13 @@
     python -m benchmarks.coaches coach=rules,outcome,random,length,hindsight
     python -m benchmarks.coaches coach=rules,llm llm.endpoint.model=<name>
     python -m benchmarks.coaches coach=rules,my.coach my.coach.each=2.5 --part heldout
+    python -m benchmarks.coaches a=llm b=llm a.endpoint.model=<name> b.endpoint.model=<other>
 
 Every coach judges the same recorded episodes (``benchmarks.corpus``): sound ones, and ones with one planted
-fault each, whose culprit is known. Settings of a coach follow its name; a coach of your own takes part by its
-dotted module name. Prints the leaderboard and writes it as JSON and as HTML. Intervals are 95 % intervals of
-the bootstrap over tasks. The page and ``benchmarks.coaches.measures`` explain each column.
+fault each, whose culprit is known. Settings of a coach follow its name, which ``name=coach`` chooses; a coach
+of your own takes part by its dotted module name. Prints the leaderboard and writes it as JSON and as HTML.
+Intervals are 95 % intervals of the bootstrap over tasks. The page and ``benchmarks.coaches.measures`` explain
+each column.
 """
 
 from __future__ import annotations
@@ -36,19 +38,24 @@ _WIDTH = 150
 
 
 def nodes(words: Sequence[str], *, config_dir: Path | None = None) -> dict[str, Mapping[str, Any]]:
-    """Returns name -> configuration node of every coach in ``coach=a,b``, with its settings ``a.key=value``.
+    """Returns name -> configuration node of every coach, with its settings ``name.key=value``.
+
+    ``coach=a,b`` names coaches by their own names, and ``strict=llm`` calls one ``strict``.
 
     Raises:
-        ConfigError: no coach is named, one is named twice, or an override is invalid or belongs to none.
+        ConfigError: no coach is named, a name is taken twice, or an override is invalid or belongs to none.
     """
     parsed = commands.parse(words)
-    names = [name for one in parsed if one.key_or_group == "coach" for name in commands.choices(one)]
+    named = [pair for one in parsed for pair in _named(one.key_or_group, commands.choices(one))]
+    names = [name for name, _ in named]
     if not names or len(set(names)) < len(names):
-        raise ConfigError("name each coach once: coach=rules,outcome")
-    settings: dict[str, list[str]] = {name: [f"coach={name}"] for name in names}
+        raise ConfigError(
+            "name each coach once: coach=rules,outcome, or a=llm b=llm for one with two settings"
+        )
+    settings = {name: [f"coach={coach}"] for name, coach in named}
     for word, override in zip(words, parsed, strict=True):
         key = override.key_or_group
-        if key == "coach":
+        if "." not in key:
             continue
         owner = max((name for name in names if key.startswith(f"{name}.")), key=len, default=None)
         if owner is None:
@@ -60,6 +67,20 @@ def nodes(words: Sequence[str], *, config_dir: Path | None = None) -> dict[str, 
         for name, own in settings.items()
     }
     return {name: conf.to_dict(conf.fill_defaults("coach", node)) for name, node in composed.items()}
+
+
+def _named(key: str, coaches: Sequence[str]) -> list[tuple[str, str]]:
+    """Returns (name, coach) of the coaches that ``key=coaches`` names; a setting of a coach names none."""
+    if "." in key:
+        return []
+    for coach in coaches:
+        if not all(part.isidentifier() for part in coach.split(".")):
+            raise ConfigError(f"{key}={coach} names no coach; a setting is written <coach>.<key>=<value>")
+    if key == "coach":
+        return [(coach, coach) for coach in coaches]
+    if len(coaches) > 1:
+        raise ConfigError(f"{key}={','.join(coaches)} gives one name to several coaches")
+    return [(key, coaches[0])]
 
 
 def chosen(cases: Sequence[Case], limit: int | None) -> list[Case]:
@@ -103,7 +124,7 @@ def run(
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. User errors print one line to stderr and exit with code 2."""
     parser = make_parser("coaches", __doc__)
-    commands.add_overrides(parser, "coach=<name>,<name> and <name>.<key>=<value>")
+    commands.add_overrides(parser, "coach=<name>,<name>, or <name>=<coach>, and <name>.<key>=<value>")
     parser.add_argument("--part", default="public", help="public, heldout, or a file with episodes")
     parser.add_argument(
         "--limit", type=integer(1), help="number of faulty episodes, besides their sound twins; default: all"

@@ -189,6 +189,33 @@ def test_settings_follow_the_name_of_their_coach() -> None:
         __main__.nodes(["coach=rules,rules"])
 
 
+def test_one_coach_takes_part_with_several_settings() -> None:
+    words = ["coach=rules", "one=random", "two=random", "one.seed=1", "two.seed=2", "rules.ran=2.5"]
+    nodes = __main__.nodes(words)
+    assert list(nodes) == ["rules", "one", "two"]
+    assert [nodes["one"], nodes["two"]] == [{"name": "random", "seed": seed} for seed in (1, 2)]
+    assert nodes["rules"]["ran"] == 2.5
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["one=nosuch"], "nosuch"),
+        (["one=random", "one=rules"], "each coach once"),
+        (["one=random,rules"], "one=random,rules gives one name to several coaches"),
+        (["coach=rules", "rules=random"], "each coach once"),
+        (["one=random", "two.seed=1"], "'two.seed=1' is not a setting of one"),
+        (["one.seed=1"], "each coach once"),
+        (["coach=random", "seed=3"], "seed=3 names no coach; a setting is written <coach>.<key>=<value>"),
+        (["one="], "one= names no coach"),
+    ],
+)
+def test_names_of_coaches_that_mean_nothing_are_one_line(words: list[str], complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint) as raised:
+        __main__.nodes(words)
+    assert "\n" not in str(raised.value)
+
+
 @pytest.fixture
 def oracle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of a coach in a module of the user."""
