@@ -50,7 +50,7 @@ ONLY_IN = {
     "docker": ("sandbox/host/daemon.py", "sandbox/image.py"),
     "tenacity": ("coaches/client/",),
     "openai": ("coaches/client/session.py",),
-    "omegaconf": ("conf/", "learners/", "envs/dsbench/spec.py", "envs/dsbench/build_tables.py"),
+    "omegaconf": ("conf/", "learners/", "envs/dsbench/spec.py"),
 }
 """The files or folders in which an outside package may be imported."""
 ON_DEMAND = {"docker.py", "daemon.py", "image.py", "main.py", "build_tables.py"}

@@ -29,7 +29,11 @@ ZERO_IS_FINE = {
     "env.mathchat.split_seed",
     "env.mathchat.sample_seed",
     "env.*.output_chars",
-    "env.dsbench.synthetic",
+    *(
+        f"env.dsbench.synthetic.{key}"
+        for key in ("seed", "train", "heldout", "missing", "categories", "dates")
+    ),
+    *(f"env.dsbench.synthetic.{key}" for key in ("leaks", "imbalance", "noise")),
     "coach.random.seed",
     "coach.counterfactual.seed",
     "coach.counterfactual.tolerance",

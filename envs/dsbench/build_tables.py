@@ -15,17 +15,16 @@ from __future__ import annotations
 import sqlite3
 import zlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from omegaconf import OmegaConf
 
 from envs.dsbench.metrics import evaluate, perfect
-from envs.dsbench.spec import TABLES, TableSpec, read_spec
+from envs.dsbench.spec import TABLES, TableSpec, read_spec, write_spec
 
 SEED = 20261122
 
@@ -71,7 +70,7 @@ def build(recipe: Recipe, folder: Path) -> None:
     labels = sorted(str(label) for label in train[target].unique()) if spec.prediction == "label" else []
     spec = replace(spec, labels=labels, best=perfect(spec.metric))
     spec = replace(spec, baseline=_score(spec, answer[target], sample[target]))
-    (folder / "task.yaml").write_text(OmegaConf.to_yaml(asdict(spec)), encoding="utf-8")
+    write_spec(spec, folder / "task.yaml")
 
 
 def _split(

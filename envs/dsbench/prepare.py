@@ -25,7 +25,6 @@ from pathlib import Path
 
 import conf
 from conf.arguments import Parser
-from conf.commands import one_line_errors
 from conf.stopping import quoted
 from envs.dsbench import csvs
 from envs.dsbench.csvs import EncodingError
@@ -98,7 +97,9 @@ def main() -> None:
     parser.add_argument("path", type=Path, help="folder into which DSBench was unpacked")
     parser.add_argument("--descriptions", metavar="PATH", help="JSON file for env.descriptions")
     options = parser.parse_args()
-    with one_line_errors():
+    from conf import commands  # not above: it loads Hydra
+
+    with commands.one_line_errors():
         reports = []
         for report in check(options.path, options.descriptions):
             print(report, flush=True)

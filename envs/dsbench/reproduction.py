@@ -35,7 +35,7 @@ _TOLERANCE = 1e-3
 """Of a target's range."""
 _REPORT = "reproduced.json"
 _FILES = ("model.pkl", "X_test.pkl")
-_UNREADABLE = frozenset(("foreign", "unreadable", "size", "empty", "kind"))
+_UNREADABLE = frozenset(("foreign", "unreadable", "size", "empty"))
 _PROGRAM = f"""
 import os, sys
 sys.path[:] = [path for path in sys.path if path and os.path.realpath(path) != os.getcwd()]

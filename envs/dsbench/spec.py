@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -137,6 +137,11 @@ def read_spec(path: Path) -> TableSpec:
         raise ConfigError(f"{path}: {where}{' '.join(text.split())}") from None
     assert isinstance(spec, TableSpec)
     return spec
+
+
+def write_spec(spec: TableSpec, path: Path) -> None:
+    """Writes ``spec`` as ``read_spec`` reads it."""
+    path.write_text(OmegaConf.to_yaml(asdict(spec)), encoding="utf-8")
 
 
 def check_table(table: Table) -> None:

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
 
 from conf import ConfigError, cache_dir
 from envs.dsbench import metrics
 from envs.dsbench.metrics import METRICS
-from envs.dsbench.spec import Table, TableSpec, read_table
+from envs.dsbench.spec import Table, TableSpec, read_table, write_spec
 from envs.dsbench.synthetic import recipe as recipes
 from envs.dsbench.synthetic import rows as tables
 from envs.dsbench.synthetic.recipe import Recipe
@@ -97,7 +96,7 @@ def write(settings: Synthetic, name: str, split: str, number: int, folder: Path)
     ideal = [_probability(int(rows.margin[place])) if proba else truth[place] for place in test]
     given = [target[place] for place in test]
     spec |= {"baseline": _score(spec, given, [sample] * len(test)), "best": _score(spec, given, ideal)}
-    (folder / "task.yaml").write_text(OmegaConf.to_yaml(asdict(TableSpec(**spec))), encoding="utf-8")
+    write_spec(TableSpec(**spec), folder / "task.yaml")
 
 
 def _cells(recipe: Recipe, target: Integers) -> list[str]:
