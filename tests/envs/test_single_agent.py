@@ -95,3 +95,10 @@ def test_wrappers_of_gymnasium_and_pettingzoo_go_around_it() -> None:
         twice.step(None if terminated or truncated else "done")
         steps += 1
     assert steps == 2 * 6
+
+
+def test_turns_that_run_out_truncate_the_agent_and_end_its_episode() -> None:
+    env = view("changer", maker="silent", teller="silent")
+    env.reset(seed=0)
+    assert env.step(WRITE_B)[2:4] == (False, False)
+    assert env.step(WRITE_B)[2:4] == (True, True)
