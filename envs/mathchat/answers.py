@@ -19,7 +19,11 @@ MAX_CHARS = 256
 _BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|\\\\(?!boxed|fbox)|\\[{}]|[{}]")
 _ALTERNATIVES = re.compile(r"\s+or\s+|\s*\\text\{\s*or\s*\}\s*")
 _REMARK = re.compile(r"(?<=\S)\s*\((?P<remark>[^()]*[a-z]{3,}\s[^()]*[a-z]{2}[^()]*)\)\s*$", re.IGNORECASE)
-_ALL_ACCEPTED = re.compile(r"\b(?:accept|either|both|any|allow|count)", re.IGNORECASE)
+_ALL_ACCEPTED = re.compile(
+    r"(?!.*(?:\bnot\b|n't|\bonly\b)).*\b(?:accept|either|both|any|allow|count)", re.IGNORECASE
+)
+_CUT = re.compile(r"\\(?:box(?:e|ed)?|fbox)\s*$")
+"""The beginning of a box at the end of a text."""
 
 
 def boxed(text: str) -> str | None:
@@ -27,6 +31,8 @@ def boxed(text: str) -> str | None:
 
     Takes linear time.
     """
+    if _CUT.search(text[-MAX_CHARS:]):
+        return None
     opened: list[int | None] = []
     last, content = -1, None
     for brace in _BRACE.finditer(text):
@@ -90,7 +96,7 @@ def _alternatives(answer: str) -> list[str]:
     if remark is None:
         return [answer]
     answer = answer[: remark.start()]
-    return _ALTERNATIVES.split(answer) if _ALL_ACCEPTED.search(remark["remark"]) else [answer]
+    return _ALTERNATIVES.split(answer) if _ALL_ACCEPTED.match(remark["remark"]) else [answer]
 
 
 def _tidy(answer: str) -> str:

@@ -137,9 +137,10 @@ def _compatible(gold: str, given: str) -> bool:
 
 
 def _with_letter(value: sympy.Expr, given: Tree) -> bool:
-    """``7 m`` may also be the product of 7 and the variable m."""
-    letter = given.unit
-    return bool(value.free_symbols) and len(letter) == 1 and _equal(value, _read(f"{given.text} {letter}"))
+    """``7 m`` may also be the product of 7 and the variable m, and ``7 ab`` of 7, a and b."""
+    letters = given.unit
+    product = len(letters) <= 3 and letters.isalpha()
+    return bool(value.free_symbols) and product and _equal(value, _read(f"{given.text} {letters}"))
 
 
 def _same_percent(gold: Tree, given: Tree) -> bool:

@@ -9,15 +9,21 @@ import re
 
 _SPACES = re.compile(r"(?<!\\)\\[,;:> ]|\\q?quad\b|~|\s+")
 _FONTS = re.compile(
-    r"\\(?:text(?:bf|rm|it|sf|tt|normal)?|math(?:rm|bf|it|sf|tt)|[mh]box|operatorname\*?)\s*\{([^{}]*)\}"
+    r"\\(?:text(?:bf|rm|it|sf|tt|normal)?|math(?:rm|bf|it|sf|tt)|[mh]box|operatorname\*?|underline)\s*\{([^{}]*)\}"
 )
+_SYMBOL = re.compile(r"\s*(?:\\\$|[€£¥₹%°])\s*")
+_POWERED = re.compile(r"([^\d^]+)(\^\s*-?\d)\s*")
+_QUANTITY = re.compile(r"\\(?:SI|qty)\s*\{([^{}]*)\}\s*\{([^{}\\]*)\}|\\num\s*\{([^{}]*)\}")
+_GROUP = re.compile(r"\{([^{}]*)\}")
 _WORD = re.compile(r"\\text\{([^{}]*)\}")
 _LAYOUT = re.compile(
     r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits|nolimits)(?![a-zA-Z])|\\[()]|\\\[|\\\](?!\s*\{)"
 )
 _COLOR = re.compile(r"\\(?:text)?color\s*\{[^{}]*\}")
 _EMPHASIS = re.compile(r"^(?:\*\*|__)(.*)(?:\*\*|__)$", re.DOTALL)
-_QUOTIENT = re.compile(r"\\frac\s*\{\s*\\text\{([^{}]*)\}\s*\}\s*\{\s*\\text\{([^{}]*)\}\s*\}")
+_QUOTIENT = re.compile(
+    r"\\frac\s*\{\s*\\(?:text|mathrm)\{([^{}]*)\}\s*\}\s*\{\s*\\(?:text|mathrm)\{([^{}]*)\}\s*\}"
+)
 _DOLLAR = re.compile(r"(?<!\\)\$")
 _DEGREE = re.compile(r"\^\s*\{?\s*(?:\\circ|\\degree)(?![a-zA-Z])\s*\}?|\\degree(?![a-zA-Z])|º")
 _INNER_DEGREE = re.compile(r"(\d+(?:\.\d+)?)\s*°")
@@ -38,7 +44,13 @@ _SYNONYM = re.compile(
 _PREAMBLE = re.compile(
     r"^(?:(?:so|thus|hence|therefore)\b,?\s*)?(?:the\s+)?(?:final\s+)?answer(?:\s+is\b|\s*[:=])\s*:?\s*", re.I
 )
-_CHOICE = re.compile(r"(?:\(([A-J])\)|([A-J])(?=[.:)]))[.:)]?(?P<rest>.*)", re.DOTALL)
+_CASELESS = re.compile(
+    r"(?<![\\A-Za-z])(?:[A-Z]?[a-z]{2,}|No|YES|NO|TRUE|FALSE|NONE|EVEN|ODD|DNE)(?![A-Za-z])"
+)
+_CHOICE = re.compile(
+    r"(?:\(([A-J])\)|([A-J])(?=[.:)]|\s+-\s+(?:the|a|an|none|all|both|[a-z]{4,})\b))(?:[.:)]|\s+-)?(?P<rest>.*)",
+    re.DOTALL,
+)
 _OPTION = re.compile(r"^(?:option|choice|answer)\b\s*", re.IGNORECASE)
 _OTHER_CHOICE = re.compile(r"\([A-J]\)|\b[A-J][).:]|^\s*(?:,|;|&|and\b|or\b)")
 _INTEGER = re.compile(r"([+-]?)\s*(\d+|\d{1,3}(?:(?:,|\{,\}|\{ \}| )\d{3})+)(?:\.0*)?")
@@ -68,30 +80,40 @@ def clean(answer: str) -> str:
     text = _EMPHASIS.sub(r"\1", _COLOR.sub("", answer.strip()))
     text = _SYNONYM.sub(lambda found: _SYNONYMS[found.group()], text)
     text = _SPACES.sub(" ", _LAYOUT.sub("", _DEGREE.sub("°", text)))
-    text = _QUOTIENT.sub(r"\\text{\1/\2}", _DOLLAR.sub("", _FONTS.sub(_font, text))).strip()
-    text = text.removesuffix(".").strip()
+    text = _QUOTIENT.sub(r"\\text{\1/\2}", _QUANTITY.sub(_quantity, text))
+    text = _DOLLAR.sub("", _FONTS.sub(_font, text)).strip().removesuffix(".").strip()
+    if (grouped := _GROUP.fullmatch(text)) is not None:
+        text = grouped[1].strip()
     text = re.sub(r"^\\text\{([^{}]*)\}$", r"\1", text).strip()
     text = _PREAMBLE.sub("", re.sub(r"^\\text\{([^{}]*\banswer\b[^{}]*)\}", r"\1 ", text, flags=re.I))
     return text.removesuffix(".").strip()
 
 
 def _font(found: re.Match[str]) -> str:
-    """Words stay in ``\text{}``; a letter or a number in another font is itself."""
+    """Words stay in ``\text{}``; a symbol, a number, and a letter in another font is itself."""
     content = found.group(1)
     alone = len(content.strip()) < 2 and not found.group().startswith("\\text")
-    return content if alone or content.strip().isdigit() else f"\\text{{{content}}}"
+    if alone or content.strip().isdigit() or _SYMBOL.fullmatch(content):
+        return content
+    if (powered := _POWERED.fullmatch(content)) is not None:
+        return f"\\text{{{powered[1]}}}{powered[2]}"
+    return f"\\text{{{content}}}"
+
+
+def _quantity(found: re.Match[str]) -> str:
+    return found[3] if found[1] is None else f"{found[1]}\\text{{ {found[2]}}}"
 
 
 def words(text: str) -> str:
-    """Returns ``text`` for a comparison of words: no spaces or markup; case counts in names of one or two
-    letters only.
+    """Returns ``text`` for a comparison of words: no spaces or markup; case counts in symbols, but not in
+    words: letters of which only the first may be a capital.
 
     >>> words(r"\\text{ No Solution}")
     'nosolution'
     """
     flat = _WORD.sub(r" \1 ", text).replace("{,}", ",").replace("\\ ", " ").strip()
-    flat = re.sub(r"[A-Za-z]{3,}|\b[Nn][Oo]\b", lambda found: found.group().lower(), flat)
-    flat = re.sub(r"\{(\w)\}", r"\1", flat)
+    flat = _CASELESS.sub(lambda found: found.group().lower(), flat)
+    flat = re.sub(r"(?<=[_^])\{(\w)\}", r"\1", flat)
     return re.sub(r"(?<!\d)\s+|\s+(?!\d)", "", flat).strip(".")
 
 

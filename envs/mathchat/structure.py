@@ -41,6 +41,9 @@ _NONE = frozenset(
     ("none", "nosolution", "nosolutions", "thereisnosolution", "therearenosolutions", "emptyset",
      "\\emptyset", "\\{\\}", "{}", "noneexist", "nosuchnumber", "doesnotexist", "dne")
 )  # fmt: skip
+_WORDS = re.compile(r"(?i)no|yes|odd|even|one|two|six|ten|all|any|dne|[a-z]{4,}")
+"""Letters that are words; shorter ones are products of variables."""
+_GROUPS = re.compile(r"\{\w+\}(?:\s*\{\w+\})+")
 _NAME = re.compile(r"(?:\\text\{[^{}]*\}|\\?[a-zA-Z]+'*|_\{?\w+\}?|\^\{-1\}|\([a-zA-Z, ]+\)|[' ])+")
 
 
@@ -183,8 +186,8 @@ def _leaf(text: str, given: bool) -> Node:
         return Node("scalar", found.group(1), base=base)
     value, unit = split_unit(text, given=given)
     expression = notation.scalar(value)
-    adjacent = re.search(r"(?<![\d_^])\d+\s+\d", expression) or re.fullmatch(r"[a-zA-Z]{2,}", expression)
-    if adjacent or not is_plain(expression):
+    adjacent = re.search(r"(?<![\d_^])\d+\s+\d", expression) or _GROUPS.fullmatch(text)
+    if adjacent or _WORDS.fullmatch(expression) or not is_plain(expression):
         return Node("text", notation.words(text))
     return Node("scalar", expression, unit=unit)
 

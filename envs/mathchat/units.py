@@ -20,14 +20,26 @@ _UNIT = re.compile(
 _LETTER_UNIT = re.compile(
     r"(?P<value>.*[\d)}.])\s+(?P<unit>[mgshLlJNWVAKC](?:\s*\^\s*\{?[23]\}?|\s*/\s*[sh](?:\s*\^\s*\{?2\}?)?)?)$"
 )
-_NO_UNIT = re.compile(
-    r"(?i)\b(?:or|and|not|if|when|where|is|are|but|except|more|less|than|at|least|most|mod|modulo|infinity|pi|sqrt|sin"
-    r"|cos|tan|log|ln|exp|choose|times|plus|minus|over|base|to|the|theta|alpha|beta|phi|with|for|i|x|y|z)\b"
+_ORDINALS = (
+    r"(?:third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|\w*(?:teen|tie|hundred|thousand|illion)th)s?"
 )
+_NUMBERS = "zero|one|two|three|four|five|six|seven|eight|nine|ten"
+_NO_UNIT = re.compile(
+    rf"(?i)\b(?:half|halves|{_ORDINALS}|{_NUMBERS}|squared|cubed|doubled|tripled|halved|negated|negative|positive"
+    r"|factorial|divided|multiplied|raised|powers?|root|by|point|below|above|or|and|not|if|when|where|is|are|but"
+    r"|except|more|less|than|at|least|most|mod|modulo|infinity|pi|sqrt|sin|cos|tan|log|ln|exp|choose|times|plus"
+    r"|minus|over|base|to|the|theta|alpha|beta|phi|with|for|i|x|y|z)\b"
+)
+"""Words that change a number, so that it is another."""
 _MULTIPLES = {
-    "hundred": "100", "thousand": "10^{3}", "million": "10^{6}", "billion": "10^{9}", "trillion": "10^{12}",
-    "dozen": "12",
+    "hundred": "100", "gross": "144", "dozen": "12", "thousand": "10^{3}", "k": "10^{3}", "lakh": "10^{5}",
+    "million": "10^{6}", "mn": "10^{6}", "mio": "10^{6}", "crore": "10^{7}", "billion": "10^{9}",
+    "bn": "10^{9}", "trillion": "10^{12}", "tn": "10^{12}", "quadrillion": "10^{15}",
+    "quintillion": "10^{18}",
 }  # fmt: skip
+_MEGA = re.compile(r"(?<![^\W\d_])M(?=(?:Wh?|VA?|A|J|N|Hz|Pa|B|b|eV|g|t|m|s|l|L)(?![^\W\d_]))")
+"""The one letter whose case decides a unit: MW and mW."""
+_INVERSE = re.compile(r"(?:·\s*| )([^\W\d_]+)\^-(\d)")
 _SAME = {
     "\\$": "dollar", "$": "dollar", "usd": "dollar", "€": "euro", "eur": "euro", "£": "pound", "gbp": "pound",
     "¥": "yen", "₹": "rupee", "°": "degree", "deg": "degree", "percent": "%", "pct": "%", "°c": "celsius",
@@ -70,17 +82,19 @@ def canonical(unit: str) -> str:
     >>> canonical(r"\text{sq. cm}"), canonical(r"\text{ cm}^2"), canonical("hours")
     ('centimeter^2', 'centimeter^2', 'hour')
     """
-    flat = re.sub(r"\\text\{([^{}]*)\}", r" \1 ", unit).replace("\\cdot", "·").lower()
+    flat = re.sub(r"\\text\{([^{}]*)\}", r" \1 ", unit).replace("\\cdot", "·")
+    flat = _MEGA.sub("mega", flat).lower()
     flat = re.sub(r"°\s+(?=[cf]$)", "°", flat.strip())
     parts = [_one(part) for part in re.findall(r"[^\W\d_]+|\\\$|°[cf]?|\d+|[^\w\s.{}]", flat)]
     for word, power in (("square", "2"), ("cubic", "3")):
         while word in parts and (at := parts.index(word)) + 1 < len(parts):
             parts[at : at + 2] = [parts[at + 1], "^", power]
-    return (
-        "".join(part if part in "/^·%°" or part.isdigit() else f" {part}" for part in parts)
-        .replace("/ ", "/")
-        .strip()
-    )
+    joined = "".join(part if part in "/^·%°-" or part.isdigit() else f" {part}" for part in parts)
+    return _INVERSE.sub(_over, joined.strip()).replace("/ ", "/").strip()
+
+
+def _over(found: re.Match[str]) -> str:
+    return f"/{found[1]}" + ("" if found[2] == "1" else f"^{found[2]}")
 
 
 def _one(word: str) -> str:
@@ -97,9 +111,10 @@ def _words_unit(text: str) -> tuple[str, str]:
     if _NO_UNIT.search(" ".join(named)):
         return text, ""
     value, unit = found["value"].strip(), found["unit"]
-    if named[0] in _MULTIPLES:
-        value = f"({value})\\cdot {_MULTIPLES[named[0]]}"
-        unit = re.sub(rf"(?i){named[0]}", "", unit, count=1)
+    multiple = "million" if parts[0] == "M" else named[0].removesuffix("s") if len(named[0]) > 4 else named[0]
+    if multiple in _MULTIPLES:
+        value = f"({value})\\cdot {_MULTIPLES[multiple]}"
+        unit = unit.replace(parts[0], "", 1)
     return value, canonical(unit)
 
 
