@@ -33,6 +33,8 @@ Form = Literal[
 agent is told; the others are programs."""
 
 _CALL = re.compile(r"<(tool_call|function_call)>\s*")
+_TAGGED_CALL = re.compile(r"<function=([^<>\n]{1,80})>(.*?)</function>", re.DOTALL)
+_PARAMETER = re.compile(r"\s*<parameter=([^<>\n]{1,80})>\n?")
 _MOST_CALLS = 16
 _TOOL = re.compile(r"(?i).*python.*|(?:code|execute|run|exec)[_-]?(?:interpreter|code|program|script)?")
 _DATA = re.compile(
@@ -172,22 +174,32 @@ def _called(text: str, prose: str) -> Reading:
     if programs and len(programs) == len(names) <= _MOST_CALLS and (code := _joined(programs)):
         return Reading(text, code, "tool_call")
     wrong = [repr(name) for name in names if name and not _TOOL.fullmatch(name)]
-    problem = (
-        f"there is no tool {', '.join(wrong)[:80]}" if wrong else "a tool call could not be read as JSON"
-    )
+    problem = f"there is no tool {', '.join(wrong)[:80]}" if wrong else "a tool call could not be read"
     return Reading(text, None, "unreadable", f"{problem}. {_HELP}")
 
 
 def _calls(text: str) -> Iterator[tuple[str, Any]]:
-    """Returns (name, arguments) of every tool call; ("", None) for one that is not valid JSON."""
+    """Returns (name, arguments) of every tool call, in JSON or in tags, or ("", None) if it is neither."""
     decoder = json.JSONDecoder(strict=False)
     for opening in _CALL.finditer(text):
+        if tagged := _TAGGED_CALL.match(text, opening.end()):
+            yield tagged[1], _parameter(tagged[2])
+            continue
         try:
             call, _ = decoder.raw_decode(text, opening.end())
         except (ValueError, RecursionError):
             call = None
         named = isinstance(call, dict) and isinstance(call.get("name"), str)
         yield (call["name"], call.get("arguments", call.get("parameters"))) if named else ("", None)
+
+
+def _parameter(body: str) -> dict[str, str] | None:
+    """Returns the only parameter of a call in tags, or None if it does not have exactly one."""
+    opening = _PARAMETER.match(body)
+    if opening is None or body.count("<parameter=") > 1:
+        return None
+    value, closing, rest = body[opening.end() :].rpartition("</parameter>")
+    return {opening[1]: value.removesuffix("\n")} if closing and not rest.strip() else None
 
 
 def _source(arguments: Any) -> str | None:

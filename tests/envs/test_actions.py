@@ -9,6 +9,14 @@ from tests.fakes import FakeBackend, FakeScenario
 
 F = "```"
 DOCSTRING = f'def f():\n    """Use it:\n\n    {F}python\n    f()\n    {F}\n    """\n    return 1\nprint(f())'
+TAGGED = """<tool_call>
+<function=%s>
+<parameter=%s>
+%s
+</parameter>
+</function>
+</tool_call>
+"""
 CALL = '<tool_call>{"name": "%s", "arguments": {"code": "print(1)"}}</tool_call>'
 
 READ: list[tuple[str, str | None, Form]] = [
@@ -45,6 +53,19 @@ READ: list[tuple[str, str | None, Form]] = [
     (f"{F}python\nx = 1", "x = 1", "unclosed"),
     # calls of a tool
     (CALL % "python", "print(1)", "tool_call"),
+    (TAGGED % ("python", "code", "x = 1\nprint(x < 2)"), "x = 1\nprint(x < 2)", "tool_call"),
+    (
+        TAGGED % ("python", "code", "x = 1") + TAGGED % ("run", "program", "y = 2"),
+        "x = 1\ny = 2",
+        "tool_call",
+    ),
+    (TAGGED % ("search", "query", "x"), None, "unreadable"),
+    ((TAGGED % ("python", "code", "x = 1"))[:60], None, "unreadable"),
+    (
+        "<tool_call><function=python><parameter=a>1</parameter><parameter=b>2</parameter></function>",
+        None,
+        "unreadable",
+    ),
     (CALL % "code_interpreter", "print(1)", "tool_call"),
     ((CALL % "python").removesuffix("</tool_call>"), "print(1)", "tool_call"),
     (f"{F}python\nx = 1\n{F}\n{CALL % 'python'}", "x = 1", "fenced"),
@@ -109,6 +130,8 @@ def test_a_role_that_runs_no_code_has_prose_only() -> None:
         F + "python\n" + '"\\"' * 100_000,
         "<tool_call>{" * 20_000,
         "<tool_call>" + "[" * 200_000,
+        "<tool_call><function=python><parameter=code>" * 20_000,
+        "<tool_call><function=python>" + "<parameter=code>\n" * 100_000 + "</function>",
         F + "\n" + "(" * 40_000 + "\n" + F,
         F + "\n" + "-" * 40_000 + "1\n" + F,
         "`" * 300_000,
@@ -140,7 +163,8 @@ def test_an_action_that_cannot_be_read_uses_a_turn_and_is_explained(action: str,
     assert env.agent_selection == "maker"
     assert (env.turns[0].last, env.turns[0].code) == (False, None)
     report = env.observe("maker")["messages"][-1]["content"]
-    assert report.startswith("## Result of turn 1 of 3: no code")
+    assert report.startswith("## Result of turn 1 of 3\n")
+    assert "Your reply could not be read: " in report
     assert told in report
     env.step("I cannot.")
     assert env.agent_selection == "changer"
