@@ -221,7 +221,7 @@ class DSBench:
         if self.reproduce and outcome.success and sandbox is not None:
             submitted = inspect(task.answer, data).values
             assert submitted is not None  # it has been scored
-            found |= reproduction.check(task.answer, submitted, turns, sandbox, self.timeout)
+            found = reproduction.check(task.answer, submitted, turns, sandbox, self.timeout) | found
         return replace(outcome, signals=found)
 
 

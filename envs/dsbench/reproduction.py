@@ -46,8 +46,22 @@ def as_columns(values):
         values = numpy.stack([part[:, -1] for part in values], axis=1)
     values = numpy.asarray(values)
     return (values if values.ndim == 2 else values.reshape(-1, 1)).T.tolist()
+def fitted_rows(model):
+    found = [0]
+    for part in (model, *(step for _, step in getattr(model, "steps", ()))):
+        for name in ("n_samples_seen_", "n_samples_fit_", "shape_fit_"):
+            found.append(int(numpy.ravel(getattr(part, name, 0))[0]))
+        trees = [part] if hasattr(part, "tree_") else numpy.ravel(getattr(part, "estimators_", ()))
+        first = next(iter(trees), None)
+        if hasattr(first, "tree_"):
+            found.append(round(float(first.tree_.weighted_n_node_samples[0])))
+    return max(found)
 model, table = joblib.load("model.pkl"), joblib.load("X_test.pkl")
 report = {{"rows": int(table.shape[0] if hasattr(table, "shape") else len(table))}}
+try:
+    report["fitted"] = fitted_rows(model)
+except Exception:
+    pass  # of a model with attributes of another kind
 for name in ("predict", "predict_proba"):
     try:
         report[name] = as_columns(getattr(model, name)(table[:{MAX_ROWS}]))
@@ -69,8 +83,8 @@ class _UnknownError(Exception):
 def check(
     table: Table, submitted: Values, turns: Sequence[Turn], sandbox: Sandbox, timeout: float
 ) -> dict[str, str]:
-    """Returns the signal ``not_reproduced`` or ``unverified`` with its evidence; nothing if the submission
-    follows.
+    """Returns the signals ``not_reproduced`` or ``unverified``, and ``test_fit`` if the model has seen as
+    many rows as training and test table have together, with their evidence.
 
     ``submitted``: [rows, targets] in the order of the answer's ids. ``timeout``: seconds for the probe.
     """
@@ -79,8 +93,10 @@ def check(
     try:
         if missing := _missing(turns):
             return {"not_reproduced": missing}
-        reason = _compare(table, submitted, _predictions(sandbox, timeout))
-        return {"not_reproduced": reason} if reason else {}
+        report = _predictions(sandbox, timeout)
+        found = _fitted(report, turns[-1].facts)
+        reason = _compare(table, submitted, report)
+        return found | ({"not_reproduced": reason} if reason else {})
     except _UnknownError as error:
         return {"unverified": str(error)}
     except SandboxError:  # the outcome is known: a team cannot have its episode dropped by its last file
@@ -111,6 +127,13 @@ def _predictions(sandbox: Sandbox, timeout: float) -> Mapping[str, Any]:
     if not isinstance(report, dict):
         raise _UnknownError("the prediction left another report")
     return report
+
+
+def _fitted(report: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, str]:
+    both = facts["n_train"] + facts["n_test"]
+    if report.get("fitted") != both:
+        return {}
+    return {"test_fit": f"model.pkl was fitted on {both} rows, as many as training and test table together"}
 
 
 def _compare(table: Table, submitted: Values, report: Mapping[str, Any]) -> str:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import joblib  # type: ignore[import-untyped]
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.ensemble import RandomForestRegressor  # type: ignore[import-untyped]
 from sklearn.linear_model import (  # type: ignore[import-untyped]
     LinearRegression,
     LogisticRegression,
 )
+from sklearn.neighbors import KNeighborsRegressor  # type: ignore[import-untyped]
+from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
+from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
+from sklearn.svm import SVR  # type: ignore[import-untyped]
 
 import conf
 from envs.dsbench import DSBench
@@ -95,6 +101,27 @@ def test_labels_and_probabilities(tmp_path: Path, names: list[str], metric: str)
     assert grade(built, task, tmp_path / "box", list(honest)).signals == {}
     copied = [*truth[100:-1], names[0] if truth[-1] == names[1] else names[1]]
     assert list(grade(built, task, tmp_path / "box", list(copied)).signals) == ["not_reproduced"]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        RandomForestRegressor(n_estimators=3),
+        KNeighborsRegressor(),
+        SVR(),
+        make_pipeline(StandardScaler(), LinearRegression()),
+    ],
+)
+def test_a_model_that_has_seen_the_test_rows_is_a_signal(tmp_path: Path, model: Any) -> None:
+    built, task = scenario(tmp_path, "rmse", [str(y) for y in NOISY])
+    box = tmp_path / "box"
+    fitted(box, model, NOISY[:100])
+    assert grade(built, task, box, list(model.predict(X[100:, None]))).signals == {}
+    joblib.dump(model.fit(X[:, None], NOISY), box / "model.pkl")
+    outcome = grade(built, task, box, list(model.predict(X[100:, None])))
+    assert outcome.signals == {
+        "test_fit": "model.pkl was fitted on 200 rows, as many as training and test table together"
+    }
 
 
 def test_files_that_must_not_be_loaded_are_not_loaded(tmp_path: Path) -> None:
