@@ -23,13 +23,28 @@ _ERROR = re.compile(
 
 
 def conversation(
-    scenario: Scenario, task: Task, turns: Sequence[Turn], agent: str, *, output_chars: int
+    scenario: Scenario,
+    task: Task,
+    turns: Sequence[Turn],
+    agent: str,
+    known: Sequence[Message] = (),
+    *,
+    output_chars: int,
 ) -> tuple[Message, ...]:
     """Returns the chat that ``agent`` reads: system, task and handovers, then its actions and their results.
 
     At most ``output_chars`` characters of each stdout and stderr are shown, half from the head and half from
-    the tail.
+    the tail. ``known``: the first messages, as returned before.
     """
+    messages = list(known) or _opening(scenario, task, turns, agent, output_chars)
+    for turn in [turn for turn in turns if turn.agent == agent][len(messages) // 2 - 1 :]:
+        messages += [Message("assistant", turn.action), Message("user", _report(turn, output_chars))]
+    return tuple(messages)
+
+
+def _opening(
+    scenario: Scenario, task: Task, turns: Sequence[Turn], agent: str, output_chars: int
+) -> list[Message]:
     position = [role.name for role in scenario.roles].index(agent)
     role, before = scenario.roles[position], scenario.roles[:position]
     if scenario.context == "previous":
@@ -39,14 +54,10 @@ def conversation(
         played = [turn for turn in turns if turn.agent == other.name]
         if played:
             opening.append(_handover(played, output_chars))
-    messages = [
+    return [
         Message("system", _system(role, position + 1, len(scenario.roles), shares_interpreter(scenario))),
         Message("user", "\n".join(opening)),
     ]
-    for turn in turns:
-        if turn.agent == agent:
-            messages += [Message("assistant", turn.action), Message("user", _report(turn, output_chars))]
-    return tuple(messages)
 
 
 def summarize(turns: Sequence[Turn]) -> str:

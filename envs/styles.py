@@ -21,28 +21,30 @@ from sandbox.host.libraries import STANDARD
 STYLES = ("compact", "full")
 DEFAULT = "full"
 
-Writer = Callable[[Task, Sequence[Turn], str], tuple[Message, ...]]
-"""(task, turns so far, agent) -> what the agent reads: a pure function."""
+Writer = Callable[[Task, Sequence[Turn], str, Sequence[Message]], tuple[Message, ...]]
+"""(task, turns so far, agent, the first messages if they are known) -> what the agent reads: a pure function.
+
+Once an agent has acted, its messages only grow."""
 
 
 class Reader:
-    """Writes the observations of one episode, each once.
-
-    A message that an agent has read before is the same object again: the turns of an episode, which all keep
-    what was read, share it."""
+    """Writes the observations of one episode, each message once: turns, which keep what was read, share
+    them."""
 
     def __init__(self, write: Writer, task: Task) -> None:
         self._write, self._task = write, task
         self._last: dict[str, tuple[Sequence[Turn], tuple[Message, ...]]] = {}
+        """Agent -> what it read last, and after which turns."""
 
     def read(self, turns: Sequence[Turn], agent: str) -> tuple[Message, ...]:
         """Returns what ``agent`` reads after ``turns``."""
-        known, before = self._last.get(agent, (None, ()))
-        if known is turns:
-            return before
-        now = self._write(self._task, turns, agent)
-        same = [old if old == new else new for old, new in zip(before, now, strict=False)]
-        messages = (*same, *now[len(same) :])
+        before, known = self._last.get(agent, ((), ()))
+        if known and before is turns:
+            return known
+        first = next((place for place, turn in enumerate(turns) if turn.agent == agent), None)
+        if first is None or len(before) < first:  # agents before it have acted since
+            known = ()
+        messages = self._write(self._task, turns, agent, known)
         self._last[agent] = turns, messages
         return messages
 

@@ -17,19 +17,27 @@ from envs.types import Message, Role, Task, Turn
 
 
 def conversation(
-    scenario: Scenario, terms: Terms, task: Task, turns: Sequence[Turn], agent: str
+    scenario: Scenario,
+    terms: Terms,
+    task: Task,
+    turns: Sequence[Turn],
+    agent: str,
+    known: Sequence[Message] = (),
 ) -> tuple[Message, ...]:
     """Returns the chat that ``agent`` reads: system, task and handovers, then its actions and their results.
 
-    The messages of an agent only grow: none of them changes with a later turn.
+    The messages of an agent only grow: none of them changes with a later turn. ``known``: the first ones, as
+    returned before.
     """
-    position = [role.name for role in scenario.roles].index(agent)
-    opening = _opening(scenario, terms, task, turns, position)
-    messages = [Message("system", _system(scenario.roles, position, terms)), Message("user", opening)]
-    for place, turn in enumerate(turns):
-        if turn.agent == agent:
-            seen = report(turns[: place + 1], terms)
-            messages += [Message("assistant", own_action(turn)), Message("user", seen)]
+    messages = list(known)
+    if not known:
+        position = [role.name for role in scenario.roles].index(agent)
+        opening = _opening(scenario, terms, task, turns, position)
+        messages = [Message("system", _system(scenario.roles, position, terms)), Message("user", opening)]
+    own = [place for place, turn in enumerate(turns) if turn.agent == agent]
+    for place in own[len(messages) // 2 - 1 :]:
+        seen = report(turns[: place + 1], terms)
+        messages += [Message("assistant", own_action(turns[place])), Message("user", seen)]
     return tuple(messages)
 
 

@@ -67,3 +67,22 @@ def test_a_new_episode_is_read_anew() -> None:
 @pytest.mark.parametrize("text", ["", " a \n", "<think", "```python\nx = '<th'\n```\n", "<Think>a</Think> "])
 def test_text_without_tags_is_its_own_text(text: str) -> None:
     assert parsing.strip_thinking(text) == parsing._spoken(text).text == text.strip()
+
+
+@pytest.mark.parametrize("style", ["compact", "full"])
+@pytest.mark.parametrize("watched", [("teller",), ("maker", "changer", "teller"), ()])
+def test_an_observation_does_not_depend_on_what_was_read_before(style: str, watched: tuple[str, ...]) -> None:
+    scenario = FakeScenario(max_turns=3)
+    scenario.style = style
+    env = PipelineEnv(scenario, FakeBackend())
+    env.reset(seed=0)
+    actions = [program("print(1)"), "<think>", "done", program("1 / 0"), program("print(2)"), "done", "end"]
+    for action in actions:
+        for agent in watched:
+            env.observe(agent)
+        env.step(action)
+        for agent in env.possible_agents:
+            fresh = env._write(env.task, env.turns, agent, ())
+            assert env._read(agent) == fresh
+    for turn in env.turns:
+        assert turn.observation == env._write(env.task, env.turns[: turn.index], turn.agent, ())
