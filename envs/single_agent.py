@@ -63,6 +63,13 @@ class SingleAgentEnv(gymnasium.Env[Observation, str]):
         return observation, info
 
     def step(self, action: str) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Takes ``agent``'s action and then those of the others until its next turn.
+
+        Raises:
+            RuntimeError: the episode is over.
+        """
+        if self.env.terminations[self.agent] or self.env.truncations[self.agent]:
+            raise RuntimeError("the episode is over: call reset() first")
         self.env.step(action)
         return self._until_our_turn()
 

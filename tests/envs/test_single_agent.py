@@ -102,3 +102,16 @@ def test_turns_that_run_out_truncate_the_agent_and_end_its_episode() -> None:
     env.reset(seed=0)
     assert env.step(WRITE_B)[2:4] == (False, False)
     assert env.step(WRITE_B)[2:4] == (True, True)
+
+
+@pytest.mark.parametrize("action", ["more", None])
+def test_a_step_after_the_end_asks_for_a_reset(action: Any) -> None:
+    env = view("changer", maker="silent", teller="silent")
+    with pytest.raises(AttributeError, match=r"before the first episode: call reset\(\) first"):
+        env.step("done")
+    env.reset(seed=0)
+    assert env.step("done")[2]
+    with pytest.raises(RuntimeError, match=r"the episode is over: call reset\(\) first"):
+        env.step(action)
+    env.reset(seed=0)
+    assert env.step("done")[2]
