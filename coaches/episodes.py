@@ -13,7 +13,8 @@ One line per episode. All keys, and which of them are required:
                                         action if it has a result and no block
         "result": {"status": "ok", "stdout": "3\\n", "stderr": ""},
                                         status: ok, error, timeout, killed or output_limit; default: by
-                                        exit_code
+                                        exit_code, and never ok if that is not 0. Default of the result: what
+                                        tools answer to the turn's calls in an observation after it
         "files": [{"path": "a.csv", "size": 9, "sha256": "…"}],     all files after the turn
         "files_before": […],            all files before it; default: those after the turn before
         "checks": [{"name": "a.csv", "code": "ok", "detail": ""}],  of the artifacts after the turn
@@ -28,7 +29,8 @@ One line per episode. All keys, and which of them are required:
 
 Other keys are ignored, and so is null where a key has a default. The content of a message may be text, null,
 or a list of parts, of which those with text count; calls of tools become part of its text
-(``coaches.recording.messages``). Results of tools are what the agent read from its user. A file is UTF-8,
+(``coaches.recording.messages``). Messages of tools are what the agent read from its user, and the results of
+the calls that they answer (``coaches.recording.results``). A file is UTF-8,
 with or without a byte order mark, or UTF-16 or UTF-32 with one. Every error message is one line that names
 the file, the line and the key.
 """
@@ -43,7 +45,7 @@ from typing import Any, cast, get_args
 
 from coaches.base import CoachError, Verdict
 from coaches.judging.learning import JudgedEpisode
-from coaches.recording import lines, messages
+from coaches.recording import lines, messages, results
 from coaches.recording.fields import BadRowError, Record, Row, get, name, number, record
 from conf import ConfigError
 from envs.parsing import extract_program
@@ -135,13 +137,15 @@ def _episode(row: Row, line: int, roles: Sequence[Role] | None) -> RecordedEpiso
     for place, turn in enumerate(turns):
         if not isinstance(turn, dict):
             raise BadRowError(f"turns[{place}] is not an object")
+    turns = results.completed(turns)
     known = {role.name: role for role in _roles(row, turns, roles)}
     task, kind = name(row, "task", identity), get(row, "kind", str, "")
+    derived = row.get("roles") is None and roles is None
     made: list[Turn] = []
     latest: dict[str, Turn] = {}
     for place in range(len(turns)):
         try:
-            made.append(_turn(row, turns, place, made[-1:], latest, known, task, kind))
+            made.append(_turn(row, turns, place, made[-1:], latest, known, task, kind, derived))
             latest[made[-1].agent] = made[-1]
         except BadRowError as error:
             raise BadRowError(f"turns[{place}]: {error}") from None
@@ -195,8 +199,10 @@ def _turn(
     roles: Mapping[str, Role],
     task: str,
     kind: str,
+    derived: bool,
 ) -> Turn:
-    """``previous``: the turn before, if there is one; ``latest``: the last turn of every agent so far."""
+    """``previous``: the turn before, if there is one; ``latest``: the last turn of every agent so far;
+    ``derived``: whether the roles are, so that they do not say who can run code."""
     raw = turns[place]
     agent, action = name(raw, "agent"), _action(raw)
     if agent not in roles:
@@ -213,7 +219,7 @@ def _turn(
         attempt=0 if own is None else own.attempt + 1,
         observation=_observation(raw, agent, own),
         action=action,
-        code=_code(raw, action, result, roles[agent]),
+        code=_code(raw, action, result, derived or roles[agent].can_run_code),
         result=result,
         files_before=_records(FileInfo, raw, "files_before", before),
         files_after=_records(FileInfo, raw, "files", before),
@@ -233,11 +239,11 @@ def _action(raw: Row) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _code(raw: Row, action: str, result: Result | None, role: Role) -> str | None:
+def _code(raw: Row, action: str, result: Result | None, runs_code: bool) -> str | None:
     """Returns what the action ran; a result without a program means that it ran as it is."""
     if "code" in raw and (raw["code"] is not None or result is None):
         return cast(str | None, get(raw, "code", (str, type(None))))
-    program = extract_program(action) if role.can_run_code else None
+    program = extract_program(action) if runs_code else None
     return action if program is None and result is not None else program
 
 
@@ -265,9 +271,14 @@ def _result(raw: Row) -> Result | None:
     if row is None:
         return None
     given = {key: value for key, value in row.items() if value is not None}
-    if "status" not in given and isinstance(given.get("exit_code"), int):
-        given["status"] = "error" if given["exit_code"] else "ok"
-    if given.get("status") not in get_args(Status):
+    code = given.get("exit_code", 0)
+    if type(code) is not int:
+        raise BadRowError(f"result: exit_code must be an integer, not {code!r:.60}")
+    if "exit_code" in given and given.get("status", "ok") == "ok":
+        given["status"] = "error" if code else "ok"
+    if "status" not in given:
+        raise BadRowError("result: it has neither status nor exit_code")
+    if given["status"] not in get_args(Status):
         raise BadRowError(
             f"result: status must be one of {', '.join(get_args(Status))}, not {given.get('status')!r}"
         )

@@ -28,9 +28,10 @@ class Rules:
     """Scores a turn by its result, the checks of its artifacts and the duty of its role.
 
     The duty follows from the role alone. A role that produces artifacts must leave them valid. A role that
-    can run code and produces nothing must print a result and report it. A role whose instructions ask for
-    ``\\boxed{}`` must give an answer that agrees with the last printed value. Any other role must give a
-    plan.
+    can run code and produces nothing must print a result and report it; one without instructions, as in
+    recordings that have none, must only do without failed programs and without reports of other numbers. A
+    role whose instructions ask for ``\\boxed{}`` must give an answer that agrees with the last printed value.
+    Any other role must give a plan.
 
     Scores are dense: while products are missing or bad, every improvement counts, so that a learner has a
     gradient from the first step. The rules do not see quality on hidden labels, so the scale means the same
@@ -115,6 +116,10 @@ class Rules:
         role = history[-1].role
         if role.produces:
             return self._products(history)
+        if history[-1].code is not None and history[-1].result is None:
+            return Finding(self.config.unsupported, "no result of its program is recorded", False)
+        if role.can_run_code and not role.instructions:
+            return self._free(history)
         if role.can_run_code:
             return self._computation(history)
         if "\\boxed" in role.instructions:
@@ -161,6 +166,26 @@ class Rules:
         if values:
             return Finding(config.needless, f"{_ran(turn)} although a result was printed before", False)
         return self._achieved(turn, f"{_ran(turn)} and printed {_short(value)}")
+
+    def _free(self, history: Sequence[Turn]) -> Finding:
+        """Of a role without instructions nothing is known to be missing: only failures count, and reports
+        that have another number."""
+        config, turn, own = self.config, history[-1], checks.own_turns(history)
+        programs = [earlier for earlier in own if earlier.code is not None]
+        if turn.code is not None:
+            if _fails(turn):
+                return Finding(config.failed, _ran(turn), True)
+            return self._achieved(turn, _ran(turn))
+        if not programs:
+            return self._plan(history)
+        if any(earlier.result is None for earlier in programs):
+            return Finding(config.unsupported, "reports what no recorded result tells", False)
+        values = [value for value in map(checks.printed, programs) if value is not None]
+        if values and checks.contradicts(turn.action, values[-1]):
+            return Finding(config.disagrees, f"does not report the printed value {_short(values[-1])}", True)
+        if all(map(_fails, programs)):
+            return Finding(config.gave_up, "reports, but no program ran without error", True)
+        return Finding(config.closed, "reports after its programs", False)
 
     def _report(self, turn: Turn, value: str | None) -> Finding:
         if value is None:
@@ -218,7 +243,7 @@ def _ran(turn: Turn) -> str:
     if turn.code is None:
         return "no code"
     if turn.result is None:
-        return "code was not run"
+        return "no result of its code is recorded"
     if turn.result.status == "ok":
         return "code ran"
     last = [line.strip() for line in turn.result.stderr.splitlines() if line.strip()][-1:]

@@ -146,6 +146,22 @@ def mentions(action: str, value: str) -> bool:
     return value.strip() in text
 
 
+def contradicts(action: str, value: str) -> bool:
+    """Returns whether the action has numbers, and none is the last one of the printed ``value``, even rounded
+    or as a percentage."""
+    texts = [match.group().replace(",", "") for match in islice(_NUMBER.finditer(substance(action)), 200)]
+    theirs = list(_numbers(value))
+    if not texts or not theirs:
+        return False
+    return not any(_rounded(text, times * theirs[-1]) for text in texts for times in (1, 100))
+
+
+def _rounded(text: str, value: Fraction) -> bool:
+    number = next(_numbers(text), None)
+    decimals = len(text.partition(".")[2]) if re.fullmatch(r"-?\d+(\.\d+)?", text) else 6
+    return number is not None and abs(number - value) <= Fraction(1, 2 * 10**decimals)
+
+
 def on_task(said: str, turn: Turn) -> bool:
     """Returns whether ``said`` has all the numbers of the task, or two of its numbers and longer words.
 
@@ -163,8 +179,11 @@ def valid_program(turn: Turn) -> bool:
 
 
 def uncalled_code(turn: Turn) -> bool:
-    """Returns whether the action contains a program although its role cannot run code."""
-    return not turn.role.can_run_code and extract_program(turn.action) is not None
+    """Returns whether the action contains a program although its role cannot run code.
+
+    A turn with ``code`` and without a result comes from a recording that does not tell.
+    """
+    return not turn.role.can_run_code and turn.code is None and extract_program(turn.action) is not None
 
 
 def _code(spec: ArtifactSpec, check: ArtifactCheck, turn: Turn) -> str:

@@ -153,7 +153,7 @@ def _wrong_answer(turns: Sequence[Turn]) -> Culprit:
     printers = _printers(turns)
     answer = boxed(strip_thinking(last.action)) if not last.role.can_run_code else None
     value = checks.printed(printers[-1]) if printers else None
-    if answer is None and not last.role.can_run_code:
+    if answer is None and "\\boxed" in last.role.instructions:
         return Culprit(last.agent, last.index, (), "gave no answer")
     if value is None:
         guilty = coders[-1] if coders else last

@@ -18,6 +18,8 @@ _ROLES: Mapping[str, Speaker] = {
     "human": "user",
     "tool": "user",  # the result of a tool is what the agent read
     "function": "user",
+    "function_call_output": "user",
+    "function_call": "assistant",
     "ai": "assistant",
     "model": "assistant",
 }
@@ -69,7 +71,10 @@ def _texts(value: Any) -> Iterator[str]:
         for part in value:
             yield from _part(part)
     elif isinstance(value, Mapping):
-        yield from _texts(value.get("content", value.get("parts")))
+        if "content" in value or "parts" in value:
+            yield from _texts(value.get("content", value.get("parts")))
+        else:
+            yield from _part(value)
         yield called(value)
     elif value is not None:
         raise BadRowError(f"must be text, null, a list of parts or a message, not {type(value).__name__}")
@@ -85,9 +90,28 @@ def _part(part: Any) -> Iterator[str]:
         elif isinstance(part.get("name"), str) and {"input", "arguments"} & part.keys():
             yield _call(part)
         elif part.get("type") in ("tool_result", "FunctionExecutionResult") or "call_id" in part:
-            yield from _texts(part.get("content"))
+            yield from _texts(part.get("content", part.get("output")))
+        elif (
+            isinstance(call := _either(part, "functionCall", "function_call"), Mapping)
+            and "parts" not in part
+        ):
+            yield _call(call)
+        elif isinstance(answer := _either(part, "functionResponse", "function_response"), Mapping):
+            yield _answered(answer.get("response"))
     else:
         raise BadRowError(f"a part must be text or an object, not {type(part).__name__}")
+
+
+def _either(part: Mapping[str, Any], *keys: str) -> Any:
+    return next((part[key] for key in keys if key in part), None)
+
+
+def _answered(response: Any) -> str:
+    """Returns what a tool of Gemini answered: the only text in its response, or the whole as JSON."""
+    values = list(response.values()) if isinstance(response, Mapping) else [response]
+    if len(values) == 1 and isinstance(values[0], str):
+        return values[0]
+    return json.dumps(response, ensure_ascii=False)
 
 
 def _listed(calls: Any) -> list[Any]:
