@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from coaches import episodes
 from coaches.episodes import RecordedEpisode
 from conf import ConfigError
-from conf.arguments import Parser
+from conf.arguments import Parser, add_out, require_new
 
 VERSION = 1
 FEWEST = 30
@@ -174,13 +174,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser,
         "files of episodes, of runs or scored by coaches.score; env=<name>: roles of lines that have none",
     )
-    parser.add_argument("--out", type=Path, required=True)
+    add_out(parser, required=True)
     parser.add_argument("--skip-bad", action="store_true", help="leave out invalid lines, and count them")
     options = parser.parse_intermixed_args(arguments)
     settings = [word for word in options.overrides if commands.is_override(word)]
     files = [Path(word) for word in options.overrides if not commands.is_override(word)]
     with commands.one_line_errors(OSError):
         config = commands.compose_parts(settings, {"env": None}, config_dir=options.config_dir)
+        require_new(options.overwrite, options.out)
         recorded, skipped = _read(files, config, options.skip_bad)
         score_map = fit(*pairs(recorded))
         score_map.write(options.out)

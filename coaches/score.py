@@ -35,7 +35,7 @@ from coaches.episodes import RecordedEpisode
 from coaches.judging.inner import build_coach, check_ready
 from coaches.judging.verdicts import judge_episode
 from conf import ConfigError
-from conf.arguments import Parser, integer
+from conf.arguments import Parser, add_out, integer, require_new
 from conf.tables import interval, make_table
 
 _NO_OUTCOME = "episode {} has no outcome, and this coach judges whole episodes"
@@ -121,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = Parser("python -m coaches.score", __doc__)
     parser.add_argument("episodes", type=Path)
     commands.add_overrides(parser, "coach=<name> coach.<key>=<value> env=<name>")
-    parser.add_argument("--out", type=Path, help="default: <episodes>.scored.jsonl beside it")
+    add_out(parser, help="default: <episodes>.scored.jsonl beside it")
     parser.add_argument("--threads", type=integer(1), default=8, help="episodes scored at once")
     parser.add_argument("--skip-bad", action="store_true", help="leave out invalid lines, and count them")
     options = parser.parse_intermixed_args(arguments)
@@ -139,10 +139,11 @@ def _run(options: argparse.Namespace, config: Any) -> None:
         pairs = [(row, one) for row, one in pairs if _judgeable(coach, one)]
     if not pairs:
         raise ConfigError(f"{options.episodes} has no episodes{episodes.first_of(skipped)}")
-    check_ready(coach)
     out = options.out or options.episodes.with_suffix(".scored.jsonl")
     if out.exists() and out.samefile(options.episodes):
         raise ConfigError("--out is the file that is read")
+    require_new(options.overwrite, out)
+    check_ready(coach)
     scored = []
     with (
         ThreadPoolExecutor(options.threads, "score") as pool,

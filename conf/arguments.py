@@ -6,8 +6,10 @@ import sys
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from math import isfinite
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
+from conf.errors import ConfigError
 from conf.ranges import LARGEST
 
 
@@ -20,6 +22,20 @@ class Parser(ArgumentParser):
     def error(self, message: str) -> NoReturn:
         print(f"error: {message}", file=sys.stderr)
         sys.exit(2)
+
+
+def add_out(parser: ArgumentParser, **options: Any) -> None:
+    """Adds ``--out``, with ``options`` of ``add_argument``, and ``--overwrite`` (``require_new``)."""
+    parser.add_argument("--out", type=Path, **options)
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier result")
+
+
+def require_new(overwrite: bool, *paths: Path) -> None:
+    """Raises ``ConfigError`` if one of ``paths`` is there already and ``overwrite`` is false. To be called
+    before the work begins that the result costs."""
+    for path in paths:
+        if path.exists() and not overwrite:
+            raise ConfigError(f"{path} exists: name another place with --out, or replace it with --overwrite")
 
 
 def integer(least: int, most: int = LARGEST) -> Callable[[str], int]:

@@ -31,7 +31,7 @@ from benchmarks.corpus.cases import Case
 from coaches.base import BudgetError
 from coaches.judging.inner import build_coach, check_ready
 from conf import ConfigError, commands
-from conf.arguments import integer
+from conf.arguments import add_out, integer, require_new
 
 _WIDTH = 150
 """Width of the tables where output does not go to a terminal."""
@@ -134,10 +134,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--attacked", type=integer(0), default=4, help="number of faulty turns on which every attack is tried"
     )
     parser.add_argument("--threads", type=integer(1), default=8, help="episodes judged at once")
-    parser.add_argument("--out", type=Path, default=Path("coach-benchmark"), help="folder to write to")
+    add_out(parser, default=Path("coach-benchmark"), help="folder to write to")
     options = parser.parse_intermixed_args(arguments)
     with commands.one_line_errors(BudgetError):
         coaches = nodes(options.overrides, config_dir=options.config_dir)
+        require_new(options.overwrite, *report.paths(options.out))
         cases = chosen(_cases(options.part), options.limit)
         result = run(
             coaches,

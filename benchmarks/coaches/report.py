@@ -92,9 +92,14 @@ def tables(report: Report) -> Iterator[Table]:
     yield _table("Bias, resistance, cost", report.rows, TRUST, prices=True)
 
 
+def paths(folder: Path) -> tuple[Path, Path]:
+    """Returns the files that ``write`` writes into ``folder``."""
+    return folder / "coaches.json", folder / "coaches.html"
+
+
 def write(report: Report, folder: Path) -> tuple[Path, Path]:
     """Writes ``coaches.json`` and ``coaches.html`` into ``folder`` and returns their paths."""
-    data, page = folder / "coaches.json", folder / "coaches.html"
+    data, page = paths(folder)
     write_json(data, asdict(report))
     page.write_text(html(report), encoding="utf-8")
     return data, page

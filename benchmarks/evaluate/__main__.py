@@ -22,6 +22,7 @@ from typing import Any
 from benchmarks.common.command import make_console, make_parser, print_path, write_json
 from benchmarks.evaluate import by_task, reading, report, tables
 from conf import ConfigError, commands
+from conf.arguments import add_out, require_new
 from learners.config import RunConfig
 from learners.train import run_errors
 
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line. Errors are reported as by the learner."""
     parser = make_parser("evaluate", __doc__)
     commands.add_overrides(parser, "settings of the learner, run=<folder>, and run folders to show")
-    parser.add_argument("--out", type=Path, help="default: evaluation.json in the last folder")
+    add_out(parser, help="default: evaluation.json in the last folder, which is replaced")
     given = parser.parse_intermixed_args(arguments)
     settings = [word for word in given.overrides if commands.is_override(word)]
     shown = [Path(word) for word in given.overrides if not commands.is_override(word)]
@@ -78,6 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise ConfigError(
                 "name what to play, such as env=mathchat or run=<folder>, or run folders to show"
             )
+        if given.out is not None:
+            require_new(given.overwrite, given.out)
         # All runs are checked before the first episode is played.
         earlier = [reading.read(folder) for folder in shown]
         played = _play(prepare(settings, config_dir=given.config_dir)) if settings else []

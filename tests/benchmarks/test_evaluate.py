@@ -181,6 +181,9 @@ def test_folders_are_shown_side_by_side_and_written(
     assert "small" in shown
     assert "+1.000 [+1.00, +1.00]" in shown
     report = json.loads((tmp_path / "out" / "both.json").read_text())
+    with pytest.raises(SystemExit):
+        __main__.main([*folders, "--out", f"{tmp_path}/out/both.json"])
+    assert "both.json exists: name another place with --out" in capsys.readouterr().err
     assert [one["label"] for one in report["evaluations"]] == ["small", "large"]
     assert report["differences"][0]["success"]["value"] == 1.0
 

@@ -151,6 +151,11 @@ def test_the_command_fits_a_map_that_the_coach_accepts(
     calibrate.main([str(recorded(tmp_path / "e.jsonl", 600)), "--out", str(tmp_path / "map.json")])
     assert "600 turns of 12 tasks, coach scripted; ECE 0." in capsys.readouterr().out
     assert calibrated(tmp_path / "map.json", coach=node()).map == fit(data(), "scripted")
+    again = [str(tmp_path / "e.jsonl"), "--out", str(tmp_path / "map.json")]
+    with pytest.raises(SystemExit):
+        calibrate.main(again)
+    assert "map.json exists: name another place" in capsys.readouterr().err
+    calibrate.main([*again, "--overwrite"])
 
 
 def test_too_few_turns_and_several_coaches_are_one_line_errors(

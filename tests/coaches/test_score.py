@@ -66,6 +66,22 @@ def test_every_turn_gets_the_verdict_of_the_live_episode_and_nothing_else_change
     assert "2/2" in shown, "the modeler is blamed in both"
 
 
+def test_an_earlier_result_is_replaced_only_on_request(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "e.jsonl", row(story()))
+    score.main([str(path), "coach=rules"])
+    before = (tmp_path / "e.scored.jsonl").read_text()
+    with pytest.raises(SystemExit):
+        score.main([str(path), "coach=random"])
+    out = tmp_path / "e.scored.jsonl"
+    message = f"error: {out} exists: name another place with --out, or replace it with --overwrite\n"
+    assert capsys.readouterr().err == message
+    assert out.read_text() == before
+    score.main([str(path), "coach=random", "--overwrite"])
+    assert out.read_text() != before
+
+
 def test_scored_episodes_can_be_scored_again_by_a_hindsight_coach(tmp_path: Path) -> None:
     path = write(tmp_path / "e.jsonl", row(story(), outcome={"success": False}))
     score.main([str(path), "coach=rules"])
