@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 import conf
 from benchmarks.evaluate.reading import read
+from coaches.base import BudgetError
 from conf import ConfigError
 from learners import export
 from learners.algorithms import contract
@@ -231,3 +232,16 @@ def test_a_colleague_that_fails_loses_its_episodes_and_nothing_else(tmp_path: Pa
         run = train(settings(tmp_path / "run", team=team, steps=1, rollout={"concurrency": 1}))
     assert sum(row["lost"] for row in rows(run)) >= 1
     assert rows(run)[-1]["phase"] == "eval"
+
+
+def test_a_spent_budget_of_a_colleague_stops_the_run_with_a_checkpoint(tmp_path: Path) -> None:
+    """Five tokens of five dollars a reply: the greeting and four episodes a step."""
+    with e.serving(answer) as server:
+        own = hosted(server.url, max_tokens=5)
+        own["generator"].update({"max_cost": 40.0, "prices": {"prompt": 0.0, "completion": 1e6}})
+        made = settings(tmp_path / "run", team={"c": own}, evaluation={"every": 0}, checkpoint={"every": 9})
+        with pytest.raises(BudgetError, match=r"the budget of 40 USD is used up"):
+            train(made)
+    newest = checkpoint.latest(tmp_path / "run")
+    assert newest is not None
+    assert newest.step == 1

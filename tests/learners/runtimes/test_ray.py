@@ -23,8 +23,10 @@ from learners.run import checkpoint
 from learners.run.run import train
 from learners.runtimes.distributed.base import Placement
 from learners.runtimes.ray import OPEN, Ray
+from tests.coaches import endpoints as e
 from tests.learners.parts.settings import PARTS, settings
 from tests.learners.parts.thing import Thing
+from tests.learners.test_team import KL, TOY, answer, hosted
 
 # Not imported here: the runtime must be the first to import it.
 missing = importlib.util.find_spec("ray") is None
@@ -95,6 +97,25 @@ def cluster() -> Iterator[None]:
     package.init(num_cpus=12, include_dashboard=False, logging_level=logging.WARNING)
     yield
     package.shutdown()
+
+
+def test_a_mixed_team_in_many_processes_is_the_team_in_one(tmp_path: Path, cluster: None) -> None:
+    """One agent has another model and does not learn, one is hosted, and one learns; a resumed run too."""
+    with e.serving(answer) as server:
+
+        def mixed(name: str, runtime: DictConfig, **changes: Any) -> Path:
+            team = {"a": {"model": TOY}, "c": hosted(server.url, model="colleague")}
+            own = {"runtime": runtime, "algorithm": KL}
+            return train(settings(tmp_path / name, own, team=team, learn=["b"], **changes))
+
+        one = mixed("one", LOCAL)
+        mixed("many", ray(), steps=1, evaluation={"every": 0})
+        resumed = mixed("many", ray(), resume=True, evaluation={"every": 0})
+    trained = [row for row in metrics(one) if row["phase"] == "train"]
+    assert trained == metrics(resumed)
+    newest = checkpoint.latest(resumed)
+    assert newest is not None
+    assert [path.name for path in newest.path.glob("*.pt")] == ["b.pt"]
 
 
 def test_the_episodes_of_a_killed_rollout_worker_are_played_again_and_the_run_is_the_same(
