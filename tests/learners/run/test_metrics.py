@@ -88,3 +88,12 @@ def test_the_forms_of_actions_are_counted() -> None:
         "action_form/fenced": 2.0,
         "action_form/prose": 1.0,
     }
+
+
+def test_signals_are_counted_and_change_no_other_number() -> None:
+    plain = [episode("regression", True, 0.9, 0.9, (turn("m", 0, "ok", "ok"),)) for _ in range(3)]
+    seen = [
+        replace(one, outcome=replace(one.outcome, signals=dict.fromkeys(names, "turn 1 (a): why")))
+        for one, names in zip(plain, (["perfect"], ["perfect", "dataset"], []), strict=True)
+    ]
+    assert summarise(seen) == summarise(plain) | {"signal/dataset": 1.0, "signal/perfect": 2.0}
