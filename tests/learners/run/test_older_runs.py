@@ -55,6 +55,19 @@ def test_a_setting_that_a_run_does_not_have_yet_has_its_default(
         assert folder.path == tmp_path / "run"
 
 
+@pytest.mark.parametrize(("model", "tokens"), [("tiny", 96), ("qwen3-4b", 4096)])
+def test_what_agents_read_before_there_were_styles_stays_as_it_was(
+    model: str, tokens: int, tmp_path: Path
+) -> None:
+    def change(config: Any) -> None:
+        del config.env.style, config.env.reply_tokens
+        config.model.pop("style", None)
+
+    older(tmp_path / "run", f"model={model}", change=change)
+    env = RunConfig.read(read_config(tmp_path / "run")).env
+    assert (env.style, env.reply_tokens) == ("compact", tokens)
+
+
 def test_a_new_setting_with_another_value_is_a_difference(tmp_path: Path) -> None:
     older(tmp_path / "run", "algorithm=reinforcepp", change=without("algorithm.deviation"))
     words = ("algorithm.deviation=sample", f"run_dir={tmp_path}/run", "resume=true")
