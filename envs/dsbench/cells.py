@@ -14,7 +14,7 @@ from typing import Literal
 
 Prediction = Literal["proba", "label", "value", "text", "ranking"]
 """What a submission contains: a probability in [0, 1]; one of the labels; a finite number; any text that is
-not blank; or one or more of the labels, the likeliest first, with blanks between them."""
+not blank; or one or more of the labels, the likeliest first, separated by spaces."""
 
 LABELLED: Collection[Prediction] = ("label", "ranking")
 """Predictions that are made of the task's labels."""

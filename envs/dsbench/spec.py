@@ -186,7 +186,7 @@ def _check_labels(spec: TableSpec) -> None:
             f"task {spec.id}: metric hit_at_3 needs four labels or more; got {quoted(spec.labels)}"
         )
     if spec.prediction == "ranking" and (odd := [name for name in spec.labels if name.split() != [name]]):
-        raise ConfigError(f"task {spec.id}: labels that are ranked cannot have blanks; got {quoted(odd)}")
+        raise ConfigError(f"task {spec.id}: ranked labels must be words without spaces; got {quoted(odd)}")
     if spec.metric == "f1" and len(spec.labels) != 2:
         raise ConfigError(
             f"task {spec.id}: metric f1 needs two labels; got {len(spec.labels)}: use f1_macro or f1_micro"

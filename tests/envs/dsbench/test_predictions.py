@@ -90,7 +90,8 @@ def test_what_is_no_ranking_is_refused_with_its_reason(cell: str, code: str, det
 def test_a_task_of_rankings_is_described_graded_and_has_a_fair_score(tmp_path: Path) -> None:
     task = ranked(tmp_path)
     assert task.prompt.startswith("## Task: multiclass; metric hit_at_3; submit ranking; ")
-    assert f"several of the labels {', '.join(sorted(ILLS))}, the likeliest first" in task.prompt
+    names = ", ".join(sorted(ILLS))
+    assert f"the labels {names}, or the likeliest of them: separated by spaces" in task.prompt
     assert (task.kind, task.facts["labels"]) == ("classification", tuple(sorted(ILLS)))
     perfect = task.answer.answer.read_bytes()
     assert grading.grade(task.answer, perfect, "constant").metrics["hit_at_3"] == 1.0
@@ -119,8 +120,8 @@ def test_a_task_of_texts_is_described_graded_and_has_a_fair_score(tmp_path: Path
     ("spec", "complaint"),
     [
         ({"labels": ["a", "b", "c"]}, "metric hit_at_3 needs four labels or more; got 'a', 'b', 'c'"),
-        ({"labels": ["a", "b", "c", "d e"]}, "labels that are ranked cannot have blanks; got 'd e'"),
-        ({"labels": ["a", "b", "c", ""]}, "labels that are ranked cannot have blanks; got ''"),
+        ({"labels": ["a", "b", "c", "d e"]}, "ranked labels must be words without spaces; got 'd e'"),
+        ({"labels": ["a", "b", "c", ""]}, "ranked labels must be words without spaces; got ''"),
         ({"labels": []}, "labels must list at least two classes"),
         ({"labels": [*ILLS[:4], "Flu"]}, "has a label that is not among the task's labels: 'Tungiasis'"),
         ({"prediction": "label"}, "metric hit_at_3 needs prediction ranking; got label"),
