@@ -18,8 +18,8 @@ RANKED = [f"{n},{n % 7},{ILLS[n % 5]}" for n in range(20)]
 WORDS = [f'{n},{n % 7},"so {("good", "sad, really")[n % 2]} a day {n % 3}"' for n in range(20)]
 
 
-def load(root: Path) -> Task:
-    built = conf.build("envs", conf.load("env", "dsbench", source="local", root=str(root)))
+def load(root: Path, style: str = "compact") -> Task:
+    built = conf.build("envs", conf.load("env", "dsbench", source="local", root=str(root), style=style))
     assert isinstance(built, DSBench)
     return built.tasks("train")[0]
 
@@ -91,7 +91,10 @@ def test_a_task_of_rankings_is_described_graded_and_has_a_fair_score(tmp_path: P
     task = ranked(tmp_path)
     assert task.prompt.startswith("## Task: multiclass; metric hit_at_3; submit ranking; ")
     names = ", ".join(sorted(ILLS))
-    assert f"the labels {names}, or the likeliest of them: separated by spaces" in task.prompt
+    assert (
+        f"the labels {names}, or the likeliest of them: the likeliest first, separated by spaces"
+        in task.prompt
+    )
     assert (task.kind, task.facts["labels"]) == ("classification", tuple(sorted(ILLS)))
     perfect = task.answer.answer.read_bytes()
     assert grading.grade(task.answer, perfect, "constant").metrics["hit_at_3"] == 1.0
