@@ -197,8 +197,8 @@ def _submission_format(table: Table, facts: Mapping[str, Any]) -> str:
         "label": f"one of the labels {', '.join(spec.labels[:30])}",
         "value": "a finite number",
         "text": f"the text of {spec.target_columns[0]}, which cannot be empty",
-        "ranking": f"the labels {', '.join(spec.labels[:30])}, or the likeliest of them: the likeliest first, "
-        "separated by spaces",
+        "ranking": f"the labels {', '.join(spec.labels[:30])}, or the likeliest of them: "
+        "the likeliest first, separated by spaces",
     }[spec.prediction]
     if spec.prediction == "proba" and spec.task_type == "binary":
         value += f" that {spec.target_columns[0]} is 1"
