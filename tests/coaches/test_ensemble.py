@@ -171,7 +171,9 @@ def test_members_learn_from_their_own_verdicts() -> None:
     ("settings", "complaint"),
     [
         ({"combine": "mode"}, "combine must be one of"),
-        ({"min_votes": 3}, "min_votes"),
+        ({"min_votes": 3}, "coaches has 2 members, and min_votes is 3"),
+        ({"coaches": ["rules"]}, r"'rules' in coaches must have a name: \{name: rules\}"),
+        ({"coaches": []}, "coaches is empty"),
         ({"trim": 0.5}, "trim"),
         ({"on_disagreement": "escalate"}, "stronger"),
         ({"coaches": ["rules"], "min_votes": 1}, "must have a name"),

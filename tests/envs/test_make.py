@@ -49,8 +49,12 @@ def test_make_accepts_settings_of_the_environment() -> None:
         (
             "mathchat",
             {"sandbox": None},
-            "sandbox must be a backend, or the name of one in conf/sandbox; got None",
+            "sandbox must be a backend, or the name of one in conf/sandbox, alone or as the name in a "
+            "mapping with its settings; got None",
         ),
+        ("mathchat", {"sandbox": {"mode": "none"}}, "sandbox must be a backend"),
+        ("mathchat", {"sandbox": {"name": "nosuch"}}, "no sandbox called 'nosuch'"),
+        ("mathchat", {"sandbox": {"name": "local", "nosuch": 1}}, "nosuch"),
         ("mathchat", {"nosuch": 1}, "no setting 'nosuch'"),
         ("mathchat", {"sandbox": "nosuch"}, "no sandbox called 'nosuch'"),
         ("mathchat", {"timeout": "soon"}, "timeout"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
@@ -119,3 +120,32 @@ def test_turns_that_are_not_the_beginning_of_an_episode_are_rejected(whole: Whol
     for wrong in (turns[1:2], turns[:1] + turns[3:4], turns):
         with pytest.raises(ValueError, match="turn"):
             fresh.reset(seed=3, options={"task": "penguin_sex", "turns": wrong, "files": {}})
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "complaint"),
+    [
+        ([1], TypeError, "options must be a mapping"),
+        ("task", TypeError, "options must be a mapping"),
+        ({"turns": "x"}, TypeError, "must be a sequence of envs.types.Turn, not 'x'"),
+        ({"turns": [1], "files": {}}, TypeError, "must be a sequence of envs.types.Turn"),
+        ({"turns": None}, TypeError, "must be a sequence of envs.types.Turn, not None"),
+        ({"turns": {}}, TypeError, "must be a sequence of envs.types.Turn"),
+        ({"files": {"a": b""}}, ValueError, "files.* needs options.*turns"),
+        ({"turns": [], "files": {"a": b""}}, ValueError, "files.* needs options.*turns"),
+        ({"files": ["a"]}, TypeError, "must map paths to bytes"),
+        ({"files": {"a": "text"}}, TypeError, "must map paths to bytes, not 'a' to 'text'"),
+        ({"files": {1: b""}}, TypeError, "must map paths to bytes"),
+    ],
+)
+def test_options_that_cannot_be_are_named(
+    whole: Whole, options: Any, kind: type[Exception], complaint: str
+) -> None:
+    with pytest.raises(kind, match=complaint):
+        whole.env.reset(options=options)
+
+
+def test_turns_without_their_files_are_refused(whole: Whole) -> None:
+    turns = whole.env.turns[:2]
+    with pytest.raises(ValueError, match="needs"):
+        whole.env.reset(options={"task": "penguin_sex", "turns": turns})

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from coaches.base import BudgetError
 from conf import ROOT, ConfigError, commands, stopping
@@ -217,6 +217,18 @@ def test_the_command_that_goes_on_has_the_words_of_this_one() -> None:
     scored = stopping.command_line({}, [python, "-m", "coaches.score", "a b"])
     assert scored == "python -m coaches.score 'a b'"
     assert stopping.command_line({}, [python, "script.py"]) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        r"a\nb", r"runs\x", "a\\", r"a\\b", r"it\'s", r"\\'", "it's", 'a"b', "${oc.env:HOME}", r"\${x}", "$x",
+        "a=b", "a,b", "[a]", "{a: b}", "a b ", "", "é", "a#b", "a\tb",
+    ],
+)  # fmt: skip
+def test_a_value_is_quoted_so_that_hydra_reads_it_as_it_is(value: str) -> None:
+    read = commands.parse([f"run_dir={stopping.quoted(value)}"])[0].value()
+    assert OmegaConf.create({"run_dir": read}).run_dir == value
 
 
 def test_notes_of_an_error_are_part_of_its_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,6 +37,15 @@ def test_a_used_folder_is_never_overwritten(tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_a_refused_run_leaves_nothing_in_a_folder_of_others(tmp_path: Path) -> None:
+    for made in ("mine.txt", "config.yaml"):
+        (tmp_path / made).write_text("")
+        before = sorted(tmp_path.iterdir())
+        with pytest.raises(ConfigError, match="not empty"):
+            open_folder(settings(tmp_path))
+        assert sorted(tmp_path.iterdir()) == before
+
+
 def test_a_folder_with_foreign_files_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(ConfigError, match="not empty"):
