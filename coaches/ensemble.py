@@ -211,8 +211,17 @@ def _check(config: Ensemble.Config) -> None:
     for key, known in choices.items():
         if getattr(config, key) not in known:
             raise ConfigError(f"coach ensemble: {key} must be one of {', '.join(known)}")
-    if not config.coaches or not 1 <= config.min_votes <= len(config.coaches):
-        raise ConfigError("coach ensemble: min_votes must be between 1 and the number of coaches")
+    for each in config.coaches:
+        if isinstance(each, str):
+            raise ConfigError(f"coach ensemble: {each!r} in coaches must have a name: {{name: {each}}}")
+    members = len(config.coaches)
+    if not 1 <= config.min_votes <= members:
+        raise ConfigError(
+            f"coach ensemble: coaches has {members} members, and min_votes is {config.min_votes}: it must be "
+            "between 1 and their number; with fewer members, set coach.min_votes too"
+            if members
+            else "coach ensemble: coaches is empty"
+        )
     if not 0.0 <= config.trim < 0.5:
         raise ConfigError("coach ensemble: trim must be in [0, 0.5)")
     if config.on_disagreement == "escalate" and config.stronger is None:

@@ -353,13 +353,9 @@ def _compose(name: str, overrides: Sequence[str], config_dir: Path | None) -> Di
     if config_dir is not None:
         if not config_dir.is_dir():
             raise ConfigError(f"--config-dir {config_dir} is not a folder")
-        words.append(f"hydra.searchpath=[{_quoted(f'file://{config_dir.resolve()}')}]")
+        words.append(f"hydra.searchpath=[{stopping.quoted(f'file://{config_dir.resolve()}')}]")
     with _config_errors(overrides), hydra.initialize_config_module("conf", version_base="1.3"):
         return hydra.compose(name, words)
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", r"\'") + "'"
 
 
 @contextmanager

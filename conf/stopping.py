@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+_ESCAPED = {"'": r"\'", "${": r"\${", "": ""}
 log = logging.getLogger(__name__)
 
 
@@ -116,9 +117,12 @@ def skip_finalization(code: int) -> None:
 
 def quoted(value: str) -> str:
     """Returns ``value`` as Hydra's grammar takes it."""
-    if re.fullmatch(r"[\w./:+@%-]+", value):
+    if re.fullmatch(r"[\w./:+@%-]+", value, re.ASCII):
         return value
-    return "'" + value.replace("\\", "\\\\").replace("'", r"\'") + "'"
+    # A backslash is one, except before a quote and at the end, where it must be doubled; a dollar with a
+    # brace begins a reference.
+    escaped = re.sub(r"(\\*)(\$\{|'|\Z)", lambda found: found[1] * 2 + _ESCAPED[found[2]], value)
+    return f"'{escaped}'"
 
 
 def _terminate(number: int, frame: Any) -> None:

@@ -21,7 +21,7 @@ from sandbox.base import Backend, Limits
 def make(
     name: str | Path,
     *,
-    sandbox: str | Backend = "auto",
+    sandbox: str | Mapping[str, Any] | Backend = "auto",
     render_mode: str | None = None,
     limits: Limits | Mapping[str, float] | None = None,
     **settings: Any,
@@ -30,7 +30,8 @@ def make(
 
     ``name``: that of a file in ``conf/env``; the path of a YAML, ``my_conf/env/ledger.yaml``; or a module
     with a scenario, ``my_parts.ledger``: its settings are all given here or have defaults in its ``Config``.
-    ``sandbox``: the name of a file in ``conf/sandbox``, or a backend. ``render_mode`` is None or ``ansi``;
+    ``sandbox``: the name of a file in ``conf/sandbox``, ``{"name": …}`` with some of its settings, or a
+    backend. ``render_mode`` is None or ``ansi``;
     ``render`` returns text either way. ``limits``: some or all limits of the sandboxes,
     ``limits={"memory_mb": 2048}``.
 
@@ -72,14 +73,16 @@ def make_parallel(name: str | Path, **settings: Any) -> Any:
     return turn_based_aec_to_parallel(make_ordered(name, **settings))
 
 
-def _open(sandbox: str | Backend, opened: ExitStack) -> Backend:
+def _open(sandbox: str | Mapping[str, Any] | Backend, opened: ExitStack) -> Backend:
     """Returns the backend, and adds its ``close`` to ``opened`` if it is built here."""
-    if not isinstance(sandbox, str):
-        if not hasattr(sandbox, "open"):
+    node = {"name": sandbox} if isinstance(sandbox, str) else sandbox
+    if not isinstance(node, Mapping) or not isinstance(node.get("name"), str):
+        if not hasattr(node, "open"):
             raise ConfigError(
-                f"sandbox must be a backend, or the name of one in conf/sandbox; got {sandbox!r}"
+                "sandbox must be a backend, or the name of one in conf/sandbox, alone or as the name in a "
+                f"mapping with its settings; got {sandbox!r}"
             )
-        return sandbox
-    backend: Backend = conf.build("sandbox", conf.load("sandbox", sandbox))
+        return node  # type: ignore[return-value]
+    backend: Backend = conf.build("sandbox", conf.fill_defaults("sandbox", node))
     opened.callback(backend.close)
     return backend

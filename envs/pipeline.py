@@ -15,7 +15,7 @@ from pettingzoo import AECEnv  # type: ignore[import-untyped]
 
 from conf import ConfigError
 from conf.text import replace_unencodable
-from envs import observations, parsing, sessions, styles
+from envs import branching, observations, parsing, sessions, styles
 from envs.base import Scenario
 from envs.bounds import action_spaces, observation_spaces
 from envs.preloads import preload
@@ -144,7 +144,9 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
             ConfigError: the task's files do not fit into a sandbox.
             KeyError: no task has this id, or there is no such split, or it is empty.
             RuntimeError: the environment is closed.
-            ValueError: the turns are not the beginning of an episode, or already a complete episode.
+            TypeError: the options, the turns or the files are no such thing.
+            ValueError: the turns are not the beginning of an episode, or already a complete episode; or there
+                are files without turns, or turns without files.
         """
         self._require_open()
         self._close_workspace()
@@ -152,7 +154,7 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
             self._np_random, _ = seeding.np_random(seed)
         # Before a task is drawn, so that the seed is the same if the task is given.
         self._episode_seed = int(self._np_random.integers(2**31))
-        options = options or {}
+        options = branching.checked(options)
         self._task = self._choose(options)
         self.turns = tuple(options.get("turns", ()))
         first = self._next_agent(self.turns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +14,8 @@ from conf.ranges import Count, Natural, NonNegative, Positive
 LEVELS = ("json_schema", "json_object", "off")
 """Ways to request structured output, best first: OpenAI's; llama.cpp's, which takes a schema as well;
 none."""
+
+_BLANK = re.compile(r"[\s\x00-\x1f\x7f]")
 
 
 @dataclass
@@ -70,14 +73,24 @@ def key(variable: str | None, owner: str) -> str | None:
 
 def check(config: EndpointConfig, owner: str) -> None:
     """Raises ``ConfigError`` for invalid settings."""
-    address = urlsplit(config.base_url)
-    if address.scheme not in ("http", "https") or not address.hostname:
-        raise ConfigError(f"{owner}: endpoint.base_url must be an http or https address")
+    try:
+        address = urlsplit(config.base_url)
+        host, port = (address.hostname or "").encode("idna"), address.port
+    except ValueError as error:  # also of a name that cannot be one
+        raise ConfigError(
+            f"{owner}: endpoint.base_url {config.base_url!r:.200} is no address: {error}"
+        ) from None
+    if address.scheme not in ("http", "https") or not host or port == 0 or _BLANK.search(config.base_url):
+        raise ConfigError(
+            f"{owner}: endpoint.base_url must be an http or https address, not {config.base_url!r:.200}"
+        )
     if address.username or address.password or address.query:
         raise ConfigError(
             f"{owner}: endpoint.base_url must not contain a key, which would be written to the run folder; "
             "name the environment variable with the key in endpoint.key_env"
         )
+    if not config.model.strip():
+        raise ConfigError(f"{owner}: endpoint.model is empty: name a model that the server has")
     if config.structured not in ("auto", *LEVELS):
         raise ConfigError(f"{owner}: endpoint.structured must be auto or one of {', '.join(LEVELS)}")
     least = {

@@ -129,12 +129,28 @@ def _constant(table: Table, key: Key, truth: Array) -> float:
             return _sample_quality(table, key, truth)
         if key.prediction != "proba":  # class shares are not chosen by their score
             _scored(table, f"the targets of {table.train}", targets, targets)
-        constant = metrics.constant_quality(spec.metric, targets, truth, key.labels)
+        constant = _of_constant(table, key, targets, truth)
     if constant > 1.0 - 1e-9:
         raise ConfigError(
             f"task {spec.id}: {table.answer} has a single value: a constant is a perfect submission"
         )
     return constant
+
+
+def _of_constant(table: Table, key: Key, targets: Array, truth: Array) -> float:
+    """Returns ``metrics.constant_quality``. Raises ``ConfigError`` if the constant cannot be scored."""
+    metric = table.spec.metric
+    try:
+        quality = metrics.constant_quality(metric, targets, truth, key.labels)
+        reason = "" if math.isfinite(quality) else f"its quality is {quality:g}"
+    except (ValueError, ArithmeticError) as error:
+        quality, reason = 0.0, " ".join(str(error).split())[:300]
+    if reason:
+        raise ConfigError(
+            f"task {table.spec.id}: metric {metric} cannot score a constant that is fitted to the targets of "
+            f"{table.train}: {reason}; numbers that large overflow"
+        )
+    return quality
 
 
 def _scored(table: Table, where: str, truth: Array, guess: Array) -> float:

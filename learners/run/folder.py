@@ -173,16 +173,14 @@ def _create(config: RunConfig) -> RunFolder:
     """
     path = located(config.run_dir) if config.run_dir else _new_path(config)
     try:
+        _require_empty(path)  # before anything is written there
         missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
         folder = RunFolder(path, _lock(path), new=True)
     except OSError as error:
         raise _unwritable(path, error) from None
     try:
-        if any(entry.name not in (LOCK, DRAFT) for entry in path.iterdir()):
-            raise ConfigError(
-                f"run folder {path} is not empty: set resume=true to continue it, or another run_dir"
-            )
+        _require_empty(path)  # another process may have been faster
         _write(path, config)
     except OSError as error:
         _remove(path)
@@ -191,6 +189,14 @@ def _create(config: RunConfig) -> RunFolder:
                 made.rmdir()
         raise _unwritable(path, error) from None
     return folder
+
+
+def _require_empty(path: Path) -> None:
+    """Raises ``ConfigError`` if a folder has files, other than what a killed process may leave."""
+    if path.exists() and any(entry.name not in (LOCK, DRAFT) for entry in path.iterdir()):
+        raise ConfigError(
+            f"run folder {path} is not empty: set resume=true to continue it, or another run_dir"
+        )
 
 
 def _write(path: Path, config: RunConfig) -> None:

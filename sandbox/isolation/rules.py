@@ -10,6 +10,7 @@ from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from sandbox.guest.landlock import CHANGE, DEVICE, LIST, LOAD, READ, ruleset
 from sandbox.isolation.view import DEVICES, WORK, base, below, hidden, without
@@ -42,7 +43,8 @@ def rules_on_host(work: str, libraries: tuple[str, ...], processes: bool) -> int
 def hide_others(libraries: Sequence[str]) -> None:
     """Makes installed libraries other than ``libraries`` missing for imports in this process and its forks:
     Landlock does not hide that they exist, and a failing ``open`` is no ``ImportError``."""
-    sys.meta_path.insert(0, _Hiding(libraries))
+    hiding = _Hiding(libraries)
+    sys.meta_path[:] = [hiding if finder is PathFinder else finder for finder in sys.meta_path]
 
 
 def shelve(libraries: Sequence[str], shelf: str) -> None:
@@ -70,8 +72,8 @@ def _installed(libraries: tuple[str, ...]) -> dict[str, int]:
 
 
 class _Hiding:
-    """Finds no module. Raises ``ModuleNotFoundError`` for those that lie in a folder of libraries and belong
-    to none of ``libraries``."""
+    """Takes the place of ``PathFinder``: finds what it finds, except for modules that lie in a folder of
+    libraries and belong to none of ``libraries``."""
 
     def __init__(self, libraries: Sequence[str]) -> None:
         self._visible, self._folders = tuple(libraries), hidden()
@@ -79,10 +81,12 @@ class _Hiding:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        spec = PathFinder.find_spec(name, path, target) if path is None else None
-        if spec and any(map(self._hides, spec.submodule_search_locations or [spec.origin or ""])):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-        return None
+        spec = PathFinder.find_spec(name, path, target)
+        places = (spec.submodule_search_locations or [spec.origin or ""]) if spec and path is None else ()
+        return None if any(map(self._hides, places)) else spec
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(PathFinder, name)  # as importlib.metadata asks it for distributions
 
     def _hides(self, place: str) -> bool:
         if any(below(f"{place}/", path) or below(path, place) for path in self._visible):
