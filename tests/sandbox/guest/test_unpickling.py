@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copyreg
+import functools
 import gzip
 import io
 import pickle
@@ -14,9 +15,12 @@ import joblib  # type: ignore[import-untyped]
 import numpy
 import pandas
 import pytest
+import scipy.spatial  # type: ignore[import-untyped]
 import scipy.stats  # type: ignore[import-untyped]
 from sklearn.base import BaseEstimator  # type: ignore[import-untyped]
+from sklearn.feature_extraction.text import CountVectorizer  # type: ignore[import-untyped]
 from sklearn.linear_model import LinearRegression  # type: ignore[import-untyped]
+from sklearn.neighbors import KNeighborsClassifier  # type: ignore[import-untyped]
 from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
 from sklearn.preprocessing import FunctionTransformer  # type: ignore[import-untyped]
 from sklearn.svm import SVC  # type: ignore[import-untyped]
@@ -182,3 +186,47 @@ def test_the_unpickler_is_not_fooled_by_attributes_of_what_a_module_imported(tmp
         with pytest.raises(ForeignError):
             load(str(path), ())
     assert "sklearn.tests.test_base" not in sys.modules
+
+
+REFERRED = {
+    "a conversion": lambda: FunctionTransformer(numpy.asarray),
+    "a part of a function": lambda: FunctionTransformer(functools.partial(numpy.clip, a_min=0, a_max=1)),
+    "a method of texts": lambda: CountVectorizer(tokenizer=str.split, preprocessor=str.lower),
+    "a distance": lambda: KNeighborsClassifier(metric=scipy.spatial.distance.canberra),
+}
+
+
+@pytest.mark.parametrize("name", REFERRED)
+def test_functions_that_hold_no_code_of_an_agent_may_be_referred_to(tmp_path: Path, name: str) -> None:
+    model = make_pipeline(REFERRED[name](), SVC())
+    for protocol in (0, 2, 5):
+        (tmp_path / "x").write_bytes(pickle.dumps(model, protocol))
+        assert probe._facts(str(tmp_path / "x"), "pickle", ())["type"] == "Pipeline"
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        (Reduced(functools.partial, (eval, "1")), "builtins.eval"),
+        (Reduced(getattr, (str, "__class__")), "builtins.getattr of str.__class__"),
+        (Reduced(getattr, (str, "nosuch")), "builtins.getattr of str.nosuch"),
+        (Reduced(getattr, (int, "from_bytes")), "builtins.getattr of int.from_bytes"),
+        (Reduced(str.split, ("a b",)), "builtins.str.split"),
+        (Reduced(numpy.asarray, ([1],)), "numpy.asarray"),
+        (Reduced(scipy.spatial.distance.canberra, ([1], [2])), r"scipy.spatial.distance.canberra"),
+    ],
+)
+def test_what_may_be_referred_to_is_not_called(tmp_path: Path, value: Any, wanted: str) -> None:
+    (tmp_path / "x").write_bytes(pickle.dumps(value))
+    with pytest.raises(ForeignError, match=wanted):
+        load(str(tmp_path / "x"), ())
+
+
+def test_files_of_other_formats_are_named(tmp_path: Path) -> None:
+    pandas.DataFrame({"a": [1]}).to_pickle(tmp_path / "x.pkl", compression="zip")
+    with pytest.raises(ValueError, match="ZIP archive"):
+        load(str(tmp_path / "x.pkl"), ())
+    with (tmp_path / "x.pkl").open("wb") as file:
+        numpy.save(file, X)
+    with pytest.raises(ValueError, match=r"name it \.npy"):
+        load(str(tmp_path / "x.pkl"), ())
