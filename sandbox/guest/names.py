@@ -84,6 +84,7 @@ _SPARSE = frozenset(
 )
 _STAND_INS = frozenset(
     _words(
+        "functools.partial "
         "joblib._store_backends.FileSystemStoreBackend joblib.memory.Memory numpy.vectorize "
         "scipy._lib.array_api_compat.numpy._aliases.asarray scipy.interpolate._bsplines.BSpline "
         "scipy.interpolate._interpolate.interp1d sklearn.utils._bunch.Bunch"
@@ -92,6 +93,7 @@ _STAND_INS = frozenset(
 _STAND_IN_MODULES = (
     "numpy.random._",
     "numpy.random.bit_generator.",
+    "scipy.spatial.distance.",
     "scipy.special.",
     "scipy.stats._continuous_distns.",
     "scipy.stats._discrete_distns.",
@@ -100,6 +102,7 @@ _STAND_IN_MODULES = (
 )
 _NUMERIC = frozenset(
     _words(
+        "array asanyarray asarray ascontiguousarray asfortranarray "
         "abs absolute arccos arccosh arcsin arcsinh arctan arctanh argmax argmin cbrt ceil clip cos cosh "
         "deg2rad exp exp2 expm1 fabs floor fmax fmin invert isfinite isinf isnan log log10 log1p log2 "
         "logical_not max maximum mean median min minimum nan_to_num nanmax nanmean nanmedian nanmin nanstd "

@@ -35,6 +35,14 @@ _COMPRESSED: tuple[tuple[bytes, Callable[[bytes], bytes]], ...] = (
     (b"x\xda", zlib.decompress),
 )
 """The beginnings of files that joblib compressed."""
+_OTHERS = (
+    (b"PK\x03\x04", "a ZIP archive, which is not read: save it without compression, or with joblib's"),
+    (
+        b"\x93NUMPY",
+        "an array as numpy.save writes it, not a pickle: name it .npy, or save it with joblib.dump",
+    ),
+)
+"""The beginnings of files that are no pickles, though their names say so."""
 _REBUILD = ("__bit_generator_ctor", "__generator_ctor", "__pyx_unpickle_", "__randomstate_ctor", "newObj")
 """Functions of these names make objects that become stand-ins; any other function is only referred to."""
 
@@ -65,6 +73,9 @@ def load(path: str, packages: Collection[str]) -> Any:
     """
     with open(path, "rb") as file:
         data = file.read()
+    for magic, what in _OTHERS:
+        if data.startswith(magic):
+            raise ValueError(f"it is {what}")
     for magic, decompress in _COMPRESSED:
         if data.startswith(magic):
             data = decompress(data)
@@ -220,12 +231,16 @@ class _Unpickler(_Python):  # type: ignore[misc]
         return made
 
     def _attribute(self, thing: Any, name: str) -> Any:
-        """``getattr``: how methods are pickled. Only the one that rebuilds a time zone is ever called."""
+        """``getattr``: how methods are pickled. Only the one that rebuilds a time zone is ever called; those
+        of texts may be referred to."""
         if type(thing) is StandIn:
             return StandIn(f"{thing.path}.{name}")
         if self._kind(thing)[1] == "zoneinfo.ZoneInfo" and name == "_unpickle":
             return self._remember(FUNCTION, "zoneinfo.ZoneInfo._unpickle", thing._unpickle)
-        raise ForeignError("builtins.getattr")
+        if (thing is str or thing is bytes) and not name.startswith("_") and callable(vars(thing).get(name)):
+            return StandIn(f"builtins.{thing.__name__}.{name}")
+        owner = thing if isinstance(thing, type) else type(thing)
+        raise ForeignError(f"builtins.getattr of {owner.__name__}.{str(name)[:100]}")
 
     dispatch: ClassVar[dict[int, Any]] = {
         **_Python.dispatch,
