@@ -98,7 +98,7 @@ def test_a_program_that_is_ended_takes_the_variables_with_it_and_the_agent_reads
     assert "variables" in ended.stderr.splitlines()[-1]
     assert outputs(turns)[2] == "False"
     report = env.observe("role_0")["messages"][5]["content"]
-    assert ", variables lost" in report
+    assert "and the variables of its interpreter are lost" in report
     assert "with its variables" in report or "its variables are gone" in report
     env.close()
 
@@ -112,6 +112,15 @@ def test_agents_are_told_that_their_programs_share_an_interpreter(backend: Backe
             assert ("share one interpreter" in text) == role.can_run_code
             assert "fresh interpreter" not in text
         env.close()
+
+
+def test_the_compact_style_says_that_variables_are_lost(backend: Backend) -> None:
+    scenario = Shared()
+    scenario.style = "compact"
+    env = PipelineEnv(scenario, backend)
+    play(env, program("import os; os._exit(3)"))
+    assert "### exit code 3, variables lost" in env.observe("role_0")["messages"][3]["content"]
+    env.close()
 
 
 @pytest.mark.parametrize("value", ["", "notebook", None, 1])
