@@ -3,7 +3,9 @@
 Fences are those of CommonMark: backticks or tildes; a block loses the indentation of its fence, and one
 without an end reaches to the end of the action. Beyond CommonMark:
 
-- a fence that names Python may open after text (``Sure: ```python``), or hold a program of one line;
+- a fence that names Python may open after text (``Sure: ```python``), or hold a program of one line; text may
+  follow the fence that ends it; indentation that all of its lines have is removed, and so are the marks of a
+  quotation (``unquoted``);
 - a fence inside a triple-quoted string of a Python block does not end it, if the longer block is Python;
 - a tag of thinking is text inside a block: in a Python block only in a string or comment, because it could
   not stand elsewhere.
@@ -14,12 +16,13 @@ Takes linear time, apart from at most 8 attempts to find a later end of a block.
 from __future__ import annotations
 
 import re
+import textwrap
 from dataclasses import dataclass, field
 
 from envs.python_text import is_python, literals
 
 _ATTEMPTS = 8
-TAG = re.compile(r"</?think>")
+TAG = re.compile(r"</?think(?:ing)?>", re.IGNORECASE)
 PYTHON = re.compile(r"\{?\.?(?:i?python[23]?|py[23]?|tool_code)\b(?![-+])", re.IGNORECASE)
 _FENCE = re.compile(r"(?P<indent>[ \t]*)(?P<fence>`{3,}|~{3,})[ \t]*(?P<info>[^`]*)")
 _AFTER_TEXT = re.compile(
@@ -29,7 +32,12 @@ _ONE_LINE = re.compile(
     r"[ \t]*(?P<fence>`{3,})(?:i?python[23]?|py[23]?)[ \t]+(?P<code>[^`]*\S)[ \t]*(?P=fence)[ \t]*",
     re.IGNORECASE,
 )
-_ENDING = re.compile(r"[ \t]*(`{3,}|~{3,})[ \t]*(?=$|</?think>)")
+_ENDING = re.compile(r"[ \t]*(`{3,}|~{3,})[ \t]*(?=$|</?think(?:ing)?>)", re.IGNORECASE)
+_ENDING_WITH_TEXT = re.compile(r"[ \t]*(`{3,}|~{3,})(?!`|~)")
+"""Ends a program, whatever follows: no line of Python outside of a string begins with a fence."""
+_MARKDOWN = re.compile(r"(?:md|markdown)?", re.IGNORECASE)
+_QUOTED = re.compile(r"[ \t]*>[ \t]?(?=`{3,}[ \t]*(?:i?python|py))", re.IGNORECASE)
+_QUOTE = re.compile(r"[ \t]*> ?")
 
 
 @dataclass(frozen=True)
@@ -120,15 +128,22 @@ class _Scanner:
     def _inside(self, number: int, block: _Open) -> tuple[int, _Open | None]:
         """Reads a line of a block; returns its number, or that of an earlier one to go on after."""
         line = self.lines[number].rstrip("\r")
-        ending = _ENDING.match(line)
+        python = PYTHON.match(block.info) is not None
+        ending = (_ENDING_WITH_TEXT if python and not block.quote else _ENDING).match(line)
+        if python and ending and PYTHON.match(line[ending.end() :].lstrip()):
+            return self._opened_again(number, block)
         if ending and ending[1][0] == block.fence[0] and len(ending[1]) >= len(block.fence):
             if block.quote and self.attempts:
                 block.skipped = block.skipped or number
             else:
                 return self._ended(number, block, ending.end())
-        if number == block.first and not block.info.strip() and (inner := self._wrapped(number)):
+        if (
+            number == block.first
+            and _MARKDOWN.fullmatch(block.info.strip())
+            and (inner := self._wrapped(number))
+        ):
             return number, inner
-        if PYTHON.match(block.info):
+        if python:
             block.quote, spans = literals(line, block.quote)
             for tag in TAG.finditer(line):
                 if not any(start <= tag.start() < end for start, end in spans):
@@ -136,6 +151,12 @@ class _Scanner:
         elif TAG.fullmatch(line.strip()) and not self._ends_later(number, block):
             return number, self._outside(number, 0)
         return number, block
+
+    def _opened_again(self, number: int, block: _Open) -> tuple[int, _Open | None]:
+        """A fence that names Python, in a program: what came before it, if anything, is a block itself."""
+        if self._content(block, number).strip():
+            self._close(block, number, block.form)
+        return number, self._outside(number, 0)
 
     def _ended(self, number: int, block: _Open, at: int) -> tuple[int, _Open | None]:
         form = block.form
@@ -184,7 +205,20 @@ class _Scanner:
         self.found.blocks.append(Block(block.info.strip(), content, form, block.start, end))
 
     def _content(self, block: _Open, number: int) -> str:
-        return "\n".join(_unindent(line, block.indent) for line in self.lines[block.first : number])
+        content = "\n".join(_unindent(line, block.indent) for line in self.lines[block.first : number])
+        return textwrap.dedent(content) if PYTHON.match(block.info) else content
+
+
+def unquoted(action: str) -> str:
+    """Returns ``action`` without the marks of quotations that a Python block opens in (``> ```python``)."""
+    if not any(map(_QUOTED.match, action.split("\n"))):
+        return action
+    lines, inside = action.split("\n"), False
+    for at, line in enumerate(lines):
+        inside = (inside or _QUOTED.match(line) is not None) and _QUOTE.match(line) is not None
+        if inside:
+            lines[at] = _QUOTE.sub("", line, count=1)
+    return "\n".join(lines)
 
 
 def scan(action: str) -> Scan:

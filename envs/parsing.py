@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
 
-from envs import fences
+from envs import fences, foreign_calls
 from envs.fences import Block
 from envs.python_text import MOST_CHARS, does_something, is_python
 
@@ -32,6 +32,7 @@ Form = Literal[
 """``prose``: no program, which ends the stage; ``unreadable`` and ``cut_thought``: the turn is used, and the
 agent is told; the others are programs."""
 
+_END = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
 _CALL = re.compile(r"<(tool_call|function_call)>\s*")
 _TAGGED_CALL = re.compile(r"<function=([^<>\n]{1,80})>(.*?)</function>", re.DOTALL)
 _PARAMETER = re.compile(r"\s*<parameter=([^<>\n]{1,80})>\n?")
@@ -84,12 +85,15 @@ def read_action(action: str, *, runs_code: bool = True) -> Reading:
     A program is all Python blocks outside of thinking, joined; without one, all calls of a Python tool;
     without one, all untagged blocks if each of them is Python.
     """
-    spoken = _spoken(action)
+    spoken = _spoken(fences.unquoted(action) if runs_code else action)
+    reading = _read(spoken) if runs_code else Reading(spoken.text, None, "prose")
+    if spoken.cut and reading.code is None:
+        return Reading(spoken.text, None, "cut_thought", _NO_ANSWER)
+    return reading
+
+
+def _read(spoken: _Spoken) -> Reading:
     text, blocks = spoken.text, spoken.blocks
-    if spoken.cut and not text:
-        return Reading(text, None, "cut_thought", _NO_ANSWER)
-    if not runs_code:
-        return Reading(text, None, "prose")
     tagged = [block for block in blocks if fences.PYTHON.match(block.info)]
     if code := _joined([block.content for block in tagged]):
         return Reading(text, code, _form(tagged))
@@ -99,7 +103,10 @@ def read_action(action: str, *, runs_code: bool = True) -> Reading:
     if untagged and sum(map(len, untagged)) <= MOST_CHARS and all(map(is_python, untagged)):
         code = _joined([content for content in untagged if does_something(content)])
         return Reading(text, code, "untagged") if code else Reading(text, None, "prose")
-    return Reading(text, None, *_not_read(tagged, untagged, blocks))
+    form, problem = _not_read(tagged, untagged, blocks)
+    if not problem and (call := foreign_calls.found(spoken.prose, blocks)):
+        form, problem = "unreadable", f"{call}. {_HELP}"
+    return Reading(text, None, form, problem)
 
 
 @dataclass(frozen=True)
@@ -118,7 +125,7 @@ def _spoken(action: str) -> _Spoken:
     scanned = fences.scan(action)
     kept, thinking = _kept(action, scanned.tags)
     drafts = [block.content for block in scanned.blocks if not fences.PYTHON.match(block.info)]
-    if thinking and any("</think>" in draft for draft in drafts):  # a draft without an end hid the tag
+    if thinking and any(map(_END.search, drafts)):  # a draft without an end hid the tag
         kept, thinking = _kept(action, list(fences.TAG.finditer(action)))
         action = "".join(action[start:end] for start, end in kept)
         kept, scanned = [(0, len(action) + 1)], fences.scan(action)
@@ -140,7 +147,7 @@ def _kept(action: str, tags: Sequence[re.Match[str]]) -> tuple[list[tuple[int, i
     spans: list[tuple[int, int]] = []
     position, thinking = 0, False
     for tag in tags:
-        if tag.group() == "<think>":
+        if not tag.group().startswith("</"):
             if not thinking:
                 spans.append((position, tag.start()))
             thinking = True
@@ -174,12 +181,20 @@ def _called(text: str, prose: str) -> Reading:
     if programs and len(programs) == len(names) <= _MOST_CALLS and (code := _joined(programs)):
         return Reading(text, code, "tool_call")
     wrong = [repr(name) for name in names if name and not _TOOL.fullmatch(name)]
-    problem = f"there is no tool {', '.join(wrong)[:80]}" if wrong else "a tool call could not be read"
+    if wrong:
+        problem = f"there is no tool {', '.join(wrong)[:80]}"
+    elif "" in names:
+        problem = "a tool call could not be read"
+    else:
+        problem = "a tool call has no text or several texts among its arguments, where one program is wanted"
     return Reading(text, None, "unreadable", f"{problem}. {_HELP}")
 
 
 def _calls(text: str) -> Iterator[tuple[str, Any]]:
-    """Returns (name, arguments) of every tool call, in JSON or in tags, or ("", None) if it is neither."""
+    """Returns (name, arguments) of every tool call, in JSON or in tags, or ("", None) if it is neither.
+
+    In JSON, calls may be in a list, and each within ``function``, as in OpenAI's format.
+    """
     decoder = json.JSONDecoder(strict=False)
     for opening in _CALL.finditer(text):
         if tagged := _TAGGED_CALL.match(text, opening.end()):
@@ -189,8 +204,10 @@ def _calls(text: str) -> Iterator[tuple[str, Any]]:
             call, _ = decoder.raw_decode(text, opening.end())
         except (ValueError, RecursionError):
             call = None
-        named = isinstance(call, dict) and isinstance(call.get("name"), str)
-        yield (call["name"], call.get("arguments", call.get("parameters"))) if named else ("", None)
+        for one in call if isinstance(call, list) else [call]:
+            inner = one.get("function", one) if isinstance(one, dict) else None
+            named = isinstance(inner, dict) and isinstance(inner.get("name"), str)
+            yield (inner["name"], inner.get("arguments", inner.get("parameters"))) if named else ("", None)
 
 
 def _parameter(body: str) -> dict[str, str] | None:

@@ -73,7 +73,7 @@ READ: list[tuple[str, str | None, Form]] = [
     # calls of a tool
     ('<tool_call>[{"name": "python", "arguments": {"code": "x = 1"}}]</tool_call>', "x = 1", "tool_call"),
     (
-        '<tool_call>{"type": "function", "function": {"name": "python", "arguments": {"code": "x = 1"}}}</tool_call>',
+        '<tool_call>{"function": {"name": "python", "arguments": {"code": "x = 1"}}}</tool_call>',
         "x = 1",
         "tool_call",
     ),
