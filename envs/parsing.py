@@ -205,7 +205,7 @@ def _calls(text: str) -> Iterator[tuple[str, Any]]:
         except (ValueError, RecursionError):
             call = None
         for one in call if isinstance(call, list) else [call]:
-            inner = one.get("function", one) if isinstance(one, dict) else None
+            inner: Any = one.get("function", one) if isinstance(one, dict) else None
             named = isinstance(inner, dict) and isinstance(inner.get("name"), str)
             yield (inner["name"], inner.get("arguments", inner.get("parameters"))) if named else ("", None)
 
