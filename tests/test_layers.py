@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = ["sandbox", "envs", "coaches", "learners", "benchmarks"]
 """Each package may import those before it; all may import ``conf``, which imports none of them."""
 LEARNERS = [
-    {"types", "errors", "config"},
+    {"types", "errors", "config", "seeds"},
     {"base"},
     {"policy"},
     {"algorithms"},

@@ -19,7 +19,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedConfig, PreTra
 from conf import ConfigError
 from conf.ranges import Count
 from learners.models.base import prepare_model
-from learners.rollout.seeds import derive_seed
+from learners.seeds import derive_seed
 from learners.types import LoadedModel, ModelConfig
 
 END, REPLY = "<|end|>", "<|reply|>"

@@ -8,7 +8,7 @@ from coaches.reward import CoachReward
 from envs.pipeline import PipelineEnv
 from envs.types import Episode, Message
 from learners.policy import Policy
-from learners.rollout.seeds import derive_seed
+from learners.seeds import derive_seed
 from learners.types import Assignment, Completion, Rollout
 
 

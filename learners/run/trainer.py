@@ -20,7 +20,6 @@ from envs.types import Task
 from learners.algorithms import contract
 from learners.config import EvaluationSettings, RolloutSettings, RunConfig
 from learners.errors import EpisodeError, LostError, TrainingError
-from learners.rollout.seeds import derive_seed
 from learners.rollout.tasks import sample_tasks
 from learners.rollout.threads import in_background
 from learners.run import checkpoint, metrics, records
@@ -28,6 +27,7 @@ from learners.run.checkpoint import Progress
 from learners.run.folder import RunFolder, located
 from learners.run.report import Reporter
 from learners.runtimes.base import Parts
+from learners.seeds import derive_seed
 from learners.types import Assignment, Metrics, Rollout, Transition
 from sandbox.base import SandboxError
 

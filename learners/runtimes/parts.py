@@ -15,11 +15,11 @@ from learners.config import RunConfig
 from learners.generators.team import combined
 from learners.models.base import resolve_device
 from learners.policy import Policy
-from learners.rollout.seeds import derive_seed
 from learners.rollout.worker import LocalRolloutWorker
 from learners.runtimes.base import Parts, Runtime, closed_on_error
 from learners.runtimes.judge import build_judge
 from learners.runtimes.team import PolicySpec, Team, alike, team_of, told_tokens
+from learners.seeds import derive_seed
 from learners.update import allocator
 from learners.update.fsdp import Ranks
 from learners.update.learner import LocalLearner

@@ -19,7 +19,7 @@ from conf import ConfigError
 from conf.ranges import Count, Positive
 from learners.base import ModelKind
 from learners.models.base import empty_cache
-from learners.rollout.seeds import derive_seed
+from learners.seeds import derive_seed
 from learners.types import Batch, Completion, LoadedModel, ModelConfig
 from learners.update.logprobs import batch_logprobs, completion_logprobs
 from learners.update.state_file import copy_into

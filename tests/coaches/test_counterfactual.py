@@ -48,7 +48,7 @@ class Echo:
             return "Compute `1 + 1`" if seed % self.config.wrong_every else "Compute `20 + 22`"
         if agent == "code_executor":
             return "done" if "Result of turn" in text else f"```python\\nprint({text.split('`')[-2]})\\n```"
-        return "\\\\boxed{" + text.rsplit("printed ", 1)[-1].split()[0] + "}"
+        return "\\\\boxed{" + text.rsplit("### stdout\\n", 1)[-1].split()[0] + "}"
 '''
 
 

@@ -20,13 +20,13 @@ from envs.types import Message, Turn
 from learners.base import Algorithm
 from learners.config import PARTS, RunConfig
 from learners.errors import TrainingError
-from learners.rollout.seeds import derive_seed
 from learners.rollout.worker import LocalRolloutWorker
 from learners.run.folder import RunFolder, open_folder
 from learners.run.report import reporting
 from learners.run.trainer import Trainer
 from learners.runtimes.base import Parts
 from learners.runtimes.local import Local
+from learners.seeds import derive_seed
 from learners.types import Completion, Metrics, Transition
 from sandbox.base import SandboxError, SandboxSpec
 from tests.fakes import FakeBackend, FakeSandbox, FakeScenario, program
