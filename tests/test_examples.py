@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from importlib import util
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from _pytest.mark import ParameterSet
 from omegaconf import OmegaConf
 
 import conf
@@ -24,11 +27,42 @@ from learners.models.tiny_policy.demonstrations import collect
 from learners.runtimes.parts import build_scenario
 from sandbox import contract as sandbox_contract
 from tests.fakes import FakeBackend
-from tests.test_docs import EXAMPLES, PAGES, ROOT, blocks, ids, spans
+from tests.test_docs import EXAMPLES, PAGES, ROOT, blocks, spans
+
+NEEDS = {
+    "train_with_sb3.py": "stable_baselines3",
+    "train_with_trl.py": "trl",
+    "play_with_verifiers.py": "verifiers",
+}
+"""Example -> the package of the extra ``examples`` that it needs."""
+
+
+def example(program: Path) -> ParameterSet:
+    """``program`` as a parameter, with the marks of what it needs."""
+    package = NEEDS.get(program.name)
+    if package is None:
+        return pytest.param(program, id=program.name)
+    missing = pytest.mark.skipif(util.find_spec(package) is None, reason=f"{package} is not installed")
+    return pytest.param(program, id=program.name, marks=[pytest.mark.examples, missing])
+
+
+TRAINING = [example(program) for program in sorted(EXAMPLES.glob("train_*.py"))]
+OTHERS = [example(program) for program in sorted(EXAMPLES.glob("*.py")) if "train_" not in program.name]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("program", sorted(EXAMPLES.glob("*.py")), ids=ids)
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("program", TRAINING)
+def test_a_training_example_learns(program: Path) -> None:
+    done = run([program.name])
+    assert done.returncode == 0, done.stderr
+    results = re.findall(r": (\d+\.\d+), (\d+\.\d+)$", done.stdout, flags=re.MULTILINE)
+    assert results, done.stdout
+    assert all(float(last) > float(first) for first, last in results), done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", OTHERS)
 def test_an_example_program_runs_and_prints_what_the_pages_show(program: Path) -> None:
     done = run([program.name])
     assert done.returncode == 0, done.stderr
