@@ -115,13 +115,13 @@ env = SingleAgentEnv(
     ROLE,
     {name: player for name, player in colleagues.items() if name != ROLE},
 )
-tasks = [task.id for task in team.scenario.tasks("train")]
+tasks = [task.id for task in team.scenario.tasks("train")][:4]
 model, tokenizer = load_model()
 with tempfile.TemporaryDirectory() as folder:
     config = GRPOConfig(
         folder,
         max_steps=20,
-        per_device_train_batch_size=16,
+        per_device_train_batch_size=32,  # eight episodes of each of the four tasks
         num_generations=8,
         learning_rate=5e-4 if MODEL == "tiny" else 1e-6,
         lr_scheduler_type="constant",
