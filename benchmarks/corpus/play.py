@@ -85,7 +85,10 @@ def row(played: Played, split: str, fault: Mapping[str, Any] | None, twin: str |
         _shorten(turn)
         if (files_after := turn.pop("files")) != files:
             turn["files"] = files = files_after
+    if not whole["outcome"]["signals"]:
+        del whole["outcome"]["signals"]
     for role in whole["roles"]:
+        del role["example"]  # of the environment's other style
         for duty in ("requires", "produces"):
             role[duty] = [{key: value for key, value in spec.items() if value} for spec in role[duty]]
     label = {

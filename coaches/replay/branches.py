@@ -75,11 +75,11 @@ class Replayer:
             CoachError: the team has no action.
         """
         files = {file.path: episode.store.get(file.sha256) for file in episode.files[place]}
+        before = {"turns": episode.turns[:place], "files": files} if place else {}
         recorded = {(turn.agent, turn.attempt): turn for turn in episode.turns[place + 1 :]}
         env = PipelineEnv(self._scenario, self._backend)
         try:
-            start = {"task": self._task, "turns": episode.turns[:place], "files": files}
-            env.reset(seed=self._seed, options=start)
+            env.reset(seed=self._seed, options={"task": self._task} | before)
             env.step(action)
             while not all(env.terminations.values()):
                 env.step(self._next(env, recorded))

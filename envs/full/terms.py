@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from envs.sessions import SHARED
@@ -31,7 +31,7 @@ class Terms:
     """Characters of stdout, and of stderr, that agents read."""
     shared: bool
     """Whether the programs of one agent share an interpreter (``envs.sessions``)."""
-    reply_tokens: int | Mapping[str, int | None] | None
+    reply_tokens: int | Mapping[str, int | None] | None = field(hash=False)  # a mapping has no hash
     """Tokens in one reply, maybe by agent; None: unknown."""
 
 

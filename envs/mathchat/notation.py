@@ -14,7 +14,7 @@ _FONTS = re.compile(
 _SYMBOL = re.compile(r"\s*(?:\\\$|[€£¥₹%°])\s*")
 _POWERED = re.compile(r"([^\d^]+)(\^\s*-?\d)\s*")
 _QUANTITY = re.compile(r"\\(?:SI|qty)\s*\{([^{}]*)\}\s*\{([^{}\\]*)\}|\\num\s*\{([^{}]*)\}")
-_GROUP = re.compile(r"\{([^{}]*)\}")
+_GROUP = re.compile(r"\{([^{},]*)\}")
 _WORD = re.compile(r"\\text\{([^{}]*)\}")
 _LAYOUT = re.compile(
     r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits|nolimits)(?![a-zA-Z])|\\[()]|\\\[|\\\](?!\s*\{)"

@@ -186,7 +186,9 @@ def test_the_committed_corpus_is_what_a_build_writes() -> None:
 def test_the_team_submits_every_kind_of_prediction(metric: str, kind: str, tmp_path: Path) -> None:
     rows = [f"{n},{n % 5},{('ant', 'bee', 'cow', 'dog', 'emu')[n % 5]}" for n in range(60)]
     write_table(tmp_path, metric=metric, task_type=kind, rows=rows)
-    scenario = conf.build("envs", conf.load("env", "dsbench", source="local", root=str(tmp_path)))
+    scenario = conf.build(
+        "envs", conf.load("env", "dsbench", source="local", root=str(tmp_path), style="compact")
+    )
     [task] = scenario.tasks("train")
     (tmp_path / "work").mkdir()
     sandbox = FolderSandbox(tmp_path / "work", task)

@@ -64,7 +64,9 @@ def test_a_new_episode_is_read_anew() -> None:
     assert env.observe("changer") != before
 
 
-@pytest.mark.parametrize("text", ["", " a \n", "<think", "```python\nx = '<th'\n```\n", "<Think>a</Think> "])
+@pytest.mark.parametrize(
+    "text", ["", " a \n", "<think", "```python\nx = '<th'\n```\n", "<Thinks>a</Thinks> "]
+)
 def test_text_without_tags_is_its_own_text(text: str) -> None:
     assert parsing.strip_thinking(text) == parsing._spoken(text).text == text.strip()
 

@@ -10,7 +10,7 @@ import torch
 from conf import ConfigError
 from learners.algorithms import contract
 
-ROWS: Any = [SimpleNamespace(completion=SimpleNamespace(token_ids=(1,) * n)) for n in (2, 3)]
+ROWS: Any = [SimpleNamespace(learns=True, completion=SimpleNamespace(token_ids=(1,) * n)) for n in (2, 3)]
 LOGPROBS = torch.zeros(4, requires_grad=True)
 BATCH: Any = None
 
@@ -35,7 +35,7 @@ class Own:
 
 def test_what_is_right_passes_unchanged() -> None:
     rows: Any = [[0.5, 1], None]
-    assert contract.advantages(Own(rows), ROWS) is rows
+    assert contract.advantages(Own(rows), ROWS) == rows
     weights = [0.5, 0.25]
     assert contract.token_weights(Own(weights), ROWS) is weights
     value = LOGPROBS.sum()
