@@ -163,8 +163,9 @@ class RunConfig(RunSettings):
             ConfigError: a setting is unknown, missing, of the wrong type or out of range, or a part is
             missing.
         """
-        for group in PARTS:  # before anything is resolved that refers to it
-            _part(group, OmegaConf.to_container(config).get(group))
+        unresolved: Any = OmegaConf.to_container(config)
+        for group in PARTS:  # before others are resolved that refer to it
+            _part(group, unresolved.get(group))
         values = conf.to_dict(config)
         nodes: dict[str, Any] = {group: _part(group, values.pop(group, None)) for group in PARTS}
         nodes["coach"] = conf.fill_defaults("coach", nodes["coach"])
