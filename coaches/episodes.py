@@ -48,7 +48,7 @@ from coaches.judging.learning import JudgedEpisode
 from coaches.recording import lines, messages, results
 from coaches.recording.fields import BadRowError, Record, Row, get, name, number, record
 from conf import ConfigError
-from envs.parsing import extract_program
+from envs.actions.parsing import extract_program
 from envs.types import Message, Outcome, Role, Turn
 from sandbox.artifacts import ArtifactCheck, ArtifactSpec
 from sandbox.base import FileInfo, Result, Status

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from coaches.base import Verdict
 from coaches.evidence import checks, lineage
 from conf.ranges import Count, Score, Share
+from envs.actions.parsing import strip_thinking
 from envs.mathchat.answers import boxed
-from envs.parsing import strip_thinking
 from envs.types import Turn
 
 

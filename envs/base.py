@@ -49,8 +49,8 @@ class Scenario(Protocol):
     # backend's; ``output_chars``, how many characters of a program's output agents see; ``style``, how
     # observations are written (``envs.styles``); ``reply_tokens``, how many tokens a reply may have, maybe by
     # agent, which agents are told; ``session``: ``role`` if the programs of one agent share an interpreter
-    # (``envs.sessions``), ``fresh`` (the default) if not. A method ``close()`` frees what the scenario holds;
-    # an environment of ``envs.make`` calls it.
+    # (``envs.episode.sessions``), ``fresh`` (the default) if not. A method ``close()`` frees what the
+    # scenario holds; an environment of ``envs.make`` calls it.
 
     def tasks(self, split: Split) -> Sequence[Task]:
         """Returns the tasks of a split, in a fixed order."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from envs.actions.parsing import read_action, strip_thinking
 from envs.base import Scenario
-from envs.parsing import read_action, strip_thinking
-from envs.sessions import SHARED, shares_interpreter
+from envs.episode.sessions import SHARED, shares_interpreter
 from envs.types import Message, Role, Task, Turn
 from sandbox.artifacts import ArtifactSpec
 from sandbox.base import Result

@@ -15,16 +15,18 @@ from pettingzoo import AECEnv  # type: ignore[import-untyped]
 
 from conf import ConfigError
 from conf.text import replace_unencodable
-from envs import branching, observations, parsing, sessions, styles
+from envs import observations, styles
+from envs.actions import parsing
 from envs.base import Scenario
 from envs.bounds import action_spaces, observation_spaces
+from envs.episode import branching, sessions
+from envs.episode.terminal import as_terminal
+from envs.episode.workspace import Workspace
 from envs.preloads import preload
 from envs.sizes import check_sizes, sandbox_limits
 from envs.spaces import Text
-from envs.terminal import as_terminal
 from envs.types import Message, Outcome, Role, Split, Task, Turn
 from envs.validation import checked_outcome, checked_states, validate
-from envs.workspace import Workspace
 from sandbox.base import Backend, Limits, Result, Sandbox, SandboxError, SandboxSpec
 
 Observation = dict[str, Any]
@@ -39,9 +41,9 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
 
     Agents have the names of their roles. An observation is ``{"messages": [{"role": …, "content": …}, …],
     "role": name}``; it has no key ``observation``, which PettingZoo's ``api_test`` expects to be an array. An
-    action is any text. The program in it (``envs.parsing.read_action``: usually its python blocks, without
-    its thinking) runs in the episode's sandbox, which is opened when a program, a check or the grader first
-    needs it and closed at the end.
+    action is any text. The program in it (``envs.actions.parsing.read_action``: usually its python blocks,
+    without its thinking) runs in the episode's sandbox, which is opened when a program, a check or the grader
+    first needs it and closed at the end.
 
     A stage (all turns of one agent) ends with an action of prose, or with the last turn of the role's budget.
     An action that cannot be read (a thought that was cut off, a block that seems to be a program and is none)
@@ -137,8 +139,8 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         ``options["split"]`` (default: ``train``). ``options["turns"]`` are the first turns of an episode of
         that task: the new episode continues after them, as if they had been played here under the same seed.
         ``options["files"]`` then contains the files in the sandbox at that point (path -> bytes). If programs
-        share an interpreter, those that gave it its variables run again (``envs.sessions``). Other options
-        are ignored, as PettingZoo's tests require.
+        share an interpreter, those that gave it its variables run again (``envs.episode.sessions``). Other
+        options are ignored, as PettingZoo's tests require.
 
         Raises:
             ConfigError: the task's files do not fit into a sandbox.

@@ -12,8 +12,8 @@ from functools import partial
 from conf import ConfigError
 from envs import full, observations
 from envs.base import Scenario
+from envs.episode.sessions import shares_interpreter
 from envs.full.terms import Terms
-from envs.sessions import shares_interpreter
 from envs.types import Message, Task, Turn
 from sandbox.base import Backend, Limits
 from sandbox.host.libraries import STANDARD

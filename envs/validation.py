@@ -17,7 +17,7 @@ from typing import Any, get_args
 
 from conf import ConfigError
 from envs.base import Scenario
-from envs.sessions import SESSIONS
+from envs.episode.sessions import SESSIONS
 from envs.styles import STYLES, style_of
 from envs.types import Outcome, Role, Split, Task
 from sandbox.artifacts import ArtifactCheck, ArtifactSpec, Kind

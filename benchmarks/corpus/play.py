@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.corpus.styles import Manner
 from benchmarks.corpus.team import Team
-from envs.parsing import extract_program
+from envs.actions.parsing import extract_program
 from envs.pipeline import PipelineEnv
 from envs.types import Message, Task
 from learners.generators.base import InferenceOnly

@@ -11,7 +11,7 @@ import numpy as np
 
 import envs
 from conf import ConfigError
-from envs.sessions import digest
+from envs.episode.sessions import digest
 from sandbox.base import FileInfo, Limits, Result, Sandbox, SandboxSpec
 
 OURS = ("mathchat", "dsbench")

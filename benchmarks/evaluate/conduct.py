@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from envs.parsing import read_action
+from envs.actions.parsing import read_action
 
 UNREAD = ("unreadable", "cut_thought")
-"""The forms of actions that use a turn without being read (``envs.parsing.Form``)."""
+"""The forms of actions that use a turn without being read (``envs.actions.parsing.Form``)."""
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import islice
 
-from envs.parsing import extract_program, strip_thinking
-from envs.python_text import is_python
+from envs.actions.parsing import extract_program, strip_thinking
+from envs.actions.python_text import is_python
 from envs.types import Turn
 from sandbox.artifacts import ArtifactCheck, ArtifactSpec
 

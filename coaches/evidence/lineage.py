@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from coaches.evidence import checks
+from envs.actions.parsing import strip_thinking
+from envs.episode.provenance import FileChange, last_changes, last_writer
 from envs.mathchat.answers import boxed
-from envs.parsing import strip_thinking
-from envs.provenance import FileChange, last_changes, last_writer
 from envs.types import Outcome, Turn
 from sandbox.base import FileInfo
 

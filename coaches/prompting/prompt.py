@@ -11,8 +11,8 @@ from coaches.evidence import checks
 from coaches.prompting import delimiters
 from conf import ConfigError
 from conf.ranges import Natural
+from envs.episode.provenance import FileChange, last_changes
 from envs.observations import summarize
-from envs.provenance import FileChange, last_changes
 from envs.types import Message, Turn
 
 FOLDER = Path(__file__).with_name("prompts")

@@ -79,7 +79,7 @@ class DSBench:
         style: str
         reply_tokens: Count | None
         session: str
-        """``fresh``, or ``role``: the programs of a role share an interpreter (``envs.sessions``)."""
+        """``fresh``, or ``role``: the programs of a role share an interpreter (``envs.episode.sessions``)."""
         artifact_mb: Count
         """Largest artifact that a check opens, in megabytes."""
         tasks: list[str] | None

@@ -21,10 +21,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from envs.actions.python_text import MOST_CHARS, parsed
 from envs.dsbench import metrics
 from envs.dsbench.row_use import fitted_on_test
 from envs.dsbench.spec import Table
-from envs.python_text import MOST_CHARS, parsed
 from envs.types import Outcome, Turn
 
 _FEWEST_VALUES = 20

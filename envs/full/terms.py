@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from envs.sessions import SHARED
+from envs.episode.sessions import SHARED
 from envs.types import Role
 from sandbox.base import Limits
 
@@ -30,7 +30,7 @@ class Terms:
     output_chars: int
     """Characters of stdout, and of stderr, that agents read."""
     shared: bool
-    """Whether the programs of one agent share an interpreter (``envs.sessions``)."""
+    """Whether the programs of one agent share an interpreter (``envs.episode.sessions``)."""
     reply_tokens: int | Mapping[str, int | None] | None = field(hash=False)  # a mapping has no hash
     """Tokens in one reply, maybe by agent; None: unknown."""
 

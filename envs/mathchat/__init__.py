@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 from conf import ConfigError
 from conf.ranges import Count, Natural, Positive, Range, Seed
+from envs.actions.parsing import strip_thinking
 from envs.making import make, make_ordered, make_parallel
 from envs.mathchat import answers, splits
 from envs.mathchat.equivalence import Checker
-from envs.parsing import strip_thinking
 from envs.styles import check_style
 from envs.types import Outcome, Role, Split, Task, Turn
 from sandbox.artifacts import ArtifactCheck
@@ -88,7 +88,7 @@ class MathChat:
         style: str
         reply_tokens: Count | None
         session: str
-        """``fresh``, or ``role``: the programs of a role share an interpreter (``envs.sessions``)."""
+        """``fresh``, or ``role``: the programs of a role share an interpreter (``envs.episode.sessions``)."""
 
     name = "mathchat"
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from scipy.stats import norm  # type: ignore[import-untyped]
 
 from coaches.base import Verdict
-from envs.parsing import read_action
+from envs.actions.parsing import read_action
 from envs.types import Episode, Turn
 from learners.types import Metrics, Transition
 
@@ -45,8 +45,8 @@ def summarise(episodes: Sequence[Episode]) -> Metrics:
     ``success``: share that the grader accepts; ``raw``: mean score of the accepted ones; ``fair``: mean over
     all, where a failure counts as a constant does; ``delivered``: share of an agent's stages that are
     ``delivered``; ``turns``: an agent's turns per episode; ``action_form``: how many actions have each form
-    (``envs.parsing.Form``), and ``signal``: how many episodes show each signal (``Outcome.signals``), only
-    those that occur.
+    (``envs.actions.parsing.Form``), and ``signal``: how many episodes show each signal (``Outcome.signals``),
+    only those that occur.
     """
     row = _outcomes(episodes, "")
     for kind in sorted({episode.kind for episode in episodes}):

@@ -17,7 +17,7 @@ from benchmarks.corpus.play import perform, row
 from benchmarks.corpus.styles import STYLES
 from benchmarks.corpus.team import Team
 from conf import ConfigError
-from envs.parsing import extract_program
+from envs.actions.parsing import extract_program
 from envs.types import Message
 from tests.envs.dsbench.pipelines import FolderSandbox
 from tests.envs.dsbench.tables import write_table

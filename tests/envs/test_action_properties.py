@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import conf
 from conf.text import replace_unencodable
-from envs.parsing import Form, read_action
+from envs.actions.parsing import Form, read_action
 from envs.pipeline import PipelineEnv
 from sandbox.base import Limits
 from tests.fakes import EchoBackend, FakeScenario

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from envs.actions.parsing import Form, extract_program, read_action, strip_thinking
 from envs.contract import timeless
-from envs.parsing import Form, extract_program, read_action, strip_thinking
 from envs.pipeline import PipelineEnv
 from tests.fakes import FakeBackend, FakeScenario
 

@@ -8,7 +8,7 @@ import tracemalloc
 import pytest
 
 import envs
-from envs import parsing
+from envs.actions import parsing
 from envs.pipeline import PipelineEnv
 from tests.fakes import FakeBackend, FakeScenario, program
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from envs.parsing import extract_program, strip_thinking
+from envs.actions.parsing import extract_program, strip_thinking
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from envs.provenance import FileChange, last_changes, last_writer
+from envs.episode.provenance import FileChange, last_changes, last_writer
 from sandbox.base import FileInfo
 from tests.coaches.turns import ANALYST, ENGINEER, MODELER, Story, ok
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from envs.terminal import as_terminal
+from envs.episode.terminal import as_terminal
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from envs.episode.provenance import last_changes
 from envs.pipeline import PipelineEnv
-from envs.provenance import last_changes
 from envs.types import Role, Task
 from sandbox.artifacts import ArtifactCheck
 from sandbox.base import Backend, FileInfo, Limits, Sandbox, SandboxSpec

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from conf import ConfigError
-from envs.parsing import strip_thinking
+from envs.actions.parsing import strip_thinking
 from envs.types import Outcome, Role, Split, Task, Turn
 from sandbox.artifacts import ArtifactCheck, ArtifactSpec
 from sandbox.base import FileInfo, Sandbox

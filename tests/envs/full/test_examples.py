@@ -9,7 +9,7 @@ import pytest
 
 import conf
 import envs
-from envs.parsing import read_action
+from envs.actions.parsing import read_action
 from envs.pipeline import PipelineEnv
 from envs.types import Outcome, Task
 from sandbox.base import Backend

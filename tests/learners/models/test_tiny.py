@@ -12,8 +12,8 @@ from transformers import PreTrainedTokenizerFast
 
 import conf
 from conf import ConfigError
+from envs.actions.parsing import extract_program
 from envs.mathchat.problems import generate
-from envs.parsing import extract_program
 from learners.models import tiny
 from learners.models.tiny_policy.demonstrations import Demonstration, collect
 from learners.models.tiny_policy.tokenizer import make_tokenizer

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import conf
+from envs.actions.parsing import extract_program
 from envs.dsbench import DSBench
-from envs.parsing import extract_program
 from envs.types import Task
 from learners.models.tiny_policy.habits import WEIGHTS, choose, script
 

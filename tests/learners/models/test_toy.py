@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import conf
 from conf import ConfigError
-from envs.parsing import read_action
+from envs.actions.parsing import read_action
 from envs.types import Message
 from learners.generators.hf import Hf
 from learners.models.toy import make_tokenizer

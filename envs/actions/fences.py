@@ -19,7 +19,7 @@ import re
 import textwrap
 from dataclasses import dataclass, field
 
-from envs.python_text import is_python, literals
+from envs.actions.python_text import is_python, literals
 
 _ATTEMPTS = 8
 TAG = re.compile(r"</?think(?:ing)?>", re.IGNORECASE)

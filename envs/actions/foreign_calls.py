@@ -7,8 +7,8 @@ import json
 import re
 from collections.abc import Sequence
 
-from envs.fences import Block
-from envs.python_text import MOST_CHARS, does_something
+from envs.actions.fences import Block
+from envs.actions.python_text import MOST_CHARS, does_something
 
 _MARKS = re.compile(
     r"<(?:execute|code|tool_code|python|function_calls|invoke|function|tool)\b[^<>\n]{0,80}>(?=[\s\S]*</)|<\|python_tag\|>"

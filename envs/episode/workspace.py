@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from envs.sessions import content, digest
+from envs.episode.sessions import content, digest
 from sandbox.base import Backend, FileInfo, Result, Sandbox, SandboxError, SandboxSpec
 from sandbox.host.recovery import RecoveringSandbox
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
 
-from envs import fences, foreign_calls
-from envs.fences import Block
-from envs.python_text import MOST_CHARS, does_something, is_python
+from envs.actions import fences, foreign_calls
+from envs.actions.fences import Block
+from envs.actions.python_text import MOST_CHARS, does_something, is_python
 
 Form = Literal[
     "prose",
@@ -69,7 +69,7 @@ def strip_thinking(action: str) -> str:
 
     A chat template may have put the opening ``<think>`` into the prompt, so everything before an unopened
     ``</think>`` is thinking. A ``<think>`` that is never closed (in a truncated action) hides the rest. Tags
-    inside a fenced block are text (``envs.fences``).
+    inside a fenced block are text (``envs.actions.fences``).
     """
     return _spoken(action).text if fences.TAG.search(action) else action.strip()
 

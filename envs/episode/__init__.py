@@ -1,0 +1,1 @@
+"""What belongs to one episode: its folder, its programs and who wrote what."""
