@@ -190,7 +190,13 @@ def test_a_mapping_that_sets_some_values_keeps_the_defaults_of_the_others() -> N
     assert (completed.partial.nan, completed.partial.rows) == (0.9, conf.load("coach", "rules").partial.rows)
 
 
-@pytest.mark.parametrize("name", [name for _, name in files("coach")])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name == "counterfactual" else [])
+        for _, name in files("coach")
+    ],
+)
 def test_a_coach_can_be_wrapped_by_every_coach_that_wraps(name: str, tmp_path: Path) -> None:
     """Whatever is nested, the wrapper is built and judges turns or whole episodes, as declared."""
     scores = {"scores": [0.0, 10.0], "outcomes": [0.0, 1.0], "source": "x", "turns": 1, "tasks": 1}

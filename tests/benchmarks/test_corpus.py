@@ -147,6 +147,7 @@ def test_a_line_that_is_not_a_case_is_refused(
         read("train")
 
 
+@pytest.mark.slow
 def test_recorded_episodes_replay_in_a_real_sandbox(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "--some", "8", "sandbox=local"]) == 0
     assert "8 of" in capsys.readouterr().out

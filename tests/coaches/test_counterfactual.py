@@ -265,6 +265,7 @@ def test_nodes_within_the_coach_get_defaults_from_their_own_groups() -> None:
     assert "max_turns" in node.env[0]
 
 
+@pytest.mark.slow
 def test_planted_culprits_lose_most_in_episodes_of_the_corpus() -> None:
     cases = corpus.read("public")
     coach = _empty(
@@ -286,6 +287,7 @@ def test_planted_culprits_lose_most_in_episodes_of_the_corpus() -> None:
         assert {verdict.blame for verdict in verdicts if verdict} == {case.label.agent}
 
 
+@pytest.mark.slow
 def test_the_score_command_runs_the_counterfactual_coach(tmp_path: Path) -> None:
     env = played(sound())
     (tmp_path / "mine.jsonl").write_text(json.dumps(row(env)) + "\n")

@@ -93,7 +93,7 @@ def test_every_policy_becomes_a_folder_that_loads_elsewhere(tmp_path: Path, base
         assert tokenizer.chat_template == loaded_model().tokenizer.chat_template
 
 
-@pytest.mark.parametrize("way", ["full", "adapter"])
+@pytest.mark.parametrize("way", ["full", pytest.param("adapter", marks=pytest.mark.slow)])
 def test_a_run_of_a_gpu_is_exported_on_a_cpu(
     tmp_path: Path, base: Path, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

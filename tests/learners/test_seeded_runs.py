@@ -33,7 +33,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("env", ["dsbench", "mathchat"])
+@pytest.mark.parametrize("env", [pytest.param("dsbench", marks=pytest.mark.slow), "mathchat"])
 def test_a_seeded_run_gives_the_recorded_metrics(env: str, tmp_path: Path) -> None:
     try:
         run = train(composed(f"env={env}", *ARGUMENTS, f"run_dir={tmp_path}/run"))

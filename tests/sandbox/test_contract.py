@@ -32,13 +32,16 @@ ESSENTIAL = {
 }  # fmt: skip
 """Attacks that the fast tier runs on every backend. On ``namespaces``, it runs all but those on sessions and
 those that take long."""
-LONG = {"artifacts that cost their reader time or memory", "artifacts that name what is foreign"}
+LONG = {
+    "artifacts that cost their reader time or memory", "artifacts that name what is foreign",
+    "overflowing the stack", "an interrupted session keeps its names",
+}  # fmt: skip
 
 
 def is_fast(backend: str, name: str) -> bool:
     behaviour = name not in contract.ATTACKS
     others = backend == "namespaces" and name not in sessions.ATTACKS and name not in LONG
-    return behaviour or name in ESSENTIAL or others
+    return (behaviour and name not in LONG) or name in ESSENTIAL or others
 
 
 def marks(backend: str, name: str) -> list[pytest.MarkDecorator]:

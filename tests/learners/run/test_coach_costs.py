@@ -74,6 +74,7 @@ def test_cost_and_tokens_are_recorded_per_agent_and_what_was_paid_with_the_timin
     assert turn["verdict"]["usage"]["prompt_tokens"] == 100
 
 
+@pytest.mark.slow
 def test_a_cached_verdict_leaves_the_metrics_unchanged_and_costs_nothing_now(tmp_path: Path) -> None:
     trained(settings(tmp_path / "first"), coach=PaidCoach())
     _, _, folder = trained(settings(tmp_path / "second"), coach=PaidCoach(cached=True))
@@ -88,6 +89,7 @@ def test_a_coach_that_costs_nothing_adds_nothing_to_the_records(tmp_path: Path) 
     assert not any("coach" in key for row in folder.rows("timings") for key in row)
 
 
+@pytest.mark.slow
 def test_a_spent_budget_ends_the_run_with_a_checkpoint_and_it_can_be_resumed(tmp_path: Path) -> None:
     base: dict[str, Any] = {"steps": 3, "checkpoint": {"every": 10, "keep": 1}}
     trained(settings(tmp_path / "whole", **base), coach=PaidCoach())

@@ -302,6 +302,7 @@ class LikesOdd:
         self.seen = state["seen"]
 
 
+@pytest.mark.slow
 def test_the_state_of_coach_and_monitor_survives_a_restart(tmp_path: Path) -> None:
     whole, _, _ = trained(settings(tmp_path / "whole", steps=4), coach=LikesOdd())
     trained(settings(tmp_path / "broken", steps=2), coach=LikesOdd())

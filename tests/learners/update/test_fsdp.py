@@ -25,6 +25,7 @@ from learners.update.logprobs import completion_logprobs
 from learners.update.updater import Updater
 from tests.learners.doubles import completion, loaded_model, optimizer, transition
 
+pytestmark = pytest.mark.slow
 CASES: dict[str, dict[str, Any]] = {
     "uneven": {"rows": 7},
     "one row, so that one rank has none": {"rows": 1},

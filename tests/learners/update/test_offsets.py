@@ -35,6 +35,7 @@ class Counting:
 
 
 @pytest.mark.parametrize("staleness", [0, 1])
+@pytest.mark.slow
 def test_the_offsets_that_are_reported_are_those_that_scored_the_step(tmp_path: Path, staleness: int) -> None:
     rollout = {"tasks": 2, "episodes": 2, "concurrency": 1, "staleness": staleness}
     given = settings(tmp_path / "run", steps=4, rollout=rollout)

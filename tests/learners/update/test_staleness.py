@@ -23,6 +23,7 @@ def rows(run: Path, name: str = "metrics") -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / f"{name}.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_from_the_second_step_on_episodes_are_one_version_old(tmp_path: Path) -> None:
     runs = []
     for name in ("first", "again"):
@@ -46,6 +47,7 @@ def test_from_the_second_step_on_episodes_are_one_version_old(tmp_path: Path) ->
     assert evaluated == {(0, 0), (2, 2), (4, 4)}, "an evaluation is never stale"
 
 
+@pytest.mark.slow
 def test_a_run_that_played_ahead_is_resumed_without_repeating_an_episode(tmp_path: Path) -> None:
     run = tmp_path / "run"
     train(settings(run, COPIES, steps=3, rollout=AHEAD, evaluation={"every": 0}))
