@@ -88,6 +88,8 @@ def official(
 
 def find_data(root: Path, name: str = "data_resplit") -> Path:
     """Returns the folder ``name`` in ``root`` or up to three levels below. Raises ``ConfigError``."""
+    if not root.is_dir():
+        raise ConfigError(f"there is no folder {root}; env.root must be the folder of DSBench's data")
     for pattern in (name, f"*/{name}", f"*/*/{name}", f"*/*/*/{name}"):
         for path in sorted(root.glob(pattern)):
             if path.is_dir():

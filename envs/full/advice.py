@@ -7,7 +7,7 @@ from sandbox.artifacts import ArtifactCheck
 
 _DETAIL_CHARS = 500
 _ADVICE = {
-    "missing": "Write it under exactly this name into the working folder.",
+    "missing": "Write it under exactly this name into the working folder, as a file and not as a link.",
     "empty": "Write it again, and close the file.",
     "size": "Save less: a smaller model, fewer columns, or smaller number types.",
     "foreign": "Build it from the libraries' own classes and save it again.",
@@ -22,6 +22,9 @@ _ADVICE = {
     "copied": "The values of the sample are not predictions: write those of a model.",
 }
 
+_OF_ROWS = {"table", "vector", "csv"}
+"""Kinds whose rows come from the rows of another table."""
+
 
 def produced(turn: Turn) -> list[str]:
     """Returns a line for each artifact that the role must produce: in order, or what is wrong."""
@@ -33,7 +36,7 @@ def advised(turn: Turn) -> list[str]:
     own = _own(turn)
     others = [check for check in turn.checks if check.code != "ok" and check not in own]
     return [
-        *(f"{_state(check)} {_ADVICE.get(check.code, '')}".rstrip() for check in own),
+        *(f"{_state(check)} {_advice(check, turn)}".rstrip() for check in own),
         *(f"{_state(check)} It is a file that you received: repair it if you can." for check in others),
     ]
 
@@ -41,6 +44,13 @@ def advised(turn: Turn) -> list[str]:
 def _own(turn: Turn) -> list[ArtifactCheck]:
     names = {spec.name for spec in turn.role.produces}
     return [check for check in turn.checks if check.name in names]
+
+
+def _advice(check: ArtifactCheck, turn: Turn) -> str:
+    kinds = {spec.name: spec.kind for spec in turn.role.produces}
+    if check.code == "rows" and kinds[check.name] not in _OF_ROWS:
+        return "Write exactly as many as are asked for."
+    return _ADVICE.get(check.code, "")
 
 
 def _state(check: ArtifactCheck) -> str:

@@ -58,7 +58,9 @@ def listing(turns: Sequence[Turn], reader: str) -> str:
 
 def _wanted(spec: ArtifactSpec) -> str:
     facts = [_KINDS[spec.kind]] if spec.kind in _KINDS else []
-    facts += [plural(spec.rows, "row")] if spec.rows is not None else []
+    rows = "an array of {}" if spec.kind == "json" else "{}"
+    counted = "element" if spec.kind == "json" else "row"
+    facts += [rows.format(plural(spec.rows, counted))] if spec.rows is not None else []
     facts += [f"one row for each row of {spec.rows_of}, in the same order"] if spec.rows_of else []
     facts += [f"the columns of {spec.columns_of}, in the same order"] if spec.columns_of else []
     facts += ["numeric columns only"] if spec.numeric else []

@@ -45,6 +45,8 @@ def handover(turns: Sequence[Turn], terms: Terms) -> str:
         if turn.result is not None:
             most = min(terms.output_chars, EARLIER_CHARS if over else HANDED_CHARS)
             lines += _output(turn.result, most, terms, "Its program")
+        elif read_action(turn.action, runs_code=turn.role.can_run_code).problem:
+            lines.append("This reply could not be read, and nothing ran.")
     return "\n".join(lines)
 
 
@@ -61,7 +63,7 @@ def report(turns: Sequence[Turn], terms: Terms) -> str:
         lines.append(f"Your reply could not be read: {read.problem}")
     if outcome := advised(turn):
         lines += ["### Checks of your files", escape_headings("\n".join(outcome))]
-    if turn.result is not None and turn.files_after:
+    if turn.role.can_run_code and turn.files_after:
         lines += ["### Working folder", listing(turns, turn.agent)]
     return "\n".join([*lines, _next(turn, read)])
 

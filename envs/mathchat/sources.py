@@ -100,6 +100,8 @@ def _load(name: str, data_set: str, config: str | None, revision: str | None) ->
 def _from_file(path: Path) -> list[tuple[str, Any]]:
     """Returns every record with its place in the file. Raises ``ConfigError``."""
     text = _text(path)
+    if not text.strip():
+        raise ConfigError(f"{path}: is empty: it must be a JSON array of problems, or one problem a line")
     try:
         value = loads(text)
     except (ValueError, RecursionError) as error:

@@ -86,7 +86,7 @@ def test_a_complete_download_ends_with_0_and_no_download_with_2(
         assert run(monkeypatch, str(path)) == 2
         said = capsys.readouterr()
         assert said.out == ""
-        assert said.err.startswith("error: there is no folder data_resplit under ")
+        assert said.err.startswith("error: there is no folder ")
         assert said.err.count("\n") == 1
 
 

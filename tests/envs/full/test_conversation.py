@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from envs.full.advice import advised
 from envs.full.files import MOST_FILES, duties, listing, size
 from envs.full.reports import ACTION_CHARS
 from envs.pipeline import PipelineEnv
@@ -220,7 +221,7 @@ def test_duties_are_written_from_the_specs_of_the_artifacts() -> None:
     lines = duties(Role("r", "", 1, produces=specs)).splitlines()
     assert lines == [
         "You must produce:",
-        "- a.json: a JSON file; 1 row",
+        "- a.json: a JSON file; an array of 1 element",
         "- m.pkl: a fitted scikit-learn estimator",
         "- y.npy: a pandas Series or numpy array; 12 rows",
         "- X.pkl: a pandas DataFrame; the columns of Z.pkl, in the same order",
@@ -242,3 +243,17 @@ def test_an_observation_is_a_pure_function_of_the_episode() -> None:
     env = start(actions)
     for agent in env.possible_agents:
         assert env.observation_space(agent).contains(env.observe(agent))
+
+
+def test_rows_of_a_json_file_are_not_explained_as_rows_of_a_table() -> None:
+    specs = (ArtifactSpec("a.json", "json", rows=3), ArtifactSpec("X.pkl", "table"))
+    checks = tuple(ArtifactCheck(spec.name, "rows", "") for spec in specs)
+    acted = replace(start([WRITE]).turns[0], role=Role("r", "", 1, produces=specs), checks=checks)
+    of_json, of_table = advised(acted)
+    assert "dropna" not in of_json
+    assert "dropna" in of_table
+
+
+def test_colleagues_read_that_a_reply_could_not_be_read() -> None:
+    opening = chat(start(["```js\nlet x\n```", WRITE, "note"]), "changer")[1]
+    assert "This reply could not be read, and nothing ran." in opening

@@ -66,7 +66,7 @@ def test_problems_that_differ_in_spaces_case_and_dollar_signs_are_one(tmp_path: 
         ('{"prompt": "a", "answer": 1}\n{"prompt": "b"\n', "line 2: not valid JSON"),
         ('{"prompt": "a", "answer": 1}\n[]\n', "line 2: is not a JSON object"),
         ("[" * 100_000, "not valid JSON"),
-        ("", "not valid JSON"),
+        ("", "is empty"),
         ([], "at least one"),
         ([{"prompt": "a", "answer": 1}, 3], "record 1: is not a JSON object"),
         (
