@@ -11,6 +11,7 @@ import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import Any, Literal
 
@@ -79,6 +80,7 @@ def extract_program(action: str) -> str | None:
     return read_action(action).code
 
 
+@lru_cache(maxsize=4)  # a step and the observation after it read the same action; actions may be large
 def read_action(action: str, *, runs_code: bool = True) -> Reading:
     """Reads an action of an agent; ``runs_code``: whether its role can run code.
 
