@@ -70,7 +70,7 @@ def test_a_backend_passes_the_check(backend: Backend, name: str) -> None:
 
 
 def test_the_essential_attacks_exist() -> None:
-    assert set(contract.ATTACKS) >= ESSENTIAL | LONG
+    assert set(contract.CHECKS) >= ESSENTIAL | LONG
 
 
 def test_no_check_fails_because_the_machine_is_busy() -> None:
