@@ -17,7 +17,7 @@ from scipy.stats import norm  # type: ignore[import-untyped]
 from coaches.base import Verdict
 from envs.actions.parsing import read_action
 from envs.types import Episode, Turn
-from learners.types import Metrics, Transition
+from learners.types import Metrics, Rollout, Transition
 
 
 class Interval(NamedTuple):
@@ -78,6 +78,12 @@ def coach_scores(transitions: Sequence[Transition]) -> Metrics:
     return {f"score/{agent}": _mean(one.score for one in given) for agent, given in verdicts.items()} | {
         f"blocked/{agent}": _mean(float(one.blocked) for one in given) for agent, given in verdicts.items()
     }
+
+
+def recovered(rollouts: Sequence[Rollout]) -> float:
+    """Returns how many sandboxes were lost and replaced in episodes that went on."""
+    results = (turn.result for rollout in rollouts for turn in rollout.episode.turns)
+    return float(sum(result.losses for result in results if result is not None))
 
 
 def masked(causes: Mapping[str, int]) -> Metrics:

@@ -179,7 +179,7 @@ class Trainer:
         sync_started = time.perf_counter()
         self._publish()
         ended = time.perf_counter()
-        row = {"lost": float(lost), "recovered": _recovered(rollouts)} | metrics.masked(causes)
+        row = {"lost": float(lost), "recovered": metrics.recovered(rollouts)} | metrics.masked(causes)
         row |= metrics.summarise([rollout.episode for rollout in rollouts])
         row |= metrics.coach_scores(transitions) | metrics.coach_costs(transitions) | updates
         row |= learned
@@ -273,7 +273,7 @@ class Trainer:
         """Plays the held-out tasks and records the result; no policy and no coach learns from it."""
         play_started = time.perf_counter()
         rollouts, lost = self._record_episodes("eval", step, self._play("eval", step))
-        row = {"lost": float(lost), "recovered": _recovered(rollouts)}
+        row = {"lost": float(lost), "recovered": metrics.recovered(rollouts)}
         episodes = [rollout.episode for rollout in rollouts]
         row |= metrics.summarise(episodes)
         timing: Metrics = {}
@@ -395,9 +395,3 @@ def _coach_errors(rollouts: Sequence[Rollout]) -> Counter[str]:
 def _judged(rollout: Rollout) -> JudgedEpisode:
     episode = rollout.episode
     return JudgedEpisode(episode.task_id, episode.turns, rollout.verdicts, episode.outcome)
-
-
-def _recovered(rollouts: Sequence[Rollout]) -> float:
-    """How many sandboxes were lost and replaced in episodes that went on."""
-    results = (turn.result for rollout in rollouts for turn in rollout.episode.turns)
-    return float(sum(result.losses for result in results if result is not None))
