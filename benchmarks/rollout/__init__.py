@@ -1,1 +1,1 @@
-"""How well episodes are scheduled: model, tools and coach are simulated and only take time."""
+"""How well episodes are scheduled, with simulated parts that only take time; and what a step's play costs."""

@@ -2,6 +2,7 @@
 
     python -m benchmarks.rollout
     python -m benchmarks.rollout --in-flight 64 --coach 2.0 --rounds 1
+    python -m benchmarks.rollout play --help        # measures a step's play with everything real
 
 Plays episodes through the real environment, coach wrapper and runtime. Model, tools and coach only sleep, for
 log-normal times that are drawn once, so that every mode has the same work. In mode ``deferred`` the coach
@@ -25,6 +26,7 @@ from rich.console import Console
 from benchmarks.common.command import make_console, make_parser, print_path, write_json
 from benchmarks.common.machine import Machine, machine
 from benchmarks.common.spread import Spread
+from benchmarks.rollout import play
 from benchmarks.rollout.latencies import Latencies, Medians
 from benchmarks.rollout.simulated import AGENTS, TURNS, Coach, Model, Relay, ReturnsRecorder, Tool
 from conf import commands
@@ -33,7 +35,7 @@ from conf.tables import make_table
 from envs.pipeline import PipelineEnv
 from envs.types import Task
 from learners.policy import Policy
-from learners.rollout.episode import play
+from learners.rollout import episode
 from learners.runtimes.local import Local
 from learners.types import Assignment, Rollout
 
@@ -92,7 +94,7 @@ def run(mode: str, latencies: Latencies, in_flight: int) -> Played:
         env = PipelineEnv(Relay(), Tool())
         wrapped = None if mode == "nobody" else ReturnsRecorder(env, coach, deferred=mode == "deferred")
         assignment = Assignment(str(order), Task(str(order), "## Task: wait", "relay", None), 0, order, 1.0)
-        rollout = play(wrapped or env, models, assignment)
+        rollout = episode.play(wrapped or env, models, assignment)
         return rollout, wrapped.returns if wrapped else {}
 
     start = time.perf_counter()
@@ -168,6 +170,9 @@ def show(report: Report, console: Console) -> None:
 @commands.one_line_errors()
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words[:1] == ["play"]:
+        return play.main(words[1:])
     parser = make_parser("rollout", __doc__)
     parser.add_argument("--in-flight", type=integer(1), nargs="+", default=[8, 32], metavar="N")
     parser.add_argument("--each", type=integer(1), default=1, help="episodes for each one in flight")
@@ -180,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=integer(1), default=3)
     parser.add_argument("--seed", type=integer(0), default=0)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/rollout.json"))
-    given = parser.parse_args(arguments)
+    given = parser.parse_args(words)
     medians = Medians(given.model, given.tool, given.coach)
     report = measure(given.in_flight, given.each, medians, given.sigma, given.rounds, given.seed)
     console = make_console()
