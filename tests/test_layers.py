@@ -30,6 +30,7 @@ LEARNERS = [
     {"weights"},
     {"generators"},
     {"runtimes"},
+    {"report"},
     {"run"},
     {"planning"},
 ]

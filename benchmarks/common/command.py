@@ -25,12 +25,20 @@ def make_console(width: int = 120) -> Console:
 
 
 def write_json(path: Path, report: Any) -> None:
-    """Writes ``report``, creating missing folders. Floats that are not finite become ``null``, as in JSON.
+    """Writes ``report`` as ``write_text`` does. Floats that are not finite become ``null``, as in JSON.
 
     Raises:
         ConfigError: it cannot be written; a file that was there is as it was.
     """
-    text = json.dumps(_finite(report), indent=2, ensure_ascii=False) + "\n"
+    write_text(path, json.dumps(_finite(report), indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a result whole, creating missing folders.
+
+    Raises:
+        ConfigError: it cannot be written; a file that was there is as it was.
+    """
     draft = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

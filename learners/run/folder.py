@@ -8,6 +8,7 @@ timings.jsonl    seconds and throughput, which differ between runs
 checkpoints/     what a killed run resumes from
 bias.json        what drives the coach's scores (``coaches.monitor``)
 curves.png       plot of the metrics
+report.html      the run as a page: overview, handoffs, every episode (``learners.report``)
 wandb.json       id of the W&B run (``learners.run.tracking``)
 """
 

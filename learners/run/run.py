@@ -15,7 +15,9 @@ from coaches import monitor
 from conf import ConfigError, stopping
 from learners.config import RunConfig
 from learners.errors import LostError
-from learners.run import checkpoint
+from learners.report import reading
+from learners.report.page import page
+from learners.run import checkpoint, files
 from learners.run.build import build, check, metadata
 from learners.run.curves import plot
 from learners.run.folder import RunFolder, open_folder
@@ -106,6 +108,15 @@ def _train(parts: Parts, config: RunConfig, run: RunFolder, console: Console) ->
     if bias["means"]:
         monitor.show(bias, console)
     console.print(f"curves: {plot(run)}", highlight=False, soft_wrap=True)
+    console.print(f"report: {_write_report(run)}", highlight=False, soft_wrap=True)
+
+
+def _write_report(run: RunFolder) -> Path:
+    """Writes the page on which people look at the run, and returns its path."""
+    path = run.path / "report.html"
+    with files.writing(path), files.draft(path) as draft:
+        draft.write_text(page([reading.read(run.path)]), encoding="utf-8")
+    return path
 
 
 def _print_warning(parts: Parts, console: Console) -> None:

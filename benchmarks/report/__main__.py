@@ -1,0 +1,72 @@
+"""Shows what happened in a run, or in episodes that any system recorded: as a page, or on the terminal.
+
+    python -m benchmarks.report runs/dsbench/<run>                # writes <run>/report.html
+    python -m benchmarks.report runs/dsbench/<one> runs/dsbench/<other> --out both.html
+    python -m benchmarks.report episodes.jsonl                    # writes episodes.html beside it
+    python -m benchmarks.report RUN --failed                      # lists failed episodes: culprit, reason
+    python -m benchmarks.report RUN --failed --agent modeler --code missing --step 12 --task titanic_survival
+    python -m benchmarks.report RUN --episode train-12-3          # prints one episode
+
+The page is one file that opens from disk, without a network. Several runs are shown side by side, and
+compared on the episodes that they share. Every training run writes the page at its end.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.common.command import make_console, make_parser, print_path, write_text
+from benchmarks.report import terminal
+from conf import ConfigError, commands
+from conf.arguments import add_out, integer, require_new
+from learners.report import reading
+from learners.report.page import page
+
+
+@commands.one_line_errors()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line. Errors are one line on stderr, and exit code 2."""
+    parser = make_parser("report", __doc__)
+    parser.add_argument("runs", nargs="+", type=Path, help="run folders, or files of recorded episodes")
+    add_out(parser, help="default: report.html in the last run's folder, which is replaced")
+    parser.add_argument("--failed", action="store_true", help="list failed episodes instead")
+    parser.add_argument("--episode", help="print the episode of this id instead")
+    parser.add_argument("--agent", help="with --failed: of this culprit alone")
+    parser.add_argument("--code", help="with --failed: with this code of the outcome, or of an artifact")
+    parser.add_argument("--task", help="with --failed: of this task alone")
+    parser.add_argument("--step", type=integer(0), help="with --failed: of this training step alone")
+    parser.add_argument("--skip-bad", action="store_true", help="leave out lines that are no valid episode")
+    given = parser.parse_args(arguments)
+    narrowed = [name for name in ("agent", "code", "task", "step") if getattr(given, name) is not None]
+    if narrowed and not given.failed:
+        raise ConfigError(f"--{narrowed[0]} narrows the list of --failed: add --failed")
+    runs = [reading.read(path) for path in given.runs]
+    skipped: list[str] | None = [] if given.skip_bad else None
+    console = make_console()
+    if given.failed:
+        wanted = terminal.Wanted(given.agent, given.code, given.task, given.step)
+        for run in runs:
+            terminal.list_failed(run, wanted, console, skipped)
+    elif given.episode is not None:
+        terminal.print_episode(runs, given.episode, console, skipped)
+    else:
+        _write(runs, given.runs[-1], given.out, given.overwrite, skipped)
+    for line in skipped or []:
+        print(f"left out: {line}", file=sys.stderr)
+
+
+def _write(
+    runs: Sequence[reading.Run], last: Path, out: Path | None, overwrite: bool, skipped: list[str] | None
+) -> None:
+    """Writes the page. Only the page of a run folder, which the run itself wrote, is replaced unasked."""
+    path = out or (last / "report.html" if last.is_dir() else last.with_suffix(".html"))
+    if out is not None or not last.is_dir():
+        require_new(overwrite, path)
+    write_text(path, page(runs, skipped=skipped))
+    print_path(make_console(), path)
+
+
+if __name__ == "__main__":
+    main()

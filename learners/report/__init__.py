@@ -1,0 +1,1 @@
+"""One run as a self-contained HTML page: overview, handoffs, traces, comparison."""

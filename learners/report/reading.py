@@ -1,0 +1,99 @@
+"""Reads what a report shows: the folder of a run, or a file of recorded episodes from any system."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from coaches import episodes
+from coaches.episodes import RecordedEpisode
+from conf import ConfigError
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a report reads of a run. Of a file of episodes alone, everything but the episodes is empty."""
+
+    name: str
+    path: Path
+    """Of the file of episodes."""
+    config: Mapping[str, Any]
+    """Settings by their dotted names."""
+    metadata: Mapping[str, Any]
+    metrics: Sequence[Row]
+    timings: Sequence[Row]
+    bias: Mapping[str, Any]
+
+
+def read(path: Path) -> Run:
+    """Reads a run folder, or a file of recorded episodes.
+
+    Raises:
+        ConfigError: there are no recorded episodes, or a file of the run is not valid.
+    """
+    if path.is_dir():
+        if not (path / "episodes.jsonl").is_file():
+            raise ConfigError(f"{path} is not the folder of a run: it has no episodes.jsonl")
+        folder = path
+        return Run(
+            name=path.resolve().name,
+            path=path / "episodes.jsonl",
+            config=dict(_flat(_yaml(folder / "config.yaml"))),
+            metadata=_json(folder / "metadata.json"),
+            metrics=list(_lines(folder / "metrics.jsonl")),
+            timings=list(_lines(folder / "timings.jsonl")),
+            bias=_json(folder / "bias.json"),
+        )
+    if not path.is_file():
+        raise ConfigError(f"{path}: there is no such run or file")
+    return Run(path.stem, path, {}, {}, [], [], {})
+
+
+def episodes_of(run: Run, *, skipped: list[str] | None = None) -> Iterator[tuple[Row, RecordedEpisode]]:
+    """Yields the episodes of a run, as JSON and as records; ``skipped`` is that of ``coaches.episodes.read``.
+
+    Raises:
+        ConfigError: as ``coaches.episodes.read``.
+    """
+    return episodes.read(run.path, skipped=skipped)
+
+
+def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields (dotted name, value) of every setting; lists count as values."""
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from _flat(item, f"{prefix}.{key}" if prefix else str(key))
+    elif prefix:
+        yield prefix, value
+
+
+def _yaml(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    found = next(_parsed(path, path.read_text(encoding="utf-8")), None) if path.is_file() else None
+    return found if isinstance(found, dict) else {}
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    if path.is_file():
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            yield from _parsed(path, line, f", line {number}")
+
+
+def _parsed(path: Path, text: str, where: str = "") -> Iterator[dict[str, Any]]:
+    try:
+        yield json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"{path}{where} is not valid JSON: {error}") from None

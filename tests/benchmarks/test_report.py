@@ -1,0 +1,86 @@
+"""The command that writes reports and prints failed episodes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.report.__main__ import main
+
+CORPUS = Path(__file__).parents[2] / "benchmarks" / "corpus" / "episodes" / "heldout.jsonl"
+MISSING = "dsbench-city_temperature-0-never_saved-0"
+
+
+def test_failed_episodes_are_listed_with_culprit_and_chain(capsys: pytest.CaptureFixture[str]) -> None:
+    main([str(CORPUS), "--failed", "--agent=data_engineer", "--code=missing", "--task=city_temperature"])
+    shown = capsys.readouterr().out
+    assert MISSING in shown
+    assert "X_test.pkl missing" in shown
+    assert "1 of 100 episodes; by culprit: data_engineer 1" in shown
+
+
+def test_filters_leave_out_what_they_do_not_admit(capsys: pytest.CaptureFixture[str]) -> None:
+    main([str(CORPUS), "--failed", "--step", "7"])
+    assert "0 of" in capsys.readouterr().out
+
+
+def test_an_episode_is_printed_with_its_culprit_and_its_handoffs(capsys: pytest.CaptureFixture[str]) -> None:
+    main([str(CORPUS), "--episode", MISSING])
+    shown = capsys.readouterr().out
+    assert "culprit: data_engineer, turn 2: X_test.pkl missing when data_engineer ended" in shown
+    assert "handed over: X_test.pkl missing, nobody → turn" in shown
+    assert "← explains the failure" in shown
+
+
+def test_escape_codes_in_an_action_do_not_reach_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "episodes.jsonl"
+    turn = {"agent": "a", "action": "\x1b[2J\x1b]0;title\x07[red]plain[/red]"}
+    path.write_text(json.dumps({"id": "e", "turns": [turn]}) + "\n", encoding="utf-8")
+    main([str(path), "--episode", "e"])
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert "[red]plain[/red]" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--episode", "none"], "there is no episode 'none'"),
+        (["--agent", "modeler"], "--agent narrows the list of --failed"),
+        (["--step", "-1", "--failed"], "must be at least 0"),
+    ],
+)
+def test_a_mistake_is_one_line(words: list[str], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([str(CORPUS), *words])
+    assert caught.value.code == 2
+    shown = capsys.readouterr().err
+    assert complaint in shown
+    assert shown.count("\n") == 1
+
+
+def test_a_page_beside_a_file_is_not_replaced_unasked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "episodes.jsonl"
+    path.write_text('{"turns": [{"agent": "a", "action": "b"}]}\n', encoding="utf-8")
+    main([str(path)])
+    first = (tmp_path / "episodes.html").read_bytes()
+    with pytest.raises(SystemExit):
+        main([str(path)])
+    assert "exists: name another place" in capsys.readouterr().err
+    main([str(path), "--overwrite"])
+    assert (tmp_path / "episodes.html").read_bytes() == first
+
+
+def test_a_bad_line_is_left_out_and_named_if_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "episodes.jsonl"
+    path.write_text('{"turns": [{"agent": "a", "action": "b"}]}\n{"turns": []}\n', encoding="utf-8")
+    main([str(path), "--skip-bad"])
+    assert "left out: " in capsys.readouterr().err
