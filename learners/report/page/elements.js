@@ -27,7 +27,7 @@ function table(caption, columns, rows, options = {}) {
     const cell = column.cell(row);
     return element(n || options.plain ? "td" : "th", { scope: n || options.plain ? null : "row", class: column.number ? "number" : column.class?.(row) }, cell ?? "–");
   })));
-  return element("div", { class: "wide", tabindex: "0", role: "region", "aria-label": caption },
+  return element("div", { class: "wide", tabindex: "0", role: "group", "aria-label": caption },
     element("table", { class: options.class }, element("caption", {}, caption), element("thead", {}, element("tr", {}, head)), element("tbody", {}, body)));
 }
 

@@ -72,7 +72,7 @@ function episodesView(query) {
 
 async function searched(rows, query, list) {
   const mine = ++latestSearch;
-  const found = await search(rows, query.text, (share) => say(`Searching: ${percent(share)}`), () => mine !== latestSearch || !list.isConnected);
+  const found = await search(rows, query.text, (share) => say(`Searching: ${percent(share)}`), () => mine !== latestSearch);
   if (found) listed(rows.filter((row) => found.has(row)), query, list);
 }
 

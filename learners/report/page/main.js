@@ -24,6 +24,7 @@ async function show() {
   document.getElementById("views").replaceChildren(...VIEWS.filter(([name]) => name !== "compare" || report.runs.length > 1)
     .map(([name, label]) => element("a", { href: link(name), "aria-current": name === view || (name === "episodes" && view === "episode") ? "page" : null }, label)));
   if (!same) {
+    latestSearch += 1; // an unfinished search belongs to the view that is left
     const made = { overview, handoffs: () => handoffsView(query), episodes: () => episodesView(query), compare: () => compareView(query), episode: () => traceView(...rest, query) }[view];
     if (view !== "episode") current.row = null;
     const content = made ? await made() : element("p", {}, "There is no such view.");

@@ -51,10 +51,10 @@ function lanes(details, run, place) {
     const from = group[0].writer ?? null, start = from === null ? [x(details.turns[to].agent) - 70, y(to) - 24] : [x(details.turns[from].agent) + 13, y(from)];
     const end = [x(details.turns[to].agent) - 14, y(to)], bend = (start[0] + end[0]) / 2 + 12 * (n % 3);
     const label = group.map((one) => (one.code === "ok" ? one.artifact : `${one.artifact} ${one.code}`)).join(", ");
-    return drawn("g", { "data-edge": label, "data-broken": broken }, drawn("path", { class: broken ? "edge broken" : "edge", d: `M${start} C${bend},${start[1]} ${bend},${end[1]} ${end}` }, drawn("title", {}, label)),
+    return drawn("g", { "data-edge": label, "data-broken": String(broken) }, drawn("path", { class: broken ? "edge broken" : "edge", d: `M${start} C${bend},${start[1]} ${bend},${end[1]} ${end}` }, drawn("title", {}, label)),
       drawn("text", { x: end[0] - 6, y: end[1] - 12 - 12 * (n % 2), "text-anchor": "end", style: broken ? "fill:var(--bad)" : null }, label.length > 40 ? `${label.slice(0, 39)}…` : label));
   });
-  return element("div", { class: "wide lanes", tabindex: "0", role: "region", "aria-label": "Agents as lanes, artifacts as edges" },
+  return element("div", { class: "wide lanes", tabindex: "0", role: "group", "aria-label": "Agents as lanes, artifacts as edges" },
     drawn("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": "Turns of each agent and what they handed over; the table below says the same" },
       agents.map((agent) => [drawn("text", { class: "label", x: x(agent), y: 20, "text-anchor": "middle" }, agent), drawn("line", { class: "axis", x1: x(agent), x2: x(agent), y1: 30, y2: height - 10 })]).flat(), edges, nodes));
 }
