@@ -23,7 +23,8 @@ from rich.table import Table
 from benchmarks.common.command import make_console, make_parser, print_path, write_json
 from benchmarks.common.estimates import student
 from conf import commands, stopping
-from conf.arguments import integer
+from conf.arguments import add_out, integer, require_new
+from conf.counts import plural
 from conf.tables import make_table
 from learners.run.metrics import wilson
 
@@ -100,14 +101,16 @@ def _gain(runs: Sequence[Trained], name: str) -> dict[str, float]:
 
 
 @commands.one_line_errors()
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = make_parser("learning", __doc__)
     parser.add_argument("--seeds", type=integer(0), nargs="+", default=[0, 1, 2])
-    parser.add_argument("--out", type=Path, default=Path("runs/learning"), help="folder for the run folders")
+    add_out(parser, default=Path("runs/learning"), help="folder for the run folders and learning.json")
     parser.add_argument("--no-control", action="store_true", help="skip the run at learning rate 0")
     parser.add_argument("overrides", nargs="*", help="settings for the learner, after --")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    path = options.out / "learning.json"
+    require_new(options.overwrite, path)
     runs = [
         train(f"seed {seed}", options.out / f"seed{seed}", [*options.overrides, f"seed={seed}"])
         for seed in options.seeds
@@ -116,17 +119,16 @@ def main() -> None:
     control: list[Trained] = []
     if not options.no_control:
         seed = options.seeds[0]
-        arguments = [*options.overrides, f"seed={seed}", "model.optimizer.lr=0"]
-        control.append(train(f"seed {seed}, lr 0", options.out / f"seed{seed}-lr0", arguments))
+        still = [*options.overrides, f"seed={seed}", "model.optimizer.lr=0"]
+        control.append(train(f"seed {seed}, lr 0", options.out / f"seed{seed}-lr0", still))
     console = make_console()
     console.print(tabulate([*runs, *control]))
     for name, gain in gains.items():
         console.print(
             f"{name}: mean change {gain['mean']:+.3f} [{gain['low']:+.2f}, {gain['high']:+.2f}] over "
-            f"{len(runs)} seeds, least {gain['least']:+.3f}"
+            f"{plural(len(runs), 'seed')}, least {gain['least']:+.3f}"
         )
     report = {"runs": [asdict(run) for run in [*runs, *control]], "gains": gains}
-    path = options.out / "learning.json"
     write_json(path, report)
     print_path(console, path)
 

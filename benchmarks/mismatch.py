@@ -35,11 +35,13 @@ from rich.table import Table
 from benchmarks.common import estimates
 from benchmarks.common.command import make_console, make_parser, write_json
 from conf import ConfigError, commands
-from conf.arguments import number
+from conf.arguments import add_out, number, require_new
+from conf.counts import plural
 from conf.tables import make_table
 from learners.train import run_errors
 
 METRICS = ("mismatch_kl", "approx_kl", "reference_kl")
+REPORT = "mismatch.json"
 MIN_STEPS = 3
 """Fewest steps that give a slope with an interval."""
 
@@ -68,7 +70,9 @@ def judge(policy: str, metric: str, values: Sequence[float], *, bound: float, gr
         ConfigError: there are too few values, or one is not finite.
     """
     if len(values) < MIN_STEPS:
-        raise ConfigError(f"{metric} of {policy} is known at {len(values)} steps; a slope needs {MIN_STEPS}")
+        raise ConfigError(
+            f"{metric} of {policy} is known at {plural(len(values), 'step')}; a slope needs {MIN_STEPS}"
+        )
     if not all(map(isfinite, values)):
         raise ConfigError(f"{metric} of {policy} is not finite at every step")
     sizes = [abs(value) for value in values]
@@ -136,16 +140,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--growth", type=number(0), default=0.001, help="largest rise allowed over the run, in nats per token"
     )
+    add_out(parser, help="default: mismatch.json in the run folder")
     given = parser.parse_intermixed_args(arguments)
     folders = [Path(word) for word in given.overrides if not commands.is_override(word)]
     with run_errors():
         if folders and len(given.overrides) > 1:
             raise ConfigError("give either settings or one run folder")
+        if out := given.out or (folders[0] / REPORT if folders else None):
+            require_new(given.overwrite, out)
         folder = folders[0] if folders else _run(given.overrides, given.config_dir)
         judged = judge_run(folder, bound=given.bound, growth=given.growth)
         policies = [asdict(one) for one in judged]
         report = {"bound": given.bound, "growth": given.growth, "policies": policies}
-        write_json(folder / "mismatch.json", report)
+        write_json(out or folder / REPORT, report)
     make_console().print(tabulate(judged))
     return 0 if all(one.verdict == "flat" for one in judged) else 1
 
@@ -161,7 +168,7 @@ def _run(settings: Sequence[str], config_dir: Path | None) -> Path:
     has_steps = any(word.startswith("steps=") for word in settings)
     config = commands.compose([*settings, *([] if has_steps else ["steps=8"])], config_dir=config_dir)
     if config.steps < MIN_STEPS:
-        raise ConfigError(f"steps={config.steps} are too few: a slope needs {MIN_STEPS}")
+        raise ConfigError(f"steps={config.steps} is too few: a slope needs at least {MIN_STEPS}")
     config.model.optimizer.lr = 0.0
     config.evaluation.every = 0
     return train(config)

@@ -38,7 +38,8 @@ from benchmarks.common.machine import Machine, machine
 from benchmarks.sandbox.lanes import MethodError
 from benchmarks.sandbox.methods import backend
 from conf import commands
-from conf.arguments import integer
+from conf.arguments import add_out, integer, require_new
+from conf.counts import plural
 from conf.tables import make_table
 from sandbox.base import Backend, SandboxError, SandboxSpec
 from sandbox.guest import memory
@@ -181,7 +182,9 @@ def soak(name: str, settings: Mapping[str, object], episodes: int, in_flight: in
                 if ended % max(1, episodes // SAMPLES) == 0 and ended <= episodes - in_flight:
                     samples.append((ended, measure_usage(docker, ours)))
                 if ended % max(1, episodes // 10) == 0:
-                    console.print(f"{ended} episodes, {time.monotonic() - started:.0f} s, {len(lost)} lost")
+                    console.print(
+                        f"{plural(ended, 'episode')}, {time.monotonic() - started:.0f} s, {len(lost)} lost"
+                    )
     finally:
         built.close()
     seconds = time.monotonic() - started
@@ -194,7 +197,9 @@ def soak(name: str, settings: Mapping[str, object], episodes: int, in_flight: in
 
 def tabulate(run: Soak) -> Table:
     """Returns a row for each resource."""
-    title = f"{run.backend}: {run.episodes} episodes, {run.in_flight} in flight, {run.seconds:.0f} s"
+    title = (
+        f"{run.backend}: {plural(run.episodes, 'episode')}, {run.in_flight} in flight, {run.seconds:.0f} s"
+    )
     columns = ["", "before", "first quarter", "last quarter", "per 1000", "bound", "after"]
     table = make_table(title, columns)
     for name in NAMES:
@@ -217,13 +222,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_overrides(parser, "sandbox=docker or local, and sandbox.<setting>=<value>")
     parser.add_argument("--episodes", type=integer(1), default=2000)
     parser.add_argument("--in-flight", type=integer(1), default=8)
-    parser.add_argument("--out", type=Path, help="default: benchmarks/results/soak-<sandbox>.json")
+    add_out(parser, help="default: benchmarks/results/soak-<sandbox>.json")
     given = parser.parse_intermixed_args(arguments)
     if given.episodes < 2 * given.in_flight:
         parser.error("--episodes must be at least twice --in-flight")
     with commands.one_line_errors():
         chosen = commands.compose_parts(given.overrides, {"sandbox": "local"}, config_dir=given.config_dir)
         name, settings = _changed(chosen.sandbox)
+        out = given.out or Path(f"benchmarks/results/soak-{name}.json")
+        require_new(given.overwrite, out)
     console = make_console()
     try:
         run = soak(name, settings, given.episodes, given.in_flight, console)
@@ -235,7 +242,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console.print(
         *(problems or ["nothing grew, and nothing was left"]), sep="\n", soft_wrap=True, markup=False
     )
-    out = given.out or Path(f"benchmarks/results/soak-{name}.json")
     slopes = {resource: slope(run.samples, resource) for resource in NAMES}
     record = {"faults": problems, "growth": asdict(GROWTH), "slopes_per_1000": slopes}
     write_json(out, asdict(run) | record)

@@ -24,6 +24,7 @@ from coaches import episodes
 from coaches.episodes import RecordedEpisode
 from conf import ConfigError
 from conf.arguments import Parser, add_out, require_new
+from conf.counts import plural
 
 VERSION = 1
 FEWEST = 30
@@ -98,9 +99,7 @@ def pairs(recorded: Sequence[RecordedEpisode]) -> tuple[Pairs, str]:
     ]
     sources = sorted({source for *_, source in rows})
     if len(rows) < FEWEST:
-        raise ConfigError(
-            f"{len(rows)} judged turns with an outcome are too few: at least {FEWEST} are needed"
-        )
+        raise ConfigError(f"{plural(len(rows), 'judged turn')} with an outcome: at least {FEWEST} are needed")
     if len(sources) > 1:
         raise ConfigError(f"the verdicts come from several coaches: {', '.join(sources)}")
     scores, outcomes, tasks, _ = zip(*rows, strict=True)
@@ -186,12 +185,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         score_map = fit(*pairs(recorded))
         score_map.write(options.out)
     print(
-        f"{options.out}: {len(score_map.scores)} points from {score_map.turns} turns of {score_map.tasks} "
-        f"tasks, coach {score_map.source}; "
+        f"{options.out}: {plural(len(score_map.scores), 'point')} from {plural(score_map.turns, 'turn')} of "
+        f"{plural(score_map.tasks, 'task')}, coach {score_map.source}; "
         f"ECE {score_map.ece_before:.3f} before, {score_map.ece_after:.3f} after"
     )
     if skipped:
-        print(f"skipped: {len(skipped)} lines{episodes.first_of(skipped)}")
+        print(f"skipped: {plural(len(skipped), 'line')}{episodes.first_of(skipped)}")
 
 
 def _read(files: Sequence[Path], config: Any, skip_bad: bool) -> tuple[list[RecordedEpisode], list[str]]:

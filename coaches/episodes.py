@@ -48,6 +48,7 @@ from coaches.judging.learning import JudgedEpisode
 from coaches.recording import lines, messages, results
 from coaches.recording.fields import BadRowError, Record, Row, get, name, number, record
 from conf import ConfigError
+from conf.counts import plural
 from envs.actions.parsing import extract_program
 from envs.types import Message, Outcome, Role, Turn
 from sandbox.artifacts import ArtifactCheck, ArtifactSpec
@@ -254,7 +255,9 @@ def _observation(raw: Row, agent: str, own: Turn | None) -> tuple[Message, ...]:
     seen = get(raw, "seen", int, 0)
     earlier = () if own is None else own.observation
     if not 0 <= seen <= len(earlier):
-        raise BadRowError(f"seen is {seen}, but the agent's turn before has {len(earlier)} messages")
+        raise BadRowError(
+            f"seen is {seen}, but the agent's turn before has {plural(len(earlier), 'message')}"
+        )
     try:
         read = [messages.message(row, agent) for row in _listed(observation)]
     except BadRowError as error:

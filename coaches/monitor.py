@@ -28,6 +28,7 @@ from coaches.bias.trends import Alarm, alarm, drift
 from coaches.judging.learning import JudgedEpisode
 from conf import ConfigError
 from conf.arguments import Parser
+from conf.counts import plural
 from conf.tables import interval, make_table
 from envs.types import Role
 
@@ -249,7 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         monitor, skipped = _watch(options.run, roles, options.skip_bad)
         summary = monitor.summary()
     if skipped:
-        print(f"skipped: {len(skipped)} lines{first_of(skipped)}", file=sys.stderr)
+        print(f"skipped: {plural(len(skipped), 'line')}{first_of(skipped)}", file=sys.stderr)
     if options.json:
         print(json.dumps(summary, indent=2))
     else:

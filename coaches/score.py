@@ -36,6 +36,7 @@ from coaches.judging.inner import build_coach, check_ready
 from coaches.judging.verdicts import judge_episode
 from conf import ConfigError
 from conf.arguments import Parser, add_out, integer, require_new
+from conf.counts import plural
 from conf.tables import interval, make_table
 
 _NO_OUTCOME = "episode {} has no outcome, and this coach judges whole episodes"
@@ -155,7 +156,9 @@ def _run(options: argparse.Namespace, config: Any) -> None:
             file.write(json.dumps(_with_verdicts(row, one), ensure_ascii=False) + "\n")
     console = Console()
     console.print(
-        tabulate(scored, f"{config.coach.name} on {len(scored)} episodes of {options.episodes.name}")
+        tabulate(
+            scored, f"{config.coach.name} on {plural(len(scored), 'episode')} of {options.episodes.name}"
+        )
     )
     masked = Counter(cause for one in scored for cause in one.causes)
     if masked:
@@ -166,7 +169,7 @@ def _run(options: argparse.Namespace, config: Any) -> None:
                 f"without a verdict: {count} {cause}{example}", highlight=False, markup=False, soft_wrap=True
             )
     if skipped:
-        line = f"skipped: {len(skipped)} lines{episodes.first_of(skipped)}"
+        line = f"skipped: {plural(len(skipped), 'line')}{episodes.first_of(skipped)}"
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     console.print(f"written: {out}", soft_wrap=True, highlight=False)
 

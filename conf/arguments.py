@@ -27,15 +27,22 @@ class Parser(ArgumentParser):
 def add_out(parser: ArgumentParser, **options: Any) -> None:
     """Adds ``--out``, with ``options`` of ``add_argument``, and ``--overwrite`` (``require_new``)."""
     parser.add_argument("--out", type=Path, **options)
+    add_overwrite(parser)
+
+
+def add_overwrite(parser: ArgumentParser) -> None:
+    """Adds ``--overwrite`` alone, for a command whose result has a place of its own."""
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier result")
 
 
-def require_new(overwrite: bool, *paths: Path) -> None:
+def require_new(overwrite: bool, *paths: Path, option: str = "--out") -> None:
     """Raises ``ConfigError`` if one of ``paths`` is there already and ``overwrite`` is false. To be called
-    before the work begins that the result costs."""
+    before the work begins that the result costs. ``option`` names their place."""
     for path in paths:
         if path.exists() and not overwrite:
-            raise ConfigError(f"{path} exists: name another place with --out, or replace it with --overwrite")
+            raise ConfigError(
+                f"{path} exists: name another place with {option}, or replace it with --overwrite"
+            )
 
 
 def integer(least: int, most: int = LARGEST) -> Callable[[str], int]:

@@ -122,6 +122,45 @@ def test_a_mistake_on_any_command_line_is_one_line_and_exit_code_2(
     assert [path.name for path in tmp_path.iterdir()] == ["episodes.jsonl"]
 
 
+RESULTS = {
+    "coaches.score": ["episodes.jsonl", "coach=rules", "--out", "result"],
+    "coaches.calibrate": ["episodes.jsonl", "--out", "result"],
+    "benchmarks.corpus.__main__": ["build", "--folder", "folder"],
+    "benchmarks.envs.__main__": ["--out", "result"],
+    "benchmarks.evaluate.__main__": ["env=mathchat", "--out", "result"],
+    "benchmarks.learning": ["--out", "folder"],
+    "benchmarks.mismatch": ["folder"],
+    "benchmarks.rollout.__main__": ["--out", "result"],
+    "benchmarks.sandbox.__main__": ["--out", "result"],
+    "benchmarks.soak": ["--out", "result"],
+    "benchmarks.update.__main__": ["--out", "result"],
+}
+"""Every command with a result of hours or minutes in one file; ``benchmarks.coaches`` writes two."""
+
+
+@pytest.mark.parametrize("command", RESULTS)
+def test_an_earlier_result_is_neither_overwritten_nor_made_again_in_vain(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "episodes.jsonl").write_text(json.dumps({"turns": [{"agent": "a", "action": "b"}]}) + "\n")
+    (tmp_path / "folder").mkdir()
+    results = [tmp_path / "result", *(tmp_path / "folder" / name for name in WRITTEN)]
+    for path in results:
+        path.write_text("hours of work")
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(command).main(RESULTS[command])
+    error = capsys.readouterr().err
+    assert (ended.value.code, error.count("\n")) == (2, 1)
+    assert " exists: name another place with --" in error
+    assert error.endswith("or replace it with --overwrite\n")
+    assert {path.read_text() for path in results} == {"hours of work"}
+
+
+WRITTEN = ("public.jsonl", "heldout.jsonl", "learning.json", "mismatch.json")
+"""Names that commands choose themselves in a folder."""
+
+
 def test_a_mistake_is_raised_where_a_traceback_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(os.environ, "COACHGYM_TRACEBACK", "1")
     with pytest.raises(ConfigError, match="such"), commands.one_line_errors():

@@ -32,6 +32,7 @@ from tests.test_docs import EXAMPLES, PAGES, ROOT, blocks, spans
 NEEDS = {
     "train_with_sb3.py": "stable_baselines3",
     "train_with_trl.py": "trl",
+    "train_with_trl_tools.py": "trl",
     "play_with_verifiers.py": "verifiers",
 }
 """Example -> the package of the extra ``examples`` that it needs."""

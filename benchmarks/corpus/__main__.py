@@ -11,7 +11,7 @@ from benchmarks.common.command import make_parser
 from benchmarks.corpus import build, replay
 from benchmarks.corpus.cases import FOLDER
 from conf import commands
-from conf.arguments import integer
+from conf.arguments import add_overwrite, integer, require_new
 from sandbox.base import SandboxError
 
 
@@ -24,9 +24,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--some", type=integer(1), help="verify only this many episodes, evenly spread over the corpus"
     )
+    add_overwrite(parser)
     commands.add_overrides(parser, "settings of the sandbox: sandbox=<name> sandbox.<key>=<value>")
     options = parser.parse_intermixed_args(arguments)
     with commands.one_line_errors(SandboxError):
+        if options.command == "build":
+            require_new(options.overwrite, *build.paths(options.folder), option="--folder")
         parts = {"sandbox": "auto"}
         chosen = commands.compose_parts(options.overrides, parts, config_dir=options.config_dir)
         backend = conf.build("sandbox", chosen.sandbox)

@@ -54,16 +54,21 @@ def build(backend: Backend, folder: Path, say: Callable[[str], None]) -> None:
     jobs = [(env, split) for split in SPLITS for env in FAULTS]
     with ThreadPoolExecutor(2) as pool:  # one thread per environment; they share nothing
         done = dict(zip(jobs, pool.map(lambda job: _part(backend, *job), jobs), strict=True))
-    for split in SPLITS:
+    for split, path in zip(SPLITS, paths(folder), strict=True):
         rows = [line for env in FAULTS for line in done[env, split].rows]
         lines = [_portable(json.dumps(line, ensure_ascii=False)) for line in rows]
-        (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         faulty = sum(line["fault"] is not None for line in rows)
         say(f"{split}: {len(rows) - faulty} sound and {faulty} faulty episodes")
     for (env, split), tally in done.items():
         say(f"{env}, {split}: {len(tally.harmless)} faults made no difference and are left out")
         for line in sorted(tally.harmless):
             say(f"  {line}")
+
+
+def paths(folder: Path) -> list[Path]:
+    """Returns the files that ``build`` writes, one for each of ``SPLITS``."""
+    return [folder / f"{split}.jsonl" for split in SPLITS]
 
 
 def _portable(line: str) -> str:

@@ -27,7 +27,7 @@ from benchmarks.envs.memory import Memory
 from benchmarks.envs.memory import measure as measure_memory
 from benchmarks.envs.subjects import OURS, PEERS, NoSandbox, Subject, episode, ours, peer
 from conf import commands
-from conf.arguments import integer, number
+from conf.arguments import add_out, integer, number, require_new
 from conf.tables import make_table
 
 SAME_ORDER = 0.32
@@ -122,8 +122,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=number(0.01), default=0.5, help="for each environment and round")
     parser.add_argument("--counts", type=integer(1), nargs="+", default=[1, 10, 100, 1000], metavar="N")
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS, help="PettingZoo's environments")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/envs.json"))
+    add_out(parser, default=Path("benchmarks/results/envs.json"))
     given = parser.parse_args(arguments)
+    require_new(given.overwrite, given.out)
     report = measure(given.peers, sorted(set(given.counts)), given.rounds, given.seconds)
     console = make_console()
     show(report, console)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from benchmarks.evaluate.reading import Evaluation, Played
+from conf.counts import plural
 from conf.tables import make_table
 
 MAX_ROWS = 100
@@ -46,7 +47,7 @@ def over_tasks(tasks: Sequence[TaskResult]) -> TaskResult:
     metrics.
     """
     return TaskResult(
-        task=f"all {len(tasks)} tasks",
+        task=f"all {plural(len(tasks), 'task')}",
         metric=None,
         episodes=sum(task.episodes for task in tasks),
         success=sum(task.success for task in tasks) / len(tasks),

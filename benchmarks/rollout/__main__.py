@@ -30,7 +30,7 @@ from benchmarks.rollout import play
 from benchmarks.rollout.latencies import Latencies, Medians
 from benchmarks.rollout.simulated import AGENTS, TURNS, Coach, Model, Relay, ReturnsRecorder, Tool
 from conf import commands
-from conf.arguments import integer, number
+from conf.arguments import add_out, integer, number, require_new
 from conf.tables import make_table
 from envs.pipeline import PipelineEnv
 from envs.types import Task
@@ -184,8 +184,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--rounds", type=integer(1), default=3)
     parser.add_argument("--seed", type=integer(0), default=0)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/rollout.json"))
+    add_out(parser, default=Path("benchmarks/results/rollout.json"))
     given = parser.parse_args(words)
+    require_new(given.overwrite, given.out)
     medians = Medians(given.model, given.tool, given.coach)
     report = measure(given.in_flight, given.each, medians, given.sigma, given.rounds, given.seed)
     console = make_console()

@@ -40,7 +40,7 @@ from benchmarks.common.spread import Ratio, Spread, ratio, rotations
 from benchmarks.rollout import child
 from benchmarks.rollout.actions import Episode, drawn, recorded
 from conf import ConfigError, commands
-from conf.arguments import integer, number
+from conf.arguments import add_out, integer, number, require_new
 from conf.tables import make_table
 from learners.config import RunConfig
 
@@ -243,8 +243,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--token-ms", type=number(0), default=2.0, help="of a batch, for each replayed token")
     parser.add_argument("--steps", type=integer(1), default=2, help="measured steps in each process")
     parser.add_argument("--rounds", type=integer(1), default=3, help="processes of each checkout")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/rollout-play.json"))
+    add_out(parser, default=Path("benchmarks/results/rollout-play.json"))
     given = parser.parse_args(arguments)
+    require_new(given.overwrite, given.out)
     trees = {"now": HERE} | ({"before": _tree(given.before)} if given.before else {})
     settings = [*(() if given.sample else REPLAYED), *given.overrides]
     config = RunConfig.read(commands.compose(settings))

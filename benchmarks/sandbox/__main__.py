@@ -59,7 +59,7 @@ from benchmarks.sandbox.methods import Method, available
 from benchmarks.sandbox.report import Report, Row, tables, targets
 from benchmarks.sandbox.workloads import SNIPPET, WORKLOADS
 from conf import commands
-from conf.arguments import integer
+from conf.arguments import add_out, integer, require_new
 
 
 def measure(names: Sequence[str], peers_python: str, plan: Plan, console: Console) -> Report:
@@ -176,8 +176,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--peers-python", default=sys.executable, help="a Python that has the public sandboxes"
     )
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/sandbox.json"))
+    add_out(parser, default=Path("benchmarks/results/sandbox.json"))
     given = parser.parse_args(arguments)
+    require_new(given.overwrite, given.out)
     plan = QUICK if given.quick else FULL
     plan = replace(plan, rounds=given.rounds or plan.rounds)
     console = make_console()

@@ -47,7 +47,7 @@ from benchmarks.update.measure import Measured, Platform, UpdateError, measured,
 from benchmarks.update.report import Report, disagreement, faster, table, targets, to_row
 from benchmarks.update.workload import SHAPES, VARIANTS, Job
 from conf import commands
-from conf.arguments import Parser, integer
+from conf.arguments import Parser, add_out, integer, require_new
 
 KINDS = ("even", "uneven")
 
@@ -142,6 +142,7 @@ def show(report: Report, console: Console) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     given = _parser().parse_args(arguments)
+    require_new(given.overwrite, given.out)
     console = make_console()
     here = platform(given.threads)
     if given.largest and here.device != "cuda":
@@ -210,7 +211,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--quick", action="store_true", help="a tiny model and one round; the numbers mean little"
     )
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/update.json"))
+    add_out(parser, default=Path("benchmarks/results/update.json"))
     return parser
 
 

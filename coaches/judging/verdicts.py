@@ -8,6 +8,7 @@ from typing import NamedTuple, cast
 
 from coaches.base import AnyCoach, Coach, CoachError, HindsightCoach, History, Usage, Verdict, judges_turns
 from conf import ConfigError
+from conf.counts import plural
 from envs.types import Outcome, Turn
 
 THREADS = 8
@@ -97,7 +98,10 @@ def _in_hindsight(coach: HindsightCoach, turns: Sequence[Turn], outcome: Outcome
     if not isinstance(verdicts, list | tuple):
         raise ConfigError(f"{name}.judge_episode must return a list of verdicts; got {verdicts!r:.60}")
     if len(verdicts) != len(turns):
-        raise ConfigError(f"{name}.judge_episode returned {len(verdicts)} verdicts for {len(turns)} turns")
+        raise ConfigError(
+            f"{name}.judge_episode returned {plural(len(verdicts), 'verdict')} for "
+            f"{plural(len(turns), 'turn')}"
+        )
     withheld = Judged(None, WITHHELD, f"{name} gives no verdict on this turn")
     return [
         withheld if verdict is None else Judged(_verdict(coach, "judge_episode", verdict), "")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from conf.counts import plural
 from envs.episode.provenance import last_changes
-from envs.full.terms import plural
 from envs.types import Role, Task, Turn
 from sandbox.artifacts import ArtifactSpec
 

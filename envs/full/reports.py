@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from conf.counts import plural
 from envs.actions.parsing import Reading, read_action, strip_thinking
 from envs.full.advice import advised, produced
 from envs.full.files import listing
-from envs.full.terms import Terms, plural
+from envs.full.terms import Terms
 from envs.observations import escape_headings, truncate_middle
 from envs.types import Turn
 from sandbox.base import Result

@@ -35,11 +35,6 @@ class Terms:
     """Tokens in one reply, maybe by agent; None: unknown."""
 
 
-def plural(count: int, noun: str) -> str:
-    """Returns ``1 turn``, ``2 turns``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 @lru_cache
 def rules(role: Role, terms: Terms) -> str:
     """Returns what ``role`` may do, and what ends its part."""

@@ -72,7 +72,7 @@ def _from_hub(name: str) -> Source:
         raise ConfigError(
             f"{name} {problem}; name one of {', '.join(data)}: hf:{found['name']}:{next(iter(data))}"
         )
-    records = [(f"row {number}", replaced(row)) for number, row in enumerate(data[split])]
+    records = [(f"row {number}", replaced(row)) for number, row in enumerate(data[split], 1)]
     return Source(name, found["name"].partition("/")[2], records)
 
 
@@ -114,7 +114,7 @@ def _from_file(path: Path) -> list[tuple[str, Any]]:
         raise ConfigError(
             f"{path}: must be a JSON array of problems, or one problem a line, with at least one"
         )
-    return [(f"record {number}", record) for number, record in enumerate(value)]
+    return [(f"record {number}", record) for number, record in enumerate(value, 1)]
 
 
 def _text(path: Path) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from conf import ConfigError
+from conf.counts import plural
 from envs.mathchat.loader import Fields, Problem, distinct, load, merged, overlap, same_by
 from envs.types import Split, Task
 
@@ -44,14 +45,15 @@ def choose(choice: Choice, fields: Fields) -> dict[Split, list[Task]]:
     if both and not choice.drop_overlap:
         problem, other = both[0]
         raise ConfigError(
-            f"training and evaluation have {len(both)} problems in common, such as {problem.where}, which is "
-            f"{other.where} by its {same_by(problem, other)}; set env.overlap=drop to train without them"
+            f"training and evaluation have {plural(len(both), 'problem')} in common, such as "
+            f"{problem.where}, which is {other.where} by its {same_by(problem, other)}; set "
+            "env.overlap=drop to train without them"
         )
     if both:
         same = {problem.where for problem, _ in both}
         train = [problem for problem in train if problem.where not in same]
         _LOG.warning(
-            "training and evaluation have %d problems in common, which are not trained on", len(both)
+            "training and evaluation have %s in common, not trained on", plural(len(both), "problem")
         )
         _require(train, f"every problem of {_names(choice.tasks)} is also held out")
     sources = _names([*choice.tasks, *(choice.heldout_tasks or ())])
@@ -86,7 +88,9 @@ def draw(problems: Sequence[Problem], count: int, seed: int) -> list[Problem]:
         ConfigError: there are fewer.
     """
     if count > len(problems):
-        raise ConfigError(f"env.sample={count}, but there are only {len(problems)} problems to draw from")
+        raise ConfigError(
+            f"env.sample={count}, but it can be at most {len(problems)}, the number of problems to draw from"
+        )
     drawn = np.random.RandomState(seed).choice(len(problems), size=count, replace=False)
     return [problems[position] for position in sorted(drawn.tolist())]
 

@@ -172,7 +172,11 @@ def _job(config: RunConfig, assume: Assume, team: Team, policies: Sequence[Polic
     assert model is not None
     kind: ModelKind = conf.build("learners.models", model)
     if model.device == "cpu" or not layout.gpus:
-        raise ConfigError("this run trains on the CPU (model.device, runtime.learner_gpus): nothing to plan")
+        setting = "model.device=cuda" if model.device == "cpu" else "runtime.learner_gpus=1"
+        raise ConfigError(
+            "this run trains on the CPU (model.device, runtime.learner_gpus): nothing to plan; a run on GPUs "
+            f"needs {setting}, or an experiment such as experiment=dsbench_4b_1xh100"
+        )
     guess, shapes = assume.episodes[config.env.name], read_shapes(kind.architecture())
     rollout, evaluation = config.rollout, config.evaluation
     heldout = guess.heldout if evaluation.tasks is None else evaluation.tasks

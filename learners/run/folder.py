@@ -18,7 +18,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -53,11 +53,14 @@ class RunFolder:
     What cannot be written is a ``TrainingError`` that names the file.
     """
 
-    def __init__(self, path: Path, lock: FileLock, *, new: bool = False) -> None:
-        """``new``: this process has created it."""
+    def __init__(
+        self, path: Path, lock: FileLock, *, new: bool = False, parents: Sequence[Path] = ()
+    ) -> None:
+        """``new``: this process has created it, and before it ``parents``, the innermost first."""
         self.path = path
         self._lock = lock
         self._new = new
+        self._parents = parents
 
     def __enter__(self) -> RunFolder:
         return self
@@ -76,9 +79,10 @@ class RunFolder:
             draft.write_text(json.dumps(row, indent=2) + "\n", encoding="utf-8")
 
     def withdraw(self) -> None:
-        """Removes what this process wrote into a folder of its own, unless something has been recorded."""
+        """Removes a folder of this process and those it created around it, unless something has been
+        recorded."""
         if self._new and not self.sizes():
-            _remove(self.path)
+            _remove(self.path, self._parents)
 
     def append(self, name: str, row: Mapping[str, Any]) -> None:
         """Appends one row to ``<name>.jsonl`` and flushes it to the operating system."""
@@ -175,19 +179,16 @@ def _create(config: RunConfig) -> RunFolder:
     path = located(config.run_dir) if config.run_dir else _new_path(config)
     try:
         _require_empty(path)  # before anything is written there
-        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+        parents = [folder for folder in path.parents if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
-        folder = RunFolder(path, _lock(path), new=True)
+        folder = RunFolder(path, _lock(path), new=True, parents=parents)
     except OSError as error:
         raise _unwritable(path, error) from None
     try:
         _require_empty(path)  # another process may have been faster
         _write(path, config)
     except OSError as error:
-        _remove(path)
-        for made in missing[1:]:
-            with suppress(OSError):
-                made.rmdir()
+        _remove(path, parents)
         raise _unwritable(path, error) from None
     return folder
 
@@ -205,12 +206,14 @@ def _write(path: Path, config: RunConfig) -> None:
         draft.write_text(OmegaConf.to_yaml(OmegaConf.create(config.container())), encoding="utf-8")
 
 
-def _remove(path: Path) -> None:
-    """Removes what a run writes before it records anything, and the folder if it is then empty."""
+def _remove(path: Path, parents: Sequence[Path]) -> None:
+    """Removes what a run writes before it records anything, and the folder and ``parents`` if they are then
+    empty."""
     for name in (CONFIG, "metadata.json", LOCK):
         (path / name).unlink(missing_ok=True)
     with suppress(OSError):  # it is not empty
-        path.rmdir()
+        for folder in (path, *parents):
+            folder.rmdir()
 
 
 def _unwritable(path: Path, error: OSError) -> ConfigError:

@@ -200,7 +200,7 @@ def test_skipped_lines_are_counted_and_the_first_is_shown(
     assert "--skip-bad" in capsys.readouterr().err
     run(path, "coach=rules", "--skip-bad")
     shown = capsys.readouterr().out
-    assert "rules on 1 episodes" in shown
+    assert "rules on 1 episode of" in shown
     assert f"skipped: 2 lines; the first: {path}, line 1: not valid JSON" in shown
     assert len((tmp_path / "e.scored.jsonl").read_text().splitlines()) == 1
 
@@ -211,7 +211,7 @@ def test_an_episode_without_the_outcome_that_a_coach_needs_counts_as_bad(
     ended = {**EPISODE, "outcome": {"success": True}}
     path = written(tmp_path / "e.jsonl", [json.dumps(EPISODE).encode(), json.dumps(ended).encode()])
     run(path, "coach=hindsight", "--skip-bad")
-    assert "skipped: 1 lines; the first: episode 1 has no outcome" in capsys.readouterr().out
+    assert "skipped: 1 line; the first: episode 1 has no outcome" in capsys.readouterr().out
 
 
 def test_only_bad_lines_are_one_clear_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

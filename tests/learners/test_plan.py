@@ -78,11 +78,14 @@ def test_an_engine_whose_cache_is_too_small_for_one_sequence_does_not_fit(
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        ([], "nothing to plan"),
+        ([], r"nothing to plan; .* model\.device=cuda, or .* experiment=dsbench_4b_1xh100"),
         ([f"experiment={ONE_GPU}", "hardware.memory_gib=much"], r"hardware\.memory_gib must be a number"),
         ([f"experiment={ONE_GPU}", "weights.targets=[query]"], "names no layer"),
         ([f"experiment={ONE_GPU}", "~assume.episodes.dsbench"], r"assume\.episodes\.dsbench"),
-        ([f"experiment={PAPERS[0]}", "runtime.learner_gpus=0", "runtime.engine_gpus=0"], "nothing to plan"),
+        (
+            [f"experiment={PAPERS[0]}", "runtime.learner_gpus=0", "runtime.engine_gpus=0"],
+            r"runtime\.learner_gpus=1",
+        ),
     ],
 )
 def test_what_cannot_be_planned_is_one_clear_line(words: list[str], complaint: str) -> None:

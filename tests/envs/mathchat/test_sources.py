@@ -112,7 +112,7 @@ def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
 
 def test_texts_of_a_data_set_are_made_encodable(hub: Hub) -> None:
     hub.splits = {"train": [{"problem": "a\ud800b\0?", "answer": 1}]}
-    assert read("hf:a/b").records == [("row 0", {"problem": "a\ufffdb\ufffd?", "answer": 1})]
+    assert read("hf:a/b").records == [("row 1", {"problem": "a\ufffdb\ufffd?", "answer": 1})]
 
 
 def test_unknown_bundled_problems_name_the_known_ones() -> None:

@@ -77,7 +77,7 @@ def test_sources_without_years_in_their_records_are_of_the_year_in_their_name(tm
         ({"years": {"heldout": [2018, 2024]}}, r"every problem of .* is of env\.years\.heldout"),
         ({"years": {"train": "2021"}}, "years"),
         ({"kinds": ["level_9"]}, r"has no problem of env\.kinds=\['level_9'\]; its kinds are 'math'"),
-        ({"sample": 100}, r"env\.sample=100, but there are only 24 problems"),
+        ({"sample": 100}, r"env\.sample=100, but it can be at most 24, the number of problems"),
         ({"sample": 0}, "sample must be at least 1"),
         ({"sample_seed": -1}, "sample_seed must be at least 0"),
         ({"sample_seed": 2**32}, "sample_seed must be at most"),
@@ -99,7 +99,7 @@ def test_what_cannot_be_split_is_one_line_that_names_the_setting(
 
 def test_a_record_without_year_is_named_where_years_are_asked_for(tmp_path: Path) -> None:
     path = write(tmp_path / "a.json", [*aime(range(2018, 2020)), {"prompt": "One?", "answer": 1}])
-    with pytest.raises(conf.ConfigError, match=r"a\.json: record 12: has no year, .* env\.fields\.year"):
+    with pytest.raises(conf.ConfigError, match=r"a\.json: record 13: has no year, .* env\.fields\.year"):
         parts(tasks=path, years={"train": [2018, 2018]})
 
 
@@ -112,7 +112,7 @@ def test_a_problem_in_both_parts_is_one_line_that_says_where(tmp_path: Path) -> 
     for two, reason in ((text, "text"), (place, "contest, 2019-I-1")):
         with pytest.raises(conf.ConfigError) as raised:
             parts(tasks=one, heldout_tasks=two)
-        assert str(raised.value).startswith("training and evaluation have 1 problems in common, such as ")
+        assert str(raised.value).startswith("training and evaluation have 1 problem in common, such as ")
         assert f"by its {reason}; set env.overlap=drop" in str(raised.value)
 
 
@@ -124,7 +124,7 @@ def test_a_problem_in_both_parts_can_be_left_out_of_training(
     train, heldout = parts(tasks=one, heldout_tasks=two, overlap="drop")
     assert {name[:4] for name in names(train)} == {"2018"}
     assert len(heldout) == 12
-    assert "training and evaluation have 6 problems in common, which are not trained on" in caplog.text
+    assert "training and evaluation have 6 problems in common, not trained on" in caplog.text
 
 
 def test_two_records_of_one_problem_count_once_and_must_agree(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_two_records_of_one_problem_count_once_and_must_agree(tmp_path: Path) ->
     assert len(train) + len(heldout) == 2
     different = [same[0], {**same[1], "answer": 4}]
     with pytest.raises(
-        conf.ConfigError, match=r"record 1: has the answer 4, and .*record 0, .* by its text, has 2 or 3"
+        conf.ConfigError, match=r"record 2: has the answer 4, and .*record 1, .* by its text, has 2 or 3"
     ):
         parts(tasks=write(tmp_path / "a.json", different))
 

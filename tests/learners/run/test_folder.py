@@ -129,6 +129,22 @@ def test_a_run_that_could_not_be_built_leaves_no_folder_behind(tmp_path: Path) -
         assert (path / "config.yaml").exists()
 
 
+def test_a_run_that_could_not_be_built_leaves_none_of_the_folders_around_it(tmp_path: Path) -> None:
+    with open_folder(settings(tmp_path / "runs" / "mathchat" / "first")) as folder:
+        folder.withdraw()
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "runs").mkdir()
+    with open_folder(settings(tmp_path / "runs" / "mathchat" / "first")) as folder:
+        folder.withdraw()
+    assert [path.name for path in tmp_path.rglob("*")] == ["runs"], "a folder that was there stays"
+    with (
+        open_folder(settings(tmp_path / "runs" / "mathchat" / "first")) as folder,
+        open_folder(settings(tmp_path / "runs" / "mathchat" / "second")),
+    ):
+        folder.withdraw()
+    assert [path.name for path in (tmp_path / "runs" / "mathchat").iterdir()] == ["second"]
+
+
 def test_a_folder_that_cannot_be_created_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot be written"):
