@@ -6,6 +6,7 @@ are for agents, coaches and people; outcomes come from graders that read plain d
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -14,6 +15,7 @@ from typing import Any, Literal
 from sandbox.base import FileInfo, Sandbox
 from sandbox.guest.names import kind_of
 from sandbox.host import probing
+from sandbox.host.known import known_of
 from sandbox.host.libraries import packages as packages_of
 from sandbox.host.pickles import UNKNOWN, pickle_globals
 
@@ -81,15 +83,17 @@ def check_artifacts(
     ``rows_of`` names. Where it is not known, the file that ``rows_of`` names is counted in the sandbox, as
     agents left it.
 
-    An artifact larger than ``max_bytes`` is not opened: its code is ``size``. Reading ends after ``timeout``
-    seconds. Estimators may also come from ``libraries``, those of ``SandboxSpec.libraries``.
+    A file that an earlier check in the same ``sandbox`` read, and whose hash in ``files`` is still the same,
+    is not read again. An artifact larger than ``max_bytes`` is not opened: its code is ``size``. Reading ends
+    after ``timeout`` seconds. Estimators may also come from ``libraries``, those of
+    ``SandboxSpec.libraries``.
 
     Raises:
         SandboxError: the sandbox was lost.
     """
     packages = packages_of(libraries)
     refused = {spec.name: check for spec in specs if (check := _from_listing(spec, files, max_bytes))}
-    imports = {spec.name: _imports(spec, sandbox) for spec in specs if spec.name not in refused}
+    imports = {spec.name: _imports(spec, files, sandbox) for spec in specs if spec.name not in refused}
     for name, listed in imports.items():
         if foreign := [each for each in listed if each != UNKNOWN and not kind_of(each, packages)]:
             refused[name] = ArtifactCheck(name, "foreign", _foreign(foreign[0], libraries), imports=listed)
@@ -102,7 +106,7 @@ def check_artifacts(
                 formats.setdefault(other, _format(other))
         counted = [spec.rows_of for spec in probed if spec.rows_of in files and _rows(spec, rows) is None]
         facts, found = probing.inspect(
-            formats, [name for name in dict.fromkeys(counted) if name], packages, sandbox, timeout
+            formats, [name for name in dict.fromkeys(counted) if name], packages, files, sandbox, timeout
         )
         rows = {**found, **rows}
     return tuple(
@@ -123,15 +127,22 @@ def _format(name: str, kind: Kind = "any") -> str:
     return next((form for form in ("csv", "json", "npy") if name.endswith(f".{form}")), "pickle")
 
 
-def _imports(spec: ArtifactSpec, sandbox: Sandbox) -> tuple[str, ...]:
+def _imports(spec: ArtifactSpec, files: Mapping[str, FileInfo], sandbox: Sandbox) -> tuple[str, ...]:
     """Returns the imports of a file that the probe, or a reader that trusts its name, would unpickle."""
     plain = spec.kind == "any" or _format(spec.name, spec.kind) != "pickle"
     if plain and not spec.name.endswith(_PICKLES):
         return ()
+    known, sha256 = known_of(sandbox).imports, files[spec.name].sha256
+    if sha256 in known:
+        return known[sha256]
     try:
-        return pickle_globals(sandbox.read(spec.name))
+        data = sandbox.read(spec.name)
     except (FileNotFoundError, ValueError):  # the listing was wrong, or the file is too large to read
         return (UNKNOWN,)
+    listed = pickle_globals(data)
+    if sha256 == hashlib.sha256(data).hexdigest():
+        known[sha256] = listed
+    return listed
 
 
 def _foreign(name: str, libraries: Sequence[str]) -> str:

@@ -118,8 +118,7 @@ class Folder:
         unprintable names.
 
         Hashes no more bytes than the disk has. Files with holes, which may be large at no cost, come last;
-        what is not hashed has the sha256 "". ``settled``: nothing runs here. A running program may change a
-        file through a mapping, which changes no time.
+        what is not hashed has the sha256 "". ``settled``: nothing runs here, so that hashes can be kept.
         """
         entries = _Walk(MAX_VISITED, MAX_DEPTH, _visible).entries(self.fd)
         regular = ((path, info) for path, info in entries if stat.S_ISREG(info.st_mode))
@@ -131,6 +130,11 @@ class Folder:
                 hashes[info.st_ino] = self._hash(path, info, settled)
         for path, info in files:
             yield path, info.st_size, hashes.get(info.st_ino, "")
+
+    def forget(self) -> None:
+        """Forgets all hashes: a program will run, and may change a file through a mapping, which changes no
+        time on some file systems."""
+        self.hashes.clear()
 
     def usage(self, alone: bool) -> Usage:
         """Returns what the folder holds. ``alone``: its file system has nothing else, and limits the size."""

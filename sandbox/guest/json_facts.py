@@ -3,6 +3,7 @@ import."""
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from typing import Any, NoReturn
@@ -10,8 +11,8 @@ from typing import Any, NoReturn
 _KINDS = {dict: "object", list: "array", str: "text", bool: "boolean", type(None): "null"}
 
 
-def json_facts(path: str) -> dict[str, Any]:
-    """Returns facts of the JSON document in a file, with the key ``names`` where it has columns.
+def json_facts(data: bytes) -> dict[str, Any]:
+    """Returns facts of a JSON document, with the key ``names`` where it has columns.
 
     The rows of an array are its items. Where all of them are objects, their keys are its columns, in order of
     first appearance, and a key that an object lacks is a missing value, as is null; any other array is one
@@ -21,8 +22,8 @@ def json_facts(path: str) -> dict[str, Any]:
         ValueError: it is not JSON as RFC 8259 has it, in UTF-8; or a key occurs twice in an object.
         RecursionError: it is nested too deeply.
     """
-    with open(path, encoding="utf-8") as file:
-        value = json.load(file, object_pairs_hook=_object, parse_constant=_no_constant)
+    text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8")  # as of a file: lines end in one way
+    value = json.load(text, object_pairs_hook=_object, parse_constant=_no_constant)
     facts: dict[str, Any] = {"type": _KINDS.get(type(value), "number")}
     if isinstance(value, dict):
         return facts | _columns(list(value), [[item] for item in value.values()])

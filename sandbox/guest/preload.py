@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 
+import sandbox.guest.probe  # noqa: F401 - for the checks of artifacts, whose programs only call it
 from sandbox.guest.start_methods import without_sockets
 
 

@@ -1,5 +1,5 @@
-"""Runs inside a sandbox, sent as text: reads artifacts there and only there, and prints a line of JSON for
-each.
+"""Runs inside a sandbox: reads artifacts there and only there, and prints a line of JSON for each. A guest
+imports it before its programs start; to any other sandbox it is sent as text.
 
 Nothing that an artifact names is run (``sandbox.guest.unpickling``), and no attribute of an object is
 believed that its class does not define: facts of data come from its values, those of a model from its class,
@@ -9,6 +9,7 @@ parts of a model fit together, which only a prediction shows."""
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 from collections.abc import Callable, Collection
@@ -22,57 +23,84 @@ from sandbox.guest.unpickling import ForeignError, StandIn, load
 MAX_COLUMNS, MAX_NAME = 2000, 120
 
 
+class _File:
+    """A file that is read once, so that its hash is that of what was looked at."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.sha256 = name, ""
+
+    def read(self) -> bytes:
+        with open(self.name, "rb") as file:
+            data = file.read()
+        self.sha256 = hashlib.sha256(data).hexdigest()
+        return data
+
+
 def report(formats: dict[str, str], counted: list[str], packages: list[str], limit: int) -> None:
     """Prints one line for each file of ``formats`` (name -> ``csv``, ``json``, ``npy`` or ``pickle``), then
     for each of ``counted``: ``{"name": …, "facts": …}`` of an artifact, and ``{"name": …, "rows": …}``, the
-    number of data rows of a csv.
+    number of data rows of a csv. Each has the ``sha256`` of what was read; "" if nothing could be.
 
-    Column names are left out of a line when it would have more than ``limit`` characters.
+    Column names are left out of a line that would have more than ``limit`` characters without its hash:
+    ``size`` is how many.
     """
     for name, form in formats.items():
-        facts = _try(partial(_facts, form=form, packages=packages), name)
-        line = {"name": name, "facts": facts}
-        if len(json.dumps(line)) > limit:  # only the columns can be long
+        file = _File(name)
+        facts = _try(partial(_facts, form=form, packages=packages), file)
+        size = len(json.dumps({"name": name, "facts": facts}))
+        if size > limit:  # only the columns can be long
             facts.pop("columns", None)
-        _print(line)
+        _print({"name": name, "facts": facts, "size": size, "sha256": file.sha256})
     for name in counted:
-        _print({"name": name, "rows": _try(_rows, name)})
+        file = _File(name)
+        _print({"name": name, "rows": _try(_rows, file), "sha256": file.sha256})
 
 
 def _print(line: dict[str, Any]) -> None:
     print("\n" + json.dumps(line), flush=True)
 
 
-def _try(look: Callable[[str], Any], name: str) -> Any:
+def _try(look: Callable[[_File], Any], file: _File) -> Any:
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            return look(name)
+            return look(file)
     except ForeignError as error:
         return {"foreign": str(error)[:MAX_NAME]}
     except BaseException as error:  # a damaged file may raise anything
         return {"error": f"{type(error).__name__}: {str(error)[:300]}"}
 
 
-def _rows(name: str) -> int:
-    import pandas
-
-    return len(pandas.read_csv(name, usecols=[0], skip_blank_lines=False))
+def _rows(file: _File) -> int:
+    return len(_csv(file, usecols=[0], skip_blank_lines=False))
 
 
-def _facts(name: str, form: str, packages: Collection[str]) -> dict[str, Any]:
+def _facts(file: _File, form: str, packages: Collection[str]) -> dict[str, Any]:
     if form == "json":
-        facts = json_facts(name)
+        facts = json_facts(file.read())
         return facts | _names(facts.pop("names")) if "names" in facts else facts
     if form == "csv":
-        import pandas
-
-        return _data(pandas.read_csv(name)) or {}
+        return _data(_csv(file)) or {}
     if form == "npy":
-        import numpy
-
-        return _data(numpy.load(name, allow_pickle=False)) or {}
-    value = load(name, packages)
+        return _data(_array(file)) or {}
+    value = load(file.read(), packages)
     return _data(value) or _estimator(value)
+
+
+def _csv(file: _File, **options: Any) -> Any:
+    import pandas
+
+    compression = pandas.io.common.infer_compression(file.name, "infer")  # type: ignore[attr-defined]
+    return pandas.read_csv(io.BytesIO(file.read()), compression=compression, **options)
+
+
+def _array(file: _File) -> Any:
+    import numpy
+
+    data = file.read()
+    array = numpy.load(file.name, allow_pickle=False)  # from a file: it says more of one that was cut off
+    if file.read() != data:
+        raise ValueError("it changed while it was read")
+    return array
 
 
 def _data(value: Any) -> dict[str, Any] | None:

@@ -135,6 +135,7 @@ class Guest:
 
     def _run(self, code: str, timeout: float, seed: int, name: str | None) -> tuple[dict[str, Any], bytes]:
         holding = self.folder.holding(FILE, code.encode()) if name is None else contextlib.nullcontext()
+        self.folder.forget()
         with holding:
             self.room = self.folder.limits(self._usage())
             if name is None:

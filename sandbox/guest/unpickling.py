@@ -64,15 +64,13 @@ class _JoblibArray:
     """What joblib stores before the bytes of an array."""
 
 
-def load(path: str, packages: Collection[str]) -> Any:
+def load(data: bytes, packages: Collection[str]) -> Any:
     """Returns the content of a pickle, also of one that joblib wrote or compressed.
 
     Raises:
         ForeignError: with the name.
         Exception: any other if the file is damaged.
     """
-    with open(path, "rb") as file:
-        data = file.read()
     for magic, what in _OTHERS:
         if data.startswith(magic):
             raise ValueError(f"it is {what}")

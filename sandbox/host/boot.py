@@ -15,7 +15,8 @@ from sandbox.guest.frames import pack
 _PACKAGE = "sandbox.guest"
 _MODULES = (
     "frames", "system_calls", "seccomp", "landlock", "processes", "memory", "folder", "output",
-    "program", "session", "start_methods", "preload", "settings", "outcome", "server", "main",
+    "program", "session", "start_methods", "names", "unpickling", "json_facts", "reads", "structure",
+    "probe", "preload", "settings", "outcome", "server", "main",
 )  # fmt: skip
 """In dependency order: each after the modules that it imports."""
 ENVIRONMENT = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,10 +9,8 @@ import pytest
 from sandbox.guest.json_facts import json_facts
 
 
-def facts(tmp_path: Path, text: str | bytes) -> dict[str, Any]:
-    path = tmp_path / "x.json"
-    path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return json_facts(str(path))
+def facts(text: str | bytes) -> dict[str, Any]:
+    return json_facts(text.encode() if isinstance(text, str) else text)
 
 
 @pytest.mark.parametrize(
@@ -37,8 +34,8 @@ def facts(tmp_path: Path, text: str | bytes) -> dict[str, Any]:
         (" \n[1]\n ", {"rows": 1}),
     ],
 )
-def test_a_document_has_these_facts(tmp_path: Path, text: str, expected: dict[str, Any]) -> None:
-    found = facts(tmp_path, text)
+def test_a_document_has_these_facts(text: str, expected: dict[str, Any]) -> None:
+    found = facts(text)
     assert {key: found[key] for key in expected} == expected
 
 
@@ -58,6 +55,6 @@ def test_a_document_has_these_facts(tmp_path: Path, text: str, expected: dict[st
         ("[" * 100_000, "recursion"),
     ],
 )
-def test_what_is_not_json_is_an_error(tmp_path: Path, text: str | bytes, reason: str) -> None:
+def test_what_is_not_json_is_an_error(text: str | bytes, reason: str) -> None:
     with pytest.raises((ValueError, RecursionError), match=reason):
-        facts(tmp_path, text)
+        facts(text)

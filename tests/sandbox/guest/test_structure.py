@@ -139,7 +139,7 @@ def _uncalibrated() -> Any:
 def read(tmp_path: Path, model: Any) -> dict[str, Any]:
     """Returns what the probe reports of a model that was saved."""
     joblib.dump(model, tmp_path / "model.pkl")
-    return probe._facts(str(tmp_path / "model.pkl"), "pickle", ())
+    return probe._facts(probe._File(str(tmp_path / "model.pkl")), "pickle", ())
 
 
 @pytest.mark.parametrize("name", UNFITTED)
@@ -203,7 +203,7 @@ def test_the_number_of_predicted_columns_is_known(tmp_path: Path, model: Any, wa
 
 def test_the_names_of_columns_that_a_model_insists_on_are_compared_with_a_table_s(tmp_path: Path) -> None:
     X.to_pickle(tmp_path / "X.pkl")
-    table = probe._facts(str(tmp_path / "X.pkl"), "pickle", ())["feature_names"]
+    table = probe._facts(probe._File(str(tmp_path / "X.pkl")), "pickle", ())["feature_names"]
     scaled = make_pipeline(StandardScaler(), Ridge())
     for fitted in (Ridge().fit(X, Y), scaled.fit(X, Y), GridSearchCV(scaled, {}, cv=2).fit(X, Y)):
         assert read(tmp_path, fitted)["feature_names"] == table
@@ -213,7 +213,7 @@ def test_the_names_of_columns_that_a_model_insists_on_are_compared_with_a_table_
     for indifferent in (Ridge().fit(X.to_numpy(), Y), chosen.fit(X[["b", "a"]], Y)):
         assert "feature_names" not in read(tmp_path, indifferent)
     X.set_axis(range(3), axis=1).to_pickle(tmp_path / "X.pkl")
-    assert "feature_names" not in probe._facts(str(tmp_path / "X.pkl"), "pickle", ())
+    assert "feature_names" not in probe._facts(probe._File(str(tmp_path / "X.pkl")), "pickle", ())
 
 
 @pytest.mark.parametrize(

@@ -88,10 +88,10 @@ def test_what_is_foreign_is_named_and_not_run(tmp_path: Path, name: str) -> None
     for data in (pickle.dumps(value), gzip.compress(pickle.dumps(value))):
         path.write_bytes(data)
         with pytest.raises(ForeignError, match=rf"^{wanted}"):
-            load(str(path), ())
+            load(path.read_bytes(), ())
     joblib.dump([X, value], path, compress=1)
     with pytest.raises(ForeignError, match=rf"^{wanted}"):
-        load(str(path), ())
+        load(path.read_bytes(), ())
 
 
 @pytest.mark.parametrize(
@@ -116,19 +116,22 @@ def test_what_is_foreign_is_named_and_not_run(tmp_path: Path, name: str) -> None
 def test_instructions_that_no_pickler_writes_are_refused(tmp_path: Path, data: bytes, wanted: str) -> None:
     (tmp_path / "x").write_bytes(data)
     with pytest.raises(ForeignError, match=wanted):
-        load(str(tmp_path / "x"), ())
+        load((tmp_path / "x").read_bytes(), ())
 
 
 def test_a_class_or_a_function_is_no_model(tmp_path: Path) -> None:
     for value, kind in ((LinearRegression, "class"), (numpy.mean, "function"), (numpy.float64, "class")):
         joblib.dump(value, tmp_path / "x")
-        assert probe._facts(str(tmp_path / "x"), "pickle", ()) == {"type": kind, "has_predict": False}
+        assert probe._facts(probe._File(str(tmp_path / "x")), "pickle", ()) == {
+            "type": kind,
+            "has_predict": False,
+        }
 
 
 def test_a_shared_dtype_stays_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "x.pkl"
     path.write_bytes(pickle.dumps(Reduced(numpy.dtype, ("f8",), (3, ">", None, None, None, -1, -1, 0))))
-    load(str(path), ())
+    load(path.read_bytes(), ())
     assert numpy.dtype("f8").byteorder == "="
     assert numpy.frombuffer(numpy.float64(1.0).tobytes())[0] == 1.0
 
@@ -156,14 +159,17 @@ def function(): pass
     path = tmp_path / "model.pkl"
     for value in (added.Model().fit(X, CLASSES), added.Booster()):
         joblib.dump(value, path)
-        assert probe._facts(str(path), "pickle", ("added",))["has_predict"] is True
+        assert probe._facts(probe._File(str(path)), "pickle", ("added",))["has_predict"] is True
         joblib.dump(type(value), path)
-        assert probe._facts(str(path), "pickle", ("added",)) == {"type": "class", "has_predict": False}
+        assert probe._facts(probe._File(str(path)), "pickle", ("added",)) == {
+            "type": "class",
+            "has_predict": False,
+        }
         with pytest.raises(ForeignError, match=r"^added"):
-            load(str(path), ())
+            load(path.read_bytes(), ())
     path.write_bytes(pickle.dumps(Reduced(added.function, ())))
     with pytest.raises(ForeignError, match=r"added\.function"):
-        load(str(path), ("added",))
+        load(path.read_bytes(), ("added",))
 
 
 def test_the_unpickler_is_not_fooled_by_attributes_of_what_a_module_imported(tmp_path: Path) -> None:
@@ -184,7 +190,7 @@ def test_the_unpickler_is_not_fooled_by_attributes_of_what_a_module_imported(tmp
         data = file.getvalue() + b"\x8c" + bytes([len(name)]) + name.encode() + b"\x93)R."
         path.write_bytes(data)
         with pytest.raises(ForeignError):
-            load(str(path), ())
+            load(path.read_bytes(), ())
     assert "sklearn.tests.test_base" not in sys.modules
 
 
@@ -201,7 +207,7 @@ def test_functions_that_hold_no_code_of_an_agent_may_be_referred_to(tmp_path: Pa
     model = make_pipeline(REFERRED[name](), SVC())
     for protocol in (0, 2, 5):
         (tmp_path / "x").write_bytes(pickle.dumps(model, protocol))
-        assert probe._facts(str(tmp_path / "x"), "pickle", ())["type"] == "Pipeline"
+        assert probe._facts(probe._File(str(tmp_path / "x")), "pickle", ())["type"] == "Pipeline"
 
 
 @pytest.mark.parametrize(
@@ -219,14 +225,14 @@ def test_functions_that_hold_no_code_of_an_agent_may_be_referred_to(tmp_path: Pa
 def test_what_may_be_referred_to_is_not_called(tmp_path: Path, value: Any, wanted: str) -> None:
     (tmp_path / "x").write_bytes(pickle.dumps(value))
     with pytest.raises(ForeignError, match=wanted):
-        load(str(tmp_path / "x"), ())
+        load((tmp_path / "x").read_bytes(), ())
 
 
 def test_files_of_other_formats_are_named(tmp_path: Path) -> None:
     pandas.DataFrame({"a": [1]}).to_pickle(tmp_path / "x.pkl", compression="zip")
     with pytest.raises(ValueError, match="ZIP archive"):
-        load(str(tmp_path / "x.pkl"), ())
+        load((tmp_path / "x.pkl").read_bytes(), ())
     with (tmp_path / "x.pkl").open("wb") as file:
         numpy.save(file, X)
     with pytest.raises(ValueError, match=r"name it \.npy"):
-        load(str(tmp_path / "x.pkl"), ())
+        load((tmp_path / "x.pkl").read_bytes(), ())

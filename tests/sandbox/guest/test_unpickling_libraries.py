@@ -213,10 +213,10 @@ def test_data_is_reported_as_it_is(tmp_path: Path, name: str) -> None:
     path = tmp_path / "data.pkl"
     for protocol in PROTOCOLS:
         path.write_bytes(dumps(DATA[name], protocol))
-        assert probe._facts(str(path), "pickle", ()) == facts(DATA[name]), protocol
+        assert probe._facts(probe._File(str(path)), "pickle", ()) == facts(DATA[name]), protocol
     if name not in ("masked", "matrix"):  # which joblib loads as other types
         joblib.dump(DATA[name], path)
-        assert probe._facts(str(path), "pickle", ()) == facts(DATA[name]), "joblib"
+        assert probe._facts(probe._File(str(path)), "pickle", ()) == facts(DATA[name]), "joblib"
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -224,9 +224,9 @@ def test_a_model_is_reported_as_it_is(tmp_path: Path, name: str) -> None:
     path, model = tmp_path / "model.pkl", MODELS[name]()
     for protocol in PROTOCOLS:
         path.write_bytes(dumps(model, protocol))
-        assert without_constant(probe._facts(str(path), "pickle", ())) == facts(model)
+        assert without_constant(probe._facts(probe._File(str(path)), "pickle", ())) == facts(model)
     joblib.dump({"model": [model], "threshold": 0.5}, path)
-    assert probe._facts(str(path), "pickle", ())["type"] == "dict"
+    assert probe._facts(probe._File(str(path)), "pickle", ())["type"] == "dict"
 
 
 @pytest.mark.parametrize("compress", [("zlib", 3), ("gzip", 3), ("bz2", 3), ("lzma", 3), ("xz", 3), 1, 9])
@@ -234,7 +234,7 @@ def test_joblib_compresses(tmp_path: Path, compress: Any) -> None:
     path = tmp_path / "model.pkl"
     for value in (MODELS["table"](), FRAME, numpy.eye(3), numpy.array(["a", None], dtype=object)):
         joblib.dump(value, path, compress=compress)
-        assert probe._facts(str(path), "pickle", ()) == facts(value)
+        assert probe._facts(probe._File(str(path)), "pickle", ()) == facts(value)
 
 
 def test_arrays_that_are_mapped_into_memory_are_arrays(tmp_path: Path) -> None:
@@ -243,12 +243,12 @@ def test_arrays_that_are_mapped_into_memory_are_arrays(tmp_path: Path) -> None:
     mapped = joblib.load(tmp_path / "x", mmap_mode="r")
     for protocol in PROTOCOLS:
         joblib.dump([mapped, RandomForestClassifier(2).fit(mapped, CLASSES)], path, protocol=protocol)
-        array, model = load(str(path), ())
+        array, model = load(path.read_bytes(), ())
         assert type(array) is numpy.ndarray
         assert (array == X).all()
         assert facts(model)["fitted"] is True
         path.write_bytes(pickle.dumps(mapped, protocol))
-        assert (load(str(path), ()) == X).all()
+        assert (load(path.read_bytes(), ()) == X).all()
 
 
 def test_containers_are_containers(tmp_path: Path) -> None:
@@ -272,7 +272,7 @@ def test_containers_are_containers(tmp_path: Path) -> None:
     }
     for protocol in PROTOCOLS:
         (tmp_path / "x").write_bytes(dumps(value, protocol))
-        assert load(str(tmp_path / "x"), ()) == value
+        assert load((tmp_path / "x").read_bytes(), ()) == value
 
 
 def fitted(cls: Any) -> Iterator[Any]:
@@ -299,9 +299,13 @@ def check_estimators(classes: Iterable[Any], path: Path) -> int:
             for estimator in fitted(cls):
                 wanted = facts(estimator)
                 joblib.dump(estimator, path)
-                assert without_constant(probe._facts(str(path), "pickle", ())) == wanted, estimator
+                assert without_constant(probe._facts(probe._File(str(path)), "pickle", ())) == wanted, (
+                    estimator
+                )
                 path.write_bytes(pickle.dumps(estimator, 0))
-                assert without_constant(probe._facts(str(path), "pickle", ())) == wanted, estimator
+                assert without_constant(probe._facts(probe._File(str(path)), "pickle", ())) == wanted, (
+                    estimator
+                )
                 found += wanted.get("fitted", False)
     return found
 
