@@ -34,13 +34,15 @@ class RolloutSettings:
     episodes: int
     """Of each task."""
     concurrency: int
+    groups: int
+    """At most as many as ``concurrency``."""
     temperature: float
     deferred: bool
     staleness: int
     max_lost: float
 
     def __post_init__(self) -> None:
-        for name in ("tasks", "episodes", "concurrency"):
+        for name in ("tasks", "episodes", "concurrency", "groups"):
             _check_range(f"rollout.{name}", getattr(self, name), 1)
         _check_range("rollout.temperature", self.temperature, 0)
         _check_choice("rollout.staleness", self.staleness, (0, 1))

@@ -98,7 +98,7 @@ def run(mode: str, latencies: Latencies, in_flight: int) -> Played:
         return rollout, wrapped.returns if wrapped else {}
 
     start = time.perf_counter()
-    results = Local(Local.Config(None)).map(one, range(number), limit=in_flight, waves=False)
+    results = Local(Local.Config(None)).map(one, range(number), limit=in_flight, groups=None)
     seconds = time.perf_counter() - start
     judgements = []
     for result in results:

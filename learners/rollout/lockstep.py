@@ -9,7 +9,10 @@ Episodes are threads, and each is a *participant* of one session. The session wo
 4. Every waiting thread takes its own answer and plays on, until it needs its next completion.
 
 So the same episodes always form the same batches, however long sandboxes and coaches take, and a resumed run
-repeats an unbroken one bit for bit. The price: everybody waits for the slowest participant of each round.
+repeats an unbroken one bit for bit. The price: everybody waits for the slowest participant of each round, and
+while a batch is sampled no program runs. So episodes are played in several groups, each with sessions of its
+own (``learners.rollout.threads.run_waves``): programs of one group run while a batch of another is sampled.
+Sessions that share a ``turn`` run one round at a time.
 
 Example: episodes 0, 1 and 2 ask policy ``a``; episode 1 ends without a second request::
 
@@ -52,8 +55,8 @@ class _Ticket(Generic[Item, Answer]):
 class Session(Protocol):
     """What episodes that start together participate in."""
 
-    def participant(self) -> AbstractContextManager[None]:
-        """The calling thread participates until the block ends, however it ends."""
+    def participant(self, number: int) -> AbstractContextManager[None]:
+        """The calling thread participates as episode ``number`` until the block ends, however it ends."""
         ...
 
     def abort(self) -> None:
@@ -64,8 +67,10 @@ class Session(Protocol):
 class Lockstep:
     """One session of ``participants`` threads, all of them counted before the first one starts."""
 
-    def __init__(self, participants: int) -> None:
+    def __init__(self, participants: int, turn: threading.Lock | None = None) -> None:
+        """``turn``: held while a round runs; None: rounds of other sessions may run meanwhile."""
         self._active = participants
+        self._turn = turn or threading.Lock()
         self._pending: list[_Ticket[Any, Any]] = []
         self._running = False
         self._aborted = False
@@ -73,8 +78,8 @@ class Lockstep:
         self._changed = threading.Condition()
 
     @contextmanager
-    def participant(self) -> Iterator[None]:
-        """The calling thread participates until the block ends, however it ends."""
+    def participant(self, number: int) -> Iterator[None]:
+        """See ``Session``."""
         token = _session.set(self)
         try:
             yield
@@ -149,8 +154,10 @@ class Lockstep:
         tickets, self._pending, self._running = self._pending, [], True
         self._changed.release()
         try:
-            for key in sorted({ticket.key for ticket in tickets}):
-                _answer(sorted((t for t in tickets if t.key == key), key=lambda t: t.position))
+            with self._turn:
+                for key in sorted({ticket.key for ticket in tickets}):
+                    batch = sorted((t for t in tickets if t.key == key), key=lambda t: t.position)
+                    _answer(batch, aborted=self._aborted)
         finally:
             self._changed.acquire()
             self._running = False
@@ -168,8 +175,11 @@ def call(key: str, position: tuple[int, int], item: Item, run: Run[Item, Answer]
     return session.call(key, position, item, run)
 
 
-def _answer(batch: list[_Ticket[Any, Any]]) -> None:
+def _answer(batch: list[_Ticket[Any, Any]], *, aborted: bool) -> None:
+    """Runs a batch, unless the session was ``aborted`` while the round waited for its turn."""
     try:
+        if aborted:
+            raise AbortedError("the session was aborted")
         answers = batch[0].run([ticket.item for ticket in batch])
         for ticket, answer in zip(batch, answers, strict=True):
             ticket.answer = answer

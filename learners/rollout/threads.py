@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
-from itertools import islice
-from typing import TypeVar
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
+from functools import partial
+from typing import Generic, TypeVar
 
 from learners.rollout.lockstep import Session
 
@@ -15,14 +15,35 @@ Out = TypeVar("Out")
 
 
 def run_waves(
-    fn: Callable[[In], Out], items: Iterable[In], limit: int, session: Callable[[int], Session]
+    fn: Callable[[In], Out],
+    items: Iterable[In],
+    limit: int,
+    groups: int,
+    open_session: Callable[[Sequence[int]], Session],
 ) -> list[Out | Exception]:
-    """``Runtime.map`` in waves of at most ``limit`` threads, each wave in a ``session(its size)``."""
+    """``Runtime.map`` in ``groups`` of waves, at most ``limit`` threads in all.
+
+    Item n is in group ``n % groups``. A group runs its items in waves of its own, each in an
+    ``open_session(numbers of its items)``, and waits for no other group. What ends one group, such as an
+    interrupt, ends all.
+    """
     _check(limit)
-    queue, results = iter(items), list[Out | Exception]()
-    while wave := list(islice(queue, limit)):
-        results += _run_wave(fn, wave, session(len(wave)))
-    return results
+    waves = _Waves(fn, list(items), open_session)
+    groups = min(groups, limit)
+    running = [
+        in_background(partial(waves.run, group, groups, len(range(group, limit, groups))))
+        for group in range(groups)
+    ]
+    try:
+        ended, _ = wait(running, return_when=FIRST_EXCEPTION)
+        if any(group.exception() for group in ended):
+            waves.stop()
+        for group in running:
+            group.result()
+    except BaseException:
+        waves.stop()
+        raise
+    return _in_order(waves.results)
 
 
 def run_pool(fn: Callable[[In], Out], items: Iterable[In], limit: int) -> list[Out | Exception]:
@@ -51,19 +72,50 @@ def _check(limit: int) -> None:
         raise ValueError(f"limit must be at least 1, not {limit}")
 
 
-def _run_wave(fn: Callable[[In], Out], wave: Sequence[In], session: Session) -> list[Out | Exception]:
-    results: dict[int, Out | BaseException] = {}
+class _Waves(Generic[In, Out]):
+    """The waves of all groups of one ``run_waves``."""
 
-    def work(index: int) -> None:
-        with session.participant():
-            results[index] = _result(fn, wave[index])
+    def __init__(
+        self,
+        fn: Callable[[In], Out],
+        items: Sequence[In],
+        open_session: Callable[[Sequence[int]], Session],
+    ) -> None:
+        self.results: dict[int, Out | BaseException] = {}
+        self._fn = fn
+        self._items = items
+        self._open_session = open_session
+        self._sessions: dict[int, Session] = {}
+        self._lock = threading.Lock()
+        self._stopped = False
 
-    try:
-        _join([threading.Thread(target=work, args=(i,), daemon=True) for i in range(len(wave))])
-    except BaseException:
-        session.abort()
-        raise
-    return _in_order(results)
+    def run(self, group: int, groups: int, size: int) -> None:
+        """Runs a group's items in waves of ``size``.
+
+        Raises:
+            BaseException: what an item raised that is no ``Exception``, once its wave has ended.
+            Exception: no session could be opened.
+        """
+        numbers = range(group, len(self._items), groups)
+        for start in range(0, len(numbers), size):
+            wave = numbers[start : start + size]
+            with self._lock:
+                if self._stopped:
+                    return
+                session = self._sessions[group] = self._open_session(wave)
+            _join([threading.Thread(target=self._work, args=(n, session), daemon=True) for n in wave])
+            _in_order({number: self.results[number] for number in wave})
+
+    def stop(self) -> None:
+        """Releases whoever waits in a session, and lets no further wave start."""
+        with self._lock:
+            self._stopped = True
+            for session in self._sessions.values():
+                session.abort()
+
+    def _work(self, number: int, session: Session) -> None:
+        with session.participant(number):
+            self.results[number] = _result(self._fn, self._items[number])
 
 
 def _run_pool(fn: Callable[[In], Out], items: Sequence[In], limit: int) -> list[Out | Exception]:

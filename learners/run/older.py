@@ -11,7 +11,7 @@ from learners.config import PARTS
 
 VALUES = {"algorithm.deviation": {True: "population"}}
 """Former values of settings -> those that mean the same today."""
-ABSENT = {"env.style": "compact"}
+ABSENT = {"env.style": "compact", "rollout.groups": 1}
 """Settings -> what runs did before there was such a setting, where that is not its default."""
 
 

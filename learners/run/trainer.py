@@ -298,8 +298,8 @@ class Trainer:
             lambda assignment: self.parts.rollout_worker.play(assignment, coached=coached),
             self._train_assignments(step) if phase == "train" else self._eval_assignments(step),
             limit=self.config.rollout.concurrency,
-            # Lockstep generators batch whole waves, so that batches and samples do not depend on timing.
-            waves=self.parts.generator.lockstep,
+            # Lockstep generators batch whole groups, so that batches and samples do not depend on timing.
+            groups=self.config.rollout.groups if self.parts.generator.lockstep else None,
         )
 
     def _record_episodes(self, phase: str, step: int, played: Played) -> tuple[list[Rollout], int]:

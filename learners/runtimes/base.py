@@ -35,13 +35,13 @@ class Runtime(Protocol):
         ...
 
     def map(
-        self, fn: Callable[[In], Out], items: Iterable[In], *, limit: int, waves: bool
+        self, fn: Callable[[In], Out], items: Iterable[In], *, limit: int, groups: int | None
     ) -> list[Out | Exception]:
         """Runs ``fn`` on every item, at most ``limit`` at once; results in the order of the items.
 
-        ``waves``: the next ``limit`` items start together, as participants of one
-        ``learners.rollout.lockstep`` session, once all of the last ones have ended; otherwise each starts as
-        soon as a slot is free.
+        ``groups``: into how many groups the items are dealt, one item to each in turn. The next items of a
+        group start together, as participants of one ``learners.rollout.lockstep`` session, once all of its
+        last ones have ended. None: each item starts as soon as a slot is free.
 
         An ``Exception`` takes the place of the result where ``fn`` raised it.
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from learners.runtimes.parts import assemble
 
 
 class Local:
-    """Runs items in waves of threads, or in a thread pool.
+    """Runs items in waves of threads, in one or more groups, or in a thread pool.
 
     Waves are for generators whose batches must not depend on timing (``learners.rollout.lockstep``). A pool
     gives a free slot to the next item as soon as one ends, so timing decides which requests are batched
@@ -40,14 +41,17 @@ class Local:
         return assemble(config, self)
 
     def map(
-        self, fn: Callable[[In], Out], items: Iterable[In], *, limit: int, waves: bool
+        self, fn: Callable[[In], Out], items: Iterable[In], *, limit: int, groups: int | None
     ) -> list[Out | Exception]:
         """Runs ``fn`` on every item, in ``limit`` threads at once; results in the order of the items.
 
         An ``Exception`` takes the place of the result where ``fn`` raised it. Anything else that ``fn``
         raises, such as an interrupt, is raised here.
         """
-        return run_waves(fn, items, limit, Lockstep) if waves else run_pool(fn, items, limit)
+        if groups is None:
+            return run_pool(fn, items, limit)
+        turn = threading.Lock()  # there is one set of cores to sample on
+        return run_waves(fn, items, limit, groups, lambda wave: Lockstep(len(wave), turn))
 
     def each(self, fn: Callable[[In], Out], items: Iterable[In]) -> list[Out]:
         """Runs ``fn`` on one item after the other: in parallel they would share the processors anyway."""

@@ -127,13 +127,13 @@ class Ray:
         return parts
 
     def map(
-        self, fn: Callable[[In], Out], items: Iterable[In], *, limit: int, waves: bool
+        self, fn: Callable[[In], Out], items: Iterable[In], *, limit: int, groups: int | None
     ) -> list[Out | Exception]:
         """See ``Runtime.map``; ``fn`` runs in threads of this process, and waits for other processes."""
-        if not waves:
+        if groups is None:
             return run_pool(fn, items, limit)
         assert self._barrier is not None
-        return run_waves(fn, items, limit, barrier_session(self._barrier))
+        return run_waves(fn, items, limit, groups, barrier_session(self._barrier))
 
     def each(self, fn: Callable[[In], Out], items: Iterable[In]) -> list[Out]:
         """Runs ``fn`` on all items at once: policies are trained by different processes, or queue in one."""

@@ -114,7 +114,7 @@ def test_a_part_without_a_name_is_refused(name: Any) -> None:
 
 
 OUT_OF_RANGE: list[tuple[str, Any, str]] = [
-    *((f"rollout.{key}", 0, "at least 1") for key in ("tasks", "episodes", "concurrency")),
+    *((f"rollout.{key}", 0, "at least 1") for key in ("tasks", "episodes", "concurrency", "groups")),
     *((f"evaluation.{key}", 0, "at least 1") for key in ("tasks", "episodes")),
     *((f"checkpoint.{key}", 0, "at least 1") for key in ("every", "keep")),
     *((key, -1, "at least 0") for key in ("seed", "steps", "evaluation.every", "evaluation.temperature")),

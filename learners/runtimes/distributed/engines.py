@@ -65,29 +65,32 @@ class BatchBarrier:
     """Batches the requests of all rollout workers, for a generator that lives with the trained weights.
 
     It has a process of its own (see ``learners.rollout.lockstep``): a round is complete when *every* episode
-    of the wave has asked or ended, whichever policy it asks and whichever process it is played in.
+    of the wave has asked or ended, whichever policy it asks and whichever process it is played in. Rounds of
+    several waves may run at once: a rank answers one call at a time.
     """
 
     def __init__(self, ranks: Mapping[str, Handle]) -> None:
         """``ranks``: by policy, the process that samples from its weights."""
         self._ranks = ranks
-        self._session = Lockstep(0)
+        self._sessions: dict[int, Lockstep] = {}
+        """By the number of an episode: that of its wave."""
 
-    def start_wave(self, episodes: int) -> None:
-        """Opens a session for a wave of so many episodes."""
-        self._session = Lockstep(episodes)
+    def start_wave(self, episodes: Sequence[int]) -> None:
+        """Opens a session for a wave of episodes, given by their numbers."""
+        self._sessions |= dict.fromkeys(episodes, Lockstep(len(episodes)))
 
-    def leave(self) -> None:
-        """One episode of the wave ended."""
-        self._session.leave()
+    def leave(self, episode: int) -> None:
+        """The episode ended."""
+        self._sessions[episode].leave()
 
-    def abort(self) -> None:
-        """See ``Lockstep.abort``."""
-        self._session.abort()
+    def abort(self, episode: int) -> None:
+        """Aborts the wave of an episode: see ``Lockstep.abort``."""
+        self._sessions[episode].abort()
 
     def cancel(self, caller: str) -> None:
         """See ``Lockstep.cancel``."""
-        self._session.cancel(caller)
+        for session in set(self._sessions.values()):
+            session.cancel(caller)
 
     def generate(self, policy: str, request: GenerationRequest, order: int, caller: str) -> Completion:
         """See ``Generator.generate``; ``caller`` is the name of the process that asks."""
@@ -96,7 +99,7 @@ class BatchBarrier:
             completions: list[Completion] = self._ranks[policy].call("batch", policy, requests)
             return completions
 
-        return self._session.call(policy, (order, request.seed), request, run, caller)
+        return self._sessions[order].call(policy, (order, request.seed), request, run, caller)
 
 
 class BarrierGenerator:
@@ -134,23 +137,25 @@ class BarrierGenerator:
 class BarrierSession:
     """A ``learners.rollout.lockstep.Session`` of a wave whose episodes are played in other processes."""
 
-    def __init__(self, barrier: Handle, episodes: int) -> None:
+    def __init__(self, barrier: Handle, episodes: Sequence[int]) -> None:
+        """``episodes``: their numbers, at least one."""
         self._barrier = barrier
+        self._episodes = episodes
         barrier.call("start_wave", episodes)
 
     @contextmanager
-    def participant(self) -> Iterator[None]:
+    def participant(self, number: int) -> Iterator[None]:
         try:
             yield
         finally:
             with suppress(LostError):  # the next request for a completion raises it
-                self._barrier.call("leave")
+                self._barrier.call("leave", number)
 
     def abort(self) -> None:
         with suppress(LostError):
-            self._barrier.call("abort")
+            self._barrier.call("abort", self._episodes[0])
 
 
-def barrier_session(barrier: Handle) -> Callable[[int], BarrierSession]:
-    """Returns what opens a session for a wave of so many episodes."""
+def barrier_session(barrier: Handle) -> Callable[[Sequence[int]], BarrierSession]:
+    """Returns what opens a session for a wave of episodes."""
     return partial(BarrierSession, barrier)

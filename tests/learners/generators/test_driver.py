@@ -46,7 +46,7 @@ def driver() -> Iterator[Driver]:
 
 
 def at_once(fn: Callable[[int], object], count: int) -> list[object]:
-    return list(Local(Local.Config(torch_threads=None)).map(fn, range(count), limit=count, waves=False))
+    return list(Local(Local.Config(torch_threads=None)).map(fn, range(count), limit=count, groups=None))
 
 
 def test_requests_of_several_threads_are_processed_together_in_one_thread(driver: Driver) -> None:

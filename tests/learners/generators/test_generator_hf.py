@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -27,18 +29,23 @@ def generator(loaded: LoadedModel, max_batch: int = 64) -> Hf:
     return built
 
 
-def play(subject: Hf, episodes: int = 7, turns: int = 3) -> list[list[Completion]]:
-    """Concurrent episodes whose later prompts hold what was said before, of various lengths."""
+def play(
+    subject: Hf, episodes: int = 7, turns: int = 3, *, groups: int = 1, delays: int | None = None
+) -> list[list[Completion]]:
+    """Concurrent episodes whose later prompts hold what was said before, of various lengths. ``delays``: seed
+    of random pauses before each request."""
 
     def episode(number: int) -> list[Completion]:
+        dice = random.Random(f"{delays} {number}")
         chat: tuple[Message, ...] = messages("x" * (number * 3 % 10))
         completions: list[Completion] = []
         for turn in range(turns):
+            time.sleep(0.0 if delays is None else 0.01 * dice.random())
             completions.append(subject.generate("solver", chat, seed=100 * number + turn, order=number))
             chat = (*chat, Message("assistant", completions[-1].text), Message("user", "go on"))
         return completions
 
-    results = Local(Local.Config(torch_threads=1)).map(episode, range(episodes), limit=5, waves=True)
+    results = Local(Local.Config(torch_threads=1)).map(episode, range(episodes), limit=5, groups=groups)
     for result in results:
         if isinstance(result, Exception):
             raise result
@@ -87,6 +94,16 @@ def test_the_generation_configs_stop_ids_count_as_well() -> None:
 
 def test_concurrent_play_is_repeated_bit_for_bit() -> None:
     assert play(generator(loaded_model())) == play(generator(loaded_model()))
+
+
+@pytest.mark.parametrize("groups", [2, 3])
+def test_groups_are_repeated_bit_for_bit_however_long_programs_take(groups: int) -> None:
+    subject = generator(loaded_model())
+    first = play(subject, groups=groups)
+    for delays in range(2):
+        assert play(subject, groups=groups, delays=delays) == first
+    texts = [[row.text for row in episode] for episode in first]
+    assert texts == [[row.text for row in episode] for episode in play(subject)]
 
 
 def test_a_rows_tokens_depend_on_its_seed_and_not_on_its_batch_mates() -> None:

@@ -168,7 +168,7 @@ def test_requests_of_many_threads_are_batched_and_each_gets_its_own_answer(
 
     monkeypatch.setattr(engine.VllmEngine, "step", counted)
     run = Local(Local.Config(torch_threads=None)).map
-    concurrent = run(lambda i: rig.says(NAMES[i % 3], "y" * i, seed=i), range(12), limit=12, waves=False)
+    concurrent = run(lambda i: rig.says(NAMES[i % 3], "y" * i, seed=i), range(12), limit=12, groups=None)
     assert max(together) > 1
     for row, expected in zip(concurrent, alone, strict=True):
         assert isinstance(row, Completion)

@@ -40,7 +40,7 @@ def recorded_batches(seed: int) -> list[tuple[str, tuple[int, ...]]]:
         time.sleep(dice.random() * 0.004)
         return number
 
-    assert runtime().map(episode, range(5), limit=5, waves=True) == list(range(5))
+    assert runtime().map(episode, range(5), limit=5, groups=1) == list(range(5))
     return batches
 
 
@@ -60,7 +60,7 @@ def test_a_failing_batch_raises_in_each_of_its_threads_and_the_others_continue()
     def episode(number: int) -> int:
         return lockstep.call("ab"[number % 2], (number, 0), number, run)
 
-    results = runtime().map(episode, range(4), limit=4, waves=True)
+    results = runtime().map(episode, range(4), limit=4, groups=1)
     assert [type(result).__name__ for result in results] == ["MemoryError", "int", "MemoryError", "int"]
 
 
@@ -72,7 +72,7 @@ def test_a_participant_that_fails_or_never_asks_does_not_block_the_others() -> N
             return -1
         return lockstep.call("a", (number, 0), number, lambda requests: list(requests))
 
-    results = runtime().map(episode, range(4), limit=4, waves=True)
+    results = runtime().map(episode, range(4), limit=4, groups=1)
     assert results[0] == 0
     assert isinstance(results[1], KeyError)
     assert results[2:] == [-1, 3]
@@ -80,7 +80,7 @@ def test_a_participant_that_fails_or_never_asks_does_not_block_the_others() -> N
 
 def test_a_batch_that_answers_too_few_is_an_error_and_no_deadlock() -> None:
     results = runtime().map(
-        lambda n: lockstep.call("a", (n, 0), n, lambda requests: requests[1:]), range(3), limit=3, waves=True
+        lambda n: lockstep.call("a", (n, 0), n, lambda requests: requests[1:]), range(3), limit=3, groups=1
     )
     assert all(isinstance(result, ValueError) for result in results)
 
@@ -89,8 +89,8 @@ def test_outside_a_session_a_request_runs_at_once() -> None:
     assert lockstep.call("a", (0, 0), 3, lambda requests: [request + 1 for request in requests]) == 4
 
 
-@pytest.mark.parametrize("waves", [True, False])
-def test_map_runs_no_more_than_limit_at_once_and_keeps_the_order(waves: bool) -> None:
+@pytest.mark.parametrize("groups", [1, 2, 3, 7, None])
+def test_map_runs_no_more_than_limit_at_once_and_keeps_the_order(groups: int | None) -> None:
     running, most, lock = 0, 0, threading.Lock()
 
     def work(number: int) -> int:
@@ -103,11 +103,11 @@ def test_map_runs_no_more_than_limit_at_once_and_keeps_the_order(waves: bool) ->
             running -= 1
         return -number
 
-    assert runtime().map(work, range(11), limit=3, waves=waves) == [-n for n in range(11)]
+    assert runtime().map(work, range(11), limit=3, groups=groups) == [-n for n in range(11)]
     assert most == 3
-    assert runtime().map(work, [], limit=3, waves=waves) == []
+    assert runtime().map(work, [], limit=3, groups=groups) == []
     with pytest.raises(ValueError, match="limit"):
-        runtime().map(work, [1], limit=0, waves=waves)
+        runtime().map(work, [1], limit=0, groups=groups)
 
 
 def test_without_waves_a_slow_item_delays_no_other() -> None:
@@ -122,7 +122,7 @@ def test_without_waves_a_slow_item_delays_no_other() -> None:
             raise KeyError(number)
         return str(number)
 
-    results = runtime().map(work, range(10), limit=2, waves=False)
+    results = runtime().map(work, range(10), limit=2, groups=None)
     assert isinstance(results.pop(5), KeyError)
     assert results == [str(n) for n in range(10) if n != 5]
 
@@ -136,7 +136,7 @@ def test_without_waves_an_interrupt_is_raised_and_no_further_item_starts() -> No
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        runtime().map(work, range(100), limit=1, waves=False)
+        runtime().map(work, range(100), limit=1, groups=None)
     assert begun == [0, 1]
 
 
@@ -149,13 +149,13 @@ def test_an_interrupt_is_raised_and_waiting_participants_are_released(tmp_path: 
         (tmp_path / str(number)).touch()
 
     with pytest.raises(KeyboardInterrupt):
-        runtime().map(work, range(3), limit=2, waves=True)
+        runtime().map(work, range(3), limit=2, groups=1)
     assert not (tmp_path / "2").exists()
 
     session = lockstep.Lockstep(participants=2)
 
     def wait() -> None:
-        with session.participant(), pytest.raises(AbortedError):
+        with session.participant(0), pytest.raises(AbortedError):
             lockstep.call("a", (0, 0), 0, lambda requests: list(requests))
         aborted.set()
 

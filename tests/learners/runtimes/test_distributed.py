@@ -117,20 +117,20 @@ def ask(barrier: BatchBarrier, policy: str, order: int, caller: str = "p") -> An
 def test_requests_of_all_processes_form_one_batch_per_policy() -> None:
     ranks = {name: Here(name, batch) for name in "ab"}
     barrier = BatchBarrier(ranks)
-    barrier.start_wave(4)
+    barrier.start_wave(range(4))
     with ThreadPoolExecutor(4) as pool:
         answers = pool.map(lambda n: ask(barrier, "ab"[n % 2], n, f"p{n}"), range(3))
-        barrier.leave()
+        barrier.leave(3)
         assert list(answers) == ["a0 of 2", "b1 of 1", "a2 of 2"]
     assert [len(rank.asked) for rank in ranks.values()] == [1, 1]
 
 
 def test_requests_of_a_lost_process_are_cancelled_and_its_episodes_ask_again() -> None:
     barrier = BatchBarrier({"a": Here("a", batch)})
-    barrier.start_wave(2)
+    barrier.start_wave(range(2))
     with ThreadPoolExecutor(3) as pool:
         lost = pool.submit(ask, barrier, "a", 0, "lost")
-        while not barrier._session._pending:
+        while not barrier._sessions[0]._pending:
             pass
         barrier.cancel("lost")
         with pytest.raises(AbortedError):
@@ -139,6 +139,24 @@ def test_requests_of_a_lost_process_are_cancelled_and_its_episodes_ask_again() -
             ask(barrier, "a", 0, "lost")
         answers = [pool.submit(ask, barrier, "a", n, "new") for n in (0, 1)]
         assert [answer.result(20) for answer in answers] == ["a0 of 2", "a1 of 2"]
+
+
+def test_each_wave_has_batches_of_its_own() -> None:
+    barrier = BatchBarrier({"a": Here("a", batch)})
+    for wave in (range(0, 4, 2), range(1, 4, 2)):
+        barrier.start_wave(wave)
+    with ThreadPoolExecutor(4) as pool:
+        waiting = pool.submit(ask, barrier, "a", 1)
+        first = [pool.submit(ask, barrier, "a", n) for n in (0, 2)]
+        assert [answer.result(20) for answer in first] == ["a0 of 2", "a2 of 2"]
+        barrier.leave(3)
+        assert waiting.result(20) == "a1 of 1"
+        waiting = pool.submit(ask, barrier, "a", 0)
+        barrier.abort(1)
+        with pytest.raises(AbortedError):
+            ask(barrier, "a", 1)
+        barrier.leave(2)
+        assert waiting.result(20) == "a0 of 1"
 
 
 def test_an_episode_keeps_to_one_engine_and_weights_reach_every_copy() -> None:
