@@ -13,10 +13,19 @@ VALUES = {"algorithm.deviation": {True: "population"}}
 """Former values of settings -> those that mean the same today."""
 ABSENT = {"env.style": "compact", "rollout.groups": 1}
 """Settings -> what runs did before there was such a setting, where that is not its default."""
+GONE = {"model.warm_start": "model=tiny was trained on the machine of the run; its weights are others today"}
+"""Settings without which a run cannot go on as it was -> why."""
 
 
 def upgraded(config: DictConfig) -> DictConfig:
-    """Returns ``config`` with the settings that it does not have yet, at their defaults."""
+    """Returns ``config`` with the settings that it does not have yet, at their defaults.
+
+    Raises:
+        ConfigError: this version cannot continue the run.
+    """
+    for path, reason in GONE.items():
+        if OmegaConf.select(config, path) is not None:
+            raise conf.ConfigError(f"an earlier version made the run, with {path}: {reason}")
     current = OmegaConf.load(conf.ROOT / "config.yaml")
     known = {key: value for key, value in current.items() if key not in ("defaults", "hydra")}
     result = cast(DictConfig, OmegaConf.merge(known, config))

@@ -13,7 +13,7 @@ import pytest
 from conf import ROOT
 from conf.commands import with_default
 
-SMOKE = ("experiment=smoke", "model.warm_start.steps=30")
+SMOKE = ("experiment=smoke",)
 
 
 def learn(*arguments: str, cwd: Path = ROOT.parent, **variables: str) -> subprocess.CompletedProcess[str]:

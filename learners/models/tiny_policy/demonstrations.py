@@ -43,17 +43,22 @@ def collect(env_name: str, count: int, seed: int) -> list[Demonstration]:
     Raises:
         conf.ConfigError: there are no demonstrations for this environment.
     """
-    if env_name not in ENVIRONMENTS:
-        raise conf.ConfigError(
-            f"model=tiny has demonstrations for {' and '.join(ENVIRONMENTS)} only, none for env={env_name}: "
-            "choose another model"
-        )
+    check_environment(env_name)
     module = importlib.import_module(f"learners.models.tiny_policy.{env_name}")
     scenarios = [
         conf.build("envs", conf.load("env", env_name, context=context)) for context in ("full", "previous")
     ]
     rng = random.Random(seed)
     return [module.demonstrate(scenarios[n % 2], rng) for n in range(count)]
+
+
+def check_environment(env_name: str) -> None:
+    """Raises ``ConfigError`` if there are no demonstrations, and so no weights, for an environment."""
+    if env_name not in ENVIRONMENTS:
+        raise conf.ConfigError(
+            f"model=tiny has demonstrations for {' and '.join(ENVIRONMENTS)} only, none for env={env_name}: "
+            "choose another model"
+        )
 
 
 def chat(scenario: Scenario, prompt: str, role: Role, turns: Sequence[Turn] = ()) -> tuple[Message, ...]:

@@ -1,19 +1,20 @@
-"""The teaching policy's initial weights: a fixed number of supervised steps on demonstrations."""
+"""How the teaching policy's weights are trained: a fixed number of supervised steps on demonstrations."""
 
 from __future__ import annotations
 
 import logging
 import random
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
+from statistics import fmean
 from typing import Any, cast
 
 import torch
 from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from conf import ConfigError
-from conf.ranges import Count, Natural, Positive, Seed
 from learners.models.tiny_policy.demonstrations import Demonstration
 from learners.models.tiny_policy.tokenizer import make_tokenizer
 
@@ -28,68 +29,98 @@ _WINDOW = 4
 """Number of batches whose examples are sampled together and sorted by length."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Size:
-    """Sizes of the Llama that is trained; embeddings and output head are tied."""
+    """Sizes of a Llama; embeddings and output head are tied."""
 
-    vocab: Count
+    vocab: int
     """Upper bound of the number of tokens."""
-    hidden: Count
-    intermediate: Count
-    layers: Count
-    heads: Count
-    context: Count
+    hidden: int
+    intermediate: int
+    layers: int
+    heads: int
+    context: int
     """Number of positions."""
 
-    def __post_init__(self) -> None:
-        if self.hidden % (2 * self.heads):  # rotary positions turn pairs
-            raise ConfigError(f"size.hidden must be a multiple of 2 * size.heads, not {self.hidden}")
 
-
-@dataclass
+@dataclass(frozen=True)
 class WarmStart:
     """How the initial weights are trained; the same settings give the same weights on the same machine."""
 
-    demonstrations: Count
-    steps: Count
+    demonstrations: int
+    steps: int
     """Optimiser steps, not seconds: a model trained on a busy machine is as good as any."""
-    batch: Count
-    lr: Positive
+    batch: int
+    lr: float
     """Peak learning rate of AdamW; it rises for ``warmup`` steps, then falls linearly to 0."""
-    warmup: Natural
-    seed: Seed
-    """Seed of demonstrations, weights and order. Like a published model, the base is the same in all runs."""
+    warmup: int
+    seed: int
+    """Seed of demonstrations, weights and order."""
+
+
+SIZE = Size(vocab=1200, hidden=128, intermediate=384, layers=3, heads=4, context=1024)
+WARM_START = WarmStart(demonstrations=6000, steps=1000, batch=8, lr=4e-3, warmup=20, seed=0)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A warm-started model."""
+
+    model: LlamaForCausalLM
+    tokenizer: PreTrainedTokenizerFast
+    losses: tuple[float, ...]
+    """The loss of each step, in nats."""
 
 
 def warm_start(
-    demonstrations: Sequence[Demonstration], size: Size, settings: WarmStart
-) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
-    """Returns a small Llama trained on the demonstrations, and its tokenizer.
+    demonstrations: Sequence[Demonstration], size: Size, settings: WarmStart, *, until: int | None = None
+) -> Trained:
+    """Trains a small Llama and its tokenizer on the demonstrations.
 
     Computes on one CPU thread: with matrices this small, more threads only slow each other down.
+
+    Args:
+        demonstrations: all that there are; tokenizer and batches are made from them.
+        size: of the model.
+        settings: of the training.
+        until: the step to stop after, with the learning rates of a whole training; None trains it whole.
     """
-    texts = [
-        text for demonstration in demonstrations for text in (_headings(demonstration), demonstration.reply)
-    ]
-    tokenizer = make_tokenizer(texts, size.vocab)
-    examples = [_example(tokenizer, demonstration) for demonstration in demonstrations]
+    tokenizer = make_tokenizer(
+        (text for one in demonstrations for text in (_headings(one), one.reply)), size.vocab
+    )
+    batches = _batches(tokenizer, demonstrations, settings)
+    with one_thread(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        config = llama_config(
+            size,
+            len(tokenizer),
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+        model = LlamaForCausalLM(config)  # type: ignore[no-untyped-call]
+        losses = _fit(model, batches, settings, until or settings.steps)
+    model.eval()  # type: ignore[no-untyped-call]
+    return Trained(model, tokenizer, tuple(losses))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Lets torch compute on one thread meanwhile."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
-            config = llama_config(
-                size,
-                len(tokenizer),
-                pad_token_id=tokenizer.pad_token_id,
-                eos_token_id=tokenizer.eos_token_id,
-            )
-            model = LlamaForCausalLM(config)  # type: ignore[no-untyped-call]
-            _fit(model, examples, settings)
+        yield
     finally:
         torch.set_num_threads(threads)
-    model.eval()  # type: ignore[no-untyped-call]
-    return model, tokenizer
+
+
+@torch.no_grad()
+def mean_loss(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, demonstrations: Sequence[Demonstration]
+) -> float:
+    """Returns the mean loss per token of the demonstrations' replies, in nats, weighted as in training."""
+    with one_thread():
+        return _loss(model, [example(tokenizer, one) for one in demonstrations]).item()
 
 
 def llama_config(size: Size, vocab: int, **token_ids: Any) -> LlamaConfig:
@@ -115,7 +146,8 @@ def _headings(demonstration: Demonstration) -> str:
     return "\n".join(line for line in lines if line.startswith("## "))
 
 
-def _example(tokenizer: PreTrainedTokenizerFast, demonstration: Demonstration) -> Example:
+def example(tokenizer: PreTrainedTokenizerFast, demonstration: Demonstration) -> Example:
+    """Returns the ids of what the policy reads, and of what it is trained to write."""
     chat = [asdict(message) for message in demonstration.messages]
     prompt = cast(
         list[int], tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)
@@ -124,39 +156,47 @@ def _example(tokenizer: PreTrainedTokenizerFast, demonstration: Demonstration) -
     return prompt, [*reply, cast(int, tokenizer.eos_token_id)]
 
 
-def _fit(model: LlamaForCausalLM, examples: Sequence[Example], settings: WarmStart) -> None:
+def _fit(
+    model: LlamaForCausalLM, batches: Iterator[list[Example]], settings: WarmStart, until: int
+) -> list[float]:
+    """Trains for ``until`` steps; returns their losses."""
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True
     )
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, settings))
-    batches = _batches(examples, settings.batch, random.Random(settings.seed))
     every = max(1, settings.steps // 10)
-    total = 0.0
+    losses: list[float] = []
     model.train()
-    for step in range(1, settings.steps + 1):
+    for step in range(1, until + 1):
         loss = _loss(model, next(batches))
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         scheduler.step()
         optimizer.zero_grad()
-        total += loss.item()
+        losses.append(loss.item())
         if step % every == 0:
-            _log.info(
-                "warm start of the tiny model: step %d of %d, loss %.3f", step, settings.steps, total / every
-            )
-            total = 0.0
+            _log.info("step %d of %d, loss %.3f", step, settings.steps, fmean(losses[-every:]))
+    return losses
 
 
-def _batches(examples: Sequence[Example], size: int, rng: random.Random) -> Iterator[list[Example]]:
+def _batches(
+    tokenizer: PreTrainedTokenizerFast, demonstrations: Sequence[Demonstration], settings: WarmStart
+) -> Iterator[list[Example]]:
     """Yields batches of random examples of similar length, endlessly: less padding makes training almost
     twice as fast."""
+
+    @cache
+    def nth(n: int) -> Example:
+        return example(tokenizer, demonstrations[n])
+
+    rng, size = random.Random(settings.seed), settings.batch
     while True:
-        drawn = rng.sample(range(len(examples)), min(len(examples), size * _WINDOW))
-        drawn.sort(key=lambda n: len(examples[n][0]) + len(examples[n][1]))
+        drawn = rng.sample(range(len(demonstrations)), min(len(demonstrations), size * _WINDOW))
+        drawn.sort(key=lambda n: len(nth(n)[0]) + len(nth(n)[1]))
         parts = [drawn[start : start + size] for start in range(0, len(drawn), size)]
         rng.shuffle(parts)
-        yield from ([examples[n] for n in part] for part in parts)
+        yield from ([nth(n) for n in part] for part in parts)
 
 
 def _rate(step: int, settings: WarmStart) -> float:

@@ -1,99 +1,62 @@
-"""The teaching policy: trained once, cached, the same for all; its tokenizer and its demonstrations."""
+"""The teaching policy: the same weights for all, its tokenizer and its demonstrations."""
 
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerFast
 
 import conf
 from conf import ConfigError
 from envs.actions.parsing import extract_program
 from envs.mathchat.problems import generate
-from learners.models import tiny
-from learners.models.tiny_policy.demonstrations import Demonstration, collect
+from learners.models.tiny_policy.demonstrations import ENVIRONMENTS, Demonstration, collect
+from learners.models.tiny_policy.shipped import FILE, folder_of
 from learners.models.tiny_policy.tokenizer import make_tokenizer
+from learners.models.tiny_policy.warmstart import SIZE, Size, WarmStart, warm_start
 from learners.types import LoadedModel
 
-SMALL: dict[str, dict[str, Any]] = {
-    "size": {"vocab": 400, "hidden": 16, "intermediate": 16, "layers": 1, "heads": 2, "context": 1024},
-    "warm_start": {"demonstrations": 40, "steps": 4, "batch": 4, "lr": 1e-2, "warmup": 1, "seed": 0},
-}
+SMALL = Size(vocab=400, hidden=16, intermediate=16, layers=1, heads=2, context=1024)
+SHORT = WarmStart(demonstrations=40, steps=4, batch=4, lr=1e-2, warmup=1, seed=0)
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("COACHGYM_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-def load(env_name: str = "dsbench", seed: int = 0, **changes: Any) -> LoadedModel:
-    node = conf.load("model", "tiny", **{**SMALL, **changes})
-    loaded = conf.build("learners.models", node).load(env_name, seed)
+def load(env_name: str = "dsbench", seed: int = 0) -> LoadedModel:
+    loaded = conf.build("learners.models", conf.load("model", "tiny")).load(env_name, seed)
     assert isinstance(loaded, LoadedModel)
     return loaded
 
 
-def weights(loaded: LoadedModel) -> torch.Tensor:
-    return torch.cat([parameter.detach().flatten() for parameter in loaded.model.parameters()])
+def weights(model: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+def small() -> torch.Tensor:
+    return weights(warm_start(collect("dsbench", 40, 0), SMALL, SHORT).model)
 
 
 def reader() -> PreTrainedTokenizerFast:
     return make_tokenizer(["## Role: modeler"], 300)
 
 
-def test_it_is_trained_once_and_then_read_from_the_cache(
-    monkeypatch: pytest.MonkeyPatch, cache: Path
-) -> None:
-    made = load()
-    monkeypatch.setattr(tiny, "warm_start", lambda *_: pytest.fail("made a second time"))
-    read = load(seed=7)
-    assert torch.equal(weights(made), weights(read))
-    assert made.tokenizer.chat_template == read.tokenizer.chat_template
-    assert [path.name for path in cache.iterdir() if path.is_dir()] == [
-        path.name for path in cache.glob("tiny-dsbench-*") if path.is_dir()
-    ]
-
-
-def test_the_policies_of_a_team_look_the_base_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = conf.build("learners.models", conf.load("model", "tiny", **SMALL))
-    first = weights(model.load("dsbench", 0))
-    monkeypatch.setattr(tiny, "collect", lambda *_: pytest.fail("sampled the demonstrations again"))
-    assert torch.equal(first, weights(model.load("dsbench", 0)))
+@pytest.mark.parametrize("env_name", ENVIRONMENTS)
+def test_a_run_begins_with_the_values_of_the_file_whatever_its_seed(env_name: str) -> None:
+    stored = load_file(folder_of(env_name) / FILE)
+    for seed in (0, 7):
+        found = dict(load(env_name, seed).model.named_parameters())
+        assert found.keys() == stored.keys()
+        for name, tensor in stored.items():
+            assert (found[name].dtype, tensor.dtype) == (torch.float32, torch.float16)
+            assert torch.equal(found[name], tensor.float()), name
 
 
 def test_every_load_is_an_independent_copy() -> None:
     first, second = load(), load()
     with torch.no_grad():
         next(first.model.parameters()).add_(1.0)
-    assert not torch.equal(weights(first), weights(second))
-
-
-def test_the_same_settings_give_the_same_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    first = weights(load())
-    monkeypatch.setenv("COACHGYM_CACHE", str(tmp_path / "elsewhere"))
-    torch.manual_seed(99)
-    assert torch.equal(first, weights(load()))
-
-
-def test_other_settings_or_another_environment_give_another_base(cache: Path) -> None:
-    load()
-    load("mathchat")
-    load(warm_start={**SMALL["warm_start"], "steps": 5})
-    assert len([path for path in cache.iterdir() if path.is_dir()]) == 3
-
-
-def test_training_it_leaves_the_callers_random_state_and_threads_alone() -> None:
-    torch.manual_seed(5)
-    wanted, threads = torch.rand(3), torch.get_num_threads()
-    torch.manual_seed(5)
-    load()
-    assert torch.equal(torch.rand(3), wanted)
-    assert torch.get_num_threads() == threads
+    assert not torch.equal(weights(first.model), weights(second.model))
 
 
 def test_an_environment_without_demonstrations_is_one_clear_line() -> None:
@@ -102,28 +65,28 @@ def test_an_environment_without_demonstrations_is_one_clear_line() -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_cache_that_is_not_writable_is_one_clear_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("COACHGYM_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(ConfigError, match="COACHGYM_CACHE"):
-        load()
+def test_it_is_below_a_million_parameters_with_tied_embeddings() -> None:
+    model = load().model
+    assert 0.6e6 < model.num_parameters() < 1.0e6
+    assert model.lm_head.weight is model.get_input_embeddings().weight
 
 
-def test_the_shipped_size_is_below_a_million_parameters_with_tied_embeddings() -> None:
-    size = conf.load("model", "tiny")["size"]
-    loaded = load(size=dict(size))
-    assert 0.6e6 < loaded.model.num_parameters() < 1.0e6
-    assert loaded.model.lm_head.weight is loaded.model.get_input_embeddings().weight
-
-
-def test_its_architecture_is_that_of_the_trained_model_with_the_largest_vocabulary() -> None:
-    planned = conf.build("learners.models", conf.load("model", "tiny", **SMALL)).architecture()
-    trained = load().model.config
+def test_its_architecture_is_that_of_the_file_with_the_largest_vocabulary() -> None:
+    planned = conf.build("learners.models", conf.load("model", "tiny")).architecture()
+    shipped = load().model.config
     for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "tie_word_embeddings"):
-        assert getattr(planned, key) == getattr(trained, key)
-    assert planned.vocab_size == SMALL["size"]["vocab"] >= trained.vocab_size
+        assert getattr(planned, key) == getattr(shipped, key)
+    assert planned.vocab_size == SIZE.vocab >= shipped.vocab_size
+
+
+def test_training_it_leaves_the_callers_random_state_and_threads_alone_and_does_not_depend_on_them() -> None:
+    torch.manual_seed(5)
+    wanted, threads = torch.rand(3), torch.get_num_threads()
+    torch.manual_seed(5)
+    first = small()
+    assert torch.equal(torch.rand(3), wanted)
+    assert torch.get_num_threads() == threads
+    assert torch.equal(first, small())
 
 
 def test_the_chat_template_reads_headings_and_the_latest_result_alone() -> None:

@@ -31,7 +31,7 @@ HINDSIGHT = {"name": "hindsight", "coach": {"name": "balanced", "coach": {"name"
             {"model": conf.load("model", "tiny", **{"optimizer.lr": -1})},
             "model.optimizer.lr must be at least 0",
         ),
-        ({"model": conf.load("model", "tiny", **{"size.heads": 3})}, "size.hidden must be a multiple of"),
+        ({"model": conf.load("model", "toy", **{"size.heads": 3})}, "size.hidden must be a multiple of"),
         ({"generator": {"name": "hf", "max_batch": 0}}, "generator.max_batch must be at least 1, not 0"),
         ({"weights": conf.load("weights", "adapter", rank=-1)}, "weights.rank must be at least 1, not -1"),
         ({"coach": HINDSIGHT}, "coach.coach.coach.ran must be at least 0, not -1"),

@@ -16,7 +16,7 @@ from learners.run.run import train
 from tests.learners.doubles import saved_model
 from tests.learners.run.test_trainer import FilesCoach, LikesOdd, settings, trained
 
-TINY = ["env=mathchat", "experiment=smoke", "model.warm_start.steps=30", "evaluation.episodes=1"]
+TINY = ["env=mathchat", "experiment=smoke", "evaluation.episodes=1"]
 
 
 def test_without_steps_there_is_one_evaluation_and_no_checkpoint(tmp_path: Path) -> None:

@@ -75,6 +75,18 @@ def test_a_new_setting_with_another_value_is_a_difference(tmp_path: Path) -> Non
         open_folder(RunConfig.read(composed(*words)))
 
 
+def test_a_teaching_policy_that_its_own_machine_trained_is_refused_in_one_line(tmp_path: Path) -> None:
+    def change(config: Any) -> None:
+        config.model.warm_start = {"steps": 1000}
+
+    older(tmp_path / "run", change=change)
+    with pytest.raises(
+        ConfigError, match=r"earlier version made the run, with model\.warm_start: "
+    ) as caught:
+        read_config(tmp_path / "run")
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(("then", "now"), [(True, "population"), (False, "false")])
 def test_a_deviation_that_was_true_or_false_can_be_read(then: bool, now: str, tmp_path: Path) -> None:
     def change(config: Any) -> None:

@@ -20,7 +20,7 @@ from learners.run.run import train
 from tests.test_conf import composed
 
 ARGUMENTS = (
-    *("experiment=smoke", "model.warm_start.steps=30", "runtime.torch_threads=1"),
+    *("experiment=smoke", "runtime.torch_threads=1"),
     *("algorithm.kl=reward_k1", "rollout.tasks=1", "evaluation.every=2", "evaluation.tasks=2"),
     "env=mathchat",  # its programs take less time than those of dsbench
 )
