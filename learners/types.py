@@ -66,7 +66,7 @@ class ModelConfig:
     max_new_tokens: Count
     """A completion that reaches this length is truncated there: its ``finish_reason`` is ``length``."""
     update_tokens: Count
-    """Tokens, padding included, in one micro-batch of an update; a longer row is a micro-batch of its own."""
+    """Tokens in one micro-batch of an update; a longer row is a micro-batch of its own."""
     chat: dict[str, Any]
     """Extra arguments of the chat template, e.g. ``enable_thinking: false``."""
     optimizer: Optimizer
@@ -83,7 +83,8 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """One agent's weights, ready to act and to learn: in eval mode, on its device, attention ``sdpa``."""
+    """One agent's weights, ready to act and to learn: in eval mode, on its device, with the attention of
+    ``learners.update.attention``."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -235,21 +236,22 @@ class Transition:
 
 @dataclass(frozen=True)
 class Batch:
-    """Packed training rows of one agent. B bins, T tokens a bin, N trained tokens.
+    """Packed training rows of one agent: R rows end to end, T tokens in all, N of them trained.
 
-    Several rows share a bin; ``segment`` keeps their attention apart and ``position`` restarts in each.
+    There is no padding. ``lengths`` keeps the attention of the rows apart and ``position`` restarts in each.
 
     Three rows, written ``prompt | completion``::
 
         row 0:  11 12 | 21 22 2        row 1:  13 | 23 2        row 2:  14 | 2
 
-    A bin is as long as the longest row, 5. Row 0 fills the first; rows 1 and 2 fill the second (B=2, T=5)::
+    They make a batch of R=3 and T=10::
 
-        ids       11 12 21 22  2     segment   1 1 1 1 1     position   0 1 2 3 4
-                  13 23  2 14  2               1 1 1 2 2                0 1 2 0 1
+        ids       11 12 21 22  2 13 23  2 14  2
+        position   0  1  2  3  4  0  1  2  0  1
+        lengths    5  3  2
 
     Only the N=6 sampled tokens are trained. Token n, ``target[n]``, is predicted from the hidden state of the
-    token before it, which is number ``source[n]`` when the bins are laid end to end::
+    token before it, which is number ``source[n]``::
 
         source     1  2  3  5  6  8
         target    21 22  2 23  2  2
@@ -259,13 +261,13 @@ class Batch:
     """
 
     ids: torch.Tensor
-    """int64 [B, T]; padded with 0."""
-    segment: torch.Tensor
-    """int64 [B, T]: number of the row within its bin, from 1; 0 is padding."""
+    """int64 [T]."""
     position: torch.Tensor
-    """int64 [B, T]: position within the row, from 0."""
+    """int64 [T]: position within the row, from 0."""
+    lengths: tuple[int, ...]
+    """Tokens of each of the R rows, prompt and completion; T in all."""
     source: torch.Tensor
-    """int64 [N]: index into the flattened [B*T] hidden states from which trained token n is predicted."""
+    """int64 [N]: index into the T hidden states from which trained token n is predicted."""
     target: torch.Tensor
     """int64 [N]: id of the sampled token."""
     row: torch.Tensor

@@ -22,6 +22,10 @@ share.
 our head stays in float32 and TRL's is in bfloat16, its default. ``auto`` uses bfloat16 where the hardware
 multiplies in it, otherwise float32.
 
+``pairs`` is how many pairs of tokens attention computes, relative to the fewest that causal rows need: ours
+computes each row by itself, the peers all pairs of padded rows. The same count is printed for a step of 384
+long rows, beside packing in bins under masks.
+
 On a GPU, MFU counts 6 FLOPs for each weight and token (the head for sampled tokens only) and causal
 attention, and nothing that is recomputed. ``--largest`` finds by bisection the longest rows of which two fit.
 
@@ -44,6 +48,7 @@ from benchmarks.common.machine import machine
 from benchmarks.common.spread import rotations
 from benchmarks.common.targets import to_records
 from benchmarks.update.measure import Measured, Platform, UpdateError, measured, platform, sampled
+from benchmarks.update.pairs import MICRO_TOKENS, packed, step_lengths, step_line
 from benchmarks.update.report import Report, disagreement, faster, table, targets, to_row
 from benchmarks.update.workload import SHAPES, VARIANTS, Job
 from conf import commands
@@ -77,7 +82,8 @@ def measure(
                 raise UpdateError(f"not the same step on {kind} rows: {reason}")
     shown = [to_row(replace(job, variant=n, rows=k), values, here) for (n, k), values in results.items()]
     ratios = faster(results)
-    return Report(machine(), here, job, rounds, shown, skipped, ratios, {}, targets(shown, ratios))
+    step = packed(step_lengths(), MICRO_TOKENS)
+    return Report(machine(), here, job, rounds, shown, step, skipped, ratios, {}, targets(shown, ratios))
 
 
 def _seconds(result: Measured) -> str:
@@ -130,6 +136,7 @@ def show(report: Report, console: Console) -> None:
     for peer, gain in report.faster.items():
         line = f"ours / {peer}: {gain.median:.2f} x its tokens/s ({gain.low:.2f} to {gain.high:.2f})"
         console.print(line, soft_wrap=True)
+    console.print(step_line(report.step), soft_wrap=True)
     for name, length in report.largest.items():
         console.print(f"{name}: two rows of {length} tokens fit", soft_wrap=True)
     for name, reason in report.skipped.items():

@@ -33,8 +33,7 @@ class Ours:
         for _ in range(self._steps):
             with watch.step():
                 metrics = self._updater.update(self._transitions, self._advantages, self._algorithm)
-            positions = round(self._tokens / (1.0 - metrics["padding"]))
-            steps.append(Step(metrics["loss"], metrics["grad_norm"], int(metrics["tokens"]), positions))
+            steps.append(Step(metrics["loss"], metrics["grad_norm"], int(metrics["tokens"]), self._tokens))
         return steps
 
 

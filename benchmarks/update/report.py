@@ -11,6 +11,7 @@ from benchmarks.common.machine import Machine
 from benchmarks.common.spread import Ratio, Spread, flat, ratio
 from benchmarks.common.targets import Target
 from benchmarks.update.measure import Measured, Platform
+from benchmarks.update.pairs import Packed, needed, padded
 from benchmarks.update.workload import SHAPES, Job, flops, rows, tokens
 from conf.tables import make_table
 
@@ -41,6 +42,8 @@ class Row:
     """Sampled tokens among them."""
     positions: int
     """Positions that the model computes, padding included."""
+    pairs: float
+    """Pairs of tokens whose attention it computes, relative to the fewest that causal rows need."""
     seconds: Spread
     """Of one update, over all rounds and all steps except the first of each process."""
     per_s: float
@@ -69,6 +72,9 @@ class Report:
     """Settings shared by all variants; ``variant`` and ``rows`` are those of the first."""
     rounds: int
     rows: Sequence[Row]
+    step: Mapping[str, Packed]
+    """What packing makes of a large step (``benchmarks.update.pairs``): ``end to end``, as in our learner,
+    and ``bins under masks``."""
     skipped: Mapping[str, str]
     faster: Mapping[str, Ratio]
     """``peer, kind of rows`` -> our tokens per second over the peer's."""
@@ -92,6 +98,7 @@ def to_row(job: Job, runs: Sequence[Measured], platform: Platform) -> Row:
         tokens=tokens(given),
         trained=runs[0].trained,
         positions=runs[0].positions,
+        pairs=_pairs(job.variant, [len(row) for row in given], runs[0].positions),
         seconds=seconds,
         per_s=tokens(given) / seconds.median,
         cpu_s=Spread.of(flat([run.cpu_s for run in runs])),
@@ -102,6 +109,11 @@ def to_row(job: Job, runs: Sequence[Measured], platform: Platform) -> Row:
         loss=runs[0].loss,
         grad_norm=runs[0].grad_norm,
     )
+
+
+def _pairs(variant: str, lengths: Sequence[int], positions: int) -> float:
+    fewest = needed(lengths)
+    return 1.0 if variant == "ours" else padded(lengths, positions // len(lengths)) / fewest
 
 
 def _peak(platform: Platform, precision: str) -> float | None:
@@ -158,7 +170,7 @@ def table(report: Report) -> Table:
     shown = make_table(
         f"{job.shape}, {job.count} x {job.prompt + job.completion}, {job.precision}, "
         f"checkpointing {'on' if job.checkpointing else 'off'}; {where}",
-        ["rows", "variant", "tokens/s", "s", "CPU s", "others", "GiB above", "padding", "MFU"],
+        ["rows", "variant", "tokens/s", "s", "CPU s", "others", "GiB above", "padding", "pairs", "MFU"],
         text=["rows", "variant"],
     )
     for row in report.rows:
@@ -171,6 +183,7 @@ def table(report: Report) -> Table:
             f"{100 * row.foreign:.0f} %",
             f"{row.above_gib.median:.2f} ({row.above_gib.low:.2f} to {row.above_gib.high:.2f})",
             f"{100 * (1 - row.tokens / row.positions):.0f} %",
+            f"{row.pairs:.2f}",
             "-" if row.mfu is None else f"{100 * row.mfu:.1f} %",
         )
     return shown

@@ -62,7 +62,7 @@ class Job:
     steps: int
     """Optimiser steps; the first one warms up and is not timed."""
     micro_tokens: int
-    """Positions of a micro-batch, padding included; used by ours, while the peers take all rows at once."""
+    """Tokens of a micro-batch; used by ours, while the peers take all rows at once."""
     threads: int
     device: str
     allocator: str = "own"

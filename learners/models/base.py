@@ -58,9 +58,12 @@ def prepare_model(
 
     Raises:
         ConfigError: the tokenizer has no chat template that agents can use, the context or attention window
-            is too short, or the output head is more than a matrix, which updates would compute wrongly.
+            is too short, updates cannot use its attention (``learners.update.attention.install``), or the
+            output head is more than a matrix, which they would compute wrongly.
     """
     import torch
+
+    from learners.update.attention import install
 
     name = model.config.name_or_path or type(model).__name__
     context = getattr(model.config, "max_position_embeddings", None)
@@ -89,7 +92,7 @@ def prepare_model(
         if hasattr(module, "attention_dropout"):
             module.attention_dropout = 0.0
     _keep_savable(model, name)
-    model.set_attn_implementation("sdpa")
+    install(model, name)
     model.to(device=resolve_device(config.device), dtype=getattr(torch, config.dtype))
     return LoadedModel(model.eval(), tokenizer, config)
 

@@ -46,7 +46,7 @@ class Assume:
     decode_share: PositiveShare
     float32_share: PositiveShare
     longest_episode: Annotated[float, Range(least=1)]
-    longest_row: Annotated[float, Range(least=1)]
+    row_deviation: NonNegative
     sync_bytes: Positive
     margin: Annotated[float, Range(least=0, below=1)]
     process_gib: NonNegative

@@ -61,8 +61,7 @@ class CacheCapacity:
 
 
 def layer_bytes(shapes: Shapes, *, element: int, compute: int, lora_rank: int | None) -> int:
-    """Returns the bytes per token that one layer keeps for its backward pass, without attention masks and
-    weights.
+    """Returns the bytes per token that one layer keeps for its backward pass, without weights.
 
     Args:
         shapes: sizes of the model.
@@ -77,7 +76,7 @@ def layer_bytes(shapes: Shapes, *, element: int, compute: int, lora_rank: int | 
     norms = 2 * (4 * hidden + 4 + trained * element * hidden) + after_norms * compute * hidden
     if shapes.normed_heads:
         norms += 4 * (queries + keys + shapes.heads + shapes.kv_heads) + trained * compute * (queries + keys)
-    attention = 3 * compute * queries + 4 * shapes.heads  # keys and values are repeated for every head
+    attention = compute * (queries + 2 * keys) + 4 * shapes.heads
     attention += (2 if cast and not trained else 1) * compute * queries
     factors = len(shapes.linears) * compute * lora_rank if lora_rank is not None else 0
     return norms + attention + 4 * compute * shapes.intermediate + factors
@@ -90,12 +89,6 @@ def kept_bytes(shapes: Shapes, *, element: int, trained: bool) -> int:
     ``trained``: whether the norm is trained; it then keeps what it multiplies.
     """
     return (shapes.layers + trained) * element * shapes.hidden + 4 * shapes.hidden + 4
-
-
-def mask_elements(tokens: int, row: int) -> int:
-    """Returns the elements of the largest attention mask of bins of up to ``row`` tokens."""
-    shared = (bins * min(row, tokens // bins) ** 2 for bins in range(1, tokens // row + 2))
-    return max(row**2, *shared)
 
 
 def resident(job: Job) -> Items:
@@ -133,9 +126,9 @@ def trainer_phases(job: Job) -> list[Phase]:
     return [
         Phase("loading", _loading(job)),
         Phase("reference", {**base, **_reference(job)}),
-        Phase("forward", {**update, **kept, **_casts(job), **_mask(job)}),
+        Phase("forward", {**update, **kept, **_casts(job)}),
         Phase("head", {**update, **gathered_gradients, **kept, **_head(job)}),
-        Phase("backward", {**update, **gathered_gradients, **kept, **layer, **_mask(job)}),
+        Phase("backward", {**update, **gathered_gradients, **kept, **layer}),
         Phase("optimiser", {**base, **gradients}),  # the fused optimiser makes no copies
     ]
 
@@ -299,7 +292,6 @@ def _reference(job: Job) -> Items:
             "residual stream": 2.0 * tokens * shapes.hidden * job.element,
             "a layer's activations": float(tokens * layer),
             "logits": 3.0 * CHUNK * shapes.vocab * 4 + _head_copy(job),
-            **_mask(job),
         }
     )
 
@@ -335,11 +327,6 @@ def _activations(job: Job) -> tuple[Items, Items]:
         {"checkpointed activations": kept},
         {"a layer's activations": float(layer + weights), "a layer's gradients": float(backward)},
     )
-
-
-def _mask(job: Job) -> Items:
-    """The mask as booleans, and as the numbers that attention adds."""
-    return {"attention mask": float(mask_elements(job.micro_tokens, job.row) * (1 + job.compute))}
 
 
 def _head(job: Job) -> Items:

@@ -121,20 +121,19 @@ def decode_seconds(
     return max(memory, work / (hardware.bfloat16 * assume.prefill_mfu)) / gpus
 
 
-def operations(shapes: Shapes, tokens: float, length: float, *, passes: float, attention: float) -> float:
-    """Returns the operations of all layers on packed bins of tokens; attention covers a whole bin, masked or
-    not.
+def operations(shapes: Shapes, tokens: float, attended: float, *, passes: float, attention: float) -> float:
+    """Returns the operations of all layers on rows of tokens.
 
     Args:
         shapes: sizes of the model.
-        tokens: number of tokens in all bins.
-        length: tokens of a bin.
+        tokens: number of tokens in all rows.
+        attended: tokens that one of them attends to, on average.
         passes: passes through matrices, in forward passes; a backward pass counts as two if weights are
         trained.
         attention: passes through attention, counted in the same way.
     """
     matrices = 2.0 * shapes.layers * sum(linear.inputs * linear.outputs for linear in shapes.linears)
-    return tokens * (passes * matrices + attention * 4.0 * shapes.layers * shapes.queries * length)
+    return tokens * (passes * matrices + attention * 4.0 * shapes.layers * shapes.queries * attended)
 
 
 def rollout_seconds(job: Job, hardware: Hardware, assume: Assume, episodes: int, verdict: float) -> float:
@@ -220,8 +219,9 @@ def _batch(job: Job, hardware: Hardware, assume: Assume, running: int) -> float:
 
 def _body(job: Job, assume: Assume, rows: float, *, passes: float, attention: float) -> float:
     mean = job.guess.prompt + job.guess.completion
-    length = min(float(job.row), assume.longest_row * mean)
-    return operations(job.shapes, rows * mean, length, passes=passes, attention=attention)
+    # The n tokens of a row attend to n^2 / 2, and the mean of n^2 is larger than the square of the mean.
+    attended = mean * (1.0 + assume.row_deviation**2) / 2.0
+    return operations(job.shapes, rows * mean, attended, passes=passes, attention=attention)
 
 
 def _head(job: Job, hardware: Hardware, assume: Assume, rows: float, *, passes: float) -> float:

@@ -113,11 +113,11 @@ def distribute_like(value: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
 
 def idle_batch(*, reference: bool) -> Batch:
     """Returns a batch of one token of weight 0, for a process that has no rows left."""
-    one, zero = torch.ones(1, 2, dtype=torch.long), torch.zeros(1, dtype=torch.long)
+    zero = torch.zeros(1, dtype=torch.long)
     return Batch(
-        ids=torch.zeros_like(one),
-        segment=one,
-        position=torch.arange(2)[None],
+        ids=torch.zeros(2, dtype=torch.long),
+        position=torch.arange(2),
+        lengths=(2,),
         source=zero,
         target=zero,
         row=zero,

@@ -9,6 +9,8 @@ import torch
 from transformers import PreTrainedModel
 
 from learners.types import Batch, Completion, ModelConfig
+from learners.update import attention
+from learners.update.attention import Borders
 from learners.update.packing import Row, pack
 
 CHUNK = 512
@@ -124,29 +126,22 @@ def head_dtype(model: PreTrainedModel, config: ModelConfig) -> torch.dtype:
     return torch.bfloat16 if config.autocast else model.dtype
 
 
-def attention_mask(segment: torch.Tensor) -> torch.Tensor:
-    """Returns bool [B, 1, T, T]: causal within each row of a bin. Padding (segment 0) attends to padding,
-    because a softmax over nothing is NaN."""
-    length = segment.shape[1]
-    causal = torch.ones(length, length, dtype=torch.bool, device=segment.device).tril()
-    return ((segment[:, :, None] == segment[:, None, :]) & causal)[:, None]
-
-
 def batch_logprobs(
     model: PreTrainedModel, batch: Batch, config: ModelConfig
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns [N] log-probabilities and [N] entropies of the trained tokens of a batch, on any device."""
+    """Returns [N] log-probabilities and [N] entropies of the trained tokens of a batch, on any device.
+
+    The model is one that ``learners.models.base.prepare_model`` prepared.
+    """
     device = model.device
-    # With one row per bin, causal attention never reaches the padding at its end: no mask of T x T is needed.
-    packed = bool((batch.segment > 1).any())
     with torch.autocast(device.type, torch.bfloat16, enabled=config.autocast):
         hidden = model.base_model(
-            input_ids=batch.ids.to(device),
-            attention_mask=attention_mask(batch.segment.to(device)) if packed else None,
-            position_ids=batch.position.to(device) if packed else None,
+            input_ids=batch.ids[None].to(device),
+            position_ids=batch.position[None].to(device),
             use_cache=False,
+            **attention.arguments(Borders.of(batch.lengths, device)),
         ).last_hidden_state
-    chosen = hidden.flatten(0, 1)[batch.source.to(device)].to(head_dtype(model, config))
+    chosen = hidden[0, batch.source.to(device)].to(head_dtype(model, config))
     head = model.get_output_embeddings().weight  # type: ignore[no-untyped-call]
     return token_logprobs(chosen, head, batch.target.to(device))
 

@@ -22,7 +22,7 @@ class Row:
     prox_logprobs: Sequence[float] | None = None
 
     def __len__(self) -> int:
-        """Tokens that it occupies in a bin: prompt and completion."""
+        """Tokens of prompt and completion."""
         return len(self.completion.prompt_ids) + len(self.completion.token_ids)
 
 
@@ -69,11 +69,10 @@ def split_indices(rows: Sequence[Row], world_size: int) -> list[list[int]]:
 
 
 def pack(rows: Sequence[Row], max_tokens: int) -> list[Batch]:
-    """Packs rows into micro-batches of at most ``max_tokens`` tokens each, padding included.
+    """Packs rows end to end into micro-batches of at most ``max_tokens`` tokens each: first-fit decreasing.
 
-    First-fit decreasing into bins as long as the longest row (longer bins would only make attention more
-    expensive); bins that are about equally full then share a micro-batch. A row is never split: one longer
-    than ``max_tokens`` is a micro-batch of its own. ``Batch.row`` holds indices into ``rows``.
+    A row is never split: one longer than ``max_tokens`` is a micro-batch of its own. ``Batch.row`` holds
+    indices into ``rows``.
 
     ``Batch`` has a worked example.
 
@@ -83,65 +82,38 @@ def pack(rows: Sequence[Row], max_tokens: int) -> list[Batch]:
     for row in rows:
         if not row.completion.prompt_ids or not row.completion.token_ids:
             raise ValueError("a training row needs a prompt and at least one sampled token")
-    bins = _first_fit(rows, capacity=max(map(len, rows), default=0))
-    groups: list[list[list[int]]] = []
-    for members in sorted(bins, key=lambda members: -_fill(rows, members)):
-        if groups and (len(groups[-1]) + 1) * _fill(rows, groups[-1][0]) <= max_tokens:
-            groups[-1].append(members)
-        else:
-            groups.append([members])
-    return [_batch(rows, group) for group in groups]
+    return [_batch(rows, members) for members in first_fit([len(row) for row in rows], max_tokens)]
 
 
-def padding_share(batches: Sequence[Batch]) -> float:
-    """Returns the share of all positions that are padding; 0 without batches."""
-    total = sum(batch.segment.numel() for batch in batches)
-    used = sum(int((batch.segment > 0).sum()) for batch in batches)
-    return 1.0 - used / total if total else 0.0
-
-
-def _first_fit(rows: Sequence[Row], capacity: int) -> list[list[int]]:
+def first_fit(sizes: Sequence[int], capacity: int) -> list[list[int]]:
+    """Returns the indices of what shares each bin, the largest first; what exceeds ``capacity`` is alone."""
     bins: list[list[int]] = []
-    free: list[int] = []  # tokens that still fit into each bin
-    for index in sorted(range(len(rows)), key=lambda i: -len(rows[i])):
-        size = len(rows[index])
-        fit = next((b for b, space in enumerate(free) if space >= size), None)
+    free: list[int] = []
+    for index in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
+        fit = next((b for b, space in enumerate(free) if space >= sizes[index]), None)
         if fit is None:
             bins.append([index])
-            free.append(capacity - size)
+            free.append(capacity - sizes[index])
         else:
             bins[fit].append(index)
-            free[fit] -= size
+            free[fit] -= sizes[index]
     return bins
 
 
-def _fill(rows: Sequence[Row], members: Sequence[int]) -> int:
-    return sum(len(rows[i]) for i in members)
-
-
-def _batch(rows: Sequence[Row], bins: Sequence[Sequence[int]]) -> Batch:
-    longest = max(_fill(rows, members) for members in bins)
-    ids, segment, position = (torch.zeros(len(bins), longest, dtype=torch.long) for _ in range(3))
-    source: list[int] = []
-    order: list[int] = []
-    for b, members in enumerate(bins):
-        start = 0
-        for number, index in enumerate(members, start=1):
-            row, end = rows[index], start + len(rows[index])
-            ids[b, start:end] = torch.tensor(row.completion.prompt_ids + row.completion.token_ids)
-            segment[b, start:end] = number
-            position[b, start:end] = torch.arange(end - start)
-            # The hidden state at a position predicts the NEXT token: the first completion token is
-            # predicted from the last one of the prompt.
-            first = b * longest + start + len(row.completion.prompt_ids) - 1
-            source += range(first, first + len(row.completion.token_ids))
-            order.append(index)
-            start = end
+def _batch(rows: Sequence[Row], order: Sequence[int]) -> Batch:
     packed = [rows[index] for index in order]
+    ids: list[int] = []
+    source: list[int] = []
+    for row in packed:
+        # The hidden state at a position predicts the NEXT token: the first completion token is predicted from
+        # the last one of the prompt.
+        first = len(ids) + len(row.completion.prompt_ids) - 1
+        source += range(first, first + len(row.completion.token_ids))
+        ids += row.completion.prompt_ids + row.completion.token_ids
     return Batch(
-        ids=ids,
-        segment=segment,
-        position=position,
+        ids=torch.tensor(ids),
+        position=torch.cat([torch.arange(len(row)) for row in packed]),
+        lengths=tuple(map(len, packed)),
         source=torch.tensor(source),
         target=torch.tensor([token for row in packed for token in row.completion.token_ids]),
         row=torch.tensor([index for index in order for _ in rows[index].completion.token_ids]),

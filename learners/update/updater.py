@@ -25,6 +25,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -34,7 +35,7 @@ from learners.base import Algorithm, Weights
 from learners.errors import NonFiniteError
 from learners.types import Batch, Completion, LoadedModel, Metrics, Optimizer, Transition
 from learners.update.fsdp import Ranks, full_state, idle_batch
-from learners.update.packing import Row, pack, padding_share, split_indices, split_rows, to_rows
+from learners.update.packing import Row, pack, split_indices, split_rows, to_rows
 from learners.update.state_file import copy_into
 
 ALONE = Ranks()
@@ -92,9 +93,9 @@ class Updater:
         Returns:
             ``rows`` and ``tokens`` trained on, ``rows_skipped`` (without advantages), ``rows_no_signal``
             (whose advantages are all 0: nothing but a KL term in the loss acts on them), and, if there are
-            any rows, ``loss``, ``entropy``, ``grad_norm`` (before clipping), ``lr``, ``padding`` (share of
-            positions), ``mismatch_kl`` and ``mismatch_k1`` (``learners.algorithms.losses.mismatch``) and the
-            algorithm's own, each the mean over optimiser steps.
+            any rows, ``loss``, ``entropy``, ``grad_norm`` (before clipping), ``lr``, ``mismatch_kl`` and
+            ``mismatch_k1`` (``learners.algorithms.losses.mismatch``) and the algorithm's own, each the mean
+            over optimiser steps.
 
         Raises:
             NonFiniteError: a loss or gradient is not finite.
@@ -185,8 +186,7 @@ class Updater:
             self._optimizer.step()
             self._optimizer.zero_grad(set_to_none=True)
         self.steps_done += 1
-        padding = self.ranks.all_sum({"padding": padding_share(batches) / self.ranks.size})
-        return metrics | padding | {"grad_norm": norm, "lr": rate}
+        return metrics | {"grad_norm": norm, "lr": rate}
 
     def _with_idle(self, batches: list[Batch], *, reference: bool) -> list[Batch]:
         """Appends idle batches until every rank has as many as the one with the most."""
@@ -252,5 +252,5 @@ def _training(loaded: LoadedModel) -> Iterator[None]:
 
 
 def _to(batch: Batch, device: torch.device) -> Batch:
-    moved = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in vars(batch).items()}
-    return Batch(**moved)
+    moved: dict[str, Any] = {k: v.to(device) for k, v in vars(batch).items() if isinstance(v, torch.Tensor)}
+    return replace(batch, **moved)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,26 @@ from benchmarks.common.targets import Target
 from benchmarks.update import __main__
 from benchmarks.update.building import loaded
 from benchmarks.update.child import score
+from benchmarks.update.masked import dense_mask
 from benchmarks.update.measure import Measured, Platform
 from benchmarks.update.ours import Ours
-from benchmarks.update.plain import Plain, padded
+from benchmarks.update.pairs import (
+    MICRO_TOKENS,
+    Packed,
+    binned,
+    end_to_end,
+    needed,
+    packed,
+    padded,
+    step_lengths,
+    step_line,
+)
+from benchmarks.update.plain import Plain
+from benchmarks.update.plain import padded as padded_rows
 from benchmarks.update.report import disagreement, to_row
 from benchmarks.update.watch import Step, Watch
 from benchmarks.update.workload import SHAPES, Job, flops, lengths, rows, tokens
+from learners.update.attention import Borders
 
 JOB = Job("ours", "tiny", "uneven", 4, 16, 24, "float32", True, 2, 160, 1, "cpu")
 HAS_TRL = importlib.util.find_spec("trl") is not None
@@ -36,6 +51,7 @@ def trained(variant: Any, job: Job) -> tuple[list[Step], dict[str, torch.Tensor]
 def same(result: tuple[list[Step], dict[str, torch.Tensor]], job: Job) -> None:
     """Compares tokens, losses and gradient norms of all steps, and the final weights, with those of ours."""
     (mine, weights), (steps, others) = trained(Ours, job), result
+    assert mine[0].positions == tokens(rows(job))
     assert [step.trained for step in steps] == [step.trained for step in mine]
     for a, b in zip(steps, mine, strict=True):
         assert a.loss == pytest.approx(b.loss, abs=1e-5)
@@ -86,7 +102,9 @@ def test_the_gradient_of_the_plain_loss_is_that_of_ours() -> None:
 
 def test_padding_is_neither_attended_to_nor_trained_on() -> None:
     given = rows(JOB)
-    ids, attention, trained_on, advantages, _ = padded(given, [[0.0] * len(row.completion) for row in given])
+    ids, attention, trained_on, advantages, _ = padded_rows(
+        given, [[0.0] * len(row.completion) for row in given]
+    )
     assert int(attention.sum()) == tokens(given) < ids.numel()
     assert trained_on.sum(1).tolist() == [len(row.completion) for row in given]
     for i, row in enumerate(given):
@@ -112,6 +130,38 @@ def test_flops_by_hand() -> None:
     assert flops(SHAPES["tiny"], rows(job)) == 6 * (weights * 3 + 256 * 32) + 6 * 2 * 32 * 9
     held = sum(p.numel() for name, p in loaded(job).model.named_parameters() if "proj" in name)
     assert held == weights
+
+
+def test_pairs_by_hand() -> None:
+    assert needed([]) == 0
+    assert needed([3, 1, 2]) == 6 + 1 + 3
+    assert padded([3, 1, 2], 3) == 3 * 9
+    assert padded([2, 2], 2) == 2 * 3  # without padding there is no mask
+    assert padded([2, 2], 3) == 2 * 9
+
+
+def test_packing_by_hand() -> None:
+    """Bins of 5: the rows of 5, of 4 and 1, of 3 and 2. Two bins fit into 10 tokens."""
+    given = [5, 4, 1, 3, 2]
+    assert end_to_end(given, 10) == Packed(2, 0, 0, 1.0)
+    assert binned(given, 10) == Packed(2, 2, 2 * 25, 3 * 25 / (15 + 10 + 1 + 6 + 3))
+    assert binned([5, 5, 5], 10) == Packed(2, 0, 0, 1.0)
+    assert binned([4, 4], 100) == Packed(1, 0, 0, 1.0)
+    assert end_to_end([50, 4, 4], 10) == Packed(2, 0, 0, 1.0)
+
+
+def test_a_mask_allows_the_pairs_that_the_rows_need() -> None:
+    numbers = random.Random(1)
+    given = [numbers.randint(1, 12) for _ in range(40)]
+    assert int(dense_mask(Borders.of(given, torch.device("cpu"))).sum()) == needed(given)
+
+
+def test_bins_under_masks_compute_two_and_a_half_times_the_pairs_of_the_large_step() -> None:
+    step = packed(step_lengths(), MICRO_TOKENS)
+    assert 2.3 < step["bins under masks"].pairs < 2.7
+    assert step["end to end"].pairs == 1
+    assert step["end to end"].micro_batches < 0.85 * step["bins under masks"].micro_batches
+    assert "packed end to end: 1.00 times the pairs" in step_line(step)
 
 
 @pytest.mark.parametrize("most", [1024, 1500, 5000, 200000])
@@ -169,7 +219,7 @@ def test_a_quick_run_compares_processes_and_writes_a_report(tmp_path: Path) -> N
     report = json.loads(out.read_text(encoding="utf-8"))
     assert [row["variant"] for row in report["rows"]] == ["ours", "plain"]
     for row in report["rows"]:
-        assert row["tokens"] < row["positions"]
+        assert (row["tokens"] == row["positions"]) == (row["pairs"] == 1) == (row["variant"] == "ours")
         assert row["seconds"]["median"] > 0
         assert row["above_gib"]["median"] >= 0
     assert list(report["faster"]) == ["plain, uneven"]

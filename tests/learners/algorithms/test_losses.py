@@ -37,11 +37,11 @@ def settings(**changes: Any) -> Settings:
 
 
 def batch(**changes: Any) -> Batch:
-    count, nothing = len(ROW), torch.zeros(1, 1, dtype=torch.long)
+    count, nothing = len(ROW), torch.zeros(1, dtype=torch.long)
     plain = Batch(
         ids=nothing,
-        segment=nothing,
         position=nothing,
+        lengths=(1,),
         source=torch.arange(count),
         target=torch.arange(count),
         row=ROW,

@@ -17,10 +17,11 @@ import conf
 from learners.planning import memory
 from learners.planning.assumptions import GIB
 from learners.planning.job import BYTES
-from learners.planning.memory import Device, Phase, kept_bytes, layer_bytes, mask_elements
+from learners.planning.memory import Device, Phase, kept_bytes, layer_bytes
 from learners.planning.shapes import meta_model, read_shapes
 from learners.types import Completion, LoadedModel
-from learners.update.logprobs import attention_mask, batch_logprobs
+from learners.update.attention import Borders, arguments, install
+from learners.update.logprobs import batch_logprobs
 from learners.update.packing import Row, pack
 from learners.update.updater import _training
 from tests.learners.doubles import model_config, tokenizer
@@ -45,7 +46,7 @@ SETTINGS = [("float32", True), ("bfloat16", True), ("float32", False)]
 
 def small(kind: str, dtype: str, *, adapter: bool) -> PreTrainedModel:
     model: PreTrainedModel = AutoModelForCausalLM.from_config(copy.deepcopy(CONFIGS[kind]))  # type: ignore[no-untyped-call]
-    model.to(getattr(torch, dtype)).set_attn_implementation("sdpa")
+    install(model.to(getattr(torch, dtype)), kind)
     if adapter:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -85,15 +86,15 @@ def test_a_layer_keeps_what_autograd_keeps(kind: str, dtype: str, autocast: bool
     hidden = torch.randn(1, LENGTH, 64, dtype=model.dtype, requires_grad=True)
     position = torch.arange(LENGTH)[None]
     rope = base.rotary_emb(hidden, position)
-    mask = attention_mask(torch.ones(1, LENGTH, dtype=torch.long))
+    row = arguments(Borders.of([LENGTH], torch.device("cpu")))
 
     def compute() -> object:
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            return layer(hidden, attention_mask=mask, position_embeddings=rope, position_ids=position)
+            return layer(hidden, position_embeddings=rope, position_ids=position, **row)
 
     def of_tokens(shape: torch.Size) -> bool:
-        """Excludes weights, the mask and rotary tables, which all layers share."""
-        return LENGTH in shape and shape[-2:] != (LENGTH, LENGTH) and shape[:2] != (1, 1)
+        """Excludes weights, and rotary tables, which all layers share."""
+        return LENGTH in shape and shape[:2] != (1, 1)
 
     shapes = read_shapes(CONFIGS[kind])
     expected = layer_bytes(
@@ -120,12 +121,6 @@ def test_checkpointing_keeps_the_inputs_of_layers_within_three_percent(
     with _training(LoadedModel(model, tokenizer(), config)):
         kept = saved(model, lambda: batch_logprobs(model, batch, config), lambda shape: True)
     assert kept == pytest.approx(expected, rel=0.03)
-
-
-def test_the_largest_mask_is_that_of_any_packing() -> None:
-    for tokens, row in ((64, 64), (64, 40), (64, 24), (64, 5), (64, 100), (1000, 37)):
-        packings = (max(1, tokens // length) * length**2 for length in range(1, row + 1))
-        assert mask_elements(tokens, row) == max(packings)
 
 
 @pytest.mark.parametrize("name", PAPERS)

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from learners.planning import timing
 from learners.planning.shapes import read_shapes
-from learners.update.logprobs import attention_mask
+from learners.update.attention import Borders, arguments
 from tests.learners.doubles import loaded_model
 from tests.learners.planning.jobs import ONE_GPU, PAPERS, parts
 
@@ -25,10 +25,10 @@ def test_operations_equal_those_counted_by_torch(checkpointing: bool) -> None:
     if checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     model.train()
-    mask = attention_mask(torch.ones(2, LENGTH, dtype=torch.long))
+    rows = arguments(Borders.of([LENGTH, LENGTH], torch.device("cpu")))
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        ids = torch.ones(2, LENGTH, dtype=torch.long)
-        hidden = model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+        ids = torch.ones(1, 2 * LENGTH, dtype=torch.long)
+        hidden = model.base_model(input_ids=ids, use_cache=False, **rows).last_hidden_state
         forward = counter.get_total_flops()
         hidden.sum().backward()
     shapes = read_shapes(model.config)

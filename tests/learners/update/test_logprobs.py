@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from learners.update import logprobs
-from learners.update.logprobs import attention_mask, completion_logprobs, token_logprobs
+from learners.update.logprobs import completion_logprobs, token_logprobs
 from tests.learners.doubles import completion, loaded_model
 
 
@@ -91,17 +91,6 @@ def test_nothing_as_large_as_all_logits_is_ever_allocated() -> None:
     assert 0 < largest < 4096 * 17 * 8
 
 
-def test_a_row_attends_to_its_own_past_and_to_nothing_else() -> None:
-    mask = attention_mask(torch.tensor([[1, 1, 2, 2, 0]]))[0, 0].int().tolist()
-    assert mask == [
-        [1, 0, 0, 0, 0],
-        [1, 1, 0, 0, 0],
-        [0, 0, 1, 0, 0],
-        [0, 0, 1, 1, 0],
-        [0, 0, 0, 0, 1],
-    ]
-
-
 @pytest.mark.parametrize("kind", ["llama", "qwen3"])
 def test_packed_logprobs_equal_those_of_each_row_alone(kind: str) -> None:
     loaded = loaded_model(kind=kind, update_tokens=90)
@@ -114,17 +103,4 @@ def test_packed_logprobs_equal_those_of_each_row_alone(kind: str) -> None:
             table = loaded.model(ids).logits[0].log_softmax(-1)
         start = len(row.prompt_ids)
         expected = [float(table[start + n - 1, token]) for n, token in enumerate(row.token_ids)]
-        assert list(values) == pytest.approx(expected, abs=1e-5)
-
-
-def test_rows_with_a_bin_each_need_no_mask(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Padding after them changes nothing either."""
-    loaded = loaded_model(update_tokens=90)
-    rows = [completion(3 + i, prompt=20, seed=i) for i in range(6)]
-    monkeypatch.setattr(logprobs, "attention_mask", None)
-    packed = completion_logprobs(loaded.model, rows, loaded.config)
-    for row, values in zip(rows, packed, strict=True):
-        with torch.no_grad():
-            table = loaded.model(torch.tensor([row.prompt_ids + row.token_ids])).logits[0].log_softmax(-1)
-        expected = [float(table[19 + n, token]) for n, token in enumerate(row.token_ids)]
         assert list(values) == pytest.approx(expected, abs=1e-5)

@@ -1,4 +1,4 @@
-"""Packing: every row whole, once, separate from the others in its bin."""
+"""Packing: every row whole, once, end to end with the others in its micro-batch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from learners.types import Batch, Completion
-from learners.update.packing import Row, pack, padding_share, split_rows, to_rows
+from learners.update.packing import Row, pack, split_rows, to_rows
 from tests.learners.doubles import completion, transition
 
 
@@ -27,26 +27,27 @@ def test_every_row_is_packed_once_whole_and_with_its_own_positions(max_tokens: i
     given = rows()
     seen: list[int] = []
     for batch in pack(given, max_tokens):
-        for b in range(len(batch.ids)):
-            for number in range(1, int(batch.segment[b].max()) + 1):
-                where = batch.segment[b] == number
-                ids = batch.ids[b, where].tolist()
-                (index,) = [
-                    i
-                    for i, r in enumerate(given)
-                    if list(r.completion.prompt_ids + r.completion.token_ids) == ids
-                ]
-                assert batch.position[b, where].tolist() == list(range(len(given[index])))
-                seen.append(index)
-        assert batch.ids.numel() <= max_tokens or len(batch.ids) == 1
+        assert sum(batch.lengths) == len(batch.ids) == len(batch.position)
+        for ids, position in zip(
+            batch.ids.split_with_sizes(batch.lengths),
+            batch.position.split_with_sizes(batch.lengths),
+            strict=True,
+        ):
+            (index,) = [
+                i
+                for i, r in enumerate(given)
+                if list(r.completion.prompt_ids + r.completion.token_ids) == ids.tolist()
+            ]
+            assert position.tolist() == list(range(len(given[index])))
+            seen.append(index)
+        assert len(batch.ids) <= max_tokens or len(batch.lengths) == 1
     assert sorted(seen) == list(range(len(given)))
 
 
 def test_trained_tokens_follow_their_sources_and_carry_the_numbers_of_their_rows() -> None:
     given = rows()
     for batch in pack(given, 100):
-        flat = batch.ids.flatten()
-        assert torch.equal(flat[batch.source + 1], batch.target)
+        assert torch.equal(batch.ids[batch.source + 1], batch.target)
         for number in batch.row.unique().tolist():  # type: ignore[no-untyped-call]
             where, row = batch.row == number, given[number]
             assert batch.target[where].tolist() == list(row.completion.token_ids)
@@ -64,23 +65,23 @@ def test_the_example_in_the_docstring_of_batch_is_what_packing_gives() -> None:
         for prompt, ids in examples
     ]
     (batch,) = pack(given, 100)
-    assert batch.ids.tolist() == [[11, 12, 21, 22, 2], [13, 23, 2, 14, 2]]
-    assert batch.segment.tolist() == [[1, 1, 1, 1, 1], [1, 1, 1, 2, 2]]
-    assert batch.position.tolist() == [[0, 1, 2, 3, 4], [0, 1, 2, 0, 1]]
+    assert batch.ids.tolist() == [11, 12, 21, 22, 2, 13, 23, 2, 14, 2]
+    assert batch.position.tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 0, 1]
+    assert batch.lengths == (5, 3, 2)
     assert batch.source.tolist() == [1, 2, 3, 5, 6, 8]
     assert batch.target.tolist() == [21, 22, 2, 23, 2, 2]
     assert batch.row.tolist() == [0, 0, 0, 1, 1, 2]
     lines = str(Batch.__doc__)
-    for name in ("source", "target", "row"):
+    for name in ("ids", "position", "lengths", "source", "target", "row"):
         (line,) = [line for line in lines.splitlines() if line.split()[:1] == [name] and ":" not in line]
-        assert list(map(int, line.split()[1:])) == getattr(batch, name).tolist()
+        assert list(map(int, line.split()[1:])) == list(getattr(batch, name))
 
 
-def test_short_rows_share_bins_so_that_there_is_little_padding() -> None:
+def test_rows_share_micro_batches_so_that_there_are_hardly_more_than_their_tokens_need() -> None:
     given = rows(200)
-    longest = max(len(row) for row in given)
-    alone = 1 - sum(len(row) for row in given) / (longest * len(given))
-    assert padding_share(pack(given, 4096)) < 0.1 < alone
+    total = sum(map(len, given))
+    for max_tokens in (100, 400):
+        assert total / max_tokens <= len(pack(given, max_tokens)) < 1.05 * total / max_tokens + 1
 
 
 def test_reference_logprobs_are_those_of_all_rows_or_none() -> None:
