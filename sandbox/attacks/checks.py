@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import socket
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
@@ -160,6 +162,33 @@ def no_lock_reaches_another_sandbox(backend: Backend) -> None:
         assert seen.status == "ok", seen
 
 
+UNSEEN = """
+import mmap, os
+before = os.stat("timed")
+with open("timed", "r+b") as file: file.write(b"y")
+os.utime("timed", ns=(before.st_atime_ns, before.st_mtime_ns))
+with open("mapped", "r+b") as file, mmap.mmap(file.fileno(), 0) as data:
+    seen = data[:]  # from now on, writing to this page tells some file systems nothing
+    data[:] = seen.replace(b"x", b"y")
+"""
+
+
+def no_file_keeps_the_hash_of_what_it_held(backend: Backend) -> None:
+    """Checks that a listing has the hashes of what files hold, whatever their size and times say."""
+    with sandbox(backend) as box:
+        for name in ("mapped", "timed"):
+            box.write(name, b"x" * 100)
+        box.list()
+        time.sleep(0.1)  # a guest may keep the hashes of files that have not changed for a while
+        box.list()
+        result = box.run(UNSEEN)
+        assert result.status == "ok", result
+        for file in box.list():
+            data = box.read(file.path)
+            assert b"y" in data, file
+            assert file.sha256 == hashlib.sha256(data).hexdigest(), file
+
+
 _HOLD = """
 kept = ctypes.c_int()
 while not call(222, 1, None, ctypes.byref(kept)): pass
@@ -268,5 +297,6 @@ CHECKS: dict[str, Check] = {
     "what is counted per user is not shared": what_is_counted_per_user_is_not_shared,
     "nothing leaks from one sandbox to another": nothing_leaks_from_one_sandbox_to_another,
     "no lock reaches another sandbox": no_lock_reaches_another_sandbox,
+    "no file keeps the hash of what it held": no_file_keeps_the_hash_of_what_it_held,
 }
 """Name -> check."""
