@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import sandbox.guest.probe  # noqa: F401 - for the checks of artifacts, whose programs only call it
 from sandbox.guest.start_methods import without_sockets
+from sandbox.guest.structure import warm_up
 
 
 def preload(parts: Sequence[str]) -> None:
@@ -21,6 +22,7 @@ def preload(parts: Sequence[str]) -> None:
             importlib.import_module(part)
         else:
             _warm_up(part)
+    warm_up()
     without_sockets()
     importlib.machinery.PathFinder.find_spec("no module")  # lists every folder now: later, that may be denied
     tempfile.tempdir = None  # a folder that was chosen before may not exist in the sandbox

@@ -8,6 +8,7 @@ prediction reads on every path. Cannot be told here: what is in a stand-in, such
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,6 +33,32 @@ _FIRST = ("best_estimator_", "estimator_", "regressor_", "estimator")
 """Attributes with the one part that a model hands its input to."""
 _WEIGHTS = ("coef_", "intercept_", "coefs_", "intercepts_", "dual_coef_", "_dual_coef_", "_intercept_")
 """Attributes that no predictor fits to anything but numbers."""
+_COMMON = {
+    "sklearn.compose": ("ColumnTransformer",),
+    "sklearn.ensemble": (
+        "GradientBoostingClassifier",
+        "GradientBoostingRegressor",
+        "HistGradientBoostingClassifier",
+        "HistGradientBoostingRegressor",
+        "RandomForestClassifier",
+        "RandomForestRegressor",
+    ),
+    "sklearn.impute": ("SimpleImputer",),
+    "sklearn.linear_model": ("LinearRegression", "LogisticRegression", "Ridge"),
+    "sklearn.pipeline": ("Pipeline",),
+    "sklearn.preprocessing": ("OneHotEncoder", "StandardScaler"),
+    "sklearn.tree": ("DecisionTreeClassifier", "DecisionTreeRegressor"),
+}
+"""Module -> models and their parts that many programs use."""
+
+
+def warm_up() -> None:
+    """Reads the code of common models of loaded libraries, so that forks of this process need not."""
+    for module, names in _COMMON.items():
+        found = [getattr(sys.modules.get(module), name, None) for name in names]
+        for cls in filter(None, found):
+            for method in ("predict", "transform"):
+                reads(cls, method)
 
 
 def facts_of(model: Any) -> dict[str, Any]:

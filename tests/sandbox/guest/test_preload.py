@@ -56,3 +56,17 @@ print(sorted(set(sys.modules) - before))
 """
     assert box.run(code).stdout == "[]\n"
     box.close()
+
+
+def test_programs_that_read_models_find_the_code_of_common_ones_read(backend: Local) -> None:
+    box = backend.open(SandboxSpec(("sklearn.linear_model",)))
+    code = """
+import sys
+from sklearn.linear_model import Ridge
+reads = sys.modules["sandbox.guest.reads"].reads
+known = reads.cache_info().currsize
+reads(Ridge, "predict")
+print(known >= 6, reads.cache_info().currsize == known)
+"""
+    assert box.run(code).stdout == "True True\n"
+    box.close()
