@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 from sandbox.guest import landlock
 from sandbox.guest.folder import remove
 from sandbox.guest.frames import pack
+from sandbox.guest.huge_pages import in_huge_pages
 from sandbox.guest.preload import preload
 from sandbox.guest.processes import end_descendants
 from sandbox.guest.seccomp import filter_on_host, libc
@@ -246,7 +247,8 @@ def main() -> None:
             importlib.invalidate_caches()
         if mode == "landlock":
             rules.hide_others(view.libraries)
-        preload(modules)
+        with in_huge_pages():
+            preload(modules)
     except (OSError, ImportError, ctypes.ArgumentError) as error:
         control.send(json.dumps({"ready": False, "error": str(error)}).encode())
         return
