@@ -40,13 +40,14 @@ ALLOW, KILL, DONE = 0x7FFF0000, 0x80000000, 0x00050000
 EPERM, ENOTTY, ENOSYS = DONE + 1, DONE + 25, DONE + 38
 _NUMBER, _ARCHITECTURE, _FIRST, _SECOND, _FOURTH = 0, 4, 16, 24, 40  # offsets of the call and its arguments
 Line = tuple[int, int, int, int]
+_LINE = struct.calcsize("HBBI")
 
 
 def filter_system_calls() -> None:
     """Denies system calls that no program needs, and huge pages, to this process and all its later children.
     Raises ``OSError``."""
     libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
-    _install(rules(_MACHINE))
+    _install(_OF_ALL)
 
 
 def filter_program() -> None:
@@ -55,7 +56,7 @@ def filter_program() -> None:
     The scheduler gives each session the same share of a processor: a program that starts many would take
     the other sandboxes' shares.
     """
-    _install(rules_of_program(_MACHINE))
+    _install(_OF_PROGRAMS)
 
 
 def filter_on_host() -> None:
@@ -64,7 +65,7 @@ def filter_on_host() -> None:
 
     It may signal only itself, identified by process id, which its children do not share. Raises ``OSError``.
     """
-    _install(rules_on_host(_MACHINE, os.getpid()))
+    _install(_assembled(rules_on_host(_MACHINE, os.getpid())))
 
 
 def rules(machine: str) -> list[Line]:
@@ -140,11 +141,18 @@ def _program(machine: str, code: list[Line]) -> list[Line]:
     return [*before, *code, (_RETURN, 0, 0, ALLOW)]
 
 
-def _install(lines: list[Line]) -> None:
+def _assembled(lines: list[Line]) -> bytes:
+    return b"".join(struct.pack("HBBI", *line) for line in lines)
+
+
+_OF_ALL, _OF_PROGRAMS = _assembled(rules(_MACHINE)), _assembled(rules_of_program(_MACHINE))
+"""Assembled before any fork: a child would not only do it again, but copy the memory that it needs for it."""
+
+
+def _install(table: bytes) -> None:
     if not SYSTEM_CALLS:
         raise OSError(f"no table of system calls for {_MACHINE}")
-    table = b"".join(struct.pack("HBBI", *line) for line in lines)
-    program = struct.pack("HL", len(lines), _address(table))
+    program = struct.pack("HL", len(table) // _LINE, _address(table))
     if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or libc.prctl(PR_SET_SECCOMP, 2, program, 0, 0):
         raise OSError(ctypes.get_errno(), "seccomp")
 

@@ -284,8 +284,8 @@ class Guest:
                 os.dup2(fd, target)
             _close_all_but({*keep, *self.confinement.rules})
             libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # otherwise the next line must not open its file
-            with contextlib.suppress(PermissionError), open("/proc/self/oom_score_adj", "r+") as file:
-                file.write("1000")  # forbidden where files are opened as another user than processes run as
+            with contextlib.suppress(PermissionError):
+                _expose_to_oom_killer()  # denied where files are opened as another user than processes run as
             set_rlimits(self.settings, self.loaded)
             os.chdir(self.settings.work)
             self.confinement.enter()
@@ -294,6 +294,15 @@ class Guest:
             status = run()
         finally:
             os._exit(status)
+
+
+def _expose_to_oom_killer() -> None:
+    """Makes this process the first that the OOM killer takes. Raises ``PermissionError``."""
+    score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)  # ``open`` would touch, and so copy, more memory
+    try:
+        os.write(score, b"1000")
+    finally:
+        os.close(score)
 
 
 def _close_all_but(kept: Iterable[int]) -> None:

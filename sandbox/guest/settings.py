@@ -54,11 +54,15 @@ def set_rlimits(settings: Settings, loaded: int) -> None:
         "RTPRIO": 0,
     }
     if settings.nproc != "off":
-        ours = descendants(os.getppid()) - {os.getpid()}  # processes of sessions do not raise the limit
-        others = 1 if settings.nproc == "own" else tasks_of(os.getuid(), ours)
-        limits["NPROC"] = settings.processes + others
+        limits["NPROC"] = settings.processes + (1 if settings.nproc == "own" else _others())
     for name, value in limits.items():
         which = getattr(resource, f"RLIMIT_{name}")
         hard = resource.getrlimit(which)[1]
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(which, (value, value))
+
+
+def _others() -> int:
+    """Returns the number of the user's tasks outside of this child's sandbox, and of the guest: processes of
+    sessions do not raise the limit."""
+    return tasks_of(os.getuid(), descendants(os.getppid()) - {os.getpid()})
