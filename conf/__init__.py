@@ -85,20 +85,21 @@ def fill_defaults(group: str, node: Mapping[str, Any] | DictConfig) -> DictConfi
 
     A nested node is a mapping with a ``name``, alone or in a list: a part that wraps others of its group can
     name them and change some of their values. A node under the name of another group, such as ``sandbox``,
-    belongs to that group. A dotted name has no YAML here, and its node is taken as it is.
+    belongs to that group. A name may be the path of a YAML. A dotted name has none, and its node is taken as
+    it is.
 
     Raises:
         ConfigError: there is no such YAML.
     """
     complete: Any = OmegaConf.create(dict(node))
-    if "." not in complete.name:
+    if "." not in complete.name or complete.name.endswith(_YAML):
         defaults = load(group, complete.name)
         OmegaConf.set_struct(defaults, False)  # ``build`` rejects unknown keys, and knows their types
         complete = OmegaConf.merge(defaults, complete, {"name": defaults.name})
     values = OmegaConf.to_container(complete)
     assert isinstance(values, dict)
     return OmegaConf.create(
-        {str(key): _fill_nested(_group_of(str(key), group), value) for key, value in values.items()}
+        {str(key): _fill_nested(group_of(str(key), group), value) for key, value in values.items()}
     )
 
 
@@ -198,7 +199,8 @@ def _beside(path: Path, parent: str) -> str:
     return str(own) if own.is_file() else parent
 
 
-def _group_of(key: str, group: str) -> str:
+def group_of(key: str, group: str) -> str:
+    """Returns the group of a node under ``key`` of a part of ``group``."""
     return key if (ROOT / key).is_dir() else group
 
 

@@ -29,7 +29,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from conf import ROOT, ConfigError, stopping
+from conf import ROOT, ConfigError, nested, stopping
 
 REQUIRED = "???"
 """In place of a part's name: the command line must name one."""
@@ -157,6 +157,9 @@ def main(
 
     def job(config: DictConfig) -> None:
         _check_named(config, named or {})
+        for source in HydraConfig.get().runtime.config_sources:
+            if source.schema == "file":
+                nested.complete(config, Path(source.path))
         command(config)
 
     @hydra.main(version_base="1.3", config_path="pkg://conf", config_name=_primary(named or {}))
@@ -355,7 +358,10 @@ def _compose(name: str, overrides: Sequence[str], config_dir: Path | None) -> Di
             raise ConfigError(f"--config-dir {config_dir} is not a folder")
         words.append(f"hydra.searchpath=[{stopping.quoted(f'file://{config_dir.resolve()}')}]")
     with _config_errors(overrides), hydra.initialize_config_module("conf", version_base="1.3"):
-        return hydra.compose(name, words)
+        config = hydra.compose(name, words)
+    if config_dir is not None:
+        nested.complete(config, config_dir)
+    return config
 
 
 @contextmanager

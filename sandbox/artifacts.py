@@ -92,7 +92,9 @@ def check_artifacts(
         SandboxError: the sandbox was lost.
     """
     packages = packages_of(libraries)
-    refused = {spec.name: check for spec in specs if (check := _from_listing(spec, files, max_bytes))}
+    refused = {
+        spec.name: check for spec in specs if (check := _from_listing(spec, files, sandbox, max_bytes))
+    }
     imports = {spec.name: _imports(spec, files, sandbox) for spec in specs if spec.name not in refused}
     for name, listed in imports.items():
         if foreign := [each for each in listed if each != UNKNOWN and not kind_of(each, packages)]:
@@ -153,10 +155,29 @@ def _foreign(name: str, libraries: Sequence[str]) -> str:
     )
 
 
-def _from_listing(spec: ArtifactSpec, files: Mapping[str, FileInfo], max_bytes: int) -> ArtifactCheck | None:
+def missing(name: str, sandbox: Sandbox) -> ArtifactCheck:
+    """Returns the check of an artifact that is not among the sandbox's files: a folder or a link of this name
+    is not listed, and is named.
+
+    Raises:
+        SandboxError: the sandbox was lost.
+    """
+    detail = f"there is no {name}"
+    try:
+        sandbox.read(name)
+    except (FileNotFoundError, ValueError) as error:
+        for what in ("folder", "link"):  # nothing else of what the sandbox says gets into a check
+            if str(error).endswith(f" is a {what}, not a file"):
+                detail = f"{name} is a {what}, not a file"
+    return ArtifactCheck(name, "missing", detail)
+
+
+def _from_listing(
+    spec: ArtifactSpec, files: Mapping[str, FileInfo], sandbox: Sandbox, max_bytes: int
+) -> ArtifactCheck | None:
     file = files.get(spec.name)
     if file is None:
-        return ArtifactCheck(spec.name, "missing", f"there is no {spec.name}")
+        return missing(spec.name, sandbox)
     if file.size == 0:
         return ArtifactCheck(spec.name, "empty", "the file is empty")
     if file.size > max_bytes:

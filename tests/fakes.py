@@ -49,7 +49,10 @@ class FakeSandbox:
 
     def read(self, path: str) -> bytes:
         self._check_open()
-        return (self._root / path).read_bytes()
+        if not (file := self._root / path).is_file() or file.is_symlink():
+            what = "a link" if file.is_symlink() else "a folder" if file.is_dir() else "missing"
+            raise FileNotFoundError(f"{path!r} is {what}, not a file")
+        return file.read_bytes()
 
     def write(self, path: str, data: bytes) -> None:
         self._check_open()

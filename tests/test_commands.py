@@ -23,6 +23,9 @@ def outside(tmp_path: Path) -> Path:
     path = tmp_path / "my conf's (new)"
     (path / "coach").mkdir(parents=True)
     (path / "coach" / "mine.yaml").write_text("name: my.module\nideal: 300\n")
+    (path / "env").mkdir()
+    (path / "env" / "ledger.yaml").write_text("defaults: [books]\nname: my.ledger\npages: 3\n")
+    (path / "env" / "books.yaml").write_text("pages: 1\nink: blue\n")
     return path
 
 
@@ -46,6 +49,23 @@ def test_a_part_is_named_by_its_module_or_by_a_yaml_elsewhere(outside: Path) -> 
     composed = commands.compose_parts(["coach=mine", "coach.ideal=4"], PARTS, config_dir=outside)
     assert composed.coach == {"name": "my.module", "ideal": 4}
     assert commands.compose(["coach=mine", "seed=3"], config_dir=outside).coach.ideal == 300
+
+
+def test_a_part_within_another_part_may_have_its_yaml_elsewhere(outside: Path) -> None:
+    words = ["coach=counterfactual", "coach.env=[{name: ledger, pages: 4}, {name: mathchat}]"]
+    whole = commands.compose(words, config_dir=outside)
+    for coach in (whole.coach, commands.compose_parts(words, PARTS, config_dir=outside).coach):
+        assert coach.env == [{"name": "my.ledger", "pages": 4, "ink": "blue"}, {"name": "mathchat"}]
+    assert commands.compose_onto(whole, ["seed=3"]).coach == whole.coach, "without the folder"
+    wrapped = ["coach=rules", "+coach.coach={name: mine, ideal: 1}"]
+    inner = commands.compose_parts(wrapped, PARTS, config_dir=outside).coach
+    assert inner.coach == {"name": "my.module", "ideal": 1}
+    path = str(outside / "env" / "ledger.yaml")
+    assert conf.fill_defaults("coach", {"name": "counterfactual", "env": [{"name": path}]}).env == [
+        {"name": "my.ledger", "pages": 3, "ink": "blue"}
+    ]
+    with pytest.raises(ConfigError, match="there is no env called 'ledger'"):
+        conf.fill_defaults("coach", commands.compose_parts(words, PARTS).coach)
 
 
 def test_a_composed_configuration_is_changed_and_a_part_that_is_named_is_replaced(outside: Path) -> None:

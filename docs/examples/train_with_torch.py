@@ -1,5 +1,8 @@
 # train_with_torch.py
-"""REINFORCE in plain PyTorch: each agent of the median's team learns which of its canned actions to take."""
+"""REINFORCE in plain PyTorch: each agent of the median's team learns which of its canned actions to take.
+
+Takes a quarter of a minute on one core: 200 episodes, whose programs run in a sandbox.
+"""
 
 import re
 
@@ -70,6 +73,8 @@ for seed in range(EPISODES):
     optimizer.step()
     paid.append(sum(map(sum, rewards.values())))
     solved.append(env.unwrapped.outcome.success)
+    if len(solved) % 50 == 0:
+        print(f"{len(solved)} of {EPISODES} episodes", flush=True)
 
 env.close()
 for name, values in {"scores of the coach": paid, "solved": solved}.items():

@@ -26,7 +26,7 @@ from envs.dsbench.tasks import make_task
 from envs.making import make, make_ordered, make_parallel
 from envs.styles import check_style
 from envs.types import Outcome, Role, Split, Task, Turn
-from sandbox.artifacts import ArtifactCheck, ArtifactSpec, check_artifacts
+from sandbox.artifacts import ArtifactCheck, ArtifactSpec, check_artifacts, missing
 from sandbox.base import FileInfo, LimitChanges, Sandbox
 
 __all__ = ["DSBench", "env", "parallel_env", "raw_env"]
@@ -208,7 +208,7 @@ class DSBench:
 
     def _check_submission(self, task: Task, files: Mapping[str, FileInfo], sandbox: Sandbox) -> ArtifactCheck:
         if SUBMISSION not in files:
-            return ArtifactCheck(SUBMISSION, "missing", "there is no submission.csv")
+            return missing(SUBMISSION, sandbox)
         submission = inspect(task.answer, _read(sandbox))
         return ArtifactCheck(SUBMISSION, submission.code, submission.detail)
 

@@ -44,6 +44,8 @@ class Workspace:
             self._sandbox.end_session(session)
 
     def read(self, path: str) -> bytes:
+        if self._sandbox is None and not self.closed and path not in self._files:
+            raise FileNotFoundError(f"there is no {path!r}")  # nothing has run that could have written it
         return self._open().read(path)
 
     def write(self, path: str, data: bytes) -> None:

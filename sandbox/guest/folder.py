@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import stat
@@ -72,13 +73,16 @@ class Folder:
         try:
             fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
         except OSError as error:
-            raise FileNotFoundError(f"no regular file {path!r}: {error.strerror}") from None
+            link = error.errno == errno.ELOOP  # O_NOFOLLOW
+            reason = "is a link, not a file" if link else f"cannot be opened: {error.strerror}"
+            raise FileNotFoundError(f"{path!r} {reason}") from None
         finally:
             os.close(folder)
         try:
             info = os.fstat(fd)
             if not stat.S_ISREG(info.st_mode):
-                raise FileNotFoundError(f"{path!r} is no regular file")
+                what = "a folder" if stat.S_ISDIR(info.st_mode) else "a device or pipe"
+                raise FileNotFoundError(f"{path!r} is {what}, not a file")
             if info.st_size > self.file:
                 raise ValueError(f"{path!r} has {info.st_size} bytes, more than {self.file}")
             with open(fd, "rb", closefd=False) as file:

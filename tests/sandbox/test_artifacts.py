@@ -76,6 +76,18 @@ def test_good_artifacts_are_ok_and_their_facts_are_known(box: Sandbox) -> None:
     ("code", "name", "expected", "detail"),
     [
         ("import os; os.remove('X_train.pkl')", "X_train.pkl", "missing", "there is no"),
+        (
+            "import os; os.remove('model.pkl'); os.mkdir('model.pkl')",
+            "model.pkl",
+            "missing",
+            "model.pkl is a folder, not a file",
+        ),
+        (
+            "import os; os.rename('model.pkl', 'm'); os.symlink('m', 'model.pkl')",
+            "model.pkl",
+            "missing",
+            "model.pkl is a link, not a file",
+        ),
         ("open('X_train.pkl', 'w')", "X_train.pkl", "empty", "empty"),
         (
             "open('X_train.pkl', 'wb').write(bytes(17 << 20))",
@@ -291,6 +303,9 @@ def test_nothing_runs_when_there_are_no_files() -> None:
     class Untouchable:
         def run(self, *_: object, **__: object) -> None:
             raise AssertionError("the probe ran")
+
+        def read(self, path: str) -> bytes:
+            raise FileNotFoundError(path)
 
     checks = check_artifacts(SPECS, {}, Untouchable())  # type: ignore[arg-type]
     assert {one.code for one in checks} == {"missing"}
