@@ -74,6 +74,8 @@ class FolderSandbox:
         with contextlib.chdir(self.root), contextlib.redirect_stdout(out):
             try:
                 exec(compile(code, "program", "exec"), {"__name__": "__main__"})
+            except SystemExit as ended:
+                return Result("error", int(ended.code or 0), out.getvalue(), "", False, 0.0, 0.0)
             except Exception as error:
                 return Result(
                     "error", 1, out.getvalue(), f"{type(error).__name__}: {error}\n", False, 0.0, 0.0
