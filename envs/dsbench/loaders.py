@@ -9,8 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from conf import ConfigError
-from envs.dsbench.registry import SORTED, official, registry
-from envs.dsbench.spec import TABLES, Candidate, Table, read_table
+from envs.dsbench.registry import LICENCE, SORTED, official, registry
+from envs.dsbench.spec import TABLES, Candidate, Table, read_spec, read_table
 from envs.dsbench.synthetic import Synthetic, synthetic
 
 SOURCES = ("bundled", "synthetic", "official", "local")
@@ -101,6 +101,12 @@ def _of_source(source: str, choice: Choice, *, alone: bool) -> list[Candidate]:
 def _bundled() -> list[Candidate]:
     """The bundled tables, which do not change: each is read once, however many environments there are."""
     return [replace(each, load=cache(each.load)) for each in local(TABLES, {})]
+
+
+def licences() -> dict[str, str]:
+    """Returns the licence of the data of every task that we bundle or know: name -> licence."""
+    bundled = (read_spec(path) for path in sorted(TABLES.glob("*/task.yaml")))
+    return dict.fromkeys(registry(), LICENCE) | {spec.id: spec.licence for spec in bundled}
 
 
 def _load(candidates: Sequence[Candidate], *, skip: bool) -> tuple[list[Table], dict[str, str]]:

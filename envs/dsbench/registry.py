@@ -32,6 +32,10 @@ SORTED = ("learning-agency-lab-automated-essay-scoring-2", "liverpool-ion-switch
 """Tasks whose official scorers sort both files by id, and so join them by id. All others go by position."""
 
 
+LICENCE = "the Kaggle competition's rules"
+"""Of the official tasks' data."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One row of ``registry.csv``."""
@@ -137,7 +141,7 @@ def _spec(entry: Entry, train: Path, sample: Path, description: str) -> TableSpe
         labels=_labels(entry.name, train, targets[0]) if prediction in LABELLED else [],
         split=entry.split,
         origin="DSBench",
-        licence="the Kaggle competition's rules",
+        licence=LICENCE,
         baseline=entry.baseline,
         best=entry.best,
     )

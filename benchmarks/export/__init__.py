@@ -1,0 +1,1 @@
+"""The command that turns a run into data to fine-tune with."""

@@ -1,0 +1,71 @@
+"""Turns recorded episodes into data to fine-tune with: the best actions, pairs, rewards, or whole episodes.
+
+    python -m benchmarks.export RUN --what sft --agent blamed       # of the agent that explains most failures
+    python -m benchmarks.export RUN --what sft --min-score 8 --succeeded --balance
+    python -m benchmarks.export RUN --what preferences --margin 3   # two actions after the same prompt
+    python -m benchmarks.export RUN --what prm                      # every action with its score
+    python -m benchmarks.export RUN --what episodes --succeeded
+
+A run is a folder, or a file of episodes from any system. Rows are JSON Lines, in TRL's conversational form:
+``prompt`` and ``completion`` (SFT), ``prompt``, ``chosen`` and ``rejected`` (DPO and reward models),
+``prompt``, ``completions`` and ``labels`` (process reward models, whose ``score`` is the coach's). Every row
+says where it comes from: run, episode, turn, step, weights, coach and its settings' SHA-256, task and
+licence. (``learners.export`` writes trained weights.)
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.common.command import make_console, make_parser, print_path, write_text
+from benchmarks.export.rows import KINDS, Wanted, export
+from conf import ConfigError, commands
+from conf.arguments import add_out, integer, number, require_new
+from learners.report import reading
+
+
+@commands.one_line_errors()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line. Errors are one line on stderr, and exit code 2."""
+    parser = make_parser("export", __doc__)
+    parser.add_argument("runs", nargs="+", type=Path, help="run folders, or files of recorded episodes")
+    parser.add_argument("--what", choices=KINDS, required=True, help="what a row is")
+    parser.add_argument("--agent", help="of this agent alone; blamed: the one that explains most failures")
+    parser.add_argument("--min-score", type=number(0), help="sft: lowest score of an action (default: 8)")
+    parser.add_argument(
+        "--margin", type=number(0), default=2.0, help="preferences: least difference of scores"
+    )
+    parser.add_argument("--succeeded", action="store_true", help="from successful episodes alone")
+    parser.add_argument("--phase", choices=("train", "eval"), help="from this phase of a run alone")
+    parser.add_argument("--balance", action="store_true", help="as many rows of every kind of task")
+    parser.add_argument("--most", type=integer(1), help="at most so many rows, the best first")
+    parser.add_argument("--seed", type=integer(0), default=0, help="of the choice that --balance makes")
+    parser.add_argument("--skip-bad", action="store_true", help="leave out lines that are no valid episode")
+    add_out(parser, help="default: <what>.jsonl in the last run's folder")
+    given = parser.parse_args(arguments)
+    if given.min_score is not None and given.what != "sft":
+        raise ConfigError("--min-score chooses actions for --what sft; preferences have --margin")
+    last = given.runs[-1]
+    path = given.out or (last if last.is_dir() else last.parent) / f"{given.what}.jsonl"
+    require_new(given.overwrite, path)
+    wanted = Wanted(
+        given.what, given.agent, 8.0 if given.min_score is None else given.min_score, given.margin,
+        given.succeeded, given.phase, given.balance, given.most, given.seed,
+    )  # fmt: skip
+    skipped: list[str] | None = [] if given.skip_bad else None
+    made = export([reading.read(run) for run in given.runs], wanted, skipped)
+    for line in skipped or []:
+        print(f"left out: {line}", file=sys.stderr)
+    if not made.rows:
+        raise ConfigError(f"no row: {made.summary}")
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in made.rows))
+    console = make_console()
+    console.print(made.summary, highlight=False, soft_wrap=True)
+    print_path(console, path)
+
+
+if __name__ == "__main__":
+    main()

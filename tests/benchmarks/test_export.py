@@ -1,0 +1,167 @@
+"""Rows for fine-tuning, from recorded episodes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.export.__main__ import main
+
+PROMPT = "solve it"
+
+
+def turn(
+    action: str, score: float | None, agent: str = "modeler", prompt: str = PROMPT, **more: Any
+) -> dict[str, Any]:
+    verdict = None if score is None else {"score": score, "rationale": "", "source": "rules", **more}
+    return {"agent": agent, "action": action, "observation": prompt, "verdict": verdict, "weight_version": 3}
+
+
+def episode(
+    name: str, *turns: Mapping[str, Any], success: bool = True, kind: str = "regression"
+) -> dict[str, Any]:
+    outcome = {"success": success, "score": float(success), "failure_code": "ok" if success else "missing"}
+    return {
+        "id": name,
+        "task": "auto_mpg",
+        "kind": kind,
+        "seed": 7,
+        "turns": list(turns),
+        "outcome": outcome,
+        "step": 2,
+    }
+
+
+@pytest.fixture
+def export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Exports episodes and returns the rows; keyword ``fails`` expects one line of complaint instead."""
+
+    def run(episodes: Sequence[Mapping[str, Any]], *words: str, fails: bool = False) -> Any:
+        folder = tmp_path / "run"
+        folder.mkdir(exist_ok=True)
+        lines = "".join(json.dumps(one) + "\n" for one in episodes)
+        (folder / "episodes.jsonl").write_text(lines, encoding="utf-8")
+        config = "coach: {name: rules, ran: 4.0}\nmodel: {name: tiny}\nalgorithm: {name: grpo}\n"
+        (folder / "config.yaml").write_text(config, encoding="utf-8")
+        out = tmp_path / "rows.jsonl"
+        if fails:
+            with pytest.raises(SystemExit) as caught:
+                main([str(folder), "--out", str(out), *words])
+            assert caught.value.code == 2
+            return capsys.readouterr().err
+        main([str(folder), "--out", str(out), "--overwrite", *words])
+        return [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+
+    return run
+
+
+def test_the_best_actions_become_prompt_and_completion(export: Any) -> None:
+    rows = export(
+        [
+            episode("a", turn("good", 9.0), turn("poor", 3.0)),
+            episode("b", turn("fine", 8.0), success=False),
+            episode("c", turn("unjudged", None)),
+        ],
+        "--what=sft",
+    )
+    assert [row["completion"] for row in rows] == [
+        [{"role": "assistant", "content": text}] for text in ("good", "fine")
+    ]
+    assert rows[0]["prompt"] == [{"role": "user", "content": PROMPT}]
+
+
+def test_a_row_says_where_it_comes_from(export: Any) -> None:
+    [row] = export([episode("a", turn("good", 9.0))], "--what=sft")
+    where = row["provenance"]
+    assert where["licence"] == "CC0-1.0 (D. Donoho, E. Ramos 1982)"
+    assert len(where.pop("coach_sha256")) == 64
+    expected = {
+        "run": "run",
+        "episode": "a",
+        "turn": 0,
+        "agent": "modeler",
+        "step": 2,
+        "weights": 3,
+        "judge": "rules",
+        "coach": "rules",
+        "model": "tiny",
+        "algorithm": "grpo",
+        "task": "auto_mpg",
+        "success": True,
+    }
+    assert {key: where[key] for key in expected} == expected
+
+
+def test_the_same_action_after_the_same_prompt_is_one_row(export: Any) -> None:
+    episodes = [episode(name, turn("good", 9.0), success=name == "b") for name in "ab"]
+    [row] = export(episodes, "--what=sft")
+    assert row["provenance"]["episode"] == "b"
+    [scored] = export([episode("a", turn("x", 2.0)), episode("b", turn("x", 4.0))], "--what=prm")
+    assert (scored["score"], scored["n"], scored["labels"]) == (3.0, 2, [False])
+
+
+def test_blocked_verdicts_say_nothing_about_an_action(export: Any) -> None:
+    rows = export([episode("a", turn("x", 3.0, blocked=True), turn("y", 6.0))], "--what=prm")
+    assert [row["completions"] for row in rows] == [["y"]]
+
+
+def test_a_pair_has_the_best_and_the_worst_action_after_one_prompt(export: Any) -> None:
+    episodes = [
+        episode("a", turn("best", 9.0), turn("other", 5.0, prompt="another prompt")),
+        episode("b", turn("middle", 6.0)),
+        episode("c", turn("worst", 1.0)),
+    ]
+    [row] = export(episodes, "--what=preferences")
+    assert row["chosen"][0]["content"] == "best"
+    assert row["rejected"][0]["content"] == "worst"
+    assert row["margin"] == 8.0
+    assert row["rejected_provenance"]["episode"] == "c"
+    assert "no row" in export(episodes, "--what=preferences", "--margin=9", "--overwrite", fails=True)
+
+
+def test_rows_are_balanced_by_kind_and_bounded(export: Any) -> None:
+    episodes = [episode(f"r{n}", turn(f"r{n}", 9.0)) for n in range(5)]
+    episodes += [episode(f"c{n}", turn(f"c{n}", 9.0), kind="classification") for n in range(2)]
+    rows = export(episodes, "--what=sft", "--balance")
+    assert sorted(row["provenance"]["kind"] for row in rows) == ["classification"] * 2 + ["regression"] * 2
+    assert export(episodes, "--what=sft", "--balance") == rows
+    assert len(export(episodes, "--what=sft", "--most=3")) == 3
+
+
+def test_the_blamed_agent_is_the_one_that_explains_most_failures(export: Any) -> None:
+    file = {"name": "out.csv", "kind": "any"}
+    other = file | {"name": "end.csv"}
+    roles = [
+        {"name": "first", "produces": [file]},
+        {"name": "second", "requires": [file], "produces": [other]},
+    ]
+    missing = [{"name": "out.csv", "code": "missing", "detail": ""}]
+    failed = episode(
+        "a",
+        turn("nothing", 2.0, "first") | {"checks": missing},
+        turn("little", 4.0, "second") | {"checks": missing},
+        success=False,
+    )
+    rows = export([failed | {"roles": roles}], "--what=prm", "--agent=blamed")
+    assert [row["provenance"]["agent"] for row in rows] == ["first"]
+    assert "no episode has the agent 'third'; they have first, second" in export(
+        [failed | {"roles": roles}], "--what=prm", "--agent=third", "--overwrite", fails=True
+    )
+
+
+def test_whole_episodes_keep_everything_and_get_their_provenance(export: Any) -> None:
+    episodes = [episode("a", turn("x", 5.0)), episode("b", turn("y", 5.0), success=False)]
+    [row] = export(episodes, "--what=episodes", "--succeeded")
+    assert row["turns"] == episodes[0]["turns"]
+    assert row["provenance"]["episode"] == "a"
+
+
+def test_nothing_is_overwritten_unasked_and_options_that_do_nothing_are_refused(export: Any) -> None:
+    episodes = [episode("a", turn("x", 9.0))]
+    export(episodes, "--what=sft")
+    assert "exists: name another place" in export(episodes, "--what=sft", fails=True)
+    assert "--min-score chooses" in export(episodes, "--what=prm", "--min-score=3", fails=True)
