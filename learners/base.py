@@ -23,6 +23,7 @@ from learners.types import (
     Rollout,
     Transition,
 )
+from learners.weights.lending import Lent
 
 if TYPE_CHECKING:
     import torch
@@ -98,14 +99,19 @@ class Source(Protocol):
         """The model's settings: precision, lengths, chat template."""
         ...
 
-    def save(self, folder: Path) -> None:
-        """Writes the trained weights and the tokenizer for ``transformers``, or for ``peft`` (an adapter)."""
-        ...
+    def lend(self, root: Path | None, *, base: bool = False) -> AbstractContextManager[Lent]:
+        """A folder of this machine with the weights, for an engine to read while the context lasts.
 
-    def save_base(self, folder: Path) -> None:
-        """Writes the base of an adapter, as it was before training; of a whole model, what ``save`` writes.
+        Whole weights are those of ``transformers``, in ``ModelConfig.sampling_dtype``; an adapter is that of
+        ``peft``.
 
-        Also writes the tokenizer and the generation config.
+        Args:
+            root: where the folder is made; None: in shared memory.
+            base: the base of an adapter instead, as it was before training; of a whole model, the model.
+                Either with the tokenizer and the generation config.
+
+        Raises:
+            ConfigError: there is not enough room in ``root``.
         """
         ...
 
@@ -118,6 +124,18 @@ class Weights(Source, Protocol):
     """One policy's trainable weights in a loaded model, and their initial values, for KL terms."""
 
     loaded: LoadedModel
+
+    def save(self, folder: Path) -> None:
+        """Writes the trained weights and the tokenizer for ``transformers``, or for ``peft`` (an adapter)."""
+        ...
+
+    def save_for_engines(self, folder: Path | None, *, base: bool = False) -> None:
+        """Writes what ``lend`` lends.
+
+        ``folder``: None in all processes among which the weights are sharded but the first, which need
+        their help to gather them.
+        """
+        ...
 
     def active(self) -> AbstractContextManager[LoadedModel]:
         """The model, computing with these weights; no other thread has it meanwhile. May be nested."""
@@ -207,8 +225,11 @@ class Generator(Protocol):
         """
         ...
 
-    def sync(self, policy: str, version: int) -> None:
+    def sync(self, policy: str, version: int) -> Mapping[str, int]:
         """Takes over the policy's weights, now at ``version``: all later samples come from them.
+
+        Returns:
+            ``sync_bytes_written`` and ``sync_bytes_read``, of files; nothing where weights are not copied.
 
         Raises:
             TrainingError: the weights sampled from are not the trained ones.
@@ -254,6 +275,10 @@ class Learner(Protocol):
 
     def reference_logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
         """Returns the logprobs (natural log) of the sampled tokens under the frozen reference, for KL."""
+        ...
+
+    def sent(self) -> int:
+        """Returns how many bytes of rows were sent to other processes since the last call."""
         ...
 
     def save(self, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +24,7 @@ class Policy:
         self.generator = generator
         self._learner = learner
         self._published = 0
+        self._moved: Counter[str] = Counter()
 
     @property
     def learns(self) -> bool:
@@ -61,8 +63,18 @@ class Policy:
         """Gives the generator the weights if they are newer than those it has."""
         version = self.learner.version()
         if version != self._published:
-            self.generator.sync(self.name, version)
+            self._moved.update(self.generator.sync(self.name, version))
             self._published = version
+
+    def traffic(self) -> Metrics:
+        """Returns the bytes that updates and weight syncs moved since the last call; nothing that is 0.
+
+        ``update_bytes``: rows sent to other processes; ``sync_bytes_written`` and ``sync_bytes_read``: files
+        of weights (``Generator.sync``).
+        """
+        moved, self._moved = self._moved, Counter()
+        moved["update_bytes"] = self.learner.sent()
+        return {name: float(count) for name, count in moved.items() if count}
 
     def reference_logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
         """See ``Learner.reference_logprobs``."""

@@ -80,6 +80,11 @@ class ModelConfig:
                 f"model.device must be auto or one of {known}, maybe with :0, not {self.device!r}"
             )
 
+    @property
+    def sampling_dtype(self) -> str:
+        """What an engine computes in: ``float32`` or ``bfloat16``."""
+        return "bfloat16" if self.autocast else self.dtype
+
 
 @dataclass(frozen=True)
 class LoadedModel:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from learners.errors import TrainingError
 
 
@@ -11,7 +13,7 @@ class InferenceOnly:
     trains = False
     lockstep = False
 
-    def sync(self, policy: str, version: int) -> None:
+    def sync(self, policy: str, version: int) -> Mapping[str, int]:
         """Raises ``TrainingError``: there are no weights to update."""
         raise TrainingError(f"{type(self).__name__} is for inference: it cannot take weights")
 

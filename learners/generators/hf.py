@@ -85,9 +85,10 @@ class Hf:
                 completions += _batch(owner, loaded, requests[start : start + self.config.max_batch])
         return completions
 
-    def sync(self, policy: str, version: int) -> None:
+    def sync(self, policy: str, version: int) -> Mapping[str, int]:
         """Notes the version: the trained weights themselves are sampled from."""
         self._policies[policy].version = version
+        return {}
 
     def sleep(self) -> None:
         """Nothing to free: there is one copy of the weights, and no cache between batches."""

@@ -32,10 +32,10 @@ class TeamGenerator:
         assert chosen is not None
         return chosen.generate(policy, messages, seed=seed, order=order, temperature=temperature)
 
-    def sync(self, policy: str, version: int) -> None:
+    def sync(self, policy: str, version: int) -> Mapping[str, int]:
         """See ``Generator.sync``; only policies with weights are ever updated."""
         assert self._own is not None
-        self._own.sync(policy, version)
+        return self._own.sync(policy, version)
 
     def sleep(self) -> None:
         if self._own is not None:

@@ -126,6 +126,14 @@ def coach_effort(transitions: Sequence[Transition]) -> Metrics:
     return row
 
 
+def total(parts: Iterable[Metrics]) -> Metrics:
+    """Returns the sum of each value over all ``parts``."""
+    sums: Counter[str] = Counter()
+    for part in parts:
+        sums.update(part)
+    return dict(sums)
+
+
 def _outcomes(episodes: Sequence[Episode], suffix: str) -> Metrics:
     outcomes = [episode.outcome for episode in episodes]
     scores = [outcome.score for outcome in outcomes if outcome.success]

@@ -191,7 +191,8 @@ class Trainer:
             "tokens": tokens,
             "tokens_per_second": tokens / (ended - play_started),
         }
-        self._record("train", step + 1, row, timing | metrics.coach_effort(transitions))
+        moved = metrics.total(policy.traffic() for policy in self.parts.policies.values())
+        self._record("train", step + 1, row, timing | moved | metrics.coach_effort(transitions))
         self._warn_of_nothing(step + 1, row, transitions)
 
     def _transitions(self, rollouts: Sequence[Rollout]) -> list[Transition]:

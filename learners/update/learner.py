@@ -11,7 +11,9 @@ import torch
 from learners.base import Algorithm, Weights
 from learners.models.base import empty_cache
 from learners.types import Completion, Metrics, Transition
-from learners.update.logprobs import completion_logprobs
+from learners.update.logprobs import batch_logprobs, score_rows
+from learners.update.packing import Floats, Row
+from learners.update.shares import Position, Share, completion_counts, divide, row_counts
 from learners.update.state_file import open_state
 from learners.update.updater import Updater
 
@@ -43,16 +45,21 @@ class LocalLearner:
             which lost their middle); ``staleness``, the number of updates between the weights that sampled
             and those that are trained (the mean over rows, 0 without any).
         """
-        completions = [transition.completion for transition in transitions]
-        lags = [self._version - completion.weight_version for completion in completions]
-        metrics = self.updater.update(transitions, advantages, algorithm)
+        position, ranks = self.position(), self.updater.ranks
+        shares = divide(transitions, advantages, algorithm, position, ranks.size)
+        metrics = row_counts(advantages) | self.train(shares[ranks.index], algorithm)
+        return metrics | completion_counts(transitions, position)
+
+    def position(self) -> Position:
+        """Returns what the division of the next update depends on."""
+        return self.updater.position(self._version)
+
+    def train(self, share: Share, algorithm: Algorithm) -> Metrics:
+        """Trains on this rank's share of an update: see ``Updater.train``."""
+        metrics = self.updater.train(share, algorithm)
         empty_cache()
-        if metrics["rows"]:
+        if share.steps:
             self._version += 1
-        limit = self.weights.loaded.config.max_prompt_tokens
-        metrics["staleness"] = sum(lags) / len(lags) if lags else 0.0
-        metrics["truncated"] = float(sum(c.finish_reason == "length" for c in completions))
-        metrics["prompts_at_limit"] = float(sum(len(c.prompt_ids) >= limit for c in completions))
         return metrics
 
     def reference_logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
@@ -61,10 +68,22 @@ class LocalLearner:
         Raises:
             ValueError: this policy has no reference.
         """
+        rows = [Row.of(completion, [0.0] * len(completion.token_ids), 0.0) for completion in completions]
+        return [tuple(values.tolist()) for values in self.score_reference(rows)]
+
+    def score_reference(self, rows: Sequence[Row]) -> list[Floats]:
+        """``reference_logprobs`` of rows, as arrays."""
         with self.weights.reference() as loaded:
-            logprobs = completion_logprobs(loaded.model, completions, loaded.config)
+            model, config = loaded.model, loaded.config
+            logprobs = score_rows(
+                lambda batch: batch_logprobs(model, batch, config), rows, config.update_tokens
+            )
         empty_cache()
         return logprobs
+
+    def sent(self) -> int:
+        """Nothing is sent: rows are trained in this process."""
+        return 0
 
     def save(self, path: Path) -> None:
         """Writes weights, optimiser and counters to the file ``path``.

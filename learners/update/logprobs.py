@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel
 
 from learners.types import Batch, Completion, ModelConfig
 from learners.update import attention
 from learners.update.attention import Borders
-from learners.update.packing import Row, pack
+from learners.update.packing import Floats, Row, pack
 
 CHUNK = 512
 """Tokens whose logits exist at once, in at most two buffers: 512 x 151 936 float32 are 0.3 GB."""
@@ -155,21 +156,36 @@ def completion_logprobs(
     )
 
 
-@torch.no_grad()
 def score_completions(
     score: Callable[[Batch], tuple[torch.Tensor, torch.Tensor]],
     completions: Sequence[Completion],
     update_tokens: int,
 ) -> list[tuple[float, ...]]:
     """``completion_logprobs`` with ``score`` in place of a model; it returns what ``batch_logprobs`` does."""
-    rows_logprobs: list[list[float]] = [[] for _ in completions]
-    sampled = [i for i, completion in enumerate(completions) if completion.token_ids]
-    rows = [Row(completions[i], [0.0] * len(completions[i].token_ids), 0.0) for i in sampled]
-    for batch in pack(rows, update_tokens):
-        logprobs, _ = score(batch)
-        values: dict[int, list[float]] = {}
-        for number, value in zip(batch.row.tolist(), logprobs.tolist(), strict=True):
-            values.setdefault(number, []).append(value)
-        for number, row in values.items():
-            rows_logprobs[sampled[number]] = row
-    return [tuple(row) for row in rows_logprobs]
+    rows = [Row.of(completion, [0.0] * len(completion.token_ids), 0.0) for completion in completions]
+    return [tuple(values.tolist()) for values in score_rows(score, rows, update_tokens)]
+
+
+@torch.no_grad()
+def score_rows(
+    score: Callable[[Batch], tuple[torch.Tensor, torch.Tensor]], rows: Sequence[Row], update_tokens: int
+) -> list[Floats]:
+    """Returns the log-probability of every sampled token of each row; one without any has an empty array."""
+    sampled = [i for i, row in enumerate(rows) if len(row.token_ids)]
+    batches = pack([rows[i] for i in sampled], update_tokens)
+    scored = (score(batch)[0] for batch in batches)
+    logprobs = [np.zeros(0, np.float32)] * len(rows)
+    for place, values in rows_of(batches, scored).items():
+        logprobs[sampled[place]] = values
+    return logprobs
+
+
+def rows_of(batches: Iterable[Batch], values: Iterable[torch.Tensor]) -> dict[int, Floats]:
+    """Returns ``values``, float32 [N] for each of ``batches``, by the number of the row (``Batch.row``)."""
+    found: dict[int, Floats] = {}
+    for batch, row_values in zip(batches, values, strict=False):
+        numbers, flat = batch.row.numpy(), row_values.float().cpu().numpy()
+        starts = np.flatnonzero(np.diff(numbers)) + 1
+        parts = np.split(flat, starts)
+        found |= {int(numbers[start]): part for start, part in zip([0, *starts], parts, strict=True)}
+    return found

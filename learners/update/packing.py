@@ -4,26 +4,64 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 
 from learners.types import Batch, Completion, Transition
 
+Ids = np.ndarray[Any, np.dtype[np.int32]]
+Floats = np.ndarray[Any, np.dtype[np.float32]]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Row:
-    """One sampled action as it is trained on. ``advantages`` has one number per token of the completion."""
+    """One sampled action of P prompt tokens and L sampled ones, as it is trained on: arrays alone."""
 
-    completion: Completion
-    advantages: Sequence[float]
+    prompt_ids: Ids
+    """[P]."""
+    token_ids: Ids
+    """[L]."""
+    logprobs: Floats
+    """[L], at sampling time."""
+    advantages: Floats
+    """[L]; empty where the row is only scored."""
     token_weight: float
     """Share of the loss of each of its tokens, normalised over the whole optimiser step."""
-    ref_logprobs: Sequence[float] | None = None
-    prox_logprobs: Sequence[float] | None = None
+    ref_logprobs: Floats | None = None
+    """[L]."""
+    prox_logprobs: Floats | None = None
+    """[L]."""
+
+    @classmethod
+    def of(
+        cls,
+        completion: Completion,
+        advantages: Sequence[float],
+        token_weight: float,
+        ref_logprobs: Sequence[float] | None = None,
+        prox_logprobs: Sequence[float] | None = None,
+    ) -> Row:
+        """Returns the row of a completion, with one number per sampled token in every sequence."""
+        return cls(
+            np.array(completion.prompt_ids, np.int32),
+            np.array(completion.token_ids, np.int32),
+            np.array(completion.logprobs, np.float32),
+            np.array(advantages, np.float32),
+            token_weight,
+            None if ref_logprobs is None else np.array(ref_logprobs, np.float32),
+            None if prox_logprobs is None else np.array(prox_logprobs, np.float32),
+        )
 
     def __len__(self) -> int:
         """Tokens of prompt and completion."""
-        return len(self.completion.prompt_ids) + len(self.completion.token_ids)
+        return len(self.prompt_ids) + len(self.token_ids)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its arrays."""
+        return sum(value.nbytes for value in vars(self).values() if isinstance(value, np.ndarray))
 
 
 def to_rows(
@@ -44,21 +82,19 @@ def to_rows(
     ):
         if len(values) != len(transition.completion.token_ids):
             raise ValueError(f"{len(values)} advantages for {len(transition.completion.token_ids)} tokens")
-        rows.append(Row(transition.completion, values, weight, transition.ref_logprobs, prox))
+        rows.append(Row.of(transition.completion, values, weight, transition.ref_logprobs, prox))
     return rows
 
 
-def split_rows(rows: Sequence[Row], world_size: int) -> list[list[Row]]:
-    """Splits an optimiser step among workers, about equally by tokens; a worker may get no row.
+def split_indices(rows: Sequence[Row], world_size: int) -> list[list[int]]:
+    """Splits the rows of an optimiser step among workers, about equally by tokens; a worker may get none.
 
     Advantages and weights were computed on the whole step, so the losses and gradients of the workers *sum*
     to those of a single one: reduce by sum, not mean.
+
+    Returns:
+        The indices of the rows of each worker.
     """
-    return [[rows[i] for i in part] for part in split_indices(rows, world_size)]
-
-
-def split_indices(rows: Sequence[Row], world_size: int) -> list[list[int]]:
-    """Returns the indices of the rows that ``split_rows`` gives each worker."""
     parts: list[list[int]] = [[] for _ in range(world_size)]
     loads = [0] * world_size
     for index in sorted(range(len(rows)), key=lambda i: len(rows[i]), reverse=True):
@@ -80,7 +116,7 @@ def pack(rows: Sequence[Row], max_tokens: int) -> list[Batch]:
         ValueError: a row has no prompt or no sampled token.
     """
     for row in rows:
-        if not row.completion.prompt_ids or not row.completion.token_ids:
+        if not len(row.prompt_ids) or not len(row.token_ids):
             raise ValueError("a training row needs a prompt and at least one sampled token")
     return [_batch(rows, members) for members in first_fit([len(row) for row in rows], max_tokens)]
 
@@ -102,38 +138,38 @@ def first_fit(sizes: Sequence[int], capacity: int) -> list[list[int]]:
 
 def _batch(rows: Sequence[Row], order: Sequence[int]) -> Batch:
     packed = [rows[index] for index in order]
-    ids: list[int] = []
-    source: list[int] = []
+    sizes = torch.tensor([len(row.token_ids) for row in packed])
+    source, start = [], 0
     for row in packed:
         # The hidden state at a position predicts the NEXT token: the first completion token is predicted from
         # the last one of the prompt.
-        first = len(ids) + len(row.completion.prompt_ids) - 1
-        source += range(first, first + len(row.completion.token_ids))
-        ids += row.completion.prompt_ids + row.completion.token_ids
+        first = start + len(row.prompt_ids) - 1
+        source.append(torch.arange(first, first + len(row.token_ids)))
+        start += len(row)
     return Batch(
-        ids=torch.tensor(ids),
+        ids=_ids([part for row in packed for part in (row.prompt_ids, row.token_ids)]),
         position=torch.cat([torch.arange(len(row)) for row in packed]),
         lengths=tuple(map(len, packed)),
-        source=torch.tensor(source),
-        target=torch.tensor([token for row in packed for token in row.completion.token_ids]),
-        row=torch.tensor([index for index in order for _ in rows[index].completion.token_ids]),
-        sampling_logprobs=_floats([value for row in packed for value in row.completion.logprobs]),
+        source=torch.cat(source),
+        target=_ids([row.token_ids for row in packed]),
+        row=torch.tensor(order).repeat_interleave(sizes),
+        sampling_logprobs=_floats([row.logprobs for row in packed]),
         prox_logprobs=_all_or_none([row.prox_logprobs for row in packed]),
         ref_logprobs=_all_or_none([row.ref_logprobs for row in packed]),
-        advantages=_floats([value for row in packed for value in row.advantages]),
-        token_weights=_floats([row.token_weight for row in packed for _ in row.completion.token_ids]),
+        advantages=_floats([row.advantages for row in packed]),
+        token_weights=torch.tensor([row.token_weight for row in packed]).repeat_interleave(sizes),
     )
 
 
-def _all_or_none(rows: Sequence[Sequence[float] | None]) -> torch.Tensor | None:
+def _all_or_none(rows: Sequence[Floats | None]) -> torch.Tensor | None:
     """The values of all rows in one tensor, or None if a row has none."""
-    values: list[float] = []
-    for row in rows:
-        if row is None:
-            return None
-        values += row
-    return _floats(values)
+    values = [row for row in rows if row is not None]
+    return _floats(values) if len(values) == len(rows) else None
 
 
-def _floats(values: Sequence[float]) -> torch.Tensor:
-    return torch.tensor(values, dtype=torch.float32)
+def _ids(values: Sequence[Ids]) -> torch.Tensor:
+    return torch.from_numpy(np.concatenate(values)).long()
+
+
+def _floats(values: Sequence[Floats]) -> torch.Tensor:
+    return torch.from_numpy(np.concatenate(values))

@@ -3,51 +3,46 @@
 What one ``Updater.update`` does, with ``epochs=1``, ``minibatches=2`` and two ranks:
 
 1. Drop the transitions without advantages (``rows_skipped``).
-2. Compute the *proximal* log-probabilities of all sampled tokens: those under the weights before the first
+2. Split the rows at random into two minibatches, each of which is one optimiser step. The algorithm gives
+   every row its weight per token, normalised over the step, and the step's rows are split between the ranks
+   by tokens (``learners.update.shares``). Under ``runtime=ray`` this happens before anything is sent: a rank
+   receives the arrays of its own rows.
+3. Compute the *proximal* log-probabilities of all sampled tokens: those under the weights before the first
    optimiser step. (With a single optimiser step this is skipped: its own forward pass gives them.)
-3. Split the rows at random into two minibatches. Each is one optimiser step:
+4. For every optimiser step:
 
-   a. The algorithm gives every row its weight per token, normalised over the step.
-   b. The rows are split between the ranks by tokens, and each rank packs its own into micro-batches.
-   c. For every micro-batch: forward, loss, backward. Gradients add up; no scaling by the number of
+   a. Each rank packs its own rows into micro-batches.
+   b. For every micro-batch: forward, loss, backward. Gradients add up; no scaling by the number of
       micro-batches. A rank with fewer of them computes idle ones, because FSDP ranks must run in step.
-   d. Sum metrics, and gradients that are not sharded, over ranks. Clip. Refuse a loss or gradient that is not
+   c. Sum metrics, and gradients that are not sharded, over ranks. Clip. Refuse a loss or gradient that is not
       finite.
-   e. AdamW step, with the learning rate of this step.
+   d. AdamW step, with the learning rate of this step.
 
-4. Return the mean of each metric over optimiser steps.
+5. Return the mean of each metric over optimiser steps.
 """
 
 from __future__ import annotations
 
 import math
-import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from learners.algorithms import contract, losses
 from learners.base import Algorithm, Weights
 from learners.errors import NonFiniteError
-from learners.types import Batch, Completion, LoadedModel, Metrics, Optimizer, Transition
+from learners.types import Batch, LoadedModel, Metrics, Optimizer, Transition
 from learners.update.fsdp import Ranks, full_state, idle_batch
-from learners.update.packing import Row, pack, split_indices, split_rows, to_rows
+from learners.update.logprobs import rows_of
+from learners.update.packing import Floats, Row, pack
+from learners.update.shares import Position, Share, divide, row_counts
 from learners.update.state_file import copy_into
 
 ALONE = Ranks()
-
-
-class _TrainedRow(NamedTuple):
-    """A transition that is trained on."""
-
-    transition: Transition
-    advantages: list[float]
-    proximal: tuple[float, ...] | None
-    """See ``Batch.prox_logprobs``."""
 
 
 class Updater:
@@ -88,35 +83,42 @@ class Updater:
         advantages: Sequence[list[float] | None],
         algorithm: Algorithm,
     ) -> Metrics:
-        """Trains on the transitions that have advantages.
+        """Trains on the transitions that have advantages; all ranks get the same arguments.
 
         Returns:
             ``rows`` and ``tokens`` trained on, ``rows_skipped`` (without advantages), ``rows_no_signal``
             (whose advantages are all 0: nothing but a KL term in the loss acts on them), and, if there are
-            any rows, ``loss``, ``entropy``, ``grad_norm`` (before clipping), ``lr``, ``mismatch_kl`` and
-            ``mismatch_k1`` (``learners.algorithms.losses.mismatch``) and the algorithm's own, each the mean
-            over optimiser steps.
+            any rows, what ``train`` returns.
 
         Raises:
             NonFiniteError: a loss or gradient is not finite.
         """
-        kept = [(t, a) for t, a in zip(transitions, advantages, strict=True) if a is not None]
-        counts = {
-            "rows": float(len(kept)),
-            "rows_skipped": float(len(transitions) - len(kept)),
-            "rows_no_signal": float(sum(not any(a) for _, a in kept)),
-            "tokens": float(sum(len(a) for _, a in kept)),
-        }
+        shares = divide(transitions, advantages, algorithm, self.position(), self.ranks.size)
+        return row_counts(advantages) | self.train(shares[self.ranks.index], algorithm)
+
+    def position(self, version: int = 0) -> Position:
+        """Returns what the division of the next update depends on; ``version``: of the weights."""
+        limit = self.loaded.config.max_prompt_tokens
+        return Position(self.config, self._seed, self.steps_done, version, limit)
+
+    def train(self, share: Share, algorithm: Algorithm) -> Metrics:
+        """Trains on this rank's share; all ranks must call this, each with its own.
+
+        Returns:
+            ``loss``, ``entropy``, ``grad_norm`` (before clipping), ``lr``, ``mismatch_kl`` and
+            ``mismatch_k1`` (``learners.algorithms.losses.mismatch``) and the algorithm's own, each the mean
+            over optimiser steps; nothing if there are none.
+
+        Raises:
+            NonFiniteError: a loss or gradient is not finite.
+        """
+        proximal: Sequence[Floats | None] = [None] * len(share.rows)
+        if len(share.steps) > 1:
+            proximal = self._proximal_logprobs(share)
         sums: Counter[str] = Counter()
-        before = self.steps_done
-        proximal: Sequence[tuple[float, ...] | None] = [None] * len(kept)
-        if self.config.epochs * min(self.config.minibatches, len(kept)) > 1:
-            proximal = self._proximal_logprobs([t.completion for t, _ in kept])
-        rows = [_TrainedRow(t, a, prox) for (t, a), prox in zip(kept, proximal, strict=True)]
-        for _ in range(self.config.epochs):
-            for part in self._minibatches(len(rows)):
-                sums.update(self._step([rows[i] for i in part], algorithm))
-        return counts | {name: value / (self.steps_done - before) for name, value in sums.items()}
+        for number in range(len(share.steps)):
+            sums.update(self._step(share.step(number, proximal), algorithm))
+        return {name: value / len(share.steps) for name, value in sums.items()}
 
     def state(self) -> Mapping[str, Any]:
         """Returns the optimiser's state and the number of steps done; live tensors."""
@@ -137,39 +139,24 @@ class Updater:
         }
         self._optimizer.load_state_dict({"state": moments, "param_groups": saved["param_groups"]})
 
-    def _minibatches(self, count: int) -> list[list[int]]:
-        """Splits ``range(count)`` into at most ``minibatches`` parts; at random if there is more than one."""
-        order = list(range(count))
-        parts = min(self.config.minibatches, count)
-        if parts > 1:
-            random.Random(f"{self._seed} {self.steps_done}").shuffle(order)
-        return [order[i::parts] for i in range(parts)]
+    def _proximal_logprobs(self, share: Share) -> list[Floats]:
+        """The log-probabilities of the sampled tokens of all rows of the share, under the current weights.
 
-    def _proximal_logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
-        """The log-probabilities of the sampled tokens under the current weights, one tuple per completion.
-
-        The ranks share the work, and each gets the whole result.
+        Every row is computed by one rank. Later epochs may train it on others, which get the values.
         """
-        rows = [Row(completion, [0.0] * len(completion.token_ids), 0.0) for completion in completions]
-        own = split_indices(rows, self.ranks.size)[self.ranks.index]
-        batches = pack([rows[i] for i in own], self.loaded.config.update_tokens)
+        batches = pack([share.rows[place] for place in share.scored], self.loaded.config.update_tokens)
         with self.weights.active(), torch.no_grad():
             padded = self._with_idle(batches, reference=False)
-            scored = [self.weights.score(_to(batch, self.loaded.device))[0].tolist() for batch in padded]
-        # Sort the tokens of packed batches back into their rows.
-        own_logprobs: dict[int, list[float]] = {}
-        for batch, values in zip(batches, scored, strict=False):  # idle batches come last: ignored
-            for number, value in zip(batch.row.tolist(), values, strict=True):
-                own_logprobs.setdefault(own[number], []).append(value)
-        logprobs = {i: tuple(row) for part in self.ranks.all_gather(own_logprobs) for i, row in part.items()}
-        return [logprobs[i] for i in range(len(completions))]
+            scored = [self.weights.score(_to(batch, self.loaded.device))[0].cpu() for batch in padded]
+        values = rows_of(batches, scored)  # idle batches come last: ignored
+        known = {share.numbers[share.scored[place]]: row for place, row in values.items()}
+        if self.config.epochs > 1:
+            known = {number: row for part in self.ranks.all_gather(known) for number, row in part.items()}
+        return [known[number] for number in share.numbers]
 
-    def _step(self, used: Sequence[_TrainedRow], algorithm: Algorithm) -> Metrics:
-        """One optimiser step on all the given rows: steps 3a to 3e of the module's docstring."""
-        transitions, advantages, proximal = zip(*used, strict=True)
-        rows = to_rows(transitions, advantages, contract.token_weights(algorithm, transitions), proximal)
-        own = split_rows(rows, self.ranks.size)[self.ranks.index]
-        batches = pack(own, self.loaded.config.update_tokens)
+    def _step(self, rows: Sequence[Row], algorithm: Algorithm) -> Metrics:
+        """One optimiser step on this rank's rows of it: steps 4a to 4d of the module's docstring."""
+        batches = pack(rows, self.loaded.config.update_tokens)
         rate = learning_rate(self.config, self.steps_done, self._total)
         sums: Counter[str] = Counter()
         with self.weights.active(), _training(self.loaded):

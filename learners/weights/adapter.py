@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,9 @@ from learners.seeds import derive_seed
 from learners.types import Batch, Completion, LoadedModel, ModelConfig
 from learners.update.logprobs import batch_logprobs, completion_logprobs
 from learners.update.state_file import copy_into
-from learners.weights.base import check_origin, fingerprint
+from learners.weights.base import cast, check_origin, fingerprint, total_bytes
+from learners.weights.lending import Lent, lent
+from learners.weights.scratch import check_room
 
 
 class Adapter:
@@ -155,6 +157,24 @@ class AdapterWeights:
             copy_into(self._factors[key], value)
 
     def save(self, folder: Path) -> None:
+        self._save_adapter(folder)
+        self.loaded.tokenizer.save_pretrained(folder)
+
+    def lend(self, root: Path | None, *, base: bool = False) -> AbstractContextManager[Lent]:
+        return lent(self, root, base=base)
+
+    def save_for_engines(self, folder: Path | None, *, base: bool = False) -> None:
+        if folder is None:  # every process has whole weights
+            return
+        if base:
+            state = cast(self._base.state, getattr(torch, self.config.sampling_dtype))
+            check_room(folder, total_bytes(state), f"the base of {self.name}")
+            self._save_plain(state, folder)
+        else:
+            check_room(folder, total_bytes(self._factors), f"the adapter of {self.name}")
+            self._save_adapter(folder)
+
+    def _save_adapter(self, folder: Path) -> None:
         model: Any = self.loaded.model
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {
@@ -162,10 +182,6 @@ class AdapterWeights:
         }
         save_file(tensors, folder / "adapter_model.safetensors")
         model.peft_config[self._label].save_pretrained(folder)
-        self.loaded.tokenizer.save_pretrained(folder)
-
-    def save_base(self, folder: Path) -> None:
-        self._save_plain(self._base.state, folder)
 
     def save_merged(self, folder: Path) -> None:
         self._save_plain(self._merged(), folder)

@@ -28,6 +28,20 @@ def fingerprint(weights: Named) -> str:
     return digest.hexdigest()
 
 
+def total_bytes(state: Mapping[str, torch.Tensor]) -> int:
+    """Returns the bytes of all tensors; one that has several names counts once."""
+    return sum({value.data_ptr(): value.nbytes for value in state.values()}.values())
+
+
+def cast(state: Mapping[str, torch.Tensor], dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """Returns all floating-point tensors in ``dtype``; one that has several names is cast once."""
+    known: dict[int, torch.Tensor] = {}
+    for value in state.values():
+        if value.data_ptr() not in known:
+            known[value.data_ptr()] = value.to(dtype) if value.is_floating_point() else value
+    return {name: known[value.data_ptr()] for name, value in state.items()}
+
+
 def check_origin(name: str, state: Mapping[str, Any], origin: str | None, weights: Named) -> None:
     """Checks that ``state`` was trained from the initial ``weights``, whose fingerprint is ``origin``.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ from learners.types import Batch, Completion, LoadedModel, ModelConfig
 from learners.update import fsdp
 from learners.update.logprobs import score_completions
 from learners.update.state_file import copy_into
-from learners.weights.base import Named, check_origin, fingerprint
+from learners.weights.base import Named, cast, check_origin, fingerprint, total_bytes
+from learners.weights.lending import Lent, lent
+from learners.weights.scratch import check_room
 
 
 class Full:
@@ -123,8 +125,27 @@ class FullWeights:
         self.loaded.model.save_pretrained(folder, state_dict=dict(self.state()["model"]))
         self.loaded.tokenizer.save_pretrained(folder)
 
-    def save_base(self, folder: Path) -> None:
-        self.save(folder)
+    def lend(self, root: Path | None, *, base: bool = False) -> AbstractContextManager[Lent]:
+        return lent(self, root, base=base)
+
+    def save_for_engines(self, folder: Path | None, *, base: bool = False) -> None:
+        state = self._gathered(keep=folder is not None)
+        if folder is None:
+            return
+        check_room(folder, total_bytes(state), f"the weights of {self.name}")
+        self.loaded.model.save_pretrained(folder, state_dict=state)
+        if base:
+            self.loaded.tokenizer.save_pretrained(folder)
+
+    def _gathered(self, *, keep: bool) -> dict[str, torch.Tensor]:
+        """Returns whole weights in the dtype of engines, each gathered once; without ``keep``, none."""
+        dtype, known = getattr(torch, self.config.sampling_dtype), dict[int, torch.Tensor]()
+        named = self.loaded.model.state_dict(keep_vars=True)
+        for value in named.values():
+            if id(value) not in known:
+                whole: torch.Tensor = fsdp.full_state(value.detach())
+                known[id(value)] = cast({"": whole}, dtype)[""] if keep else whole.new_empty(0)
+        return {name: known[id(value)] for name, value in named.items()} if keep else {}
 
     def save_merged(self, folder: Path) -> None:
         self.save(folder)

@@ -11,6 +11,9 @@ FOLDER = "sandbox-"
 SHELF = "libraries-"
 """Prefix of the names of folders with links to libraries."""
 
+WEIGHTS = "weights-"
+"""Prefix of the names of folders with weights for engines."""
+
 
 def here() -> str:
     """Identifies where process ids are valid: this boot of this machine, and this pid namespace."""
@@ -43,4 +46,5 @@ def folder_prefix(pid: int, kind: str = FOLDER) -> str:
 
 def folder_owner(name: str) -> str:
     """Returns the ``owner`` in a folder's name; for other folders, something that is no process's label."""
-    return name.removeprefix(FOLDER).removeprefix(SHELF).rpartition("-")[0].replace(".", ":")
+    kind = next((kind for kind in (FOLDER, SHELF, WEIGHTS) if name.startswith(kind)), "")
+    return name.removeprefix(kind).rpartition("-")[0].replace(".", ":")

@@ -13,10 +13,12 @@ How one completion is sampled (``Vllm.generate``), from any number of threads:
 
 How new weights arrive (``Vllm.sync``), after every update:
 
-1. The policy's ``Source``, which may be in another process, writes its weights to a scratch folder.
+1. The policy's ``Source``, which may be in another process, lends a folder with its weights: in shared
+   memory, in the dtype that the engine computes in, written once for all engines
+   (``learners.weights.lending``).
 2. The driver waits until no request is under way; later requests wait too.
-3. The engine loads the folder: a new adapter before the old one is removed, or the whole weights in place.
-   Cached keys and values are dropped.
+3. The engine loads the folder: a copy of a new adapter, before the old one is removed, or the whole weights
+   in place. Cached keys and values are dropped.
 4. A fixed prompt runs through every policy (``weight_check``): the updated policy must agree with the
    trainer, all others must give exactly what they gave before. Otherwise the run stops.
 """
@@ -26,6 +28,7 @@ from __future__ import annotations
 import gc
 import itertools
 import logging
+import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,9 +46,9 @@ from learners.generators.vllm import weight_check
 from learners.generators.vllm.driver import Driver
 from learners.generators.vllm.engine import EngineConfig, VllmEngine, import_vllm, lora_settings
 from learners.generators.vllm.requests import LoraAdapter, TokenAnswer, TokenRequest
-from learners.generators.vllm.scratch import Scratch
 from learners.generators.vllm.served import ServedPolicy, adapter_shape
 from learners.types import Completion
+from learners.weights.scratch import Scratch, size_of
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +78,8 @@ class Vllm:
         """Nats per token that engine and trainer may differ by, on average over the probe; by precision."""
         drift: NonNegative
         """Nats per token that outputs of unchanged weights may differ by from one check to the next."""
+        scratch: str | None
+        """Folder through which weights reach the engines; None: shared memory (``/dev/shm``)."""
 
         def __post_init__(self) -> None:
             if set(self.tolerance) != set(PRECISIONS):
@@ -87,7 +92,9 @@ class Vllm:
             ConfigError: vLLM is missing, or an engine cannot start.
         """
         self.config = config
-        self._scratch = Scratch()
+        self._root = Path(config.scratch) if config.scratch else None
+        self._scratch = Scratch(self._root)
+        """Has the adapters that engines use: they may read them again at any time."""
         self._changing = threading.RLock()
         self._numbers = itertools.count(1)
         self._engines: list[VllmEngine] = []
@@ -118,7 +125,7 @@ class Vllm:
         with served.tokenizing:
             return served.chat.completion(prompt, answer.ids, answer.logprobs, answer.version)
 
-    def sync(self, policy: str, version: int) -> None:
+    def sync(self, policy: str, version: int) -> Mapping[str, int]:
         """Gives the engine the current weights, once all earlier requests are answered.
 
         Raises:
@@ -126,8 +133,9 @@ class Vllm:
                 changed too.
         """
         with self._changing:
-            self._load(self._served[policy], version)
+            moved = self._load(self._served[policy], version)
             self._check(updated={policy})
+        return moved
 
     def sleep(self) -> None:
         """Moves weights to host memory and drops the cache; on CPUs there is nothing to free."""
@@ -182,47 +190,51 @@ class Vllm:
                 "generator vllm: in one process all adapters have the same base: with team.<agent>.model set "
                 "runtime=ray, or weights=full"
             )
-        folders = {name: self._saved(source, name) for name, source in adapters.items()}
+        folders = {name: self._copied(source)[0] for name, source in adapters.items()}
         lora = lora_settings([adapter_shape(folder) for folder in folders.values()])
         if torch.distributed.is_initialized():  # vLLM would take the group for its own, and end it
             raise ConfigError("generator vllm cannot share a process with torch.distributed: use runtime=ray")
         if adapters:
-            engine, base = self._open(next(iter(adapters.values())), share=1, lora=lora)
-            for name, source in adapters.items():
-                self._served[name] = ServedPolicy.from_base(source, engine, base)
-                self._swap_adapter(self._served[name], folders[name], version=0)
-            self._scratch.drop(base)
+            self._open(adapters, next(iter(adapters.values())), share=1, lora=lora)
+            for name, folder in folders.items():
+                self._swap_adapter(self._served[name], folder, version=0)
         for name, source in policies.items() if not adapters else ():
-            engine, base = self._open(source, share=1 / len(policies), lora={})
-            self._served[name] = ServedPolicy.from_base(source, engine, base)
-            self._scratch.drop(base)
+            self._open({name: source}, source, share=1 / len(policies), lora={})
         self._check(updated=set(policies))
 
-    def _open(self, source: Source, *, share: float, lora: Mapping[str, Any]) -> tuple[VllmEngine, Path]:
-        """Returns an engine with the source's base, and the folder that the base was loaded from."""
-        base = self._scratch.new("base")
-        source.save_base(base)
-        engine = self._call(lambda: VllmEngine(base, self.config, source.config, share=share, lora=lora))
-        self._engines.append(engine)
-        return engine, base
+    def _open(
+        self, served: Mapping[str, Source], source: Source, *, share: float, lora: Mapping[str, Any]
+    ) -> None:
+        """Starts an engine with the base of ``source``, for all ``served``."""
+        with source.lend(self._root, base=True) as base:
+            engine = self._call(
+                lambda: VllmEngine(base.folder, self.config, source.config, share=share, lora=lora)
+            )
+            self._engines.append(engine)
+            for name, own in served.items():
+                self._served[name] = ServedPolicy.from_base(own, engine, base.folder)
 
-    def _saved(self, source: Source, label: str) -> Path:
-        folder = self._scratch.new(label)
-        source.save(folder)
-        return folder
+    def _copied(self, source: Source) -> tuple[Path, int]:
+        """Returns a folder of our own with the adapter, and the bytes that were written for that."""
+        folder = self._scratch.new()
+        with source.lend(self._root) as lent:
+            shutil.copytree(lent.folder, folder, dirs_exist_ok=True)
+            return folder, lent.written + lent.size
 
-    def _load(self, served: ServedPolicy, version: int) -> None:
-        folder = self._saved(served.source, f"{served.source.name}-v{version}")
+    def _load(self, served: ServedPolicy, version: int) -> Mapping[str, int]:
+        """Returns what ``sync`` does."""
         if served.source.adapter:
+            folder, written = self._copied(served.source)
             self._swap_adapter(served, folder, version)
-            return
+            return _moved(written, size_of(folder))
+        with served.source.lend(self._root) as lent:
 
-        def reload() -> None:
-            served.engine.reload(served.source.name, folder)
-            served.weights.version = version
+            def reload() -> None:
+                served.engine.reload(served.source.name, lent.folder)
+                served.weights.version = version
 
-        self._call(reload)
-        self._scratch.drop(folder)
+            self._call(reload)
+        return _moved(lent.written, lent.size)
 
     def _swap_adapter(self, served: ServedPolicy, folder: Path, version: int) -> None:
         """Adds the new adapter, removes the old one, then deletes its files: the engine may still read
@@ -270,3 +282,7 @@ class Vllm:
                 answer = answers[name]
                 traces[name] = weight_check.Trace(tuple(served.probe), answer.ids, answer.logprobs)
         return traces
+
+
+def _moved(written: int, read: int) -> dict[str, int]:
+    return {"sync_bytes_written": written, "sync_bytes_read": read}

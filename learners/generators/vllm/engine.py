@@ -67,7 +67,7 @@ class VllmEngine:
 
         on_cpu = current_platform.is_cpu()
         eager = on_cpu if config.enforce_eager is None else config.enforce_eager
-        self.precision = "bfloat16" if model.autocast or model.dtype == "bfloat16" else "float32"
+        self.precision = model.sampling_dtype
         self._sleeps = not on_cpu
         memory: dict[str, Any] = (
             {"kv_cache_memory_bytes": int(config.kv_cache_gb * share * 2**30)}

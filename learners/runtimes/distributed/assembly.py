@@ -17,7 +17,10 @@ Who calls whom while episodes are played, with engines (left) and with a barrier
                      \\-> coach                                       \\-> coach
 
 While policies learn, the driver calls all ranks of a group at once (``update``), and these exchange gradients
-through torch.distributed. Then it calls ``sync`` on every engine, which asks the ranks for the new weights.
+through torch.distributed; each rank gets the arrays of its own rows. Then it calls ``sync`` on every engine,
+which asks the ranks for the new weights. The first rank writes them to shared memory once, and every engine
+of its machine reads them there; on another machine the first engine fetches a copy for all engines of it.
+When the last engine has them, the files are removed.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ from learners.runtimes.base import Parts, Runtime
 from learners.runtimes.capabilities import generator_class, weights_class
 from learners.runtimes.distributed.base import Cluster, Handle, Placement
 from learners.runtimes.distributed.coach import CoachHost, CoachTraits, remote_coach
-from learners.runtimes.distributed.engines import BarrierGenerator, BatchBarrier, RemoteEngines
+from learners.runtimes.distributed.engines import BarrierGenerator, BatchBarrier, EngineHost, RemoteEngines
 from learners.runtimes.distributed.placement import PlacementPlan, Resources
 from learners.runtimes.distributed.ranks import Rank, RankGroup, RemoteLearner, RemoteSource
 from learners.runtimes.distributed.rollout_workers import RolloutWorkerPool, make_rollout_worker
@@ -189,13 +192,14 @@ def _start_processes(
         copies = [
             _start_engine(config, cluster, sources, number, index, plan) for index in range(plan.engines)
         ]
+        group.call("release")  # the base, which all have loaded
         engines.update(dict.fromkeys(groups[number], copies))
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(start, range(len(groups))))
     ranks = {name: ranks[name] for group in groups for name in group}  # in the order of play
     if plan.engines:
-        return Processes(ranks, None, lambda _: RemoteEngines(engines, cluster.gather), hosted)
+        return Processes(ranks, None, lambda _: RemoteEngines(engines, cluster.gather, ranks), hosted)
     first = {name: group.handles[0] for name, group in ranks.items()}
     threads = 2 * (config.rollout.concurrency + SPARE_CALLS)
     barrier = cluster.spawn(BatchBarrier, first, name="batch barrier", placement=ANYWHERE, threads=threads)
@@ -232,8 +236,8 @@ def _start_engine(
     plan: PlacementPlan,
 ) -> Handle:
     return cluster.spawn(
-        partial(conf.build, policies=sources),
-        *("learners.generators", config.generator),
+        EngineHost,
+        *(config.generator, sources),
         name=f"engine {number}.{index}",
         placement=plan.of_engine(number, index),
         threads=config.rollout.concurrency + SPARE_CALLS,

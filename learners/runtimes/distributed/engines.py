@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
+from omegaconf import DictConfig
+
+import conf
 from envs.types import Message
+from learners.base import Generator, Source
 from learners.errors import LostError
 from learners.rollout.lockstep import Lockstep
 from learners.runtimes.distributed.base import CLOSING, Handle, Pending
 from learners.types import Completion, GenerationRequest
 
 Gather = Callable[[Sequence[Pending]], list[Any]]
+
+
+class Lender(Protocol):
+    """The processes that have the weights of a policy."""
+
+    def call(self, method: str, *args: Any) -> Any:
+        """Calls a method of each."""
+        ...
+
+
+class LentSource(Source, Protocol):
+    """A ``Source`` that may have to copy what is lent to it."""
+
+    def release(self) -> None:
+        """Removes these copies."""
+        ...
 
 
 class RemoteEngines:
@@ -25,10 +46,21 @@ class RemoteEngines:
     trains = True
     lockstep = False
 
-    def __init__(self, engines: Mapping[str, Sequence[Handle]], gather: Gather) -> None:
-        """``gather``: see ``Cluster.gather``."""
+    def __init__(
+        self,
+        engines: Mapping[str, Sequence[Handle]],
+        gather: Gather,
+        lenders: Mapping[str, Lender] | None = None,
+    ) -> None:
+        """
+        Args:
+            engines: the copies of each policy.
+            gather: see ``Cluster.gather``.
+            lenders: of each policy, the processes that lend its weights to ``EngineHost``s; None: of none.
+        """
         self._engines = engines
         self._gather = gather
+        self._lenders = lenders or {}
 
     def generate(
         self, policy: str, messages: Sequence[Message], *, seed: int, order: int, temperature: float = 1.0
@@ -39,11 +71,16 @@ class RemoteEngines:
         )
         return completion
 
-    def sync(self, policy: str, version: int) -> None:
+    def sync(self, policy: str, version: int) -> Mapping[str, int]:
         """Updates one copy after the other: each asks all ranks for the weights, and ranks answer one
-        question at a time, all in the same order."""
+        question at a time, all in the same order. The first that asks has them written for all."""
+        moved: Counter[str] = Counter()
         for engine in self._engines[policy]:
-            engine.call("sync", policy, version)
+            moved.update(engine.call("sync", policy, version))
+        for engine in self._engines[policy]:
+            engine.call("release")
+        self._lenders[policy].call("release")
+        return moved
 
     def sleep(self) -> None:
         self._gather(self._start_on_all("sleep"))
@@ -59,6 +96,22 @@ class RemoteEngines:
     def _start_on_all(self, method: str) -> list[Pending]:
         handles = {engine.name: engine for copies in self._engines.values() for engine in copies}
         return [engine.start(method) for engine in handles.values()]
+
+
+class EngineHost:
+    """A copy of the generator in a process of its own, and the weights that it may need a copy of."""
+
+    def __init__(self, node: DictConfig, sources: Mapping[str, LentSource]) -> None:
+        """``sources``: of every policy. Raises as the generator's constructor."""
+        self._sources = sources
+        self._generator: Generator = conf.build("learners.generators", node, policies=sources)
+        self.generate, self.sync = self._generator.generate, self._generator.sync
+        self.sleep, self.wake, self.close = self._generator.sleep, self._generator.wake, self._generator.close
+
+    def release(self) -> None:
+        """Removes copies of weights that were made for all engines of this machine."""
+        for source in self._sources.values():
+            source.release()
 
 
 class BatchBarrier:
@@ -121,8 +174,9 @@ class BarrierGenerator:
         completion: Completion = self._barrier.call("generate", policy, request, order, self._caller)
         return completion
 
-    def sync(self, policy: str, version: int) -> None:
-        self._ranks[policy].call("sync", policy, version)
+    def sync(self, policy: str, version: int) -> Mapping[str, int]:
+        moved: Mapping[str, int] = self._ranks[policy].call("sync", policy, version)
+        return moved
 
     def sleep(self) -> None:
         """Nothing to free: there is one copy of the weights, and no cache between batches."""

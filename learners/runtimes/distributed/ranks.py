@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -22,6 +23,10 @@ from learners.runtimes.team import team_of
 from learners.types import Completion, GenerationRequest, Metrics, ModelConfig, Transition
 from learners.update.fsdp import Ranks
 from learners.update.learner import LocalLearner
+from learners.update.packing import Floats, Row
+from learners.update.shares import Position, Share, completion_counts, divide, row_counts
+from learners.weights.lending import Lent, write
+from learners.weights.scratch import Scratch, check_room, key_of
 
 Files = dict[str, bytes]
 """The files of a folder, by name."""
@@ -38,6 +43,8 @@ class Rank:
         self._weights: Mapping[str, Weights] = {}
         self._learners: dict[str, LocalLearner] = {}
         self._generator: BatchGenerator | None = None
+        self._lent: dict[tuple[str, bool], Lent | None] = {}
+        self._scratch: Scratch | None = None
 
     def load(self, rendezvous: str) -> dict[str, tuple[bool, ModelConfig]]:
         """Joins the other ranks at ``host:port`` and loads all weights.
@@ -63,23 +70,17 @@ class Rank:
             self._generator = conf.build("learners.generators", config.generator, policies=self._weights)
         return {name: (own.adapter, own.loaded.config) for name, own in self._weights.items()}
 
-    def version(self, name: str) -> int:
-        """See ``Learner.version``; ``name``: of the policy, here and below."""
-        return self._learners[name].version()
+    def position(self, name: str) -> Position:
+        """See ``LocalLearner.position``; ``name``: of the policy, here and below."""
+        return self._learners[name].position()
 
-    def update(
-        self,
-        name: str,
-        transitions: Sequence[Transition],
-        advantages: Sequence[list[float] | None],
-        algorithm: Algorithm,
-    ) -> Metrics:
-        """See ``Learner.update``. All ranks must be called, with the same arguments."""
-        return self._learners[name].update(transitions, advantages, algorithm)
+    def train(self, name: str, share: Share, algorithm: Algorithm) -> Metrics:
+        """See ``LocalLearner.train``. All ranks must be called, each with its own share."""
+        return self._learners[name].train(share, algorithm)
 
-    def reference_logprobs(self, name: str, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
-        """See ``Learner.reference_logprobs``. Each rank may be called by itself."""
-        return self._learners[name].reference_logprobs(completions)
+    def score_reference(self, name: str, rows: Sequence[Row]) -> list[Floats]:
+        """See ``LocalLearner.score_reference``. Each rank may be called by itself."""
+        return self._learners[name].score_reference(rows)
 
     def save(self, name: str, path: Path) -> None:
         """See ``Learner.save``. All ranks must be called; the first one writes."""
@@ -93,17 +94,36 @@ class Rank:
         """See ``BatchGenerator``: such a generator lives with the weights."""
         return self._in_place().batch(name, requests)
 
-    def sync(self, name: str, version: int) -> None:
+    def sync(self, name: str, version: int) -> Mapping[str, int]:
         """See ``Generator.sync``, of the same generator."""
-        self._in_place().sync(name, version)
+        return self._in_place().sync(name, version)
 
-    def files(self, name: str) -> Files | None:
-        """Returns what ``Source.save`` writes. All ranks must be called; only the first one returns files."""
-        return self._written(self._weights[name].save)
+    def lend(self, name: str, root: Path | None, base: bool) -> Lent | None:
+        """Writes what ``Source.lend`` lends, unless it is there. All ranks must be called; the first one
+        writes, and only its answer counts."""
+        known = (name, base) in self._lent
+        if not known:
+            weights = self._weights[name]
+            if self._ranks.index:
+                weights.save_for_engines(None, base=base)
+                self._lent[name, base] = None
+            else:
+                self._scratch = self._scratch or Scratch(root)
+                self._lent[name, base] = write(weights, self._scratch, base=base)
+        found = self._lent[name, base]
+        return replace(found, written=0) if found and known else found
 
-    def base_files(self, name: str) -> Files | None:
-        """Returns what ``Source.save_base`` writes; as ``files``."""
-        return self._written(self._weights[name].save_base)
+    def lent_files(self, name: str, base: bool) -> Files:
+        """Returns the contents of the files that are lent, for engines on other machines."""
+        lent = self._lent[name, base]
+        assert lent is not None
+        return {path.name: path.read_bytes() for path in lent.folder.iterdir()}
+
+    def release(self) -> None:
+        """Removes all that is lent. All ranks must be called."""
+        self._lent.clear()
+        if self._scratch is not None:
+            self._scratch.close()
 
     def logprobs(self, name: str, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
         """See ``Source.logprobs``. All ranks must be called."""
@@ -122,13 +142,6 @@ class Rank:
             world_size=self._ranks.size,
             timeout=datetime.timedelta(seconds=self._config.runtime.call_timeout),
         )
-
-    def _written(self, save: Callable[[Path], None]) -> Files | None:
-        with TemporaryDirectory() as folder:
-            save(Path(folder))
-            if self._ranks.index:
-                return None
-            return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
 
 
 class RankGroup:
@@ -151,20 +164,28 @@ class RankGroup:
 
     def call(self, method: str, *args: Any) -> Any:
         """Calls a method of every rank at once; returns the first rank's answer."""
+        return self.call_each(method, [args] * len(self.handles))[0]
+
+    def call_each(self, method: str, args: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Calls a method of every rank at once, each with arguments of its own; returns all answers."""
         with self._starting:
-            pending = [rank.start(method, *args) for rank in self.handles]
-        return self.gather(pending)[0]
+            pending = [rank.start(method, *own) for rank, own in zip(self.handles, args, strict=True)]
+        return self.gather(pending)
 
 
 class RemoteLearner:
-    """A ``learners.base.Learner`` of the policy ``name``, trained by ``group``."""
+    """A ``learners.base.Learner`` of the policy ``name``, trained by ``group``.
+
+    It divides each update itself, so that every rank is sent the arrays of its own rows and nothing else.
+    """
 
     def __init__(self, name: str, group: RankGroup) -> None:
         self._name = name
         self._group = group
+        self._sent = 0
 
     def version(self) -> int:
-        return int(self._group.handles[0].call("version", self._name))
+        return self._position().version
 
     def update(
         self,
@@ -172,20 +193,37 @@ class RemoteLearner:
         advantages: Sequence[list[float] | None],
         algorithm: Algorithm,
     ) -> Metrics:
-        metrics: Metrics = self._group.call("update", self._name, transitions, advantages, algorithm)
-        return metrics
+        position = self._position()
+        shares = divide(transitions, advantages, algorithm, position, len(self._group.handles))
+        self._sent += sum(share.nbytes for share in shares)
+        args = [(self._name, share, algorithm) for share in shares]
+        trained: Metrics = self._group.call_each("train", args)[0]
+        return row_counts(advantages) | trained | completion_counts(transitions, position)
 
     def reference_logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
         """Every rank has the whole reference and computes its share of the completions."""
+        rows = [Row.of(completion, (), 0.0) for completion in completions]
         size = len(self._group.handles)
-        pending = [
-            rank.start("reference_logprobs", self._name, completions[i::size])
-            for i, rank in enumerate(self._group.handles)
-        ]
-        logprobs: list[tuple[float, ...]] = [()] * len(completions)
-        for i, share in enumerate(self._group.gather(pending)):
-            logprobs[i::size] = share
+        self._sent += sum(row.nbytes for row in rows)
+        shares = self._group.gather(
+            [
+                rank.start("score_reference", self._name, rows[i::size])
+                for i, rank in enumerate(self._group.handles)
+            ]
+        )
+        logprobs: list[tuple[float, ...]] = [()] * len(rows)
+        for i, share in enumerate(shares):
+            logprobs[i::size] = [tuple(values.tolist()) for values in share]
         return logprobs
+
+    def sent(self) -> int:
+        """See ``Learner.sent``."""
+        sent, self._sent = self._sent, 0
+        return sent
+
+    def _position(self) -> Position:
+        position: Position = self._group.handles[0].call("position", self._name)
+        return position
 
     def save(self, path: Path) -> None:
         self._group.call("save", self._name, path)
@@ -202,18 +240,32 @@ class RemoteSource:
         self.adapter = adapter
         self.config = config
         self._group = group
+        self._copies: list[Scratch] = []
 
-    def save(self, folder: Path) -> None:
-        self._write("files", folder)
+    @contextmanager
+    def lend(self, root: Path | None, *, base: bool = False) -> Iterator[Lent]:
+        """What the first rank has written, or, where its folder cannot be seen, a copy: one for all engines
+        that see the same folders."""
+        lent: Lent = self._group.call("lend", self.name, root, base)
+        found = Scratch(root).find(key_of(lent.folder))
+        yield replace(lent, folder=found) if found else self._fetched(lent, root, base)
 
-    def save_base(self, folder: Path) -> None:
-        self._write("base_files", folder)
+    def release(self) -> None:
+        """Removes the copies that were made here."""
+        while self._copies:
+            self._copies.pop().close()
 
     def logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
         logprobs: list[tuple[float, ...]] = self._group.call("logprobs", self.name, completions)
         return logprobs
 
-    def _write(self, method: str, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, data in self._group.call(method, self.name).items():
+    def _fetched(self, lent: Lent, root: Path | None, base: bool) -> Lent:
+        """Returns a copy of the first rank's folder in ``root``."""
+        scratch = Scratch(root)
+        self._copies.append(scratch)
+        folder = scratch.new(key_of(lent.folder))
+        check_room(folder, lent.size, f"the weights of {self.name}")
+        files: Files = self._group.handles[0].call("lent_files", self.name, base)
+        for name, data in files.items():
             (folder / name).write_bytes(data)
+        return replace(lent, folder=folder, written=lent.written + lent.size)

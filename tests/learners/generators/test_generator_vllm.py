@@ -8,9 +8,8 @@ import gc
 import importlib.util
 import os
 import random
-import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ import conf
 from conf import ConfigError
 from learners.base import Weights
 from learners.errors import TrainingError
-from learners.generators.vllm import Vllm, engine, process, scratch
+from learners.generators.vllm import Vllm, engine, process
 from learners.generators.vllm.head import HeadKeeper
 from learners.runtimes.local import Local
 from learners.types import Completion, LoadedModel
@@ -59,6 +58,7 @@ class Rig:
         self.weights = weights(way)
         self.subject = generator(self.weights)
         self.version = 0
+        self.moved: Mapping[str, int] = {}
 
     def says(self, name: str, text: str = "abc", seed: int = 5, temperature: float = 1.0) -> Completion:
         return self.subject.generate(name, messages(text), seed=seed, order=0, temperature=temperature)
@@ -74,17 +74,15 @@ class Rig:
             for parameter in self.weights[name].parameters():
                 parameter.add_(0.05 * torch.randn(parameter.shape, generator=numbers))
         self.version += 1
-        self.subject.sync(name, self.version)
+        self.moved = self.subject.sync(name, self.version)
         return self.version
 
 
 @pytest.mark.vllm
 @needs_vllm
 def test_closing_leaves_nothing_in_the_process_memory_or_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(scratch, "SHARED_MEMORY", tmp_path / "none")
     policies = weights("adapter", ("first",))
     loaded = policies["first"].loaded
     assert loaded.model.generation_config is not None
@@ -94,16 +92,14 @@ def test_closing_leaves_nothing_in_the_process_memory_or_files(
     torch.manual_seed(1)
     expected = (random.Random(1).random(), np.random.RandomState(1).rand(), 1)
     threads = torch.set_num_threads
-    with contextlib.closing(generator(policies)) as subject:
+    with contextlib.closing(generator(policies, scratch=str(tmp_path))) as subject:
         assert (random.random(), np.random.rand(), torch.initial_seed()) == expected
         assert torch.set_num_threads is threads
         row = subject.generate("first", messages("a"), seed=0, order=0)
         assert (len(row.token_ids), row.finish_reason) == (1, "stop"), (
             "stop ids of the generation config count too"
         )
-        assert len(list(tmp_path.glob("coachgym-*"))) == 1, (
-            "the folder of the base is removed, that of the adapter is kept"
-        )
+        assert len(list(tmp_path.iterdir())) == 1, "the base is removed, the adapter is kept"
         [engine] = subject._engines
         model = weakref.ref(engine._engine.model_executor.driver_worker.worker.model_runner.get_model())
         with pytest.raises(ConfigError, match="runtime=ray"):
@@ -196,6 +192,8 @@ def test_each_policy_samples_from_its_own_current_weights(rig: Rig) -> None:
         assert len(engine._engine.list_loras()) == len(rig.subject._scratch._folders) == len(NAMES)
     else:
         assert rig.subject._scratch._folders == set()
+        size = sum(parameter.nbytes for parameter in rig.weights["second"].parameters())
+        assert size < rig.moved["sync_bytes_written"] == rig.moved["sync_bytes_read"] < size + 20_000
 
 
 @pytest.mark.vllm

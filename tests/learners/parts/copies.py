@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -48,19 +46,19 @@ class Copies:
             [row] = decode(loaded, [prompt], draws=draws[None], temperatures=[temperature], stop=stop)
         return chat.completion(prompt, row.token_ids, row.logprobs, version)
 
-    def sync(self, policy: str, version: int) -> None:
+    def sync(self, policy: str, version: int) -> Mapping[str, int]:
         """Loads the current weights and compares."""
         source = self._sources[policy]
-        with TemporaryDirectory() as folder:
-            source.save(Path(folder))
-            model = AutoModelForCausalLM.from_pretrained(folder)
-            tokenizer = AutoTokenizer.from_pretrained(folder)
+        with source.lend(None, base=True) as lent:
+            model = AutoModelForCausalLM.from_pretrained(lent.folder)
+            tokenizer = AutoTokenizer.from_pretrained(lent.folder)
         copy = LoadedModel(model.train(False), tokenizer, source.config)
         probe = [completion(9, seed=1)]
         [expected], [actual] = source.logprobs(probe), completion_logprobs(copy.model, probe, copy.config)
         if max(abs(a - b) for a, b in zip(expected, actual, strict=True)) > 1e-5:
             raise TrainingError(f"{policy}: the weights sampled from are not the trained ones")
         self._copies[policy] = (copy, version)
+        return {"sync_bytes_written": lent.written, "sync_bytes_read": lent.size}
 
     def sleep(self) -> None: ...
 

@@ -115,7 +115,7 @@ def test_checkpointing_keeps_the_inputs_of_layers_within_three_percent(
     model = small("qwen3", dtype, adapter=adapter)
     config = model_config(dtype=dtype, autocast=autocast, gradient_checkpointing=True, head_float32=True)
     completion = Completion("", tuple(range(3, 43)), tuple(range(3, 59)), (0.0,) * 56, 0, "stop")
-    (batch,) = pack([Row(completion, [0.0] * 56, 1.0)], 4096)
+    (batch,) = pack([Row.of(completion, [0.0] * 56, 1.0)], 4096)
     shapes = read_shapes(CONFIGS["qwen3"])
     expected = 96 * kept_bytes(shapes, element=BYTES[dtype], trained=not adapter) + 56 * 4 * shapes.hidden
     with _training(LoadedModel(model, tokenizer(), config)):

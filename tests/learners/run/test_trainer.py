@@ -66,6 +66,9 @@ class ScriptedPolicy:
     def publish(self) -> None:
         self.published += 1
 
+    def traffic(self) -> Metrics:
+        return {}
+
     def reference_logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
         return [(-0.25,) * len(completion.token_ids) for completion in completions]
 
@@ -88,7 +91,7 @@ class IdleGenerator:
     def generate(self, *_: Any, **__: Any) -> Completion:
         raise AssertionError("a scripted policy asks for no sample")
 
-    def sync(self, policy: str, version: int) -> None:
+    def sync(self, policy: str, version: int) -> Mapping[str, int]:
         raise AssertionError("a scripted policy has no weights")
 
     def sleep(self) -> None:

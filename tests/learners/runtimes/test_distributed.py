@@ -160,14 +160,23 @@ def test_each_wave_has_batches_of_its_own() -> None:
 
 
 def test_an_episode_keeps_to_one_engine_and_weights_reach_every_copy() -> None:
-    copies = [Here(f"engine {n}", lambda method, *_, **__: method) for n in range(2)]
-    engines = RemoteEngines({"a": copies, "b": copies}, lambda pending: [one.wait() for one in pending])
+    def answer(method: str, *_: Any, **__: Any) -> Any:
+        return {"sync_bytes_read": 10} if method == "sync" else method
+
+    copies = [Here(f"engine {n}", answer) for n in range(2)]
+    rank = Here("rank", answer)
+
+    def gather(pending: Sequence[Any]) -> list[Any]:
+        return [one.wait() for one in pending]
+
+    engines = RemoteEngines({"a": copies, "b": copies}, gather, {"b": RankGroup([rank], gather)})
     for order in (0, 1, 2, 2):
         engines.generate("a", (), seed=1, order=order)
     assert [len(copy.asked) for copy in copies] == [3, 1]
-    engines.sync("b", 4)
+    assert engines.sync("b", 4) == {"sync_bytes_read": 20}
     engines.sleep()
-    assert [copy.asked[-2:] for copy in copies] == [[("sync", "b", 4), ("sleep",)]] * 2
+    assert [copy.asked[-3:] for copy in copies] == [[("sync", "b", 4), ("release",), ("sleep",)]] * 2
+    assert rank.asked == [("release",)], "once every copy has the weights"
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ def rows(count: int) -> list[Row]:
     dice = random.Random(count)
     made = [completion(20, prompt=40, seed=99)]
     made += [completion(dice.randint(1, 9), prompt=dice.randint(1, 50), seed=i) for i in range(count - 1)]
-    return [Row(one, [0.0] * len(one.token_ids), 1.0) for one in made]
+    return [Row.of(one, [0.0] * len(one.token_ids), 1.0) for one in made]
 
 
 def learned(
@@ -284,7 +284,7 @@ class Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def test_nothing_as_large_as_a_mask_is_ever_made() -> None:
     loaded = loaded_model()
-    given = [Row(completion(5, prompt=25, seed=i), [0.0] * 5, 1.0) for i in range(100)]
+    given = [Row.of(completion(5, prompt=25, seed=i), [0.0] * 5, 1.0) for i in range(100)]
     (batch,) = pack(given, 10_000)
     with Largest() as largest:  # type: ignore[no-untyped-call]
         batch_logprobs(loaded.model, batch, loaded.config)[0].sum().backward()  # type: ignore[no-untyped-call]

@@ -19,9 +19,10 @@ import conf
 from learners.base import Weights
 from learners.errors import NonFiniteError
 from learners.reinforcepp import ReinforcePP
-from learners.types import LoadedModel, Transition
+from learners.types import Completion, LoadedModel, Transition
 from learners.update.fsdp import Ranks
 from learners.update.logprobs import completion_logprobs
+from learners.update.shares import divide
 from learners.update.updater import Updater
 from tests.learners.doubles import completion, loaded_model, optimizer, transition
 
@@ -45,7 +46,7 @@ HALF = ("autocast", "bfloat16 weights")
 """Cases with intermediate sums rounded to bfloat16, in another order with two ranks."""
 STEPS = 3
 SCORED = [completion(1 + i, prompt=4 + 3 * i, seed=i) for i in range(5)]
-BEFORE = (("full", SCORED), ("full", SCORED[:1]), ("adapter", SCORED))
+BEFORE = (("full", SCORED, 1), ("full", SCORED[:1], 1), ("adapter", SCORED, 1), ("full", SCORED, 5))
 
 
 class Kind:
@@ -112,6 +113,17 @@ def _some(subject: ReinforcePP, rows: list[Transition]) -> list[list[float] | No
     return [[0.7] * len(rows[0].completion.token_ids)]  # whitening a single row would give 0
 
 
+def proximal(way: str, given: list[Completion], epochs: int, ranks: Ranks) -> dict[int, list[float]]:
+    """Returns the proximal log-probabilities that a rank has of the rows it trains, by their numbers."""
+    case = {"way": way, "minibatches": 2, "epochs": epochs}
+    updater, rows = Updater(weights(case), steps=1, seed=0, ranks=ranks), [replace(row) for row in given]
+    steps = [transition(1.0, sampled=row) for row in rows]
+    values = [[1.0] * len(row.token_ids) for row in rows]
+    share = divide(steps, values, algorithm(case), updater.position(), ranks.size)[ranks.index]
+    found = updater._proximal_logprobs(share)
+    return {number: row.tolist() for number, row in zip(share.numbers, found, strict=True)}
+
+
 def _two(index: int, port: int, folder: str) -> None:
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
     torch.set_num_threads(1)
@@ -127,10 +139,7 @@ def _two(index: int, port: int, folder: str) -> None:
         updater.update(given, [[float("nan")] * len(t.completion.token_ids) for t in given], algorithm({}))
     except NonFiniteError as error:
         results["refused"] = str(error)
-    results["before"] = [
-        Updater(weights({"way": way}), steps=1, seed=0, ranks=ranks)._proximal_logprobs(rows)
-        for way, rows in BEFORE
-    ]
+    results["before"] = [proximal(way, rows, epochs, ranks) for way, rows, epochs in BEFORE]
     own = weights({})
     own.shard()
     if index == 0:
@@ -197,12 +206,16 @@ def test_weights_keep_their_dtype(two: dict[str, Any]) -> None:
         assert not all(torch.equal(state[key], start[key]) for key in start)
 
 
-@pytest.mark.parametrize("place", range(3))
-def test_both_ranks_have_all_proximal_logprobs(two: dict[str, Any], place: int) -> None:
+@pytest.mark.parametrize("place", range(len(BEFORE)))
+def test_ranks_have_the_proximal_logprobs_of_the_rows_they_train(two: dict[str, Any], place: int) -> None:
     loaded = loaded_model(3)
-    expected = completion_logprobs(loaded.model, BEFORE[place][1], loaded.config)
-    for own in (two["before"][place], two["other"]["before"][place]):
-        close([list(values) for values in own], [list(values) for values in expected])
+    _, rows, epochs = BEFORE[place]
+    expected = completion_logprobs(loaded.model, rows, loaded.config)
+    own, other = two["before"][place], two["other"]["before"][place]
+    assert sorted(own | other) == list(range(len(rows)))
+    assert (len(own) + len(other) == len(rows)) == (epochs == 1), "epochs are split anew"
+    for found in (own, other):
+        close(found, {number: list(expected[number]) for number in found})
 
 
 def test_a_checkpoint_of_two_ranks_resumes_on_one_and_vice_versa(two: dict[str, Any]) -> None:

@@ -203,7 +203,7 @@ def test_the_base_loads_in_transformers_as_it_was_before_training(way: str, tmp_
     policies = team(own)
     rows = [row.completion for row in experience(policies["first"])]
     learn(policies["first"])
-    own["first"].save_base(tmp_path)
+    own["first"].save_for_engines(tmp_path, base=True)
     elsewhere = AutoModelForCausalLM.from_pretrained(tmp_path)
     model = loaded_model().model if way == "adapter" else own["first"].loaded.model
     config = own["first"].config
