@@ -40,10 +40,11 @@ def in_huge_pages() -> Iterator[None]:
     del blocks
     yield
     kept.clear()
-    _collapse()
+    collapse()
 
 
-def _collapse() -> None:
+def collapse() -> None:
+    """Moves what this process has allocated into huge pages, where one fits."""
     for start, end in _heaps():
         for address in range(-(-start // _SIZE) * _SIZE, end - _SIZE + 1, _SIZE):
             libc.madvise(ctypes.c_void_p(address), ctypes.c_size_t(_SIZE), _MADV_COLLAPSE)
