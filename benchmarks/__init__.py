@@ -1,6 +1,13 @@
 """Commands that measure and compare."""
 
-import conf
+try:
+    import conf
+except ModuleNotFoundError as error:
+    if error.name == "conf":
+        raise
+    raise ImportError(
+        f"{error.name} is not installed: pip install -e . (without a network: docs/scaling.md)", name=__name__
+    ) from None
 
 if not hasattr(conf, "require_siblings"):
     place = getattr(conf, "__file__", None) or next(iter(conf.__path__))

@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, list[str]]] = {
         "",
         ["--count 1", "--prompt 0", "--completion 0", "--rounds 0", "--steps 0", "--threads 0", "--shape x"],
     ),
+    "benchmarks.gpu.__main__": ("", ["--seconds 0", "--seconds nan", "--weights nowhere", "walrus"]),
     "benchmarks.envs.__main__": (
         "",
         ["--rounds 0", "--seconds 0", "--seconds nan", "--counts 0", "--counts x", "--peers chess"],

@@ -30,7 +30,7 @@ def write_json(path: Path, report: Any) -> None:
     Raises:
         ConfigError: it cannot be written; a file that was there is as it was.
     """
-    write_text(path, json.dumps(_finite(report), indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(finite(report), indent=2, ensure_ascii=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -56,9 +56,10 @@ def print_path(console: Console, path: Path) -> None:
     console.print(f"written: {path}", soft_wrap=True, highlight=False)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Returns ``value`` with ``None`` in place of floats that are not finite."""
     if isinstance(value, float):
         return value if isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
+        return {key: finite(item) for key, item in value.items()}
+    return [finite(item) for item in value] if isinstance(value, list | tuple) else value

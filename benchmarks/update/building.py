@@ -26,7 +26,7 @@ def loaded(job: Job) -> LoadedModel:
     ``conf/model/smollm2.yaml``."""
     config = _config(job)
     torch.manual_seed(job.seed)
-    return prepare_model(_model(job), _tokenizer(), config)
+    return prepare_model(_model(job), placeholder_tokenizer(), config)
 
 
 def _config(job: Job) -> ModelConfig:
@@ -64,8 +64,8 @@ def _model(job: Job) -> PreTrainedModel:
     return LlamaForCausalLM(LlamaConfig(**settings))  # type: ignore[no-untyped-call]
 
 
-def _tokenizer() -> PreTrainedTokenizerFast:
-    """Returns a placeholder: loaded models and trainers need a tokenizer, although no text is tokenized
+def placeholder_tokenizer() -> PreTrainedTokenizerFast:
+    """Returns one without words: loaded models and trainers need a tokenizer, although no text is tokenized
     here."""
     core = Tokenizer(models.WordLevel({"<s>": 0, "<e>": 1, "<p>": 2}, unk_token="<p>"))
     tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]

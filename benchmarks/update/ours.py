@@ -24,7 +24,7 @@ class Ours:
         self._steps, self._tokens = job.steps, tokens(rows)
         self._updater = Updater(FullWeights("bench", loaded, reference=False), steps=job.steps, seed=job.seed)
         self._algorithm = build("learners", load("algorithm", "reinforcepp"))
-        self._transitions = [_transition(row, values) for row, values in zip(rows, old, strict=True)]
+        self._transitions = [transition(row, values) for row, values in zip(rows, old, strict=True)]
         self._advantages = [[row.advantage] * len(row.completion) for row in rows]
 
     def run(self, watch: Watch) -> list[Step]:
@@ -37,7 +37,8 @@ class Ours:
         return steps
 
 
-def _transition(row: Row, old: Sequence[float]) -> Transition:
+def transition(row: Row, old: Sequence[float]) -> Transition:
+    """Returns ``row`` as an action of an episode; ``old``: log-probabilities of its sampled tokens."""
     turn = Turn(
         task_id="t",
         kind="bench",

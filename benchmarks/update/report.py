@@ -91,7 +91,7 @@ def to_row(job: Job, runs: Sequence[Measured], platform: Platform) -> Row:
     """Summarises the processes of one variant on one kind of rows."""
     given = rows(job)
     seconds = Spread.of(flat([run.seconds for run in runs]))
-    peak = _peak(platform, job.precision)
+    peak = peak_flops(platform.name) if job.precision == "bfloat16" else None
     return Row(
         variant=job.variant,
         rows=job.rows,
@@ -116,10 +116,9 @@ def _pairs(variant: str, lengths: Sequence[int], positions: int) -> float:
     return 1.0 if variant == "ours" else padded(lengths, positions // len(lengths)) / fewest
 
 
-def _peak(platform: Platform, precision: str) -> float | None:
-    if precision != "bfloat16":
-        return None
-    return next((peak for part, peak in PEAKS if part in platform.name), None)
+def peak_flops(name: str) -> float | None:
+    """Returns the stated bfloat16 FLOP/s of the GPU ``name``; None where it is unknown, as on CPUs."""
+    return next((peak for part, peak in PEAKS if part in name), None)
 
 
 def faster(results: Results) -> dict[str, Ratio]:

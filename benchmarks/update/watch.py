@@ -85,6 +85,12 @@ def peak_bytes(device: torch.device) -> int:
     return _status("VmHWM")
 
 
+def reset_peak(device: torch.device) -> None:
+    """Starts a new peak on a GPU; that of a process is of its whole life."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def _status(key: str) -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{key}:"):

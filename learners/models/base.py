@@ -93,7 +93,9 @@ def prepare_model(
             module.attention_dropout = 0.0
     _keep_savable(model, name)
     install(model, name)
-    model.to(device=resolve_device(config.device), dtype=getattr(torch, config.dtype))
+    model.to(resolve_device(config.device))
+    for parameter in model.parameters():  # not buffers: rounded rotary frequencies are other positions
+        parameter.data = parameter.data.to(getattr(torch, config.dtype))
     return LoadedModel(model.eval(), tokenizer, config)
 
 

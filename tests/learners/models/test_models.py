@@ -152,3 +152,26 @@ def test_dropout_is_off_in_every_mode() -> None:
     prepared.model.train()
     ids = torch.arange(10)[None]
     assert torch.equal(prepared.model(ids).logits, prepared.model(ids).logits)
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen3"])
+def test_weights_in_bfloat16_leave_positions_exact(kind: str, tmp_path: Path) -> None:
+    """Rounded rotary frequencies would be off by whole turns after some thousand tokens."""
+    exact = dict(loaded_model(kind=kind).model.named_buffers())
+    short = loaded_model(kind=kind, dtype="bfloat16").model
+    short.save_pretrained(tmp_path)
+    loaded_model().tokenizer.save_pretrained(tmp_path)
+    for model in (
+        short,
+        load(
+            "qwen3-4b",
+            path=str(tmp_path),
+            architecture=None,
+            dtype="bfloat16",
+            max_prompt_tokens=100,
+            max_new_tokens=20,
+        ).model,
+    ):
+        assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
+        for name, buffer in model.named_buffers():
+            assert torch.equal(buffer.cpu(), exact[name]), name

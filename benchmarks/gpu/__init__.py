@@ -1,0 +1,1 @@
+"""The first look at a GPU: what updates, attention, a training run and a checkpoint do on it."""
