@@ -49,7 +49,7 @@ class Smollm2:
 
     def architecture(self) -> PreTrainedConfig:
         """Reads it from the file. Raises ``ConfigError`` if there is none."""
-        source = _source(self.config.gguf)
+        source = find_gguf(self.config.gguf)
         config: PreTrainedConfig = AutoConfig.from_pretrained(source.parent, gguf_file=source.name)
         return config
 
@@ -62,7 +62,7 @@ def convert_once(gguf: str | None = None) -> Path:
     Raises:
         ConfigError: there is no such file, the package is not installed, or the cache cannot be written.
     """
-    source = _source(gguf)
+    source = find_gguf(gguf)
     folder = cache_dir() / f"smollm2-{metadata.version(PACKAGE) if gguf is None else _hash(source)}"
     if not folder.is_dir():
         try:
@@ -72,9 +72,13 @@ def convert_once(gguf: str | None = None) -> Path:
     return folder
 
 
-def _source(gguf: str | None) -> Path:
-    """Returns the file of the weights. The package is not imported: its import starts another runtime, and
-    its dependencies, which have to be compiled, may be missing."""
+def find_gguf(gguf: str | None) -> Path:
+    """Returns the file of the weights; ``gguf``: as in the settings. The package is not imported: its import
+    starts another runtime, and its dependencies, which have to be compiled, may be missing.
+
+    Raises:
+        ConfigError: there is no such file, or the package is not installed.
+    """
     require("model=smollm2", "gguf", "accelerate")
     if gguf is not None:
         path = Path(gguf).expanduser()

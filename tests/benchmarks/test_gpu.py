@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -223,6 +224,19 @@ def test_weights_in_parts_are_joined_in_order_and_checked(
     digest = "a665a45920422f9d417e4867efdc4fb8a04a1f3fff1fa07e998e86f7f7a27ae3"
     monkeypatch.setattr(weights, "SHA256", digest)
     assert weights.join(folder, target).read_text() == "123"
+
+
+def test_weights_are_split_into_parts_that_join_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, folder = tmp_path / "whole", tmp_path / "parts"
+    source.write_bytes(bytes(range(250)) * 10**4)
+    monkeypatch.setattr(weights, "SHA256", hashlib.sha256(source.read_bytes()).hexdigest())
+    weights.split(source, folder, 1)
+    assert [part.stat().st_size for part in sorted(folder.iterdir())] == [10**6, 10**6, 5 * 10**5]
+    assert weights.join(folder, tmp_path / "again").read_bytes() == source.read_bytes()
+    with pytest.raises(ConfigError, match="parts is not empty"):
+        weights.split(source, folder, 1)
 
 
 def test_tests_are_counted_by_outcome_and_found_by_their_mark(tmp_path: Path) -> None:
