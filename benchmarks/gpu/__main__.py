@@ -18,8 +18,8 @@ Every part has a process of its own and a share of --seconds; what one leaves un
 The folder --out has report.json, which is written again after every result, and a log for each part: a run
 that is killed keeps what it had. A part that fails does not end the others.
 
-MFU counts what the mathematics of an update needs, nothing that is recomputed (benchmarks/gpu/updates.py), and
-divides by the rate that NVIDIA states for the device, and by the measured one.
+MFU counts what the mathematics of an update needs, nothing that is recomputed (benchmarks/gpu/updates.py),
+and divides by the rate that NVIDIA states for the device.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ from benchmarks.gpu.report import table
 from benchmarks.gpu.running import run_parts
 from benchmarks.gpu.weights import join
 from conf import ConfigError, commands
-from conf.arguments import Parser, number
+from conf.arguments import Parser, add_out, number, require_new
 
 SECONDS, TOY_SECONDS = 465.0, 3600.0
+REPORT = "report.json"
 NEEDED = (
     "torch",
     "transformers",
@@ -63,23 +64,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     unknown = [name for name in given.parts if name not in MODULES]
     if unknown:
         raise ConfigError(f"there is no part {unknown[0]!r}; there are: {', '.join(MODULES)}")
-    folder: Path = given.out
+    folder: Path = given.out.resolve()
+    require_new(given.overwrite, folder / REPORT)
     weights = join(given.weights, folder / "smollm2.gguf") if given.weights else None
     if not given.toy:
         _require_gpu()
     folder.mkdir(parents=True, exist_ok=True)
-    settings = Settings("", given.toy, 0.0, str(folder.resolve()), str(weights) if weights else None, {})
+    settings = Settings("", given.toy, 0.0, str(folder), str(weights) if weights else None, {})
     here, commit = machine(), _commit()
 
     def keep(parts: Sequence[Part]) -> None:
         seconds = sum(part.seconds for part in parts)
-        write_json(folder / "report.json", asdict(Report(here, commit, given.toy, seconds, parts)))
+        write_json(folder / REPORT, asdict(Report(here, commit, given.toy, seconds, parts)))
 
     chosen = [name for name in MODULES if name in given.parts or not given.parts]
     parts = run_parts(chosen, settings, given.seconds or (TOY_SECONDS if given.toy else SECONDS), keep)
     console = make_console()
     console.print(table(parts))
-    print_path(console, folder / "report.json")
+    print_path(console, folder / REPORT)
     return int(any(part.status == FAILED for part in parts))
 
 
@@ -113,7 +115,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--weights", type=Path, metavar="FOLDER", help="SmolLM2's GGUF file, whole or in parts"
     )
-    parser.add_argument("--out", type=Path, default=Path("runs/gpu"), help="folder for all results")
+    add_out(parser, default=Path("runs/gpu"), help="folder for all results")
     return parser
 
 

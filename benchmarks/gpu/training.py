@@ -62,6 +62,7 @@ def arguments(env: str, settings: Settings) -> list[str]:
 def _train(env: str, words: Sequence[str], seconds: float, settings: Settings) -> Figures:
     """Raises ``ValueError`` with the run's own line if it fails or its time ends before the first step."""
     folder = Path(settings.folder) / f"run-{env}"
+    shutil.rmtree(folder, ignore_errors=True)  # of an earlier run of this script, which --overwrite replaces
     process = subprocess.Popen(
         [sys.executable, "-m", "learners.reinforcepp", *words, f"run_dir={folder}"],
         stderr=subprocess.PIPE,
