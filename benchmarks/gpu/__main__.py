@@ -11,6 +11,7 @@ update      updates of a model of Qwen3-4B's shape with random weights: adapters
             2k, 16k and 40k tokens; tokens/s, MFU, and peak memory beside the estimate of learners.plan
 training    training runs of SmolLM2-135M (with --weights FOLDER) or of the teaching policy, on MathChat and
             on the bundled tables: held-out tasks before and after
+attention   rows that lie end to end: the kernel of a run beside one call for each row, and beside a mask
 checkpoint  a checkpoint of the GPU opens on the CPU with equal weights, and training goes on from it
 tests       the tests that are marked gpu, with pytest if it is there
 

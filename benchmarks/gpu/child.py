@@ -19,6 +19,7 @@ MODULES = {
     "device": "device",
     "update": "updates",
     "training": "training",
+    "attention": "kernels",
     "checkpoint": "checkpoints",
     "tests": "marked",
 }

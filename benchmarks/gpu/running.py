@@ -19,7 +19,7 @@ from benchmarks.gpu.records import Case, Part, Settings
 CHILD = ("-m", "benchmarks.gpu.child")
 GRACE = 5.0
 """Seconds between asking a process to end and ending it."""
-SHARES = {"device": 20, "update": 170, "training": 150, "attention": 50, "checkpoint": 30, "tests": 45}
+SHARES = {"device": 20, "update": 170, "training": 165, "attention": 35, "checkpoint": 30, "tests": 45}
 """Seconds of each part, roughly, in a run of all of them."""
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.gpu import __main__, checkpoints, device, marked, running, training, updates, weights
+from benchmarks.gpu import __main__, checkpoints, device, kernels, marked, running, training, updates, weights
 from benchmarks.gpu.cases import SkippedError, attempt
 from benchmarks.gpu.child import MODULES
 from benchmarks.gpu.models import Shape, random_model
@@ -83,6 +83,18 @@ def test_what_does_not_fit_into_memory_or_time_is_said_and_the_rest_goes_on(
     late = list(updates.cases(replace(SETTINGS, seconds=-1e9)))
     assert [case.status for case in late] == [OK, SKIPPED, SKIPPED]
     assert late[1].reason.startswith("one row would take about ")
+
+
+def test_kernels_of_attention_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "TOY_TOKENS", 48)
+    cases = list(kernels.cases(SETTINGS))
+    assert [case.status for case in cases] == [OK] * len(cases), cases
+    assert {case.name.partition(": ")[2] for case in cases} >= {"row_by_row", "masked"}
+    for case in cases:
+        figures: Any = case.figures
+        assert figures["largest difference from the first"] < 0.05
+        assert figures["FLOP/s"] == pytest.approx(12 * 32 * 128 * figures["pairs"] / figures["ms"] * 1e3)
+    assert kernels.uneven(192) == [96, 48, 24, 12, 12]
 
 
 def test_flops_of_an_update_by_hand() -> None:
