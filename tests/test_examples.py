@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from _pytest.mark import ParameterSet
 from omegaconf import OmegaConf
+from scipy import stats  # type: ignore[import-untyped]
 
 import conf
 from coaches import score
@@ -60,6 +61,16 @@ def test_a_training_example_learns(program: Path) -> None:
     results = re.findall(r": (\d+\.\d+), (\d+\.\d+)$", done.stdout, flags=re.MULTILINE)
     assert results, done.stdout
     assert all(float(last) > float(first) for first, last in results), done.stdout
+    for line in re.findall(r" of each step: (.*)$", done.stdout, flags=re.MULTILINE):
+        check_trend([float(score) for score in line.split()])
+
+
+def check_trend(scores: list[float]) -> None:
+    """Kendall's trend test at 1 %, one-sided; and no step of the last five falls back to the first five."""
+    assert len(scores) == 20
+    trend = stats.kendalltau(range(len(scores)), scores, alternative="greater")
+    assert trend.pvalue < 0.01, scores
+    assert min(scores[-5:]) > sum(scores[:5]) / 5, scores
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 import conf
 from benchmarks.evaluate.reading import read
 from coaches.base import BudgetError
-from conf import ConfigError
+from conf import ConfigError, commands
 from learners import export
 from learners.algorithms import contract
 from learners.base import Weights
@@ -171,6 +171,19 @@ def test_a_mixed_team_trains_and_a_resumed_run_is_the_unbroken_one(
     asked = [turn for row in rows(whole, "episodes") for turn in row["turns"] if turn["agent"] == "c"]
     assert {turn["tokens"] for turn in asked} == {5}
     assert all(turn["action"].startswith("aha") for turn in asked)
+
+
+def test_an_agent_that_does_not_exist_is_refused_before_a_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_: object) -> None:
+        raise AssertionError("the model was loaded")
+
+    monkeypatch.setattr("learners.models.tiny.Tiny.load", load)
+    words = ["env=mathchat", "learn=[verifyer]", f"run_dir={tmp_path / 'run'}"]
+    with pytest.raises(ConfigError, match="learn names 'verifyer', but the agents of env mathchat"):
+        train(commands.compose(words))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_checkpoint_without_the_weights_of_an_agent_is_one_clear_line(tmp_path: Path) -> None:
