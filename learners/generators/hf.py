@@ -6,7 +6,7 @@ and took about 1.7 times as long on small models.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -37,11 +37,10 @@ class Sampled:
     stopped: bool
 
     def add(self, token: int, logprob: float, stop: frozenset[int]) -> None:
-        """Appends a token, unless the row has stopped."""
-        if not self.stopped:
-            self.token_ids.append(token)
-            self.logprobs.append(logprob)
-            self.stopped = token in stop
+        """Appends a token."""
+        self.token_ids.append(token)
+        self.logprobs.append(logprob)
+        self.stopped = token in stop
 
 
 class Hf:
@@ -82,7 +81,7 @@ class Hf:
         owner = self._policies[policy]
         with owner.weights.active() as loaded:  # outside lockstep, callers may be threads too
             for start in range(0, len(requests), self.config.max_batch):
-                completions += _batch(owner, loaded, requests[start : start + self.config.max_batch])
+                completions += _batch(owner, loaded, requests[start : start + self.config.max_batch], start)
         return completions
 
     def sync(self, policy: str, version: int) -> Mapping[str, int]:
@@ -112,21 +111,28 @@ class _PolicyState:
 
 
 def _batch(
-    policy: _PolicyState, loaded: LoadedModel, requests: Sequence[GenerationRequest]
+    policy: _PolicyState, loaded: LoadedModel, requests: Sequence[GenerationRequest], start: int
 ) -> list[Completion]:
+    """Returns completions, after each was delivered as soon as it was sampled. ``start``: place of the first
+    request among those of the round."""
+    completions: dict[int, Completion] = {}
+
+    def ended(row: int, sampled: Sampled) -> None:
+        completion = policy.chat.completion(prompts[row], sampled.token_ids, sampled.logprobs, policy.version)
+        completions[row] = completion
+        lockstep.deliver(start + row, completion)
+
     limit = loaded.config.max_new_tokens
     prompts = [policy.chat.prompt(request.messages) for request in requests]
-    rows = decode(
+    decode(
         loaded,
         prompts,
         draws=np.stack([np.random.default_rng(request.seed).random(limit) for request in requests]),
         temperatures=[request.temperature for request in requests],
         stop=policy.chat.stop,
+        ended=ended,
     )
-    return [
-        policy.chat.completion(prompt, row.token_ids, row.logprobs, policy.version)
-        for prompt, row in zip(prompts, rows, strict=True)
-    ]
+    return [completions[row] for row in range(len(requests))]
 
 
 @torch.no_grad()
@@ -137,6 +143,7 @@ def decode(
     draws: np.ndarray[Any, np.dtype[np.float64]],
     temperatures: Sequence[float],
     stop: frozenset[int],
+    ended: Callable[[int, Sampled], None] = lambda row, sampled: None,
 ) -> list[Sampled]:
     """Samples one completion for each of B prompts.
 
@@ -145,6 +152,7 @@ def decode(
         draws: float64 [B, L] in [0, 1): a random number per row and step; L is the longest completion.
         temperatures: B numbers; 0 is greedy.
         stop: ids that end a row (and are part of it).
+        ended: called with each row, by its number, once it is complete.
     """
     device = loaded.device
     valid = _left_valid(prompts).to(device)
@@ -160,10 +168,14 @@ def decode(
         logits = forward(ids, _prefill_mask(valid), position)
         for step in range(uniform.shape[1]):
             tokens, logprobs = sample(logits, uniform[live, step], temperature[live])
+            last = step + 1 == uniform.shape[1]
             for row, token, logprob in zip(live, tokens.tolist(), logprobs.tolist(), strict=True):
-                rows[row].add(token, logprob, stop)
+                if not rows[row].stopped:
+                    rows[row].add(token, logprob, stop)
+                    if rows[row].stopped or last:
+                        ended(row, rows[row])
             lines = [line for line, row in enumerate(live) if not rows[row].stopped]
-            if not lines or step + 1 == uniform.shape[1]:
+            if not lines or last:
                 break
             ids, position = tokens[:, None], position[:, -1:] + 1
             valid = torch.cat([valid, valid.new_ones(len(live), 1)], dim=1)

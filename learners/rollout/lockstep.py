@@ -6,13 +6,14 @@ Episodes are threads, and each is a *participant* of one session. The session wo
 2. The round is complete once every participant either has a request pending or has left (its episode ended).
 3. The thread that finds the round complete runs it: each policy's requests as one batch, sorted by episode
    number; one policy after the other, sorted by name.
-4. Every waiting thread takes its own answer and plays on, until it needs its next completion.
+4. Every waiting thread takes its own answer as soon as it is there (``deliver``) and plays on, until it needs
+   its next completion.
 
 So the same episodes always form the same batches, however long sandboxes and coaches take, and a resumed run
 repeats an unbroken one bit for bit. The price: everybody waits for the slowest participant of each round, and
-while a batch is sampled no program runs. So episodes are played in several groups, each with sessions of its
-own (``learners.rollout.threads.run_waves``): programs of one group run while a batch of another is sampled.
-Sessions that share a ``turn`` run one round at a time.
+until the first answers of a batch are there no program runs. So episodes are played in several groups, each
+with sessions of its own (``learners.rollout.threads.run_waves``): programs of one group run while a batch of
+another is sampled. Sessions that share a ``turn`` run one round at a time.
 
 Example: episodes 0, 1 and 2 ask policy ``a``; episode 1 ends without a second request::
 
@@ -36,16 +37,18 @@ Answer = TypeVar("Answer")
 Run = Callable[[Sequence[Item]], Sequence[Answer]]
 
 _session: ContextVar[Lockstep | None] = ContextVar("lockstep", default=None)
+_deliver: ContextVar[Callable[[int, Any], None] | None] = ContextVar("deliver", default=None)
 
 
 @dataclass(eq=False)
 class _Ticket(Generic[Item, Answer]):
-    """One pending item, and later its answer."""
+    """One pending item, and later its answer. ``wake``: what its thread waits on."""
 
     key: str
     position: tuple[int, int]
     item: Item
     run: Run[Item, Answer]
+    wake: threading.Condition
     caller: Hashable = None
     done: bool = False
     answer: Answer | None = None
@@ -72,10 +75,12 @@ class Lockstep:
         self._active = participants
         self._turn = turn or threading.Lock()
         self._pending: list[_Ticket[Any, Any]] = []
+        self._waiting: set[_Ticket[Any, Any]] = set()
+        """All tickets without an answer: the pending ones, and those of the round that runs."""
         self._running = False
         self._aborted = False
         self._cancelled: set[Hashable] = set()
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
 
     @contextmanager
     def participant(self, number: int) -> Iterator[None]:
@@ -89,9 +94,9 @@ class Lockstep:
 
     def leave(self) -> None:
         """Removes one participant; the others no longer wait for it."""
-        with self._changed:
+        with self._lock:
             self._active -= 1
-            self._changed.notify_all()
+            self._wake_runner()
 
     def call(
         self,
@@ -101,50 +106,62 @@ class Lockstep:
         run: Run[Item, Answer],
         caller: Hashable = None,
     ) -> Answer:
-        """Waits for the batch of ``item`` and returns its answer.
+        """Waits for the answer to ``item`` and returns it.
 
         Args:
             key: who answers. The items of one key in one round are one batch, run by the first one's ``run``.
             position: sort key within that batch.
             item: what to answer.
-            run: items in order -> answers in order.
+            run: items in order -> answers in order; may ``deliver`` some of them earlier.
             caller: who asks, for ``cancel``.
 
         Raises:
-            Exception: whatever the batch raised, in every thread that waited on it.
+            Exception: whatever the batch raised, in every thread that still waits for it.
             AbortedError: the session was aborted, or ``caller`` was cancelled.
         """
-        ticket = _Ticket(key, position, item, run, caller)
-        with self._changed:
+        ticket = _Ticket(key, position, item, run, threading.Condition(self._lock), caller)
+        with self._lock:
             self._pending.append(ticket)
-            self._changed.notify_all()
+            self._waiting.add(ticket)
             while not ticket.done:
                 if self._aborted or caller in self._cancelled:
                     self._pending = [one for one in self._pending if one is not ticket]
+                    self._waiting.discard(ticket)
                     raise AbortedError("the session was aborted")
-                if not self._running and len(self._pending) == self._active:
+                if self._complete():
                     self._run_round()
                 else:
-                    self._changed.wait()
+                    ticket.wake.wait()
         if ticket.error is not None:
             raise ticket.error
         return cast(Answer, ticket.answer)
 
     def abort(self) -> None:
         """Every waiting and every later request raises ``AbortedError``."""
-        with self._changed:
+        with self._lock:
             self._aborted = True
-            self._changed.notify_all()
+            for ticket in self._waiting:
+                ticket.wake.notify()
 
     def cancel(self, caller: Hashable) -> None:
         """Cancels the caller's pending requests and rejects later ones.
 
         Its participants still count: their episodes are to be played again under another caller's name.
         """
-        with self._changed:
+        with self._lock:
             self._cancelled.add(caller)
             self._pending = [ticket for ticket in self._pending if ticket.caller != caller]
-            self._changed.notify_all()
+            for ticket in self._waiting:
+                ticket.wake.notify()
+
+    def _complete(self) -> bool:
+        """Whether every participant waits, so that a round can run."""
+        return not self._running and len(self._pending) == self._active
+
+    def _wake_runner(self) -> None:
+        """Wakes one of the threads that wait, if a round can run: any of them runs it."""
+        if self._pending and self._complete():
+            self._pending[0].wake.notify()
 
     def _run_round(self) -> None:
         """Runs all pending tickets in the calling thread, which holds the lock; it is released meanwhile.
@@ -152,18 +169,45 @@ class Lockstep:
         ``_running`` keeps a second thread from starting a round before this one's answers are out.
         """
         tickets, self._pending, self._running = self._pending, [], True
-        self._changed.release()
+        self._lock.release()
         try:
             with self._turn:
                 for key in sorted({ticket.key for ticket in tickets}):
                     batch = sorted((t for t in tickets if t.key == key), key=lambda t: t.position)
-                    _answer(batch, aborted=self._aborted)
+                    self._answer(batch)
         finally:
-            self._changed.acquire()
+            self._lock.acquire()
             self._running = False
             for ticket in tickets:
-                ticket.done = True
-            self._changed.notify_all()
+                self._end(ticket)
+            self._wake_runner()
+
+    def _answer(self, batch: Sequence[_Ticket[Any, Any]]) -> None:
+        def hand_out(place: int, answer: Any) -> None:
+            with self._lock:
+                batch[place].answer = answer
+                self._end(batch[place])
+
+        token = _deliver.set(hand_out)
+        try:
+            if self._aborted:  # while the round waited for its turn
+                raise AbortedError("the session was aborted")
+            answers = batch[0].run([ticket.item for ticket in batch])
+            for place, (_, answer) in enumerate(list(zip(batch, answers, strict=True))):
+                hand_out(place, answer)
+        except BaseException as error:  # raised again in each waiting thread, or they would wait forever
+            for ticket in batch:
+                if not ticket.done:
+                    ticket.error = error
+        finally:
+            _deliver.reset(token)
+
+    def _end(self, ticket: _Ticket[Any, Any]) -> None:
+        """Lets the thread of a ticket take its answer or error. The caller holds the lock."""
+        if not ticket.done:
+            ticket.done = True
+            self._waiting.discard(ticket)
+            ticket.wake.notify()
 
 
 def call(key: str, position: tuple[int, int], item: Item, run: Run[Item, Answer]) -> Answer:
@@ -175,14 +219,10 @@ def call(key: str, position: tuple[int, int], item: Item, run: Run[Item, Answer]
     return session.call(key, position, item, run)
 
 
-def _answer(batch: list[_Ticket[Any, Any]], *, aborted: bool) -> None:
-    """Runs a batch, unless the session was ``aborted`` while the round waited for its turn."""
-    try:
-        if aborted:
-            raise AbortedError("the session was aborted")
-        answers = batch[0].run([ticket.item for ticket in batch])
-        for ticket, answer in zip(batch, answers, strict=True):
-            ticket.answer = answer
-    except BaseException as error:  # raised again in each waiting thread, or they would wait forever
-        for ticket in batch:
-            ticket.error = error
+def deliver(place: int, answer: object) -> None:
+    """Hands out the answer to item ``place`` of the batch that the calling thread runs, before the others.
+
+    The batch must return the same answer again. Outside of a session it does nothing.
+    """
+    if (hand_out := _deliver.get()) is not None:
+        hand_out(place, answer)

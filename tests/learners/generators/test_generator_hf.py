@@ -15,8 +15,9 @@ from envs.types import Message
 from learners.generators import hf
 from learners.generators.chat import cut_middle
 from learners.generators.hf import Hf, sample
+from learners.rollout import lockstep
 from learners.runtimes.local import Local
-from learners.types import Completion, LoadedModel
+from learners.types import Completion, GenerationRequest, LoadedModel
 from learners.update.logprobs import completion_logprobs
 from learners.weights.full import FullWeights
 from tests.learners.doubles import loaded_model, messages
@@ -210,3 +211,17 @@ def test_settings_a_model_cannot_meet_are_clear_errors() -> None:
         loaded_model(max_prompt_tokens=500, max_new_tokens=100)
     with pytest.raises(ConfigError, match="dtype"):
         replace(loaded_model().config, dtype="int4")
+
+
+def test_each_row_is_delivered_once_and_those_that_end_first_come_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    delivered: list[tuple[int, object]] = []
+    monkeypatch.setattr(lockstep, "deliver", lambda place, answer: delivered.append((place, answer)))
+    requests = [GenerationRequest(messages("x" * n), n, 1.0) for n in range(6)]
+    rows = generator(loaded_model(), max_batch=4).batch("solver", requests)
+    assert sorted(place for place, _ in delivered) == list(range(6))
+    assert all(rows[place] is answer for place, answer in delivered)
+    first = [len(rows[place].token_ids) for place, _ in delivered[:4]]
+    assert first == sorted(first)
+    assert first[0] < first[-1]
