@@ -18,6 +18,7 @@ from learners.types import (
     GenerationRequest,
     Isolation,
     LoadedModel,
+    LossMetrics,
     Metrics,
     ModelConfig,
     Rollout,
@@ -53,8 +54,11 @@ class Algorithm(Protocol):
         """
         ...
 
-    def loss(self, logprobs: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, Metrics]:
-        """Returns the scalar loss of a (micro-)batch from new logprobs [N], and metrics as sums over it."""
+    def loss(self, logprobs: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, LossMetrics]:
+        """Returns the scalar loss of a (micro-)batch from new logprobs [N], and metrics as sums over it.
+
+        Metrics are best left as tensors: to make a number of one waits for the device.
+        """
         ...
 
 

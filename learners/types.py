@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Metrics = dict[str, float]
+LossMetrics = Mapping[str, "torch.Tensor | float"]
+"""Of a micro-batch. Tensors have one number each, and stay on their device until the optimiser step ends."""
 DTYPES = ("float32", "bfloat16")
 DEVICES = ("cpu", "cuda", "mps", "xpu")
 SCHEDULES = ("constant", "cosine")

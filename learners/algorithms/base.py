@@ -10,7 +10,7 @@ from learners.algorithms import losses
 from learners.algorithms.advantages import credited_returns, group_relative, spread_over_tokens
 from learners.algorithms.losses import Objective, Ratios
 from learners.algorithms.settings import GroupRelativeSettings, Settings
-from learners.types import Batch, Metrics, Transition
+from learners.types import Batch, LossMetrics, Transition
 
 if TYPE_CHECKING:
     import torch
@@ -50,7 +50,7 @@ class PolicyGradient(ABC):
         """Each row's weight per token. By default the loss is the mean over all tokens of the step."""
         return losses.aggregation(transitions, "token")
 
-    def loss(self, logprobs: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, Metrics]:
+    def loss(self, logprobs: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, LossMetrics]:
         """Computes the loss of a (micro-)batch from new logprobs [N].
 
         The loss and all metrics are sums of ``weight * value``, so those of a step's micro-batches add up.
@@ -70,7 +70,7 @@ class PolicyGradient(ABC):
         if kl_loss is not None:
             metrics["kl_loss"] = kl_loss
             loss = loss + kl_loss
-        return loss, losses.floats(metrics | ratios.metrics)
+        return loss, {name: value.detach() for name, value in (metrics | ratios.metrics).items()}
 
 
 class GroupRelative(PolicyGradient):

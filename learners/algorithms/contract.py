@@ -16,7 +16,7 @@ import torch
 
 from conf import ConfigError
 from learners.base import Algorithm
-from learners.types import Batch, Metrics, Transition
+from learners.types import Batch, LossMetrics, Transition
 
 _METHODS = ("advantages", "token_weights", "loss")
 
@@ -56,7 +56,7 @@ def token_weights(algorithm: Algorithm, transitions: Sequence[Transition]) -> li
     return found
 
 
-def loss(algorithm: Algorithm, logprobs: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, Metrics]:
+def loss(algorithm: Algorithm, logprobs: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, LossMetrics]:
     """Returns ``algorithm.loss(logprobs, batch)``; raises ``ConfigError`` unless it is a scalar tensor that
     depends on ``logprobs``, and metrics by name."""
     where, found = f"{type(algorithm).__qualname__}.loss", algorithm.loss(logprobs, batch)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from learners.algorithms.groups import group_key
 from learners.algorithms.settings import Settings
-from learners.types import Batch, Metrics, Transition
+from learners.types import Batch, Transition
 
 if TYPE_CHECKING:
     import torch
@@ -155,9 +155,12 @@ def k3(logprobs: torch.Tensor, batch: Batch) -> torch.Tensor:
 
 
 def row_sums(values: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
-    """[N]: for each token the sum of ``values`` over its row; a row is never split among micro-batches."""
-    rows = values.new_zeros(int(row.max()) + 1)
-    return rows.index_add(0, row, values)[row]
+    """[N]: for each token the sum of ``values`` over its row, whose tokens are one after the other; a row is
+    never split among micro-batches."""
+    # Rows are numbered anew, from 0: to ask for the largest of their own numbers would wait for the device.
+    number = (row != row.roll(1)).cumsum(0)
+    number = number - number[0]
+    return values.new_zeros(values.shape).index_add(0, number, values)[number]
 
 
 def row_means(values: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
@@ -181,11 +184,6 @@ def aggregation(transitions: Sequence[Transition], how: str) -> list[float]:
     for key, length in zip(keys, lengths, strict=True):
         tokens[key] += length
     return [1.0 / (len(tokens) * tokens[key]) for key in keys]
-
-
-def floats(metrics: dict[str, torch.Tensor]) -> Metrics:
-    """The metrics as Python numbers."""
-    return {name: float(value.detach()) for name, value in metrics.items()}
 
 
 def _log_importance(logprobs: torch.Tensor, batch: Batch) -> torch.Tensor:

@@ -173,19 +173,23 @@ def score_rows(
     """Returns the log-probability of every sampled token of each row; one without any has an empty array."""
     sampled = [i for i, row in enumerate(rows) if len(row.token_ids)]
     batches = pack([rows[i] for i in sampled], update_tokens)
-    scored = (score(batch)[0] for batch in batches)
+    scored = [score(batch)[0] for batch in batches]
     logprobs = [np.zeros(0, np.float32)] * len(rows)
     for place, values in rows_of(batches, scored).items():
         logprobs[sampled[place]] = values
     return logprobs
 
 
-def rows_of(batches: Iterable[Batch], values: Iterable[torch.Tensor]) -> dict[int, Floats]:
-    """Returns ``values``, float32 [N] for each of ``batches``, by the number of the row (``Batch.row``)."""
-    found: dict[int, Floats] = {}
-    for batch, row_values in zip(batches, values, strict=False):
-        numbers, flat = batch.row.numpy(), row_values.float().cpu().numpy()
-        starts = np.flatnonzero(np.diff(numbers)) + 1
-        parts = np.split(flat, starts)
-        found |= {int(numbers[start]): part for start, part in zip([0, *starts], parts, strict=True)}
-    return found
+def rows_of(batches: Sequence[Batch], values: Iterable[torch.Tensor]) -> dict[int, Floats]:
+    """Returns ``values``, [N] for each of ``batches``, by the number of the row (``Batch.row``).
+
+    They are read at once, when all are computed: to read those of each batch would wait for it. Further ones
+    are left out.
+    """
+    computed = list(values)[: len(batches)]
+    if not computed:
+        return {}
+    numbers = np.concatenate([batch.row.numpy() for batch in batches])
+    starts = [0, *(np.flatnonzero(np.diff(numbers)) + 1)]  # the tokens of a row are one after the other
+    parts = np.split(torch.cat(computed).float().cpu().numpy(), starts[1:])
+    return {int(numbers[start]): part for start, part in zip(starts, parts, strict=True)}

@@ -35,12 +35,13 @@ import torch
 from learners.algorithms import contract, losses
 from learners.base import Algorithm, Weights
 from learners.errors import NonFiniteError
-from learners.types import Batch, LoadedModel, Metrics, Optimizer, Transition
+from learners.types import Batch, LoadedModel, LossMetrics, Metrics, Optimizer, Transition
 from learners.update.fsdp import Ranks, full_state, idle_batch
 from learners.update.logprobs import rows_of
 from learners.update.packing import Floats, Row, pack
 from learners.update.shares import Position, Share, divide, row_counts
 from learners.update.state_file import copy_into
+from learners.update.sums import Sums
 
 ALONE = Ranks()
 
@@ -147,7 +148,7 @@ class Updater:
         batches = pack([share.rows[place] for place in share.scored], self.loaded.config.update_tokens)
         with self.weights.active(), torch.no_grad():
             padded = self._with_idle(batches, reference=False)
-            scored = [self.weights.score(_to(batch, self.loaded.device))[0].cpu() for batch in padded]
+            scored = [self.weights.score(_to(batch, self.loaded.device))[0] for batch in padded]
         values = rows_of(batches, scored)  # idle batches come last: ignored
         known = {share.numbers[share.scored[place]]: row for place, row in values.items()}
         if self.config.epochs > 1:
@@ -158,12 +159,12 @@ class Updater:
         """One optimiser step on this rank's rows of it: steps 4a to 4d of the module's docstring."""
         batches = pack(rows, self.loaded.config.update_tokens)
         rate = learning_rate(self.config, self.steps_done, self._total)
-        sums: Counter[str] = Counter()
+        sums = Sums(self.loaded.device)
         with self.weights.active(), _training(self.loaded):
             self._optimizer.zero_grad(set_to_none=True)
             for batch in self._with_idle(batches, reference=algorithm.needs_reference):
-                sums.update(self._accumulate(batch, algorithm))
-            metrics = self.ranks.all_sum(sums)  # before any check: if one rank raises, all must
+                sums.add(self._accumulate(batch, algorithm))
+            metrics = self.ranks.all_sum(sums.read())  # before any check: if one rank raises, all must
             if not self._sharded:  # FSDP has summed the gradients of sharded weights already
                 self.ranks.sum_gradients(self._parameters)
             norm = self._clip()
@@ -191,14 +192,14 @@ class Updater:
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, self.config.max_grad_norm)
         return float(full_state(norm))
 
-    def _accumulate(self, batch: Batch, algorithm: Algorithm) -> Metrics:
+    def _accumulate(self, batch: Batch, algorithm: Algorithm) -> LossMetrics:
         """Adds one micro-batch's gradient; returns its metrics, weighted so that micro-batches add up."""
         batch = _to(batch, self.loaded.device)
         logprobs, entropy = self.weights.score(batch)
         loss, metrics = contract.loss(algorithm, logprobs, batch)
         loss.backward()  # type: ignore[no-untyped-call]
         own = {"loss": loss, "entropy": (batch.token_weights * entropy).sum()}
-        return metrics | losses.floats(own | losses.mismatch(logprobs, batch))
+        return {**metrics, **own, **losses.mismatch(logprobs, batch)}
 
 
 def learning_rate(config: Optimizer, done: int, total: int) -> float:
@@ -239,5 +240,9 @@ def _training(loaded: LoadedModel) -> Iterator[None]:
 
 
 def _to(batch: Batch, device: torch.device) -> Batch:
-    moved: dict[str, Any] = {k: v.to(device) for k, v in vars(batch).items() if isinstance(v, torch.Tensor)}
+    """Copies a batch to the device; from pinned memory, so that it does not wait for what a GPU computes."""
+    own = {name: value for name, value in vars(batch).items() if isinstance(value, torch.Tensor)}
+    if device.type == "cuda":
+        own = {name: value.pin_memory() for name, value in own.items()}
+    moved: dict[str, Any] = {name: value.to(device, non_blocking=True) for name, value in own.items()}
     return replace(batch, **moved)

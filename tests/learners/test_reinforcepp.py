@@ -293,7 +293,7 @@ def test_metrics_of_micro_batches_add_up_to_those_of_one_batch() -> None:
         for batch in pack(packed, max_tokens):
             shift = torch.sin(batch.sampling_logprobs * 9) * 0.5  # the same for a token wherever it is packed
             for name, value in subject.loss(batch.sampling_logprobs + shift, batch)[1].items():
-                sums[name] = sums.get(name, 0.0) + value
+                sums[name] = sums.get(name, 0.0) + float(value)
         return sums
 
     assert len(pack(packed, 16)) > 3

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from learners.reinforcepp import ReinforcePP
-from learners.types import Batch, Metrics
+from learners.types import Batch, LossMetrics
 from tests.learners.parts.chorus import die_once
 
 
@@ -19,6 +19,6 @@ class Fatal(ReinforcePP):
 
     config: Config
 
-    def loss(self, logprobs: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, Metrics]:
+    def loss(self, logprobs: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, LossMetrics]:
         die_once(Path(self.config.dies))
         return super().loss(logprobs, batch)

@@ -17,7 +17,7 @@ from torch.multiprocessing.spawn import start_processes
 from conf import build, load
 from learners.errors import NonFiniteError
 from learners.reinforcepp import ReinforcePP
-from learners.types import Batch, Completion, LoadedModel, Transition
+from learners.types import Batch, Completion, LoadedModel, LossMetrics, Transition
 from learners.update.logprobs import batch_logprobs, completion_logprobs
 from learners.update.packing import Row, pack, split_indices, to_rows
 from learners.update.updater import Updater, learning_rate
@@ -201,7 +201,7 @@ class Watcher(ReinforcePP):
         super().__init__(config)
         self.seen: list[tuple[tuple[int, ...], list[float] | None]] = []
 
-    def loss(self, logprobs: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
+    def loss(self, logprobs: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, LossMetrics]:
         for number in batch.row.unique().tolist():  # type: ignore[no-untyped-call]
             where = batch.row == number
             prox = None if batch.prox_logprobs is None else batch.prox_logprobs[where].tolist()
