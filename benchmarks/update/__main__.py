@@ -26,6 +26,11 @@ multiplies in it, otherwise float32.
 computes each row by itself, the peers all pairs of padded rows. The same count is printed for a step of 384
 long rows, beside packing in bins under masks.
 
+``of matmul`` is the share of the machine's matrix-product rate that an update reaches (a roofline): the FLOPs
+of the products that the rows need, with what checkpointing recomputes and without padding, over the time of
+the update, relative to the fastest of some large products that the same process computes with the same
+threads and precision. 1 is the limit; padding, logits of prompts, and all that is no product lower it.
+
 On a GPU, MFU counts 6 FLOPs for each weight and token (the head for sampled tokens only) and causal
 attention, and nothing that is recomputed. ``--largest`` finds by bisection the longest rows of which two fit.
 

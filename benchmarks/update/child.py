@@ -16,6 +16,7 @@ import torch
 
 from benchmarks.update.building import loaded
 from benchmarks.update.measure import Measured, Platform
+from benchmarks.update.roofline import product_rate
 from benchmarks.update.watch import Watch, held_bytes, peak_bytes
 from benchmarks.update.workload import Job, rows
 from learners.types import Completion
@@ -36,13 +37,14 @@ def step(job: Job, old: Sequence[Sequence[float]]) -> Measured:
     watch = Watch(ready.device)
     level = held_bytes(ready.device)
     first = variant.run(watch)[0]
-    timed = watch.laps[1:]
+    timed, peak = watch.laps[1:], peak_bytes(ready.device)
     return Measured(
         seconds=[lap.seconds for lap in timed],
         cpu_s=[lap.cpu_s for lap in timed],
         foreign=[lap.foreign for lap in timed],
         level_bytes=level,
-        peak_bytes=peak_bytes(ready.device),
+        peak_bytes=peak,
+        product_rate=product_rate(ready.device, job.precision),  # after the peak: it has matrices of its own
         loss=first.loss,
         grad_norm=first.grad_norm,
         trained=first.trained,

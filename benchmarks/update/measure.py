@@ -34,6 +34,8 @@ class Measured:
     """Memory when libraries and weights are loaded and the trainer is built, before its first step."""
     peak_bytes: int
     """Peak memory, all steps included."""
+    product_rate: float
+    """FLOP/s of large matrix products in the process, after its steps (``benchmarks.update.roofline``)."""
     loss: float
     """This and the following fields are of the first step, when all variants have the same weights."""
     grad_norm: float

@@ -106,15 +106,20 @@ def tokens(given: Sequence[Row]) -> int:
     return sum(map(len, given))
 
 
-def flops(shape: Shape, given: Sequence[Row]) -> float:
-    """Returns the FLOPs of one update without recomputation: 6 for each matrix weight and token, and
+def flops(shape: Shape, given: Sequence[Row], *, recomputed: bool = False) -> float:
+    """Returns the FLOPs of the matrix products that one update needs: 6 for each matrix weight and token, and
     attention.
 
     The head counts for sampled tokens only. Attention counts what a causal mask leaves:
-    6 x layers x heads x head_dim x T^2 for a row of T tokens.
+    6 x layers x heads x head_dim x T^2 for a row of T tokens. ``recomputed``: with gradient checkpointing,
+    the layers' forward pass counts twice, but for a layer's last product, whose result no gradient needs.
     """
     width = shape.heads * shape.head_dim
     layer = shape.hidden * (2 * width + 2 * shape.kv_heads * shape.head_dim + 3 * shape.intermediate)
     trained = sum(len(row.completion) for row in given)
     attention = 6.0 * shape.layers * width * sum(len(row) ** 2 for row in given)
-    return 6.0 * (shape.layers * layer * tokens(given) + shape.vocab * shape.hidden * trained) + attention
+    total = 6.0 * (shape.layers * layer * tokens(given) + shape.vocab * shape.hidden * trained) + attention
+    if recomputed:
+        again = layer - shape.hidden * shape.intermediate
+        total += 2.0 * shape.layers * again * tokens(given) + attention / 3
+    return total

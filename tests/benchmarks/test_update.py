@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.common.targets import Target
-from benchmarks.update import __main__
+from benchmarks.update import __main__, roofline
 from benchmarks.update.building import loaded
 from benchmarks.update.child import score
 from benchmarks.update.masked import dense_mask
@@ -32,7 +33,7 @@ from benchmarks.update.pairs import (
 )
 from benchmarks.update.plain import Plain
 from benchmarks.update.plain import padded as padded_rows
-from benchmarks.update.report import disagreement, to_row
+from benchmarks.update.report import disagreement, targets, to_row
 from benchmarks.update.watch import Step, Watch
 from benchmarks.update.workload import SHAPES, Job, flops, lengths, rows, tokens
 from learners.update.attention import Borders
@@ -132,6 +133,33 @@ def test_flops_by_hand() -> None:
     assert held == weights
 
 
+@pytest.mark.parametrize("checkpointing", [True, False])
+def test_flops_are_those_that_torch_counts(checkpointing: bool) -> None:
+    """Of the plain step, whose head multiplies the positions of prompts too. On CPUs torch counts no
+    attention, which the test by hand has."""
+    job = replace(JOB, rows="even", checkpointing=checkpointing, steps=1)
+    ready, given = loaded(job), rows(job)
+    plain = Plain(ready, given, score(job), job)
+    with FlopCounterMode(display=False) as counter:
+        plain.run(Watch(ready.device))
+    counts = counter.get_flop_counts()["Global"]
+    shape = SHAPES[job.shape]
+    needed = flops(shape, given, recomputed=checkpointing)
+    pairs = 6.0 * shape.layers * shape.heads * shape.head_dim * sum(len(row) ** 2 for row in given)
+    pairs *= 4 / 3 if checkpointing else 1
+    unsampled = sum(len(row.prompt) for row in given)
+    head = 6.0 * shape.vocab * shape.hidden * unsampled
+    assert sum(counts.values()) == pytest.approx(needed - pairs + head, rel=1e-12)
+
+
+def test_the_rate_of_products_is_that_of_the_fastest(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = iter([9.0, 2.0, 0.5, 1.0, 4.0, 3.0])
+    monkeypatch.setitem(roofline.SIZES, "cpu", 8)
+    monkeypatch.setattr(roofline, "_seconds", lambda *_: next(taken))
+    assert roofline.product_rate(torch.device("cpu"), "bfloat16") == 2 * 8**3 / 0.5
+    assert list(taken) == []
+
+
 def test_pairs_by_hand() -> None:
     assert needed([]) == 0
     assert needed([3, 1, 2]) == 6 + 1 + 3
@@ -172,7 +200,7 @@ def test_the_largest_length_that_fits_is_determined_to_a_sixteenth(most: int) ->
 
 
 def measured_as(**changes: Any) -> Measured:
-    plain = Measured([2.0, 4.0], [1.0, 1.0], [0.0, 0.0], 2**30, 3 * 2**30, -0.5, 1.0, 96, 160)
+    plain = Measured([2.0, 4.0], [1.0, 1.0], [0.0, 0.0], 2**30, 3 * 2**30, 1e6, -0.5, 1.0, 96, 160)
     return replace(plain, **changes)
 
 
@@ -184,6 +212,10 @@ def test_a_row_summarises_the_rounds() -> None:
     assert (row.above_gib.median, row.level_gib) == (2.5, 1.0)
     assert row.mfu == pytest.approx(flops(SHAPES["tiny"], rows(job)) / 3.0 / 989e12)
     assert to_row(job, [measured_as()], replace(gpu, name="")).mfu is None
+    work = flops(SHAPES["tiny"], rows(job), recomputed=True)
+    assert row.roofline.median == pytest.approx(work / 3.0 / 1e6)
+    [share, *_] = targets([row], {})
+    assert (share.value, share.met) == (row.roofline.median, row.roofline.median >= 0.8)
 
 
 def test_variants_that_make_different_steps_are_detected() -> None:
@@ -222,5 +254,6 @@ def test_a_quick_run_compares_processes_and_writes_a_report(tmp_path: Path) -> N
         assert (row["tokens"] == row["positions"]) == (row["pairs"] == 1) == (row["variant"] == "ours")
         assert row["seconds"]["median"] > 0
         assert row["above_gib"]["median"] >= 0
+        assert 0 < row["roofline"]["median"] < 1
     assert list(report["faster"]) == ["plain, uneven"]
-    assert [target["met"] for target in report["targets"]] == [None, None]
+    assert [target["met"] for target in report["targets"]] == [None, None, None]
