@@ -42,6 +42,8 @@ def _run(result: Path) -> Figures:
     counts = outcomes(result)
     if code:
         raise ValueError(f"{counts['failed']:.0f} of {sum(counts.values()):.0f} tests failed; see tests.log")
+    if not counts["passed"]:
+        raise SkippedError(f"{counts['skipped']} tests need what is not there")
     return dict(counts)
 
 

@@ -79,8 +79,12 @@ class Kind:
         self._loaded = loaded
 
     def load(self, env_name: str, seed: int) -> LoadedModel:
-        self._loaded.model.to("meta")
+        model: torch.nn.Module = self._loaded.model
+        model.to("meta")
         return self._loaded
+
+    def architecture(self) -> Any:
+        return self._loaded.model.config
 
 
 def test_the_stand_in_sees_mixed_devices_and_counts_reads() -> None:
