@@ -30,11 +30,11 @@ aten: Any = torch.ops.aten
 MOVES = (aten._to_copy.default, aten.copy_.default)
 
 
-class Apart(TorchDispatchMode):
+class Apart(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Raises where an operation takes tensors of two devices."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.reads = 0
 
     def __torch_dispatch__(
@@ -123,6 +123,19 @@ def test_an_update_keeps_to_its_device(kind: str) -> None:
         metrics = updater.update(rows, [[1.0] * len(one.token_ids) for one in SAMPLED], algorithm)
     assert (metrics["rows"], updater.steps_done) == (4.0, 2)
     assert all(value.is_meta for state in updater._optimizer.state.values() for value in state.values())
+
+
+def test_what_an_optimiser_step_reads_does_not_grow_with_its_micro_batches() -> None:
+    algorithm = conf.build("learners", conf.load("algorithm", "reinforcepp"))
+    rows = [transition(5.0, sampled=one) for one in SAMPLED]
+    reads = []
+    for most in (512, 1):
+        with Apart() as apart:
+            updater = Updater(weights_of("full", update_tokens=most), steps=1, seed=0)
+            apart.reads = 0
+            updater.update(rows, [[1.0] * len(one.token_ids) for one in SAMPLED], algorithm)
+        reads.append(apart.reads)
+    assert reads[0] == reads[1] > 0
 
 
 @pytest.mark.parametrize("kind", ["full", "adapter"])
