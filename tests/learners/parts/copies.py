@@ -14,6 +14,7 @@ from learners.base import Source
 from learners.errors import TrainingError
 from learners.generators.chat import ChatFormat, stop_ids
 from learners.generators.hf import decode
+from learners.models.base import prepare_model
 from learners.types import Completion, LoadedModel
 from learners.update.logprobs import completion_logprobs
 from tests.learners.doubles import completion
@@ -52,7 +53,7 @@ class Copies:
         with source.lend(None, base=True) as lent:
             model = AutoModelForCausalLM.from_pretrained(lent.folder)
             tokenizer = AutoTokenizer.from_pretrained(lent.folder)
-        copy = LoadedModel(model.train(False), tokenizer, source.config)
+        copy = prepare_model(model, tokenizer, source.config)
         probe = [completion(9, seed=1)]
         [expected], [actual] = source.logprobs(probe), completion_logprobs(copy.model, probe, copy.config)
         if max(abs(a - b) for a, b in zip(expected, actual, strict=True)) > 1e-5:

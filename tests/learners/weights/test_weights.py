@@ -15,6 +15,7 @@ import conf
 from conf import ConfigError
 from learners.base import Weights
 from learners.generators.hf import Hf
+from learners.models.base import prepare_model
 from learners.policy import Policy
 from learners.reinforcepp import ReinforcePP
 from learners.types import Completion, LoadedModel, Transition
@@ -177,7 +178,8 @@ def test_full_weights_load_in_transformers(tmp_path: Path) -> None:
     own["first"].save(tmp_path)
     rows = [row.completion for row in experience(policies["first"])]
     loaded = own["first"].loaded
-    elsewhere = AutoModelForCausalLM.from_pretrained(tmp_path)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path)
+    elsewhere = prepare_model(model, loaded.tokenizer, loaded.config).model
     assert completion_logprobs(elsewhere, rows, loaded.config) == logprobs(own["first"], rows)
     assert AutoTokenizer.from_pretrained(tmp_path).chat_template == loaded.tokenizer.chat_template
 
@@ -204,12 +206,13 @@ def test_the_base_loads_in_transformers_as_it_was_before_training(way: str, tmp_
     rows = [row.completion for row in experience(policies["first"])]
     learn(policies["first"])
     own["first"].save_for_engines(tmp_path, base=True)
-    elsewhere = AutoModelForCausalLM.from_pretrained(tmp_path)
     model = loaded_model().model if way == "adapter" else own["first"].loaded.model
-    config = own["first"].config
+    config, tokens = own["first"].config, AutoTokenizer.from_pretrained(tmp_path)
+    elsewhere = prepare_model(AutoModelForCausalLM.from_pretrained(tmp_path), tokens, config).model
     assert completion_logprobs(elsewhere, rows, config) == completion_logprobs(model, rows, config)
+    assert elsewhere.generation_config is not None
+    assert model.generation_config is not None
     assert elsewhere.generation_config.eos_token_id == model.generation_config.eos_token_id
-    tokens = AutoTokenizer.from_pretrained(tmp_path)
     assert tokens.chat_template == own["first"].loaded.tokenizer.chat_template
 
 
