@@ -44,23 +44,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--most", type=integer(1), help="at most so many rows, the best first")
     parser.add_argument("--seed", type=integer(0), default=0, help="of the choice that --balance makes")
     parser.add_argument("--skip-bad", action="store_true", help="leave out lines that are no valid episode")
-    add_out(parser, help="default: <what>.jsonl in the last run's folder")
+    add_out(parser, help="default: export-<what>.jsonl in the last run's folder")
     given = parser.parse_args(arguments)
     if given.min_score is not None and given.what != "sft":
         raise ConfigError("--min-score chooses actions for --what sft; preferences have --margin")
+    if max(given.min_score or 0.0, given.margin) > 10.0:
+        raise ConfigError("--min-score and --margin are points of a coach's scores, from 0 to 10")
     last = given.runs[-1]
-    path = given.out or (last if last.is_dir() else last.parent) / f"{given.what}.jsonl"
+    path = given.out or (last if last.is_dir() else last.parent) / f"export-{given.what}.jsonl"
+    runs = [reading.read(run) for run in given.runs]
+    if any(path.resolve() == run.path.resolve() for run in runs):
+        raise ConfigError(f"{path} is what is exported: name another place with --out")
     require_new(given.overwrite, path)
     wanted = Wanted(
         given.what, given.agent, 8.0 if given.min_score is None else given.min_score, given.margin,
         given.succeeded, given.phase, given.balance, given.most, given.seed,
     )  # fmt: skip
     skipped: list[str] | None = [] if given.skip_bad else None
-    made = export([reading.read(run) for run in given.runs], wanted, skipped)
+    made = export(runs, wanted, skipped)
     for line in skipped or []:
         print(f"left out: {line}", file=sys.stderr)
     if not made.rows:
-        raise ConfigError(f"no row: {made.summary}")
+        raise ConfigError(f"there is nothing to export: {made.summary}")
     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in made.rows))
     console = make_console()
     console.print(made.summary, highlight=False, soft_wrap=True)

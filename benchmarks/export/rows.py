@@ -12,6 +12,7 @@ from benchmarks.export.provenance import Source, sources
 from coaches.base import Verdict
 from coaches.episodes import RecordedEpisode
 from conf import ConfigError
+from conf.counts import plural
 from envs.types import Message, Turn
 from learners.report.handoffs import diagnose
 from learners.report.reading import Row, Run, episodes_of
@@ -76,21 +77,22 @@ def export(runs: Sequence[Run], wanted: Wanted, skipped: list[str] | None) -> Ex
         for row, episode in episodes_of(run, skipped=skipped)
         if wanted.phase in (None, episode.phase)
     ]
-    episodes = [episode for *_, episode in read]
-    agent = _agent(episodes, wanted.agent)
+    agent = _agent([episode for *_, episode in read], wanted.agent)
     kept = [one for one in read if not wanted.succeeded or (one[2].outcome and one[2].outcome.success)]
+    judged = [turn for one in kept for turn in _judged(*one, agent)]
     if wanted.what == "episodes":
-        rows = [dict(row) | {"provenance": source.episode(row, episode)} for source, row, episode in kept]
-        kinds = [episode.kind for *_, episode in kept]
+        made = [(dict(row) | {"provenance": source.episode(row, one)}, one.kind) for source, row, one in kept]
     else:
-        judged = [turn for one in kept for turn in _judged(*one, agent)]
         made = {"sft": _best, "preferences": _pairs, "prm": _scored}[wanted.what](judged, wanted)
-        rows, kinds = [row for row, _ in made], [kind for _, kind in made]
-    rows, kinds = _balanced(rows, kinds, wanted) if wanted.balance else (rows, kinds)
-    rows, kinds = rows[: wanted.most], kinds[: wanted.most]
-    by_kind = ", ".join(f"{kind or 'no kind'} {count}" for kind, count in sorted(Counter(kinds).items()))
+    made = (_balanced(made, wanted.seed) if wanted.balance else made)[: wanted.most]
+    counts = sorted(Counter(kind or "no kind" for _, kind in made).items())
+    by_kind = ", ".join(f"{kind} {count}" for kind, count in counts)
     whose = f" of {agent}" if agent else ""
-    return Exported(rows, f"{len(rows)} rows ({wanted.what}){whose} from {len(episodes)} episodes: {by_kind}")
+    summary = (
+        f"{plural(len(made), 'row')} ({wanted.what}) from {plural(len(judged), 'judged action')}{whose} in "
+    )
+    summary += plural(len(kept), "episode") + (f": {by_kind}" if by_kind else "")
+    return Exported([row for row, _ in made], summary)
 
 
 def _agent(episodes: Sequence[RecordedEpisode], name: str | None) -> str | None:
@@ -180,12 +182,12 @@ def _messages(prompt: Sequence[Message]) -> list[dict[str, str]]:
     return [{"role": message.role, "content": message.content} for message in prompt]
 
 
-def _balanced(rows: list[Any], kinds: list[str], wanted: Wanted) -> tuple[list[Any], list[str]]:
+def _balanced(made: Sequence[tuple[dict[str, Any], str]], seed: int) -> list[tuple[dict[str, Any], str]]:
     """Keeps as many rows of each kind as the rarest one has, chosen by the seed; their order stays."""
     places: dict[str, list[int]] = defaultdict(list)
-    for place, kind in enumerate(kinds):
+    for place, (_, kind) in enumerate(made):
         places[kind].append(place)
     least = min(map(len, places.values()), default=0)
-    rng = random.Random(wanted.seed)
+    rng = random.Random(seed)
     kept = sorted(place for group in places.values() for place in rng.sample(group, least))
-    return [rows[place] for place in kept], [kinds[place] for place in kept]
+    return [made[place] for place in kept]

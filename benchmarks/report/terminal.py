@@ -19,6 +19,9 @@ from envs.types import Turn
 from learners.report.handoffs import Diagnosis, broken, diagnose, handoffs
 from learners.report.reading import Run, episodes_of
 
+MOST = 4000
+"""Characters that are shown of the head and of the tail of a text."""
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -64,10 +67,13 @@ def list_failed(run: Run, wanted: Wanted, console: Console, skipped: list[str] |
             continue
         culprit = found.culprit
         culprits[culprit.agent] += 1
-        turn = str(culprit.turn + 1)
-        table.add_row(episode.id, episode.task_id, culprit.agent, turn, found.chain or culprit.reason)
+        why = found.chain if found.artifact else f"{found.chain} ({culprit.reason})"
+        cells = (episode.id, episode.task_id, culprit.agent, str(culprit.turn + 1), why)
+        table.add_row(*map(printable, cells))
+    if not total:
+        raise ConfigError(f"{run.path} has no episodes")
     console.print(table)
-    by_agent = ", ".join(f"{agent} {count}" for agent, count in culprits.most_common())
+    by_agent = ", ".join(f"{printable(agent)} {count}" for agent, count in culprits.most_common())
     console.print(
         f"{culprits.total()} of {total} episodes; by culprit: {by_agent or 'none'}",
         highlight=False,
@@ -84,31 +90,38 @@ def print_episode(runs: Sequence[Run], identity: str, console: Console, skipped:
     for run in runs:
         for _, episode in episodes_of(run, skipped=skipped):
             if episode.id == identity:
-                for line in _episode(episode):
-                    console.print(line, highlight=False, soft_wrap=True)
+                for text, style in _episode(episode):
+                    console.print(Text(printable(text), style), highlight=False, soft_wrap=True)
                 return
     names = ", ".join(str(run.path) for run in runs)
     raise ConfigError(f"{names}: there is no episode {identity!r}; --failed lists those that failed")
 
 
-def _episode(episode: RecordedEpisode) -> Iterator[Text]:
+def printable(text: str) -> str:
+    """Returns a recorded text as a terminal would show it, without anything that acts on the terminal or
+    reorders the line, and long ones without their middle."""
+    shown = as_terminal(text)
+    if len(shown) > 2 * MOST:
+        shown = f"{shown[:MOST]}\n[… {len(shown) - 2 * MOST} characters …]\n{shown[-MOST:]}"
+    return "".join(one if one.isprintable() or one in "\n\t" else "\ufffd" for one in shown)
+
+
+def _episode(episode: RecordedEpisode) -> Iterator[tuple[str, str]]:
+    """Yields texts and their styles."""
     found = diagnose(episode.turns, episode.outcome)
-    yield Text(
-        f"{episode.id}: {episode.task_id} ({episode.kind or 'no kind'}), {episode.phase} {episode.step}",
-        "bold",
-    )
+    where = f"({episode.kind or 'no kind'}), {episode.phase} {episode.step}"
+    yield f"{episode.id}: {episode.task_id} {where}", "bold"
     if episode.outcome is None:
-        yield Text("no outcome is recorded")
+        yield "no outcome is recorded", ""
     elif found is None:
-        yield Text(f"success, score {episode.outcome.score:.3f}", "green")
+        yield f"success, score {episode.outcome.score:.3f}", "green"
     else:
-        yield Text(f"failed: {episode.outcome.failure_code}; {found.chain}", "red")
-        yield Text(
-            f"culprit: {found.culprit.agent}, turn {found.culprit.turn + 1}: {found.culprit.reason}", "red"
-        )
+        culprit = found.culprit
+        yield f"failed: {episode.outcome.failure_code}; {found.chain}", "red"
+        yield f"culprit: {culprit.agent}, turn {culprit.turn + 1}: {culprit.reason}", "red"
     for one in handoffs(episode.turns):
-        state = f"{one.artifact} {one.code}"
-        yield Text(f"handed over: {state}, {_writer(episode.turns, one.writer)} → turn {one.reader + 1}")
+        route = f"{_writer(episode.turns, one.writer)} → turn {one.reader + 1}"
+        yield f"handed over: {one.artifact} {one.code}, {route}", ""
     for turn, verdict in zip(episode.turns, episode.verdicts, strict=True):
         yield from _turn(turn, verdict, found)
 
@@ -117,24 +130,18 @@ def _writer(turns: Sequence[Turn], writer: int | None) -> str:
     return "nobody" if writer is None else f"turn {writer + 1} ({turns[writer].agent})"
 
 
-def _turn(turn: Turn, verdict: Verdict | None, found: Diagnosis | None) -> Iterator[Text]:
+def _turn(turn: Turn, verdict: Verdict | None, found: Diagnosis | None) -> Iterator[tuple[str, str]]:
     guilty = found is not None and found.culprit.turn == turn.index
     mark = "  ← explains the failure" if guilty else ""
-    yield Text(f"\n── {turn.index + 1}. {turn.agent}{mark}", "bold red" if guilty else "bold")
-    yield Text(as_terminal(turn.action).strip() or "(empty)")
+    yield f"\n── {turn.index + 1}. {turn.agent}{mark}", "bold red" if guilty else "bold"
+    yield turn.action.strip() or "(empty)", ""
     if turn.result is not None:
-        yield Text(f"ended in {turn.result.status}, {turn.result.wall_s:.2f} s", "dim")
-        yield from (
-            Text(as_terminal(text).rstrip(), "dim")
-            for text in (turn.result.stdout, turn.result.stderr)
-            if text
-        )
+        yield f"ended in {turn.result.status}, {turn.result.wall_s:.2f} s", "dim"
+        yield from ((text.rstrip(), "dim") for text in (turn.result.stdout, turn.result.stderr) if text)
     codes = checks.codes(turn)
     for check in turn.checks:
         code = codes.get(check.name, check.code)
-        yield Text(f"{check.name}: {code} {check.detail}".rstrip(), "green" if code == "ok" else "red")
+        yield f"{check.name}: {code} {check.detail}".rstrip(), "green" if code == "ok" else "red"
     if verdict is not None:
         blame = f" [blames {verdict.blame}]" if verdict.blame else ""
-        yield Text(
-            f"{verdict.score:.1f} of 10 ({verdict.source}): {as_terminal(verdict.rationale)}{blame}", "cyan"
-        )
+        yield f"{verdict.score:.1f} of 10 ({verdict.source}): {verdict.rationale}{blame}", "cyan"

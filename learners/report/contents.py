@@ -130,7 +130,7 @@ def _details(row: Row, episode: RecordedEpisode, diagnosis: Diagnosis | None) ->
         seen[turn.agent] = len(turn.observation)
     roles = {turn.agent: turn.role for turn in episode.turns}
     return {
-        "seed": row.get("seed"),
+        "seed": None if row.get("seed") is None else str(row["seed"]),  # JavaScript would round it
         "facts": episode.turns[0].facts,
         "roles": list(roles.values()),
         "outcome": episode.outcome,

@@ -38,9 +38,10 @@ class Handoff:
     reader: int
     """Index of the first turn of the reader's part; of its last one if it never arrived."""
     sha256: str | None
-    """None: there is no such file."""
+    """None: there is no such file, or no files are recorded."""
     code: str
-    """As the reader's checks have it (``coaches.evidence.checks.codes``)."""
+    """``missing``, or as the reader's checks have it (``coaches.evidence.checks.codes``); ``unknown``: nothing
+    is recorded about it."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def broken(turns: Sequence[Turn]) -> list[Broken]:
 
 def handoffs(turns: Sequence[Turn]) -> list[Handoff]:
     """Returns which version of its inputs each agent read first, by reader and artifact."""
-    made = list[Handoff]()
+    made, recorded = list[Handoff](), any(turn.files_before or turn.files_after for turn in turns)
     first: dict[str, Turn] = {}
     for turn in turns:
         first.setdefault(turn.agent, turn)
@@ -79,9 +80,10 @@ def handoffs(turns: Sequence[Turn]) -> list[Handoff]:
         codes = checks.input_codes(turn)
         for spec in turn.role.requires:
             writer = last_writer(turns[: turn.index], spec.name) if turn.index else None
-            sha = before.get(spec.name)
-            code = codes.get(spec.name, "ok" if sha is not None else "missing")
-            made.append(Handoff(spec.name, writer, turn.index, sha, "missing" if sha is None else code))
+            sha, code = before.get(spec.name), codes.get(spec.name, "unknown")
+            if sha is None and recorded:
+                code = "missing"
+            made.append(Handoff(spec.name, writer, turn.index, sha, code))
     return made
 
 

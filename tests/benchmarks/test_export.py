@@ -120,7 +120,9 @@ def test_a_pair_has_the_best_and_the_worst_action_after_one_prompt(export: Any) 
     assert row["rejected"][0]["content"] == "worst"
     assert row["margin"] == 8.0
     assert row["rejected_provenance"]["episode"] == "c"
-    assert "no row" in export(episodes, "--what=preferences", "--margin=9", "--overwrite", fails=True)
+    assert "nothing to export: 0 rows (preferences) from 4 judged actions in 3 episodes" in export(
+        episodes, "--what=preferences", "--margin=9", "--overwrite", fails=True
+    )
 
 
 def test_rows_are_balanced_by_kind_and_bounded(export: Any) -> None:
@@ -164,4 +166,19 @@ def test_nothing_is_overwritten_unasked_and_options_that_do_nothing_are_refused(
     episodes = [episode("a", turn("x", 9.0))]
     export(episodes, "--what=sft")
     assert "exists: name another place" in export(episodes, "--what=sft", fails=True)
+    assert "from 0 to 10" in export(episodes, "--what=sft", "--min-score=11", fails=True)
     assert "--min-score chooses" in export(episodes, "--what=prm", "--min-score=3", fails=True)
+
+
+def test_a_recording_is_never_the_place_of_its_own_export(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "episodes.jsonl"
+    path.write_text(json.dumps(episode("a", turn("x", 9.0))) + "\n", encoding="utf-8")
+    before = path.read_bytes()
+    with pytest.raises(SystemExit):
+        main([str(tmp_path), "--what=episodes", "--out", str(path), "--overwrite"])
+    assert "is what is exported" in capsys.readouterr().err
+    assert path.read_bytes() == before
+    main([str(tmp_path), "--what=episodes"])
+    assert (tmp_path / "export-episodes.jsonl").is_file()

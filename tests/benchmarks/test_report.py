@@ -34,16 +34,40 @@ def test_an_episode_is_printed_with_its_culprit_and_its_handoffs(capsys: pytest.
     assert "← explains the failure" in shown
 
 
-def test_escape_codes_in_an_action_do_not_reach_the_terminal(
+@pytest.mark.parametrize("words", [("--failed",), ("--episode", "e\x1b[2J")])
+def test_nothing_recorded_acts_on_the_terminal(
+    words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, bad = tmp_path / "episodes.jsonl", "\x1b[2J\x9b2J\u202e[red]plain[/red]"
+    turn = {
+        "agent": bad,
+        "action": bad,
+        "code": bad,
+        "result": {"status": "error", "stdout": bad, "stderr": bad},
+    }
+    row = {"id": "e\x1b[2J", "task": bad, "turns": [turn], "outcome": {"success": False, "failure_code": bad}}
+    path.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    main([str(path), *words])
+    shown = capsys.readouterr().out
+    assert not {"\x1b", "\x9b", "\u202e"} & set(shown)
+    assert "[red]plain[/red]" in shown
+
+
+def test_a_long_output_is_printed_without_its_middle(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "episodes.jsonl"
-    turn = {"agent": "a", "action": "\x1b[2J\x1b]0;title\x07[red]plain[/red]"}
+    turn = {"agent": "a", "action": "x" * 9000}
     path.write_text(json.dumps({"id": "e", "turns": [turn]}) + "\n", encoding="utf-8")
     main([str(path), "--episode", "e"])
-    shown = capsys.readouterr().out
-    assert "\x1b" not in shown
-    assert "[red]plain[/red]" in shown
+    assert "[… 1000 characters …]" in capsys.readouterr().out
+
+
+def test_a_file_without_episodes_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "episodes.jsonl").write_text("", encoding="utf-8")
+    with pytest.raises(SystemExit):
+        main([str(tmp_path), "--failed"])
+    assert "has no episodes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

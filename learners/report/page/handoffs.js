@@ -4,11 +4,11 @@ function handoffsView(query) {
   const view = element("div", {}, element("h2", {}, "Handoffs"), filters(query, ["run", "phase", "kind", "step"], "handoffs"));
   const rows = chosen(query), failed = rows.filter((row) => row.success === false);
   view.append(element("p", {}, `${failed.length} of ${rows.length} episodes failed.`));
-  view.append(heat(rows, failed, query), chains(failed, query), blame(failed, query), overTime(rows));
+  view.append(heat(failed, query), chains(failed, query), blame(failed, query), overTime(rows));
   return view;
 }
 
-function heat(rows, failed, query) {
+function heat(rows, query) {
   const cells = new Map(), pairs = unique(rows.flatMap((row) => row.broken.map(([agent, artifact]) => `${report.agents.indexOf(agent)} ${artifact}`)));
   const artifacts = unique(pairs.sort().map((pair) => pair.slice(pair.indexOf(" ") + 1)));
   if (!artifacts.length) return element("p", { class: "quiet" }, "No artifact was left broken.");
@@ -26,7 +26,7 @@ function heat(rows, failed, query) {
     title: artifact, cell: (agent) => heatCell(cells.get(`${agent}\n${artifact}`), most, agent, artifact, query),
   })));
   return element("section", {}, element("h3", {}, "Who left which artifact broken"),
-    table("Episodes in which the artifact was not in order when the agent's part ended; in how many it was the first that broke", columns, agents, { class: "heat" }));
+    table("Failed episodes in which the artifact was not in order when the agent's part ended; in how many it was the first that broke", columns, agents, { class: "heat" }));
 }
 
 function heatCell(cell, most, agent, artifact, query) {
@@ -35,7 +35,7 @@ function heatCell(cell, most, agent, artifact, query) {
   const turns = cell.turns.toSorted((a, b) => a - b), middle = turns[Math.floor(turns.length / 2)] + 1;
   const shade = Math.round(12 + 50 * (cell.count / most));
   return element("a", {
-    href: link("episodes", { ...query, broken: `${agent} ${artifact}` }), style: `background:color-mix(in srgb, var(--bad) ${shade / 2}%, transparent)`,
+    href: link("episodes", { ...query, result: "failed", broken: `${agent} ${artifact}` }), style: `background:color-mix(in srgb, var(--bad) ${shade / 2}%, transparent)`,
     title: `${codes}; written last in turn ${middle} (median)`,
   }, element("b", {}, String(cell.count)), ` (${cell.first} first)`, element("br"), element("small", {}, codes, `; turn ${middle}`));
 }
@@ -58,10 +58,11 @@ function chains(failed, query) {
 
 function blame(failed, query) {
   const agents = report.agents.filter((agent) => failed.some((row) => row.agents.includes(agent)));
-  return element("section", {}, element("h3", {}, "Whose fault"), table("Failed episodes by the agent that explains them: from the files, and by the coach's last blame", [
+  const judged = failed.filter((row) => row.score !== null);
+  return element("section", {}, element("h3", {}, "Whose fault"), table(`Failed episodes by the agent that explains them: from the files (${failed.length}), and by the coach's last blame (${judged.length} have verdicts)`, [
     { title: "agent", cell: (agent) => agent },
     { title: "from the files", number: true, cell: (agent) => { const n = failed.filter((row) => row.culprit === agent).length; return element("a", { href: link("episodes", { ...query, culprit: agent, result: "failed" }) }, `${n} (${percent(n / failed.length)})`); } },
-    { title: "by the coach", number: true, cell: (agent) => { const n = failed.filter((row) => row.blamed === agent).length; return `${n} (${percent(n / failed.length)})`; } },
+    { title: "by the coach", number: true, cell: (agent) => { const n = judged.filter((row) => row.blamed === agent).length; return judged.length ? `${n} (${percent(n / judged.length)})` : "–"; } },
     { title: "kinds of task", cell: (agent) => counts(failed.filter((row) => row.culprit === agent).map((row) => row.kind)) },
   ], agents));
 }

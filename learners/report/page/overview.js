@@ -11,7 +11,7 @@ const PANELS = [
   ["Coach's scores", "train", "score", "0 to 10"],
   ["Blocked verdicts", "train", "blocked", "share of turns on broken inputs"],
   ["Turns", "train", "turns", "per episode"],
-  ["Tokens per action", "train", "tokens", ""],
+  ["Tokens sampled", "train", "tokens", "in a step"],
   ["Truncated actions", "train", "truncated", "at the token limit"],
   ["Forms of actions", "train", "action_form", "number of actions"],
   ["Policy entropy", "train", "entropy", "nats per token"],
@@ -21,7 +21,7 @@ const PANELS = [
 ];
 
 function overview() {
-  const view = element("div", {}, element("h2", {}, "Overview"));
+  const view = element("div", {}, element("h2", {}, "Overview"), element("p", {}, counted()));
   view.append(results(), outcomesByKind(), conduct(), ...curves(), ...report.runs.map(alarms).filter(Boolean), setup());
   return view;
 }
@@ -31,16 +31,16 @@ function results() {
     const rows = run.metrics.filter((row) => row.phase === "eval");
     return rows.length > 1 ? [[run, rows[0], "before"], [run, rows.at(-1), "after"]] : rows.map((row) => [run, row, "evaluation"]);
   });
-  if (!columns.length) return element("p", {}, counted());
+  if (!columns.length) return "";
   const names = unique(columns.flatMap(([, row]) => Object.keys(row).filter((name) => /^(success|fair|raw|rpg|completed|delivered|turns)(\/|$)/.test(name))));
-  return table(`Held-out tasks. ${counted()}`, [{ title: "", cell: (name) => name.replace("/", ": ") }].concat(columns.map(([run, row, when]) => ({
+  return table("Held-out tasks", [{ title: "", cell: (name) => name.replace("/", ": ") }].concat(columns.map(([run, row, when]) => ({
     title: report.runs.length > 1 ? `${run.name} ${when}` : when, number: true, cell: (name) => withInterval(row, name),
   }))), names);
 }
 
 function counted() {
   const rows = report.rows, failed = rows.filter((row) => row.success === false).length;
-  return `${rows.length} episodes, ${failed} failed.`;
+  return `${rows.length} recorded episodes; ${failed} of them failed.`;
 }
 
 function withInterval(row, name) {

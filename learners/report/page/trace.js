@@ -16,7 +16,7 @@ async function traceView(run, place, query) {
       ["chain", row.chain], ["kind", row.kind], ["phase", `${row.phase}, step ${row.step}`],
       ["score", details.outcome && Object.entries(details.outcome.metrics).map(([name, value]) => `${name} ${shown(value, 3)}`).join(", ")],
       ["signals", details.outcome && Object.entries(details.outcome.signals ?? {}).map(([name, why]) => `${name}: ${why}`).join("; ")],
-      ["seed", details.seed === null ? null : String(details.seed)],
+      ["seed", details.seed],
     ]),
     lanes(details, run, place), handoffTable(details, run, place),
     element("h3", {}, "Turns"), details.turns.map((turn, n) => turnCard(turn, n, details, run, place, query)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,16 @@ def test_every_failed_episode_has_a_chain_that_ends_in_its_outcome(
 
 def test_an_episode_without_an_outcome_is_not_diagnosed(recorded: dict[str, RecordedEpisode]) -> None:
     assert diagnose(next(iter(recorded.values())).turns, None) is None
+
+
+def test_where_no_files_are_recorded_the_checks_alone_say_what_arrived(tmp_path: Path) -> None:
+    file = {"name": "plan.csv", "kind": "csv"}
+    roles = [{"name": "first", "produces": [file]}, {"name": "second", "requires": [file]}]
+    turns = [
+        {"agent": one, "action": "x", "checks": [{"name": "plan.csv", "code": "ok"}]}
+        for one in ("first", "second")
+    ]
+    path = tmp_path / "episodes.jsonl"
+    path.write_text(json.dumps({"roles": roles, "turns": turns}) + "\n", encoding="utf-8")
+    [(_, one)] = episodes.read(path)
+    assert [each.code for each in handoffs(one.turns)] == ["ok"]
