@@ -17,6 +17,7 @@ from learners.types import (
     Completion,
     GenerationRequest,
     Isolation,
+    Lent,
     LoadedModel,
     LossMetrics,
     Metrics,
@@ -24,7 +25,6 @@ from learners.types import (
     Rollout,
     Transition,
 )
-from learners.weights.lending import Lent
 
 if TYPE_CHECKING:
     import torch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from coaches.base import Verdict
@@ -91,7 +92,7 @@ class ModelConfig:
 @dataclass(frozen=True)
 class LoadedModel:
     """One agent's weights, ready to act and to learn: in eval mode, on its device, with the attention of
-    ``learners.update.attention``."""
+    ``learners.models.attention``."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -291,3 +292,14 @@ class Batch:
     token_weights: torch.Tensor
     """float32 [N]: a token's share of the loss, normalised over the *whole* optimiser step, all micro-batches
     and workers, so that the step's loss is the plain sum of the losses of its micro-batches."""
+
+
+@dataclass(frozen=True)
+class Lent:
+    """A folder of weights. Whoever reads it changes nothing in it."""
+
+    folder: Path
+    written: int
+    """Bytes that were written for whoever asked; 0 if another one had asked before."""
+    size: int
+    """Bytes of its files."""

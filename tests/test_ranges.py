@@ -23,7 +23,8 @@ NEGATIVE_IS_FINE: set[str] = set()
 
 ZERO_IS_FINE = {
     "hardware.*.gpus",
-    *(f"assume.usual.{key}" for key in ("tool_s", "coach_s", "coach_prompt", "coach_completion", "margin")),
+    *(f"assume.usual.{key}" for key in ("tool_s", "coach_s", "coach_prompt", "coach_completion")),
+    *(f"assume.usual.{key}" for key in ("margin", "row_deviation")),
     *(f"assume.usual.{key}" for key in ("process_gib", "context_gib", "engine_gib", "asleep_gib")),
     *(f"sandbox.{name}.pool" for name in ("local", "docker")),
     "env.mathchat.split_seed",

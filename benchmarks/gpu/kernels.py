@@ -14,8 +14,8 @@ from benchmarks.gpu.records import Case, Figures, Settings
 from benchmarks.update.masked import masked
 from benchmarks.update.pairs import needed
 from benchmarks.update.watch import peak_bytes, reset_peak
+from learners.models.attention import Borders, Kernel, choose, row_by_row
 from learners.models.base import resolve_device
-from learners.update.attention import Borders, Kernel, choose, row_by_row
 
 TOKENS, TOY_TOKENS = 32768, 192
 """Of a micro-batch: ``model.update_tokens`` of the experiments with Qwen3-4B."""

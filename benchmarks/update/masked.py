@@ -1,11 +1,11 @@
-"""Attention of rows that lie end to end under a mask of T x T: the peer of ``learners.update.attention``."""
+"""Attention of rows that lie end to end under a mask of T x T: the peer of ``learners.models.attention``."""
 
 from __future__ import annotations
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from learners.update.attention import Borders
+from learners.models.attention import Borders
 
 
 def dense_mask(borders: Borders) -> torch.Tensor:
@@ -19,7 +19,7 @@ def dense_mask(borders: Borders) -> torch.Tensor:
 def masked(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, borders: Borders, scale: float
 ) -> torch.Tensor:
-    """See ``learners.update.attention.Kernel``. The mask is made in each call; key heads are repeated,
+    """See ``learners.models.attention.Kernel``. The mask is made in each call; key heads are repeated,
     because kernels that share them take no mask."""
     groups = query.shape[1] // key.shape[1]
     key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)

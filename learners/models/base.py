@@ -58,12 +58,12 @@ def prepare_model(
 
     Raises:
         ConfigError: the tokenizer has no chat template that agents can use, the context or attention window
-            is too short, updates cannot use its attention (``learners.update.attention.install``), or the
+            is too short, updates cannot use its attention (``learners.models.attention.install``), or the
             output head is more than a matrix, which they would compute wrongly.
     """
     import torch
 
-    from learners.update.attention import install
+    from learners.models.attention import install
 
     name = model.config.name_or_path or type(model).__name__
     context = getattr(model.config, "max_position_embeddings", None)

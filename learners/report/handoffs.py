@@ -40,8 +40,8 @@ class Handoff:
     sha256: str | None
     """None: there is no such file, or no files are recorded."""
     code: str
-    """``missing``, or as the reader's checks have it (``coaches.evidence.checks.codes``); ``unknown``: nothing
-    is recorded about it."""
+    """``missing``, or as the reader's checks have it (``coaches.evidence.checks.codes``); ``unknown`` where
+    nothing is recorded about it."""
 
 
 @dataclass(frozen=True)

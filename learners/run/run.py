@@ -108,7 +108,8 @@ def _train(parts: Parts, config: RunConfig, run: RunFolder, console: Console) ->
     if bias["means"]:
         monitor.show(bias, console)
     console.print(f"curves: {plot(run)}", highlight=False, soft_wrap=True)
-    console.print(f"report: {_write_report(run)}", highlight=False, soft_wrap=True)
+    if run.sizes().get("episodes.jsonl"):
+        console.print(f"report: {_write_report(run)}", highlight=False, soft_wrap=True)
 
 
 def _write_report(run: RunFolder) -> Path:

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from learners.models import attention
+from learners.models.attention import Borders
 from learners.types import Batch, Completion, ModelConfig
-from learners.update import attention
-from learners.update.attention import Borders
 from learners.update.packing import Floats, Row, pack
 
 CHUNK = 512

@@ -20,11 +20,11 @@ from conf.ranges import Count, Positive
 from learners.base import ModelKind
 from learners.models.base import empty_cache
 from learners.seeds import derive_seed
-from learners.types import Batch, Completion, LoadedModel, ModelConfig
+from learners.types import Batch, Completion, Lent, LoadedModel, ModelConfig
 from learners.update.logprobs import batch_logprobs, completion_logprobs
 from learners.update.state_file import copy_into
 from learners.weights.base import cast, check_origin, fingerprint, total_bytes
-from learners.weights.lending import Lent, lent
+from learners.weights.lending import lent
 from learners.weights.scratch import check_room
 
 

@@ -16,12 +16,12 @@ from torch.nn import Parameter
 from conf import ConfigError
 from learners.base import ModelKind
 from learners.models.base import empty_cache
-from learners.types import Batch, Completion, LoadedModel, ModelConfig
+from learners.types import Batch, Completion, Lent, LoadedModel, ModelConfig
 from learners.update import fsdp
 from learners.update.logprobs import score_completions
 from learners.update.state_file import copy_into
 from learners.weights.base import Named, cast, check_origin, fingerprint, total_bytes
-from learners.weights.lending import Lent, lent
+from learners.weights.lending import lent
 from learners.weights.scratch import check_room
 
 

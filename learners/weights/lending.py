@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from learners.types import Lent
 from learners.weights.scratch import Scratch, size_of
 
 
@@ -17,17 +17,6 @@ class Writer(Protocol):
     def save_for_engines(self, folder: Path | None, *, base: bool = False) -> None:
         """Writes what an engine loads."""
         ...
-
-
-@dataclass(frozen=True)
-class Lent:
-    """A folder of weights. Whoever reads it changes nothing in it."""
-
-    folder: Path
-    written: int
-    """Bytes that were written for whoever asked; 0 if another one had asked before."""
-    size: int
-    """Bytes of its files."""
 
 
 def write(weights: Writer, scratch: Scratch, *, base: bool) -> Lent:

@@ -63,7 +63,7 @@ def test_a_mismatch_that_grows_fails_and_names_the_policy(
     assert mismatch.main([str(folder)]) == 1
     assert verdicts(folder) == {"mismatch_kl/solver": "grows", "mismatch_kl/verifier": "flat"}
     assert "grows" in capsys.readouterr().out
-    assert mismatch.main([str(folder), "--growth", "0.01"]) == 0
+    assert mismatch.main([str(folder), "--growth", "0.01", "--overwrite"]) == 0
 
 
 def test_a_growing_distance_from_the_reference_fails_though_its_estimate_is_negative(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_jump_at_the_first_weight_sync_exceeds_the_bound(tmp_path: Path) -> No
     folder = run(tmp_path / "run", {"mismatch_kl/solver": [1e-3, *[0.4] * (STEPS - 1)]})
     assert mismatch.main([str(folder)]) == 1
     assert verdicts(folder) == {"mismatch_kl/solver": "exceeds"}
-    assert mismatch.main([str(folder), "--bound", "1", "--growth", "1"]) == 0
+    assert mismatch.main([str(folder), "--bound", "1", "--growth", "1", "--overwrite"]) == 0
 
 
 def test_the_slope_and_its_interval_are_those_of_least_squares() -> None:
@@ -125,7 +125,7 @@ def test_too_few_steps_are_refused_before_any_is_taken(
     with pytest.raises(SystemExit) as ended:
         mismatch.main(["steps=2", f"run_dir={tmp_path}/run"])
     assert ended.value.code == 2
-    assert capsys.readouterr().err == "error: steps=2 are too few: a slope needs 3\n"
+    assert capsys.readouterr().err == "error: steps=2 is too few: a slope needs at least 3\n"
     assert not (tmp_path / "run").exists()
 
 

@@ -36,7 +36,7 @@ from benchmarks.update.plain import padded as padded_rows
 from benchmarks.update.report import disagreement, targets, to_row
 from benchmarks.update.watch import Step, Watch
 from benchmarks.update.workload import SHAPES, Job, flops, lengths, rows, tokens
-from learners.update.attention import Borders
+from learners.models.attention import Borders
 
 JOB = Job("ours", "tiny", "uneven", 4, 16, 24, "float32", True, 2, 160, 1, "cpu")
 HAS_TRL = importlib.util.find_spec("trl") is not None

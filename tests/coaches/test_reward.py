@@ -229,7 +229,7 @@ def test_a_hindsight_coach_with_the_wrong_number_of_verdicts_raises() -> None:
         def judge_episode(self, turns: Sequence[Turn], outcome: Outcome) -> list[Verdict | None]:
             return [Verdict(5.0, "")]
 
-    with pytest.raises(ConfigError, match="1 verdicts for 6 turns"):
+    with pytest.raises(ConfigError, match="1 verdict for 6 turns"):
         play(CoachReward(Relay(), Short()), [0] * 6)
 
 

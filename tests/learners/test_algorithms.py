@@ -75,9 +75,9 @@ def computed(subject: Any, rows: list[Row], max_tokens: int) -> tuple[dict[Any, 
         places: dict[int, int] = {}
         for number, value in zip(batch.row.tolist(), logprobs.grad.tolist(), strict=True):
             places[number] = places.get(number, -1) + 1
-            gradient[rows[number].completion.prompt_ids, places[number]] = value
+            gradient[tuple(rows[number].prompt_ids.tolist()), places[number]] = value
         for key, value in (metrics | {"loss": float(loss.detach())}).items():
-            sums[key] = sums.get(key, 0.0) + value
+            sums[key] = sums.get(key, 0.0) + float(value)
     return gradient, sums
 
 
@@ -138,7 +138,7 @@ def test_if_all_policies_agree_the_gradient_is_minus_weight_times_advantage(name
     loss, metrics = subject.loss(logprobs, batch)
     loss.backward()
     torch.testing.assert_close(logprobs.grad, -batch.token_weights * batch.advantages, atol=1e-6, rtol=1e-5)
-    assert {metrics[key] for key in SHARED} == {0.0}
+    assert {float(metrics[key]) for key in SHARED} == {0.0}
     assert "reference_kl" not in metrics
     assert len(transitions) == len(rows)
 

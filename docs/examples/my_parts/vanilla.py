@@ -45,7 +45,7 @@ class Vanilla:
         tokens = sum(len(row.completion.token_ids) for row in transitions)
         return [1.0 / tokens] * len(transitions)
 
-    def loss(self, logprobs: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
+    def loss(self, logprobs: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Loss and metrics of a micro-batch, as sums: the updater adds micro-batches up."""
         loss = -(batch.token_weights * batch.advantages * logprobs).sum()
-        return loss, {"vanilla_loss": float(loss.detach())}
+        return loss, {"vanilla_loss": loss.detach()}

@@ -20,12 +20,12 @@ from learners.runtimes.capabilities import generator_class
 from learners.runtimes.distributed.base import Handle, Pending
 from learners.runtimes.parts import build_algorithm, build_learner, load_weights
 from learners.runtimes.team import team_of
-from learners.types import Completion, GenerationRequest, Metrics, ModelConfig, Transition
+from learners.types import Completion, GenerationRequest, Lent, Metrics, ModelConfig, Transition
 from learners.update.fsdp import Ranks
 from learners.update.learner import LocalLearner
 from learners.update.packing import Floats, Row
 from learners.update.shares import Position, Share, completion_counts, divide, row_counts
-from learners.weights.lending import Lent, write
+from learners.weights.lending import write
 from learners.weights.scratch import Scratch, check_room, key_of
 
 Files = dict[str, bytes]

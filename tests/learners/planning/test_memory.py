@@ -14,13 +14,13 @@ from peft import LoraConfig
 from transformers import AutoModelForCausalLM, PreTrainedModel, Qwen2Config, Qwen3Config
 
 import conf
+from learners.models.attention import Borders, arguments, install
 from learners.planning import memory
 from learners.planning.assumptions import GIB
 from learners.planning.job import BYTES
 from learners.planning.memory import Device, Phase, kept_bytes, layer_bytes
 from learners.planning.shapes import meta_model, read_shapes
 from learners.types import Completion, LoadedModel
-from learners.update.attention import Borders, arguments, install
 from learners.update.logprobs import batch_logprobs
 from learners.update.packing import Row, pack
 from learners.update.updater import _training

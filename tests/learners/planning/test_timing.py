@@ -10,9 +10,9 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from learners.models.attention import Borders, arguments
 from learners.planning import timing
 from learners.planning.shapes import read_shapes
-from learners.update.attention import Borders, arguments
 from tests.learners.doubles import loaded_model
 from tests.learners.planning.jobs import ONE_GPU, PAPERS, parts
 

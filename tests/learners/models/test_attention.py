@@ -15,9 +15,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from benchmarks.update.masked import masked as under_a_mask
 from benchmarks.update.pairs import needed
 from conf import ConfigError
+from learners.models import attention
+from learners.models.attention import Borders, choose, install, row_by_row, variable_length
 from learners.types import LoadedModel
-from learners.update import attention
-from learners.update.attention import Borders, choose, install, row_by_row, variable_length
 from learners.update.logprobs import batch_logprobs
 from learners.update.packing import Row, pack
 from learners.update.updater import _training
