@@ -11,7 +11,7 @@ from learners.config import PARTS
 
 VALUES = {"algorithm.deviation": {True: "population"}}
 """Former values of settings -> those that mean the same today."""
-ABSENT = {"env.style": "compact", "rollout.groups": 1}
+ABSENT = {"env.style": "compact"}
 """Settings -> what runs did before there was such a setting, where that is not its default."""
 GONE = {"model.warm_start": "model=tiny was trained on the machine of the run; its weights are others today"}
 """Settings without which a run cannot go on as it was -> why."""
