@@ -5,11 +5,10 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks.export.provenance import Source, sources
-from coaches.base import Verdict
 from coaches.episodes import RecordedEpisode
 from conf import ConfigError
 from conf.counts import plural
@@ -52,7 +51,10 @@ class Judged:
     """A turn with its verdict, its episode, and where it comes from."""
 
     turn: Turn
-    verdict: Verdict
+    score: float
+    """The mean of the scores that the action got after the same prompt."""
+    n: int
+    """How many those are."""
     source: Mapping[str, Any]
     success: bool | None
 
@@ -83,7 +85,7 @@ def export(runs: Sequence[Run], wanted: Wanted, skipped: list[str] | None) -> Ex
     if wanted.what == "episodes":
         made = [(dict(row) | {"provenance": source.episode(row, one)}, one.kind) for source, row, one in kept]
     else:
-        made = {"sft": _best, "preferences": _pairs, "prm": _scored}[wanted.what](judged, wanted)
+        made = {"sft": _best, "preferences": _pairs, "prm": _steps}[wanted.what](_actions(judged), wanted)
     made = (_balanced(made, wanted.seed) if wanted.balance else made)[: wanted.most]
     counts = sorted(Counter(kind or "no kind" for _, kind in made).items())
     by_kind = ", ".join(f"{kind} {count}" for kind, count in counts)
@@ -109,73 +111,77 @@ def _agent(episodes: Sequence[RecordedEpisode], name: str | None) -> str | None:
 
 
 def _judged(source: Source, row: Row, episode: RecordedEpisode, agent: str | None) -> Iterator[Judged]:
-    """Yields the turns with a verdict that says something about their action."""
+    """Yields the turns with a verdict that says something about their action, unless that is empty."""
     success = None if episode.outcome is None else episode.outcome.success
     for turn, verdict in zip(episode.turns, episode.verdicts, strict=True):
-        if verdict is not None and not verdict.blocked and agent in (None, turn.agent):
-            yield Judged(turn, verdict, source.turn(row, episode, turn, verdict), success)
+        if verdict is None or verdict.blocked or agent not in (None, turn.agent) or not turn.action.strip():
+            continue
+        yield Judged(turn, verdict.score, 1, source.turn(row, episode, turn, verdict), success)
 
 
-def _best(judged: Iterable[Judged], wanted: Wanted) -> list[tuple[dict[str, Any], str]]:
-    """Returns prompt and action of each action that scores at least ``min_score``, each once."""
-    best: dict[Any, Judged] = {}
+def _actions(judged: Iterable[Judged]) -> list[Judged]:
+    """Returns each action after the same prompt once, with the mean of its scores: the one whose episode
+    succeeded, if one did."""
+    groups: dict[Any, list[Judged]] = defaultdict(list)
     for one in judged:
-        if one.verdict.score >= wanted.min_score:
-            key = (one.prompt, one.turn.action)
-            best[key] = max(best.get(key, one), one, key=_rank)
-    ordered = sorted(best.values(), key=_rank, reverse=True)
+        groups[one.prompt, one.turn.action].append(one)
     return [
-        (_row(one, prompt=_messages(one.prompt), completion=one.completion()), one.turn.kind)
-        for one in ordered
+        replace(max(group, key=_rank), score=sum(one.score for one in group) / len(group), n=len(group))
+        for group in groups.values()
     ]
 
 
-def _pairs(judged: Iterable[Judged], wanted: Wanted) -> list[tuple[dict[str, Any], str]]:
+def _best(actions: Sequence[Judged], wanted: Wanted) -> list[tuple[dict[str, Any], str]]:
+    """Returns prompt and action of each action that scores at least ``min_score``."""
+    best = sorted((one for one in actions if one.score >= wanted.min_score), key=_rank, reverse=True)
+    return [_row(one, prompt=_messages(one.prompt), completion=one.completion()) for one in best]
+
+
+def _pairs(actions: Sequence[Judged], wanted: Wanted) -> list[tuple[dict[str, Any], str]]:
     """Returns the best and the worst action after each prompt, if their scores differ by ``margin``."""
     groups: dict[tuple[Message, ...], list[Judged]] = defaultdict(list)
-    for one in judged:
+    for one in actions:
         groups[one.prompt].append(one)
     pairs = [(max(group, key=_score), min(group, key=_score)) for group in groups.values() if len(group) > 1]
-    wide = [
-        (high, low)
-        for high, low in pairs
-        if high.turn.action != low.turn.action and _score(high) - _score(low) >= wanted.margin
-    ]
-    wide.sort(key=lambda pair: _score(pair[1]) - _score(pair[0]))
+    wide = [(high, low) for high, low in pairs if high.score - low.score >= wanted.margin]
+    wide.sort(key=lambda pair: pair[1].score - pair[0].score)
     return [
-        (
-            _row(high, prompt=_messages(high.prompt), chosen=high.completion(), rejected=low.completion())
-            | {"margin": _score(high) - _score(low), "rejected_provenance": low.source},
-            high.turn.kind,
+        _row(
+            high,
+            prompt=_messages(high.prompt),
+            chosen=high.completion(),
+            rejected=low.completion(),
+            margin=high.score - low.score,
+            rejected_provenance=low.source,
         )
         for high, low in wide
     ]
 
 
+def _steps(actions: Sequence[Judged], wanted: Wanted) -> list[tuple[dict[str, Any], str]]:
+    """Returns every action as one step with its score."""
+    return [
+        _row(
+            one,
+            prompt="\n\n".join(message.content for message in one.prompt),
+            completions=[one.turn.action],
+            labels=[one.score >= 5.0],
+        )
+        for one in actions
+    ]
+
+
 def _rank(one: Judged) -> tuple[bool, float]:
-    return one.success is True, one.verdict.score
+    return one.success is True, one.score
 
 
 def _score(one: Judged) -> float:
-    return one.verdict.score
+    return one.score
 
 
-def _scored(judged: Iterable[Judged], wanted: Wanted) -> list[tuple[dict[str, Any], str]]:
-    """Returns every action as one step with its score, each action after the same prompt once."""
-    groups: dict[Any, list[Judged]] = defaultdict(list)
-    for one in judged:
-        groups[one.prompt, one.turn.action].append(one)
-    rows = []
-    for group in groups.values():
-        first, score = group[0], sum(one.verdict.score for one in group) / len(group)
-        text = "\n\n".join(message.content for message in first.prompt)
-        labels = {"prompt": text, "completions": [first.turn.action], "labels": [score >= 5.0]}
-        rows.append((_row(first, **labels) | {"score": score, "n": len(group)}, first.turn.kind))
-    return rows
-
-
-def _row(one: Judged, **columns: Any) -> dict[str, Any]:
-    return columns | {"score": one.verdict.score, "provenance": one.source}
+def _row(one: Judged, **columns: Any) -> tuple[dict[str, Any], str]:
+    """Returns the row and the kind of its task."""
+    return columns | {"score": one.score, "n": one.n, "provenance": one.source}, one.turn.kind
 
 
 def _messages(prompt: Sequence[Message]) -> list[dict[str, str]]:

@@ -31,8 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = make_parser("report", __doc__)
     parser.add_argument("runs", nargs="+", type=Path, help="run folders, or files of recorded episodes")
     add_out(parser, help="default: report.html in the last run's folder, which is replaced")
-    parser.add_argument("--failed", action="store_true", help="list failed episodes instead")
-    parser.add_argument("--episode", help="print the episode of this id instead")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--failed", action="store_true", help="list failed episodes instead")
+    instead.add_argument("--episode", help="print the episode of this id instead")
     parser.add_argument("--agent", help="with --failed: of this culprit alone")
     parser.add_argument("--code", help="with --failed: with this code of the outcome, or of an artifact")
     parser.add_argument("--task", help="with --failed: of this task alone")
@@ -62,6 +63,8 @@ def _write(
 ) -> None:
     """Writes the page. Only the page of a run folder, which the run itself wrote, is replaced unasked."""
     path = out or (last / "report.html" if last.is_dir() else last.with_suffix(".html"))
+    if any(path.resolve() == run.path.resolve() for run in runs):
+        raise ConfigError(f"{path} is what is shown: name another place with --out")
     if out is not None or not last.is_dir():
         require_new(overwrite, path)
     write_text(path, page(runs, skipped=skipped))

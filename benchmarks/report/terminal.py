@@ -59,9 +59,11 @@ def list_failed(run: Run, wanted: Wanted, console: Console, skipped: list[str] |
     )
     for column in table.columns[:-1]:
         column.no_wrap = True  # so that ids can be found and copied
-    total, culprits = 0, Counter[str]()
+    total, culprits, seen = 0, Counter[str](), {"agent": set[str](), "task": set[str]()}
     for _, episode in episodes_of(run, skipped=skipped):
         total += 1
+        seen["task"].add(episode.task_id)
+        seen["agent"] |= {turn.agent for turn in episode.turns}
         found = diagnose(episode.turns, episode.outcome)
         if found is None or episode.outcome is None or not wanted.admits(episode, found):
             continue
@@ -69,11 +71,15 @@ def list_failed(run: Run, wanted: Wanted, console: Console, skipped: list[str] |
         culprits[culprit.agent] += 1
         why = found.chain if found.artifact else f"{found.chain} ({culprit.reason})"
         cells = (episode.id, episode.task_id, culprit.agent, str(culprit.turn + 1), why)
-        table.add_row(*map(printable, cells))
+        table.add_row(*map(line, cells))
     if not total:
         raise ConfigError(f"{run.path} has no episodes")
+    for name, values in seen.items():
+        if getattr(wanted, name) not in (None, *values):
+            known = ", ".join(sorted(values)[:20])
+            raise ConfigError(f"--{name}: no episode has {getattr(wanted, name)!r}; there are {known}")
     console.print(table)
-    by_agent = ", ".join(f"{printable(agent)} {count}" for agent, count in culprits.most_common())
+    by_agent = ", ".join(f"{line(agent)} {count}" for agent, count in culprits.most_common())
     console.print(
         f"{culprits.total()} of {total} episodes; by culprit: {by_agent or 'none'}",
         highlight=False,
@@ -91,10 +97,10 @@ def print_episode(runs: Sequence[Run], identity: str, console: Console, skipped:
         for _, episode in episodes_of(run, skipped=skipped):
             if episode.id == identity:
                 for text, style in _episode(episode):
-                    console.print(Text(printable(text), style), highlight=False, soft_wrap=True)
+                    console.print(Text(text, style), highlight=False, soft_wrap=True)
                 return
-    names = ", ".join(str(run.path) for run in runs)
-    raise ConfigError(f"{names}: there is no episode {identity!r}; --failed lists those that failed")
+    paths = ", ".join(str(run.path) for run in runs)
+    raise ConfigError(f"{paths}: there is no episode {identity!r}; --failed lists those that failed")
 
 
 def printable(text: str) -> str:
@@ -106,42 +112,51 @@ def printable(text: str) -> str:
     return "".join(one if one.isprintable() or one in "\n\t" else "\ufffd" for one in shown)
 
 
+def line(text: str) -> str:
+    """Returns one recorded text, ``printable``, on one line: nobody's name begins a line of its own."""
+    return " ".join(printable(text).split())
+
+
 def _episode(episode: RecordedEpisode) -> Iterator[tuple[str, str]]:
     """Yields texts and their styles."""
     found = diagnose(episode.turns, episode.outcome)
-    where = f"({episode.kind or 'no kind'}), {episode.phase} {episode.step}"
-    yield f"{episode.id}: {episode.task_id} {where}", "bold"
+    names = [line(name) for name in (episode.id, episode.task_id, episode.kind or "no kind", episode.phase)]
+    yield "{}: {} ({}), {} {}".format(*names, episode.step), "bold"
     if episode.outcome is None:
         yield "no outcome is recorded", ""
     elif found is None:
         yield f"success, score {episode.outcome.score:.3f}", "green"
     else:
         culprit = found.culprit
-        yield f"failed: {episode.outcome.failure_code}; {found.chain}", "red"
-        yield f"culprit: {culprit.agent}, turn {culprit.turn + 1}: {culprit.reason}", "red"
+        yield f"failed: {line(episode.outcome.failure_code)}; {line(found.chain)}", "red"
+        yield f"culprit: {line(culprit.agent)}, turn {culprit.turn + 1}: {line(culprit.reason)}", "red"
     for one in handoffs(episode.turns):
         route = f"{_writer(episode.turns, one.writer)} → turn {one.reader + 1}"
-        yield f"handed over: {one.artifact} {one.code}, {route}", ""
+        yield f"handed over: {line(one.artifact)} {line(one.code)}, {route}", ""
     for turn, verdict in zip(episode.turns, episode.verdicts, strict=True):
         yield from _turn(turn, verdict, found)
 
 
 def _writer(turns: Sequence[Turn], writer: int | None) -> str:
-    return "nobody" if writer is None else f"turn {writer + 1} ({turns[writer].agent})"
+    return "nobody" if writer is None else f"turn {writer + 1} ({line(turns[writer].agent)})"
 
 
 def _turn(turn: Turn, verdict: Verdict | None, found: Diagnosis | None) -> Iterator[tuple[str, str]]:
     guilty = found is not None and found.culprit.turn == turn.index
     mark = "  ← explains the failure" if guilty else ""
-    yield f"\n── {turn.index + 1}. {turn.agent}{mark}", "bold red" if guilty else "bold"
-    yield turn.action.strip() or "(empty)", ""
+    yield f"\n── {turn.index + 1}. {line(turn.agent)}{mark}", "bold red" if guilty else "bold"
+    yield printable(turn.action).strip() or "(empty)", ""
     if turn.result is not None:
         yield f"ended in {turn.result.status}, {turn.result.wall_s:.2f} s", "dim"
-        yield from ((text.rstrip(), "dim") for text in (turn.result.stdout, turn.result.stderr) if text)
+        yield from (
+            (printable(text).rstrip(), "dim") for text in (turn.result.stdout, turn.result.stderr) if text
+        )
     codes = checks.codes(turn)
     for check in turn.checks:
         code = codes.get(check.name, check.code)
-        yield f"{check.name}: {code} {check.detail}".rstrip(), "green" if code == "ok" else "red"
+        state = f"{line(check.name)}: {line(code)} {line(check.detail)}".rstrip()
+        yield state, "green" if code == "ok" else "red"
     if verdict is not None:
-        blame = f" [blames {verdict.blame}]" if verdict.blame else ""
-        yield f"{verdict.score:.1f} of 10 ({verdict.source}): {verdict.rationale}{blame}", "cyan"
+        blame = f" [blames {line(verdict.blame)}]" if verdict.blame else ""
+        said = f"({line(verdict.source)}): {line(verdict.rationale)}{blame}"
+        yield f"{verdict.score:.1f} of 10 {said}", "cyan"

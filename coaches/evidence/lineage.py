@@ -120,6 +120,10 @@ def _culprit(
     at = next((at for name in states if (at := _broke(turns, stage, name)) is not None), last)
     what = ", ".join(f"{name} {code}" for name, code in states.items())
     if not bad:
+        if (failed := _failed_program(turns, stage.index)) is not None and failed.result is not None:
+            return Culprit(
+                failed.agent, failed.index, (), f"its last program ended in {failed.result.status}"
+            )
         reason = f"{what}, but the outcome is {outcome.failure_code}; no check explains it, this is a guess"
         return Culprit(stage.agent, at, (), reason)
     harmed = tuple(
@@ -137,12 +141,28 @@ def _culprit(
 def _broke(turns: Sequence[Turn], stage: Turn, name: str) -> int | None:
     """Returns the index of the stage's turn that wrote or removed the last version of ``name``."""
     if (place := last_writer(turns[: stage.index + 1], name)) is not None:
-        return place if turns[place].agent == stage.agent else None
+        return (
+            _bad_since(turns[: stage.index + 1], place, name) if turns[place].agent == stage.agent else None
+        )
     for turn in reversed(turns[: stage.index + 1]):
         removed = _hash(turn.files_before, name) is not None and _hash(turn.files_after, name) is None
         if removed and turn.agent == stage.agent:
             return turn.index
     return None
+
+
+def _bad_since(turns: Sequence[Turn], place: int, name: str) -> int:
+    """Returns the index of the turn from which on the product that turn ``place`` wrote was bad: a later one
+    if the checks found it in order until its agent changed what it is compared with."""
+    own = (turn for turn in turns[place:] if turn.agent == turns[place].agent)
+    return next((turn.index for turn in own if checks.product_codes(turn).get(name) != "ok"), place)
+
+
+def _failed_program(turns: Sequence[Turn], after: int) -> Turn | None:
+    """Returns the last program after turn ``after`` of an agent that hands over nothing, if it failed."""
+    later = (turn for turn in reversed(turns[after + 1 :]) if turn.result is not None)
+    last = next((turn for turn in later if not turn.role.produces), None)
+    return None if last is None or last.result is None or last.result.status == "ok" else last
 
 
 def _wrong_answer(turns: Sequence[Turn]) -> Culprit:

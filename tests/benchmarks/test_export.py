@@ -104,6 +104,18 @@ def test_the_same_action_after_the_same_prompt_is_one_row(export: Any) -> None:
     assert (scored["score"], scored["n"], scored["labels"]) == (3.0, 2, [False])
 
 
+def test_all_forms_take_the_mean_of_an_action_s_scores_and_no_empty_action(export: Any) -> None:
+    episodes = [
+        episode("a", turn("x", 9.0), turn("y", 1.0)),
+        episode("b", turn("x", 5.0), turn("  ", 10.0)),
+    ]
+    [row] = export(episodes, "--what=sft", "--min-score=6")
+    assert (row["score"], row["n"]) == (7.0, 2)
+    [pair] = export(episodes, "--what=preferences")
+    assert (pair["margin"], pair["chosen"][0]["content"], pair["rejected"][0]["content"]) == (6.0, "x", "y")
+    assert [row["completions"] for row in export(episodes, "--what=prm")] == [["x"], ["y"]]
+
+
 def test_blocked_verdicts_say_nothing_about_an_action(export: Any) -> None:
     rows = export([episode("a", turn("x", 3.0, blocked=True), turn("y", 6.0))], "--what=prm")
     assert [row["completions"] for row in rows] == [["y"]]

@@ -38,18 +38,26 @@ def test_an_episode_is_printed_with_its_culprit_and_its_handoffs(capsys: pytest.
 def test_nothing_recorded_acts_on_the_terminal(
     words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path, bad = tmp_path / "episodes.jsonl", "\x1b[2J\x9b2J\u202e[red]plain[/red]"
+    path, bad = tmp_path / "episodes.jsonl", "\x1b[2J\x9b2J\u202e[red]plain[/red]\nculprit: boss"
     turn = {
         "agent": bad,
-        "action": bad,
-        "code": bad,
-        "result": {"status": "error", "stdout": bad, "stderr": bad},
+        "action": "x",
+        "checks": [{"name": bad, "code": bad, "detail": bad}],
+        "verdict": {"score": 1, "rationale": bad, "blame": bad, "source": bad},
     }
-    row = {"id": "e\x1b[2J", "task": bad, "turns": [turn], "outcome": {"success": False, "failure_code": bad}}
+    roles = [{"name": bad, "produces": [{"name": bad}]}]
+    row = {
+        "id": "e\x1b[2J",
+        "roles": roles,
+        "task": bad,
+        "turns": [turn],
+        "outcome": {"success": False, "failure_code": bad},
+    }
     path.write_text(json.dumps(row) + "\n", encoding="utf-8")
     main([str(path), *words])
     shown = capsys.readouterr().out
     assert not {"\x1b", "\x9b", "\u202e"} & set(shown)
+    assert not any(each.startswith("culprit: boss") for each in shown.splitlines())
     assert "[red]plain[/red]" in shown
 
 
@@ -75,6 +83,9 @@ def test_a_file_without_episodes_is_one_line(tmp_path: Path, capsys: pytest.Capt
     [
         (["--episode", "none"], "there is no episode 'none'"),
         (["--agent", "modeler"], "--agent narrows the list of --failed"),
+        (["--agent", "nobody", "--failed"], "--agent: no episode has 'nobody'; there are analyst"),
+        (["--episode", "x", "--failed"], "not allowed with"),
+        (["--out", str(CORPUS), "--overwrite"], "is what is shown"),
         (["--step", "-1", "--failed"], "must be at least 0"),
     ],
 )

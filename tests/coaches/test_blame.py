@@ -10,12 +10,13 @@ import pytest
 
 import conf
 from coaches.base import Verdict
+from coaches.evidence import lineage
 from coaches.judging.verdicts import judge_episode
 from coaches.prompting import prompt
 from coaches.prompting.prompt import Sizes
 from coaches.prompting.transcript import transcript
-from envs.types import Outcome
-from sandbox.artifacts import ArtifactCheck
+from envs.types import Outcome, Role
+from sandbox.artifacts import ArtifactCheck, ArtifactSpec
 from sandbox.base import FileInfo
 from tests.coaches.turns import ANALYST, ENGINEER, MODELER, TABLES, Story, ok, ran
 
@@ -185,3 +186,29 @@ def test_a_model_as_a_judge_is_told_the_same_as_the_rules() -> None:
     whole = transcript("", story.turns, LOST, [0])
     assert any("model.pkl: unfitted" in text for _, text in whole.blocks)
     assert "unfitted" in whole.facts
+
+
+def test_the_turn_that_changed_what_a_product_is_compared_with_explains_the_failure() -> None:
+    story = Story()
+    story.act(ENGINEER, result=ran(), codes=dict.fromkeys(TABLES, "ok"))
+    story.act(ENGINEER, result=ran(), codes={"X_train.pkl": "ok"})
+    second = story.turns[-1]
+    spoiled = [
+        replace(check, code="columns") if check.name == "X_test.pkl" else check for check in second.checks
+    ]
+    story.turns[-1] = replace(second, checks=tuple(spoiled))
+    story.state["X_test.pkl"] = replace(story.state["X_test.pkl"], code="columns")
+    story.act(MODELER, result=ran(), codes={"model.pkl": "ok"}).act(ANALYST, result=ran("error"))
+    found = lineage.culprit(story.turns, LOST)
+    assert found is not None
+    assert (found.agent, found.turn) == ("engineer", 1)
+
+
+def test_a_program_that_failed_after_sound_handoffs_explains_the_failure() -> None:
+    buyer = Role("buyer", "Buy.", 2, requires=(ArtifactSpec("plan.csv", "csv"),))
+    fetcher = Role("fetcher", "Fetch.", 1, produces=(ArtifactSpec("plan.csv", "csv"),))
+    story = Story().act(fetcher, result=ran(), codes={"plan.csv": "ok"})
+    story.act(buyer, result=ran("error")).act(buyer, "The total is 7.")
+    found = lineage.culprit(story.turns, LOST)
+    assert found is not None
+    assert (found.agent, found.turn, found.reason) == ("buyer", 1, "its last program ended in error")
