@@ -182,11 +182,11 @@ def forward_seconds(job: Job, hardware: Hardware, assume: Assume, rows: float) -
 
 def sync_seconds(job: Job, assume: Assume) -> float:
     """Returns seconds for sending the weights of all that learn, one after the other, to every engine:
-    written, moved and read."""
+    written once, in the type that engines compute in, and read by each of them."""
     if not job.layout.engines:
         return 0.0
-    size = job.trained * job.trained_element
-    return 2.0 * job.trained_policies * job.layout.engines * size / assume.sync_bytes
+    size = job.trained * (job.trained_element if job.adapters else job.compute)
+    return job.trained_policies * (1.0 + job.layout.engines) * size / assume.sync_bytes
 
 
 def coaching_floor(job: Job, assume: Assume, calls: float) -> float:

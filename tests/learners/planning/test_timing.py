@@ -98,3 +98,12 @@ def test_an_update_of_several_steps_starts_with_an_extra_forward_pass() -> None:
         one, hardware, assume, 64
     )
     assert first == pytest.approx(timing.forward_seconds(job, hardware, assume, 64)) != 0
+
+
+def test_weights_are_written_once_and_read_by_every_engine() -> None:
+    job, _, assume = parts(f"experiment={PAPERS[0]}")
+    layout = replace(job.layout, engines=2)
+    size = job.shapes.parameters * job.compute
+    for trained in (1, 3):
+        two = replace(job, layout=layout, trained_policies=trained)
+        assert timing.sync_seconds(two, assume) == pytest.approx(trained * 3 * size / assume.sync_bytes)
