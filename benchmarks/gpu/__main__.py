@@ -79,7 +79,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write_json(folder / REPORT, asdict(Report(here, commit, given.toy, seconds, parts)))
 
     chosen = [name for name in MODULES if name in given.parts or not given.parts]
-    parts = run_parts(chosen, settings, given.seconds or (TOY_SECONDS if given.toy else SECONDS), keep)
+    try:
+        parts = run_parts(chosen, settings, given.seconds or (TOY_SECONDS if given.toy else SECONDS), keep)
+    except KeyboardInterrupt as error:
+        error.add_note(f"{folder / REPORT} has what was measured; --overwrite starts again")
+        raise
     console = make_console()
     console.print(table(parts))
     print_path(console, folder / REPORT)

@@ -340,3 +340,18 @@ def test_the_whole_script_runs_at_a_toy_size(tmp_path: Path) -> None:
         assert part["status"] in ((OK, SKIPPED) if part["name"] == "tests" else (OK,)), part
     before_after = next(part for part in report["parts"] if part["name"] == "training")["cases"]
     assert all("success after" in case["figures"] for case in before_after)
+
+
+def test_an_interrupted_run_says_what_it_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: Any) -> list[Part]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(__main__, "run_parts", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        __main__.main(["device", "--toy", "--out", str(tmp_path / "results")])
+    assert caught.value.code == 130
+    kept = tmp_path / "results" / "report.json"
+    line = f"interrupted; {kept} has what was measured; --overwrite starts again\n"
+    assert capsys.readouterr().err == line
