@@ -117,7 +117,7 @@ def test_an_interrupt_in_one_group_releases_the_others() -> None:
     with pytest.raises(KeyboardInterrupt):
         runtime().map(episode, range(6), limit=4, groups=2)
     assert released.wait(SOON)
-    assert sorted(started) == [0, 1, 2, 3]
+    assert {0, 1} <= set(started) <= {0, 1, 2, 3}
 
 
 def test_a_failing_episode_ends_no_other_one() -> None:

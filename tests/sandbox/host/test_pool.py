@@ -148,6 +148,7 @@ def test_a_failed_start_reaches_only_the_waiting_caller() -> None:
     with pytest.raises(SandboxError, match="away"):
         pool.take(PLAIN)
     wait_for(lambda: start.failed == 3)  # no caller waited for two of them
+    wait_for(lambda: all(thread.name != "sandbox-start" for thread in threading.enumerate()))
     start.down = False
     assert taken(pool) in start.made
     pool.close()
