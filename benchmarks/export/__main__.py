@@ -15,6 +15,7 @@ licence. (``learners.export`` writes trained weights.)
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -23,29 +24,16 @@ from pathlib import Path
 from benchmarks.common.command import make_console, make_parser, print_path, write_text
 from benchmarks.export.rows import KINDS, Wanted, export
 from conf import ConfigError, commands
-from conf.arguments import add_out, integer, number, require_new
+from conf.arguments import Parser, add_out, integer, number, require_new
 from learners.report import reading
+
+MIN_SCORE = 8.0
 
 
 @commands.one_line_errors()
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line. Errors are one line on stderr, and exit code 2."""
-    parser = make_parser("export", __doc__)
-    parser.add_argument("runs", nargs="+", type=Path, help="run folders, or files of recorded episodes")
-    parser.add_argument("--what", choices=KINDS, required=True, help="what a row is")
-    parser.add_argument("--agent", help="of this agent alone; blamed: the one that explains most failures")
-    parser.add_argument("--min-score", type=number(0), help="sft: lowest score of an action (default: 8)")
-    parser.add_argument(
-        "--margin", type=number(0), default=2.0, help="preferences: least difference of scores"
-    )
-    parser.add_argument("--succeeded", action="store_true", help="from successful episodes alone")
-    parser.add_argument("--phase", choices=("train", "eval"), help="from this phase of a run alone")
-    parser.add_argument("--balance", action="store_true", help="as many rows of every kind of task")
-    parser.add_argument("--most", type=integer(1), help="at most so many rows, the best first")
-    parser.add_argument("--seed", type=integer(0), default=0, help="of the choice that --balance makes")
-    parser.add_argument("--skip-bad", action="store_true", help="leave out lines that are no valid episode")
-    add_out(parser, help="default: export-<what>.jsonl in the last run's folder")
-    given = parser.parse_args(arguments)
+    given = _parser().parse_args(arguments)
     if given.min_score is not None and given.what != "sft":
         raise ConfigError("--min-score chooses actions for --what sft; preferences have --margin")
     if max(given.min_score or 0.0, given.margin) > 10.0:
@@ -56,12 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if any(path.resolve() == run.path.resolve() for run in runs):
         raise ConfigError(f"{path} is what is exported: name another place with --out")
     require_new(given.overwrite, path)
-    wanted = Wanted(
-        given.what, given.agent, 8.0 if given.min_score is None else given.min_score, given.margin,
-        given.succeeded, given.phase, given.balance, given.most, given.seed,
-    )  # fmt: skip
     skipped: list[str] | None = [] if given.skip_bad else None
-    made = export(runs, wanted, skipped)
+    made = export(runs, _wanted(given), skipped)
     for line in skipped or []:
         print(f"left out: {line}", file=sys.stderr)
     if not made.rows:
@@ -70,6 +54,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console = make_console()
     console.print(made.summary, highlight=False, soft_wrap=True)
     print_path(console, path)
+
+
+def _wanted(given: argparse.Namespace) -> Wanted:
+    return Wanted(
+        what=given.what,
+        agent=given.agent,
+        min_score=MIN_SCORE if given.min_score is None else given.min_score,
+        margin=given.margin,
+        succeeded=given.succeeded,
+        phase=given.phase,
+        balance=given.balance,
+        most=given.most,
+        seed=given.seed,
+    )
+
+
+def _parser() -> Parser:
+    parser = make_parser("export", __doc__)
+    add = parser.add_argument
+    add("runs", nargs="+", type=Path, help="run folders, or files of recorded episodes")
+    add("--what", choices=KINDS, required=True, help="what a row is")
+    add("--agent", help="of this agent alone; blamed: the one that explains most failures")
+    add("--min-score", type=number(0), help=f"sft: lowest score of an action (default: {MIN_SCORE:.0f})")
+    add("--margin", type=number(0), default=2.0, help="preferences: least difference of scores")
+    add("--succeeded", action="store_true", help="from successful episodes alone")
+    add("--phase", choices=("train", "eval"), help="from this phase of a run alone")
+    add("--balance", action="store_true", help="as many rows of every kind of task")
+    add("--most", type=integer(1), help="at most so many rows, the best first")
+    add("--seed", type=integer(0), default=0, help="of the choice that --balance makes")
+    add("--skip-bad", action="store_true", help="leave out lines that are no valid episode")
+    add_out(parser, help="default: export-<what>.jsonl in the last run's folder")
+    return parser
 
 
 if __name__ == "__main__":
