@@ -69,10 +69,9 @@ def record(cls: type[Record], row: Any) -> Record:
         if not _fits(value, hint):
             raise BadRowError(f"{key} must be {_described(hint)}, not {type(row[key]).__name__}")
         known[key] = value
-    try:
-        return cls(**known)
-    except TypeError as error:
-        raise BadRowError(str(error).replace(f"{cls.__name__}.__init__() ", "")) from None
+    if missing := [key for key, (_, optional) in _fields(kind).items() if not optional and key not in known]:
+        raise BadRowError(f"{missing[0]} is missing")
+    return cls(**known)
 
 
 @cache

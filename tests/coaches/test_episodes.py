@@ -74,7 +74,7 @@ def test_messages_that_an_earlier_turn_listed_are_restored() -> None:
         (one(action=3), "turns[0]: action must be text, null, a list of parts or a message, not int"),
         (one(result={"status": "fine"}), "turns[0]: result: status must be one of ok, error"),
         (one(result="ok"), "turns[0]: result must be dict or null, not str"),
-        (one(files=[{"path": "x"}]), "turns[0]: files: missing 2 required positional arguments"),
+        (one(files=[{"path": "x"}]), "turns[0]: files: size is missing"),
         (one(checks=[{"name": "x", "code": "ok"}]), "checks, which need roles"),
         (one(seen=1, observation=[]), "seen is 1, but"),
         (one(observation=[{"role": "god", "content": ""}]), "'god' is not a message role"),
@@ -84,7 +84,7 @@ def test_messages_that_an_earlier_turn_listed_are_restored() -> None:
         (one() | {"outcome": {"success": True, "score": 2}}, "outcome: score must be in [0, 1], not 2.0"),
         (one() | {"roles": [{"name": "coder"}]}, "turns[0]: agent 'solver' has no role; the roles are coder"),
         (one() | {"roles": [{}]}, "roles[0]: name is missing"),
-        (one() | {"roles": [{"name": "a", "produces": [{"kind": "csv"}]}]}, "roles[0]: missing 1 required"),
+        (one() | {"roles": [{"name": "a", "produces": [{"kind": "csv"}]}]}, "roles[0]: name is missing"),
         (one() | {"step": "3"}, "step must be int, not str"),
     ],
 )
