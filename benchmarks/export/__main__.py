@@ -19,13 +19,12 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from benchmarks.common.command import make_console, make_parser, print_path, write_text
+from benchmarks.common.runs import add_runs, read_runs
 from benchmarks.export.rows import KINDS, Wanted, export
 from conf import ConfigError, commands
 from conf.arguments import Parser, add_out, integer, number, require_new
-from learners.report import reading
 
 MIN_SCORE = 8.0
 
@@ -33,14 +32,14 @@ MIN_SCORE = 8.0
 @commands.one_line_errors()
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line. Errors are one line on stderr, and exit code 2."""
-    given = _parser().parse_args(arguments)
+    given = _parser().parse_intermixed_args(arguments)
     if given.min_score is not None and given.what != "sft":
         raise ConfigError("--min-score chooses actions for --what sft; preferences have --margin")
     if max(given.min_score or 0.0, given.margin) > 10.0:
         raise ConfigError("--min-score and --margin are points of a coach's scores, from 0 to 10")
-    last = given.runs[-1]
+    paths, runs = read_runs(given)
+    last = paths[-1]
     path = given.out or (last if last.is_dir() else last.parent) / f"export-{given.what}.jsonl"
-    runs = [reading.read(run) for run in given.runs]
     if any(path.resolve() == run.path.resolve() for run in runs):
         raise ConfigError(f"{path} is what is exported: name another place with --out")
     require_new(given.overwrite, path)
@@ -73,7 +72,7 @@ def _wanted(given: argparse.Namespace) -> Wanted:
 def _parser() -> Parser:
     parser = make_parser("export", __doc__)
     add = parser.add_argument
-    add("runs", nargs="+", type=Path, help="run folders, or files of recorded episodes")
+    add_runs(parser)
     add("--what", choices=KINDS, required=True, help="what a row is")
     add("--agent", help="of this agent alone; blamed: the one that explains most failures")
     add("--min-score", type=number(0), help=f"sft: lowest score of an action (default: {MIN_SCORE:.0f})")

@@ -3,6 +3,7 @@
     python -m benchmarks.report runs/dsbench/<run>                # writes <run>/report.html
     python -m benchmarks.report runs/dsbench/<one> runs/dsbench/<other> --out both.html
     python -m benchmarks.report episodes.jsonl                    # writes episodes.html beside it
+    python -m benchmarks.report old.jsonl env=dsbench             # with the roles of an environment
     python -m benchmarks.report RUN --failed                      # lists failed episodes: culprit, reason
     python -m benchmarks.report RUN --failed --agent modeler --code missing --step 12 --task titanic_survival
     python -m benchmarks.report RUN --episode train-12-3          # prints one episode
@@ -18,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.common.command import make_console, make_parser, print_path, write_text
+from benchmarks.common.runs import add_runs, read_runs
 from benchmarks.report import terminal
 from conf import ConfigError, commands
 from conf.arguments import add_out, integer, require_new
@@ -29,7 +31,7 @@ from learners.report.page import page
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line. Errors are one line on stderr, and exit code 2."""
     parser = make_parser("report", __doc__)
-    parser.add_argument("runs", nargs="+", type=Path, help="run folders, or files of recorded episodes")
+    add_runs(parser)
     add_out(parser, help="default: report.html in the last run's folder, which is replaced")
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--failed", action="store_true", help="list failed episodes instead")
@@ -39,11 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--task", help="with --failed: of this task alone")
     parser.add_argument("--step", type=integer(0), help="with --failed: of this training step alone")
     parser.add_argument("--skip-bad", action="store_true", help="leave out lines that are no valid episode")
-    given = parser.parse_args(arguments)
+    given = parser.parse_intermixed_args(arguments)
     narrowed = [name for name in ("agent", "code", "task", "step") if getattr(given, name) is not None]
     if narrowed and not given.failed:
         raise ConfigError(f"--{narrowed[0]} narrows the list of --failed: add --failed")
-    runs = [reading.read(path) for path in given.runs]
+    paths, runs = read_runs(given)
     skipped: list[str] | None = [] if given.skip_bad else None
     console = make_console()
     if given.failed:
@@ -53,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     elif given.episode is not None:
         terminal.print_episode(runs, given.episode, console, skipped)
     else:
-        _write(runs, given.runs[-1], given.out, given.overwrite, skipped)
+        _write(runs, paths[-1], given.out, given.overwrite, skipped)
     for line in skipped or []:
         print(f"left out: {line}", file=sys.stderr)
 

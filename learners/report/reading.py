@@ -13,6 +13,7 @@ import yaml
 from coaches import episodes
 from coaches.episodes import RecordedEpisode
 from conf import ConfigError
+from envs.types import Role
 
 Row = Mapping[str, Any]
 
@@ -30,9 +31,11 @@ class Run:
     metrics: Sequence[Row]
     timings: Sequence[Row]
     bias: Mapping[str, Any]
+    roles: Sequence[Role] | None = None
+    """Of episodes that were recorded without."""
 
 
-def read(path: Path) -> Run:
+def read(path: Path, *, roles: Sequence[Role] | None = None) -> Run:
     """Reads a run folder, or a file of recorded episodes.
 
     Raises:
@@ -50,10 +53,11 @@ def read(path: Path) -> Run:
             metrics=list(_lines(folder / "metrics.jsonl")),
             timings=list(_lines(folder / "timings.jsonl")),
             bias=_json(folder / "bias.json"),
+            roles=roles,
         )
     if not path.is_file():
         raise ConfigError(f"{path}: there is no such run or file")
-    return Run(path.stem, path, {}, {}, [], [], {})
+    return Run(path.stem, path, {}, {}, [], [], {}, roles)
 
 
 def episodes_of(run: Run, *, skipped: list[str] | None = None) -> Iterator[tuple[Row, RecordedEpisode]]:
@@ -62,7 +66,7 @@ def episodes_of(run: Run, *, skipped: list[str] | None = None) -> Iterator[tuple
     Raises:
         ConfigError: as ``coaches.episodes.read``.
     """
-    return episodes.read(run.path, skipped=skipped)
+    return episodes.read(run.path, roles=run.roles, skipped=skipped)
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

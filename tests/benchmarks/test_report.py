@@ -119,3 +119,17 @@ def test_a_bad_line_is_left_out_and_named_if_asked(
     path.write_text('{"turns": [{"agent": "a", "action": "b"}]}\n{"turns": []}\n', encoding="utf-8")
     main([str(path), "--skip-bad"])
     assert "left out: " in capsys.readouterr().err
+
+
+def test_an_environment_lends_its_roles_to_lines_that_have_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [json.loads(line) for line in CORPUS.read_text(encoding="utf-8").splitlines()]
+    [row] = [row for row in rows if row["id"] == MISSING]
+    del row["roles"]
+    (tmp_path / "old.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / "old.jsonl"), "--failed"])
+    assert "set env=<name>" in capsys.readouterr().err
+    main([str(tmp_path / "old.jsonl"), "env=dsbench", "--failed"])
+    assert "X_test.pkl missing" in capsys.readouterr().out
