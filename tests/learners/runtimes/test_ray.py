@@ -154,7 +154,7 @@ def test_after_a_killed_rank_the_run_restarts_from_its_newest_checkpoint(
         OmegaConf.to_container(algorithm), {"name": f"{PARTS}.fatal", "dies": str(tmp_path / "died")}
     )
     parts = {"runtime": ray(restarts=0), "generator": COPIES, "algorithm": fatal}
-    with pytest.raises(LostError, match=r"learner \d\.0 died during 'update'"):
+    with pytest.raises(LostError, match=r"learner \d\.0 died during 'train'"):
         train(settings(tmp_path / "run", parts, policies="shared"))
     newest = checkpoint.latest(tmp_path / "run")
     assert newest is not None
