@@ -27,6 +27,7 @@ from conf import ConfigError, commands
 from conf.arguments import Parser, add_out, integer, number, require_new
 
 MIN_SCORE = 8.0
+"""Of the actions of ``--what sft``, unless ``--min-score`` says otherwise."""
 
 
 @commands.one_line_errors()

@@ -12,18 +12,23 @@ from benchmarks.gpu.cases import attempt
 from benchmarks.gpu.records import Case, Figures, Settings
 from benchmarks.update.child import describe
 from benchmarks.update.report import peak_flops
+from benchmarks.update.roofline import product_rate
 from learners.models.base import resolve_device
 
-SIZE, TOY_SIZE = 8192, 256
-ROUNDS = 5
+TOY_SIZE = 256
+"""Rows of the matrices whose products are timed."""
 
 
 def cases(settings: Settings) -> Iterator[Case]:
     """Yields the facts, and the rates in bfloat16 and float32."""
     yield attempt("device", facts)
-    size = TOY_SIZE if settings.toy else SIZE
-    for dtype in (torch.bfloat16, torch.float32):
-        yield attempt(str(dtype).removeprefix("torch."), partial(_product, size, dtype))
+    here, size = torch.device(resolve_device("auto")), TOY_SIZE if settings.toy else None
+    for precision in ("bfloat16", "float32"):
+        yield attempt(precision, partial(_rate, here, precision, size))
+
+
+def _rate(device: torch.device, precision: str, size: int | None) -> Figures:
+    return {"FLOP/s": product_rate(device, precision, size)}
 
 
 def facts() -> Figures:
@@ -40,21 +45,6 @@ def facts() -> Figures:
         "CUDA": torch.version.cuda,
         "stated bfloat16 FLOP/s": peak_flops(here.name),
     }
-
-
-def _product(size: int, dtype: torch.dtype) -> Figures:
-    return {"FLOP/s": matmul_rate(torch.device(resolve_device("auto")), dtype, size)}
-
-
-def matmul_rate(device: torch.device, dtype: torch.dtype, size: int) -> float:
-    """Returns the FLOP/s of the fastest of some products of two square matrices with ``size`` rows."""
-    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    best = float("inf")
-    for _ in range(ROUNDS + 1):
-        start = now(device)
-        torch.mm(a, b)
-        best = min(best, now(device) - start)
-    return 2.0 * size**3 / best
 
 
 def now(device: torch.device) -> float:

@@ -12,12 +12,13 @@ SIZES = {"cpu": 2048, "cuda": 8192}
 LEAST_S, LEAST_PRODUCTS = 1.0, 5
 
 
-def product_rate(device: torch.device, precision: str) -> float:
+def product_rate(device: torch.device, precision: str, size: int | None = None) -> float:
     """Returns FLOP/s of the fastest of some products, on as many threads as torch computes with.
 
-    ``precision``: ``float32`` or ``bfloat16``, which the factors have.
+    ``precision``: ``float32`` or ``bfloat16``, which the factors have. ``size``: rows of the square matrices;
+    None: those of ``SIZES``.
     """
-    size = SIZES[device.type]
+    size = size or SIZES[device.type]
     a, b = torch.randn(2, size, size, device=device, dtype=getattr(torch, precision)).unbind()
     out = torch.empty_like(a)
     _seconds(a, b, out)  # the first one sets libraries up

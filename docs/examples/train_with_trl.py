@@ -147,6 +147,6 @@ with tempfile.TemporaryDirectory() as folder:
     trainer.train()
 env.close()
 rewards = [row["reward"] for row in trainer.state.log_history if "reward" in row]
-print(f"{ROLE}, mean score of each step:", *(f"{reward:.2f}" for reward in rewards))
+print(f"{ROLE}, scores of an episode, mean of each step:", *(f"{reward:.2f}" for reward in rewards))
 first, last = (sum(part) / len(part) for part in (rewards[:5], rewards[-5:]))
-print(f"{ROLE}, mean score of the first five steps and of the last five: {first:.2f}, {last:.2f}")
+print(f"{ROLE}, mean of the first five steps and of the last five: {first:.2f}, {last:.2f}")

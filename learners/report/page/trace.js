@@ -93,7 +93,7 @@ function turnCard(turn, n, details, run, place, query) {
     verdict(turn.verdict),
     checks(turn), folded(`what it read (${turn.read.length} new ${turn.read.length === 1 ? "message" : "messages"}${turn.read_before ? `, ${turn.read_before} earlier` : ""})`, () => turn.read.map((message) => element("div", { class: "message" }, element("b", {}, message.role), plain(message.content, `message of ${message.role}`)))),
     turn.code === null ? [element("h4", {}, "Action"), plain(turn.action, "action")] : [element("h4", {}, "Program"), program(turn.code), turn.action.trim() === turn.code.trim() ? null : folded("the whole action", () => plain(turn.action, "action"))],
-    output(turn.result), files(turn), spentOn(turn), tokens(turn));
+    output(turn.result), files(turn), spentOn(turn));
 }
 
 function tag(label, good) {
@@ -138,13 +138,4 @@ function spentOn(turn) {
   const parts = [["prompt", turn.prompt_tokens, "tokens"], ["sampled", turn.tokens, "tokens"], ["ended by", turn.finish_reason, ""], ["weights", turn.weight_version, ""], ["cost", turn.cost, "US dollars"]];
   const told = parts.filter(([, value]) => value !== undefined).map(([name, value, unit]) => `${name} ${value} ${unit}`.trim());
   return told.length ? element("p", { class: "quiet" }, told.join(" · ")) : null;
-}
-
-// Tokens with their probability as a shade, where the run recorded them.
-function tokens(turn) {
-  if (!turn.token_texts) return null;
-  return folded(`tokens (${turn.token_texts.length})`, () => element("pre", { tabindex: "0", "aria-label": "tokens" }, turn.token_texts.map((text, n) => element("span", {
-    style: `background:color-mix(in srgb, var(--bad) ${Math.round(60 * (1 - Math.exp(turn.logprobs[n])))}%, transparent)`,
-    title: `probability ${Math.exp(turn.logprobs[n]).toFixed(3)}${turn.advantages ? `, advantage ${turn.advantages[n].toFixed(3)}` : ""}`,
-  }, text))));
 }
