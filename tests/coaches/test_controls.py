@@ -1,4 +1,4 @@
-"""The two control coaches: random scores and scores of length alone."""
+"""The control coaches: random scores, scores of length alone, and a planted preference for a kind of task."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 
 import conf
+from coaches.biased import Biased
+from coaches.judging import learning
+from coaches.judging.inner import build
 from coaches.length import Length
 from coaches.random import Random
 from conf import ConfigError
 from envs.types import Role, Turn
+from tests.coaches.scripted import judged, node, step
 
 TURN = Turn("t", "math", "a", Role("a", "", 1), 0, 0, (), "one", None, None, (), (), (), True)
 
@@ -38,7 +42,35 @@ def test_length_depends_only_on_the_length_of_the_action() -> None:
     assert coach.judge([replace(TURN, action="y" * 10**6)]).score <= 10.0
 
 
+def test_a_planted_bias_is_added_to_one_kind_and_clipped_and_nothing_else_changes() -> None:
+    turn, inner = replace(TURN, action="4"), node(blame="a")
+    plain = build(inner).judge([turn])
+    coach = build({"name": "biased", "coach": inner, "kind": "regression", "points": 1.5})
+    assert isinstance(coach, Biased)
+    other, liked = coach.judge([turn]), coach.judge([replace(turn, kind="regression")])
+    assert (other.score, liked.score) == (4.0, 5.5)
+    assert other.parts == liked.parts == (plain,)
+    assert replace(liked, score=4.0, source="scripted", parts=()) == plain
+    bounds = [
+        build({"name": "biased", "coach": inner, "kind": "math", "points": points}).judge([turn]).score
+        for points in (10.0, -10.0)
+    ]
+    assert bounds == [10.0, 0.0]
+
+
+def test_balanced_removes_a_planted_bias() -> None:
+    biased = {"name": "biased", "coach": node(), "kind": "regression", "points": 1.5}
+    coach = build({"name": "balanced", "coach": biased})
+    rng = np.random.default_rng(0)
+    learning.learn(coach, judged(coach, step(rng, [0.0] * 16)))
+    offsets = coach.offsets
+    gap = offsets["kind", "regression"] - offsets["kind", "classification"]
+    assert gap == pytest.approx(1.5, abs=0.3)
+
+
 def test_invalid_settings_are_rejected() -> None:
+    with pytest.raises(ConfigError, match="points must be at most 10"):
+        build({"name": "biased", "points": 11.0})
     with pytest.raises(ConfigError, match="scale must be above 0"):
         conf.build("coaches", {"name": "length", "scale": 0.0})
     with pytest.raises(ConfigError, match="seed must be at least 0"):
