@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Callable
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -62,8 +62,8 @@ def integer(least: int, most: int = LARGEST) -> Callable[[str], int]:
     return convert
 
 
-def number(least: float) -> Callable[[str], float]:
-    """Returns a ``type`` of options: a finite number of at least ``least``."""
+def number(least: float, most: float = inf) -> Callable[[str], float]:
+    """Returns a ``type`` of options: a finite number of at least ``least`` and at most ``most``."""
 
     def convert(word: str) -> float:
         try:
@@ -74,6 +74,8 @@ def number(least: float) -> Callable[[str], float]:
             raise ArgumentTypeError(f"must be a finite number, not {word}")
         if value < least:
             raise ArgumentTypeError(f"must be at least {least:g}, not {word}")
+        if value > most:
+            raise ArgumentTypeError(f"must be at most {most:g}, not {word}")
         return value
 
     return convert

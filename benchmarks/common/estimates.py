@@ -17,7 +17,8 @@ from learners.run.metrics import Interval, wilson
 
 ROUNDS = 1000
 """Resamples of the bootstrap."""
-_SEED = 20260123
+SEED = 20260123
+"""Of every bootstrap, so that the same samples have the same interval."""
 
 Array = NDArray[np.float64]
 Sample = tuple[str, float]
@@ -51,7 +52,7 @@ def difference(first: Sequence[Sample], second: Sequence[Sample] | None) -> Esti
     if not first or (second is not None and not second):
         return NOTHING
     tasks = sorted({task for task, _ in (*first, *(second or ()))})
-    draws = _draws(len(tasks))
+    draws = drawn(len(tasks), ROUNDS, np.random.default_rng(SEED))
 
     def statistic_of(weights: Array) -> Array:
         means = _means(first, tasks, weights)
@@ -107,13 +108,18 @@ def statistic(
         return NOTHING
     whole = np.concatenate(arrays)
     value = compute(whole[:, 0], whole[:, 1])
-    rng = np.random.default_rng(_SEED)
+    rng = np.random.default_rng(SEED)
     resampled = []
     for _ in range(ROUNDS // 4):
-        drawn = np.concatenate([arrays[i] for i in rng.integers(len(arrays), size=len(arrays))])
-        resampled.append(compute(drawn[:, 0], drawn[:, 1]))
+        again = np.concatenate([arrays[i] for i in rng.integers(len(arrays), size=len(arrays))])
+        resampled.append(compute(again[:, 0], again[:, 1]))
     low, high = _ends(np.array(resampled))
     return Estimate(value, low, high, len(whole))
+
+
+def drawn(units: int, rounds: int, rng: np.random.Generator) -> Array:
+    """Returns how often each resample draws each of the units, tasks for example: shape (rounds, units)."""
+    return rng.multinomial(units, np.full(units, 1 / units), size=rounds).astype(np.float64)
 
 
 def calibration_error(scores: Array, sound: Array) -> float:
@@ -135,12 +141,6 @@ def auc(scores: Array, sound: Array) -> float:
     if not len(good) or not len(bad):
         return nan
     return float(stats.mannwhitneyu(good, bad).statistic / (len(good) * len(bad)))
-
-
-def _draws(tasks: int) -> Array:
-    """Returns how often each resample draws each task: shape (``ROUNDS``, tasks)."""
-    drawn = np.random.default_rng(_SEED).multinomial(tasks, np.full(tasks, 1 / tasks), size=ROUNDS)
-    return drawn.astype(np.float64)
 
 
 def _means(samples: Sequence[Sample], tasks: Sequence[str], weights: Array) -> Array:

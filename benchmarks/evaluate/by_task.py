@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from benchmarks.evaluate.reading import Evaluation, Played
+from benchmarks.evaluate.reading import Played
 from conf.counts import plural
 from conf.tables import make_table
 
@@ -58,11 +58,11 @@ def over_tasks(tasks: Sequence[TaskResult]) -> TaskResult:
     )
 
 
-def table(evaluation: Evaluation) -> Table:
+def table(label: str, episodes: Sequence[Played]) -> Table:
     """Returns a table of all tasks that were played, and of the means over them."""
-    tasks = results(evaluation.episodes)
+    tasks = results(episodes)
     columns = ["task", "metric", "episodes", "success", "fair", "score", "completed", "RPG"]
-    drawn = make_table(f"Tasks of {evaluation.label}", columns, text=columns[:2])
+    drawn = make_table(f"Tasks of {label}", columns, text=columns[:2])
     for task in tasks if len(tasks) <= MAX_ROWS else ():
         _add_row(drawn, task)
     drawn.add_section()

@@ -1,4 +1,4 @@
-"""Reads evaluations from run folders and compares them."""
+"""Reads evaluations from run folders."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from typing import Any
 
 import yaml
 
-from benchmarks.common import estimates
-from benchmarks.common.estimates import Estimate
 from benchmarks.evaluate.conduct import Conduct, conduct
 from conf import ConfigError
 
@@ -54,7 +52,7 @@ class Effort:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The last evaluation in a run folder."""
+    """One evaluation in a run folder."""
 
     label: str
     folder: str
@@ -74,28 +72,21 @@ class Evaluation:
     episodes: Sequence[Played]
 
 
-@dataclass(frozen=True)
-class Difference:
-    """An evaluation minus a baseline, over the tasks that both have; 95 % intervals by the bootstrap over
-    tasks."""
-
-    label: str
-    baseline: str
-    tasks: int
-    success: Estimate
-    fair: Estimate
-
-
-def read(folder: Path) -> Evaluation:
-    """Reads the last evaluation of the run in ``folder``.
+def read(folder: Path, *, first: bool = False) -> Evaluation:
+    """Reads the last evaluation of the run in ``folder``, or its first one where there are several.
 
     Raises:
-        ConfigError: it has none.
+        ConfigError: it has none, or only one where ``first`` asks for one of several.
     """
     rows = [row for row in _lines(folder / "metrics.jsonl") if row["phase"] == "eval"]
     if not rows:
         raise ConfigError(f"{folder} has no evaluation")
-    step = int(rows[-1]["step"])
+    if first and len(rows) == 1:
+        raise ConfigError(
+            f"{folder} has one evaluation only: --before needs one before and one after training"
+        )
+    outcome = rows[0] if first else rows[-1]
+    step = int(outcome["step"])
     played = [row for row in _lines(folder / "episodes.jsonl") if _is_evaluation(row, step)]
     [timing] = [row for row in _lines(folder / "timings.jsonl") if _is_evaluation(row, step)]
     failed = [row for row in played if not row["outcome"]["success"]]
@@ -107,7 +98,7 @@ def read(folder: Path) -> Evaluation:
         folder=str(folder),
         step=step,
         models=models,
-        metrics={name: value for name, value in rows[-1].items() if name not in ("phase", "step")},
+        metrics={name: value for name, value in outcome.items() if name not in ("phase", "step")},
         failures=dict(Counter(row["outcome"]["failure_code"] for row in failed).most_common()),
         blamed=_blamed(failed) if coached else None,
         effort=_effort(played, timing),
@@ -123,36 +114,6 @@ def distinct(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
         one if count[one.label] == 1 else replace(one, label=f"{one.label} {Path(one.folder).name}")
         for one in evaluations
     ]
-
-
-def compare(evaluations: Sequence[Evaluation]) -> tuple[list[Difference], list[str]]:
-    """Returns each evaluation minus the first, and a line for each that has no task in common with it."""
-    differences, apart = list[Difference](), list[str]()
-    for other in evaluations[1:]:
-        try:
-            differences.append(difference(evaluations[0], other))
-        except ConfigError as error:
-            apart.append(f"not compared: {error}")
-    return differences, apart
-
-
-def difference(first: Evaluation, second: Evaluation) -> Difference:
-    """Returns ``second`` minus ``first``.
-
-    Raises:
-        ConfigError: they have no task in common.
-    """
-    common = {one.task for one in first.episodes} & {one.task for one in second.episodes}
-    if not common:
-        raise ConfigError(f"{first.folder} and {second.folder} have no task in common")
-
-    def samples(evaluation: Evaluation, name: str) -> list[tuple[str, float]]:
-        return [(one.task, float(getattr(one, name))) for one in evaluation.episodes if one.task in common]
-
-    success, fair = (
-        estimates.difference(samples(second, name), samples(first, name)) for name in ("success", "fair")
-    )
-    return Difference(second.label, first.label, len(common), success, fair)
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

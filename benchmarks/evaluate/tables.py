@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from rich.table import Table
 
 from benchmarks.common.estimates import Estimate
+from benchmarks.common.power import MOST_PAIRS, Power
+from benchmarks.common.significance import Flips
+from benchmarks.evaluate import by_task
+from benchmarks.evaluate.comparison import Difference
 from benchmarks.evaluate.conduct import Conduct
-from benchmarks.evaluate.reading import Difference, Evaluation
-from conf.tables import make_table
+from benchmarks.evaluate.groups import Group
+from benchmarks.evaluate.reading import Evaluation
+from benchmarks.evaluate.repeats import Tries
+from benchmarks.evaluate.report import Results
+from conf.tables import interval, make_table
 from learners.run.metrics import wilson
 from learners.run.report import held_out
+
+
+def details(results: Results) -> Iterator[Table]:
+    """Yields all tables but that of outcomes."""
+    for group in results.groups:
+        yield by_task.table(group.title, group.episodes)
+    yield conduct(results.evaluations)
+    yield diagnosis(results.evaluations)
+    yield achieved(results.groups, results.tries)
+    if results.differences:
+        yield comparison(results.differences)
+    powers = {f"{one.label} minus {one.baseline}": one.power for one in results.differences if one.power}
+    if results.planned:
+        powers = {"compared with an equal team": results.planned}
+    if powers:
+        yield found(powers)
 
 
 def outcomes(evaluations: Sequence[Evaluation]) -> Table:
@@ -91,16 +114,71 @@ def _score(evaluation: Evaluation, agent: str) -> str:
     return f"{evaluation.metrics[name]:.2f}" if name in evaluation.metrics else "–"
 
 
-def comparison(differences: Sequence[Difference]) -> Table:
-    """Differences between the first evaluation and each other one."""
-    title = "Differences over common tasks (95 %, bootstrap over tasks)"
-    table = make_table(title, ["", "tasks", "success", "fair"])
-    for one in differences:
-        table.add_row(
-            f"{one.label} minus {one.baseline}", str(one.tasks), _signed(one.success), _signed(one.fair)
-        )
+def achieved(groups: Sequence[Group], results: Sequence[Tries]) -> Table:
+    """Returns a table of each group's success and fair score, and of its success in several tries."""
+    title = "Means over runs and tasks (95 % intervals, for other runs and tasks of their kind)"
+    table = make_table(title, ["", *(group.title for group in groups)])
+    table.add_row("runs, tasks", *(f"{len(group.runs)}, {len(group.tasks)}" for group in groups))
+    table.add_row("success", *(_estimate(one.success, ".3f") for one in results))
+    for k in results[0].at_least_one:
+        table.add_row(f"pass@{k}", *(_estimate(one.at_least_one[k], ".3f") for one in results))
+    for k in results[0].all_of_them:
+        table.add_row(f"pass^{k}", *(_estimate(one.all_of_them[k], ".3f") for one in results))
+    table.add_row("fair", *(_estimate(one.fair, ".3f") for one in results))
     return table
 
 
-def _signed(estimate: Estimate) -> str:
-    return f"{estimate.value:+.3f} [{estimate.low:+.2f}, {estimate.high:+.2f}]"
+def comparison(differences: Sequence[Difference]) -> Table:
+    """Returns a table of the differences between groups, and of tests of them."""
+    title = "Differences over common tasks (95 % intervals, two-sided p)"
+    table = make_table(title, ["", *(f"{one.label} minus {one.baseline}" for one in differences)])
+
+    def line(label: str, show: Callable[[Difference], str]) -> None:
+        table.add_row(label, *(show(one) for one in differences))
+
+    line("runs, tasks", lambda one: f"{one.runs[1]} and {one.runs[0]}, {one.tasks}")
+    table.add_section()
+    line("success", lambda one: _estimate(one.success, "+.3f"))
+    line("gained, lost, of pairs", lambda one: _flips(one.pairs))
+    line("p on these tasks (McNemar)", lambda one: _p(one.pairs.p if one.pairs else None))
+    line("p over tasks (permutation)", lambda one: _p(one.success_tests.over_tasks))
+    line("p over runs (t test)", lambda one: _p(one.success_tests.over_runs))
+    table.add_section()
+    line("fair", lambda one: _estimate(one.fair, "+.3f"))
+    line("p over tasks (permutation)", lambda one: _p(one.fair_tests.over_tasks))
+    line("p over runs (t test)", lambda one: _p(one.fair_tests.over_runs))
+    return table
+
+
+def found(powers: Mapping[str, Power]) -> Table:
+    """Returns a table of what differences in success the pairs of episodes can find. ``powers``: by label."""
+    title = "What McNemar's test of these pairs can find (5 %, two-sided)"
+    table = make_table(title, ["", *powers])
+    asked = next(iter(powers.values())).difference
+    shown: Mapping[str, Callable[[Power], str]] = {
+        "pairs of episodes": lambda one: str(one.pairs),
+        "of which only one succeeds": lambda one: f"{one.disagreement:.3f}",
+        "difference found with a chance of 0.8": lambda one: (
+            "none" if one.smallest is None else f"{one.smallest:.3f}"
+        ),
+        f"chance to find {asked:g}": lambda one: f"{one.chance:.3f}",
+        f"pairs to find {asked:g} with a chance of 0.8": lambda one: (
+            f"more than {MOST_PAIRS}" if one.needed is None else str(one.needed)
+        ),
+    }
+    for label, show in shown.items():
+        table.add_row(label, *(show(one) for one in powers.values()))
+    return table
+
+
+def _estimate(estimate: Estimate, form: str) -> str:
+    sign = "+" if form.startswith("+") else ""
+    return f"{estimate.value:{form}} {interval(estimate.low, estimate.high, f'{sign}.2f')}"
+
+
+def _flips(flips: Flips | None) -> str:
+    return "–" if flips is None else f"{flips.gained}, {flips.lost}, {flips.pairs}"
+
+
+def _p(p: float | None) -> str:
+    return "–" if p is None else f"{p:.2g}"

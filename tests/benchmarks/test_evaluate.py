@@ -9,13 +9,16 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from benchmarks.common import estimates
+from benchmarks.common import crossed, significance
 from benchmarks.evaluate import __main__, by_task, reading, report, tables
+from benchmarks.evaluate.comparison import difference
 from benchmarks.evaluate.conduct import Conduct, conduct
+from benchmarks.evaluate.groups import make_group, read_shown
 from coaches.base import CoachError, Verdict
 from conf import ConfigError
 from envs.types import Message, Turn
@@ -158,12 +161,13 @@ def test_turns_without_token_counts_are_reported_and_add_to_no_sum(tmp_path: Pat
 def test_evaluations_are_compared_task_by_task(tmp_path: Path) -> None:
     one = reading.read(played(tmp_path / "one", fails="45", model="small"))
     two = reading.read(played(tmp_path / "two", fails="5"))
-    difference = reading.difference(one, two)
-    assert (difference.label, difference.baseline, difference.tasks) == ("large", "small", 2)
-    assert difference.success.value == 0.5
-    wanted = estimates.mean([("4", 1.0), ("5", 0.0)])
-    assert (difference.fair.low, difference.fair.high) == (wanted.low, wanted.high)
-    assert "large minus small" in printed(tables.comparison([difference]))
+    between = difference(make_group("small", [one]), make_group("large", [two]), 0.1)
+    assert (between.label, between.baseline, between.tasks) == ("large", "small", 2)
+    assert between.success.value == 0.5
+    wanted = crossed.mean(np.array([[1.0, 0.0]]))
+    assert (between.fair.low, between.fair.high) == (wanted.low, wanted.high) == (0.0, 1.0)
+    assert between.pairs == significance.mcnemar([False] * 4, [True] * 2 + [False] * 2)
+    assert "large minus small" in printed(tables.comparison([between]))
     config = OmegaConf.load(tmp_path / "two" / "config.yaml")
     assert [one.label for one in reading.distinct([two, two, one])] == ["large two", "large two", "small"]
     assert config.generator.endpoint.model == "large"
@@ -204,9 +208,9 @@ def test_an_evaluation_that_cannot_be_shown_is_a_one_line_error(
         assert complaint in error
         assert len(error.splitlines()) == 1
     other = reading.read(played(tmp_path / "run", fails=""))
-    moved = [reading.Played("elsewhere", True, 1.0)]
+    moved = replace(other, episodes=[reading.Played("elsewhere", True, 1.0)])
     with pytest.raises(ConfigError, match="no task in common"):
-        reading.difference(other, reading.Evaluation(**(vars(other) | {"episodes": moved})))
+        difference(make_group("one", [other]), make_group("two", [moved]), 0.1)
 
 
 def test_a_hosted_team_is_evaluated_and_diagnosed_from_the_command_line(
@@ -268,6 +272,9 @@ def test_a_word_that_the_configuration_refuses_is_said_before_anything_is_played
         __main__.main(["env=mathchat", "evaluation.tasks=0"])
     assert capsys.readouterr().err == "error: evaluation.tasks must be at least 1, not 0\n"
     with pytest.raises(SystemExit):
+        __main__.main(["env=mathchat", "evaluation.episodes=2", "--k", "2", "3"])
+    assert capsys.readouterr().err == "error: --k 3: evaluation.episodes is 2, and k can be no larger\n"
+    with pytest.raises(SystemExit):
         __main__.main(["env=mathchat", f"{tmp_path}/nowhere"])
     assert "nowhere" in capsys.readouterr().err
 
@@ -324,17 +331,16 @@ def test_results_by_task_are_means_over_its_episodes_and_dsbenchs_two_are_means_
     assert means.fair == pytest.approx((0.625 + 0.6 + 0.5 + 0.9) / 4)
 
 
-def test_the_table_of_tasks_has_a_row_for_each_of_74_and_ends_with_the_means(tmp_path: Path) -> None:
-    base = vars(reading.read(played(tmp_path / "run", fails="5")))
+def test_the_table_of_tasks_has_a_row_for_each_of_74_and_ends_with_the_means() -> None:
     many = [outcome(f"task-{n:02d}", "rmse", score=n / 3, completed=1.0, rpg=n / 73) for n in range(74)]
-    text = printed(by_task.table(reading.Evaluation(**base | {"episodes": many})))
+    text = printed(by_task.table("run", many))
     assert (
         sum(line.split("│")[1].strip().startswith("task-") for line in text.splitlines() if "│" in line) == 74
     )
     last = [cell.strip() for cell in text.splitlines()[-2].split("│")[1:-1]]
     assert last == ["all 74 tasks", "–", "74", "1", "0.5", "–", "1", "0.5"]
     longer = [*many, *(reading.Played(f"more-{n}", True, 1.0) for n in range(30))]
-    assert len(printed(by_task.table(reading.Evaluation(**base | {"episodes": longer}))).splitlines()) < 8
+    assert len(printed(by_task.table("run", longer)).splitlines()) < 8
 
 
 def test_an_outcomes_own_metric_is_read_from_the_run_folder(tmp_path: Path) -> None:
@@ -345,7 +351,7 @@ def test_an_outcomes_own_metric_is_read_from_the_run_folder(tmp_path: Path) -> N
         row["facts"]["metric"] = "rmse"
         row["outcome"]["metrics"] |= {"rmse": 2.0 * number, "completed": 1.0, "rpg": 0.5}
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    [one] = report.to_json([reading.read(folder)], [])["evaluations"]
+    [one] = report.evaluated(read_shown([folder], []).groups(), None, 0.1).to_json()["evaluations"]
     assert [task["metric"] for task in one["tasks"]] == ["rmse", "rmse"]
     assert sum(task["score"] for task in one["tasks"]) == pytest.approx((0 + 2 + 4 + 6) / 2)
     assert (one["over_tasks"]["completed"], one["over_tasks"]["rpg"]) == (1.0, 0.5)
