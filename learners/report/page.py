@@ -15,6 +15,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from scipy import stats  # type: ignore[import-untyped]
+
 from conf import ConfigError
 from learners.report.contents import EPISODES_PER_BLOCK, Contents, contents, pack
 from learners.report.reading import Run, episodes_of
@@ -48,6 +50,7 @@ def _html(runs: Sequence[Run], made: Sequence[Contents]) -> str:
     index = {
         "version": version("coachgym"),
         "per_block": EPISODES_PER_BLOCK,
+        "t": [float(stats.t.ppf(0.975, df)) for df in range(1, len(runs))],
         "runs": [_run(run, one) for run, one in zip(runs, made, strict=True)],
     }
     blocks = [("index", pack(index))]

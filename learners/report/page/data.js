@@ -4,10 +4,15 @@ const blocks = new Map();
 let report = null;
 
 async function unpack(id) {
-  const text = document.getElementById(id).textContent;
-  const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  return JSON.parse(await textIn(id));
+}
+
+async function textIn(id) {
+  const characters = atob(document.getElementById(id).textContent);
+  const bytes = new Uint8Array(characters.length);
+  for (let n = 0; n < bytes.length; n++) bytes[n] = characters.charCodeAt(n);
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return JSON.parse(await new Response(stream).text());
+  return new Response(stream).text();
 }
 
 async function open() {
@@ -27,17 +32,15 @@ function rowsOf(run, n) {
   });
 }
 
-async function blockOf(row) {
-  const id = `block-${row.run}-${Math.floor(row.place / report.per_block)}`;
+const blockName = (row) => `block-${row.run}-${Math.floor(row.place / report.per_block)}`;
+
+async function detailsOf(row) {
+  const id = blockName(row);
   if (!blocks.has(id)) {
     if (blocks.size > 8) blocks.delete(blocks.keys().next().value);
     blocks.set(id, unpack(id));
   }
-  return blocks.get(id);
-}
-
-async function detailsOf(row) {
-  return (await blockOf(row))[row.place % report.per_block];
+  return (await blocks.get(id))[row.place % report.per_block];
 }
 
 // Everything in an episode that somebody may look for.
@@ -52,14 +55,20 @@ function textOf(details) {
   return parts.filter(Boolean).join("\n").toLowerCase();
 }
 
-// Returns the rows whose episodes contain the text. Calls `progress` with the share that has been read.
+// Returns the rows whose episodes contain the text. Calls `progress` with the share that has been read. A block is
+// parsed only if its JSON contains the text as well.
 async function search(rows, text, progress, cancelled) {
-  const wanted = text.toLowerCase(), found = new Set();
+  const wanted = text.toLowerCase(), written = JSON.stringify(wanted).slice(1, -1), found = new Set();
   let done = 0;
-  for (const row of rows) {
+  for (const [id, some] of Map.groupBy(rows, blockName)) {
     if (cancelled()) return null;
-    if (row.id.toLowerCase().includes(wanted) || textOf(await detailsOf(row)).includes(wanted)) found.add(row);
-    if (++done % 64 === 0) progress(done / rows.length);
+    const json = await textIn(id);
+    const details = json.toLowerCase().includes(written) ? JSON.parse(json) : null;
+    for (const row of some) {
+      const said = details && textOf(details[row.place % report.per_block]).includes(wanted);
+      if (said || row.id.toLowerCase().includes(wanted)) found.add(row);
+    }
+    progress((done += some.length) / rows.length);
   }
   return found;
 }

@@ -1,6 +1,6 @@
 // The list of episodes: filters in the address, a search in all texts, and sorting by any column.
 
-const PAGE = 100;
+const PAGE = 50;
 const RESULTS = { failed: (row) => row.success === false, succeeded: (row) => row.success === true, "no outcome": (row) => row.success === null };
 let latestSearch = 0;
 

@@ -41,8 +41,7 @@ function heatCell(cell, most, agent, artifact, query) {
 }
 
 function chains(failed, query) {
-  const groups = new Map();
-  for (const row of failed) if (row.chain) groups.set(row.chain, [...(groups.get(row.chain) ?? []), row]);
+  const groups = Map.groupBy(failed.filter((row) => row.chain), (row) => row.chain);
   if (!groups.size) return "";
   const rows = [...groups].sort((a, b) => b[1].length - a[1].length);
   const show = (some) => table("Commonest chains of failure", [

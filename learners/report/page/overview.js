@@ -54,11 +54,7 @@ function withInterval(row, name) {
 // Success by kind of task, from the episodes themselves: also where there is no run around them.
 function outcomesByKind() {
   const judged = report.rows.filter((row) => row.success !== null);
-  const groups = new Map();
-  for (const row of judged) {
-    const key = JSON.stringify([row.run, row.phase, row.kind]);
-    groups.set(key, [...(groups.get(key) ?? []), row]);
-  }
+  const groups = Map.groupBy(judged, (row) => JSON.stringify([row.run, row.phase, row.kind]));
   if (!groups.size) return element("p", { class: "quiet" }, "No episode has an outcome.");
   return table("All recorded episodes by kind of task", [
     { title: "run", cell: ([key]) => report.runs[key[0]].name },
@@ -93,17 +89,39 @@ function conduct() {
 
 function curves() {
   const made = PANELS.map(([title, phase, metric, about]) => chart(title, seriesOf(phase, metric), about)).filter(Boolean);
-  return made.length ? [element("h3", {}, "Curves"), element("div", { class: "charts" }, made)] : [];
+  const pooled = seeds().some(({ runs }) => runs.length > 1);
+  const about = pooled ? element("p", { class: "quiet" }, "Runs that differ in their seed alone are one curve: their mean, with a 95 % band over seeds (Student's t).") : "";
+  return made.length ? [element("h3", {}, "Curves"), about, element("div", { class: "charts" }, made)] : [];
 }
 
 function seriesOf(phase, metric) {
-  return report.runs.flatMap((run) => {
-    const rows = run.metrics.filter((row) => row.phase === phase);
-    const names = unique(rows.flatMap((row) => Object.keys(row))).filter((name) => name === metric || name.startsWith(`${metric}/`));
+  const groups = seeds();
+  return groups.flatMap(({ label, runs }) => {
+    const rows = runs.map((run) => run.metrics.filter((row) => row.phase === phase));
+    const names = unique(rows.flat().flatMap((row) => Object.keys(row))).filter((name) => name === metric || name.startsWith(`${metric}/`));
     return names.map((name) => ({
-      name: [report.runs.length > 1 ? run.name : "", name === metric ? "all" : name.slice(metric.length + 1)].filter(Boolean).join(" "),
-      points: rows.filter((row) => typeof row[name] === "number").map((row) => [row.step, row[name], ...band(row, name)]),
+      name: [groups.length > 1 ? label : "", name === metric ? "all" : name.slice(metric.length + 1)].filter(Boolean).join(" "),
+      points: runs.length > 1 ? overSeeds(rows, name) : rows[0].filter((row) => typeof row[name] === "number").map((row) => [row.step, row[name], ...band(row, name)]),
     })).filter((one) => one.points.length > 1);
+  });
+}
+
+// Runs that differ in their seed alone, named by the first of them.
+function seeds() {
+  const own = ["seed", "run_dir", "resume"];
+  const settings = (run) => JSON.stringify(Object.entries(run.config).filter(([name]) => !own.includes(name)).sort(([a], [b]) => (a < b ? -1 : 1)));
+  const groups = Map.groupBy(report.runs, (run) => (run.config.seed === undefined ? run.name : settings(run)));
+  return [...groups.values()].map((runs) => ({ label: runs.length > 1 ? `${runs[0].name} (${runs.length} seeds)` : runs[0].name, runs }));
+}
+
+// The mean over seeds at each step that all of them have, with Student's interval.
+function overSeeds(rows, name) {
+  const points = rows.flat().filter((row) => typeof row[name] === "number");
+  return [...Map.groupBy(points, (row) => row.step)].filter(([, same]) => same.length === rows.length).map(([step, same]) => {
+    const values = same.map((row) => row[name]), middle = mean(values), n = values.length;
+    const margin = report.t[n - 2] * Math.sqrt(sum(values.map((value) => (value - middle) ** 2)) / (n - 1) / n);
+    const [least, most] = SHARES.test(name) ? [0, 1] : [-Infinity, Infinity];
+    return [step, middle, Math.max(least, middle - margin), Math.min(most, middle + margin)];
   });
 }
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from scipy.stats import sem, t  # type: ignore[import-untyped]
 
 from coaches.attacks.texts import ATTACKS
 from learners.report import reading
@@ -60,7 +61,10 @@ def report(tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]])
         (folder / name / "config.yaml").write_text(
             f"seed: {score}\nenv: {{name: dsbench}}\n", encoding="utf-8"
         )
-        metrics = [{"phase": "eval", "step": n, "success": n / 4, "episodes": 64.0} for n in (0, 2)]
+        metrics = [
+            {"phase": "eval", "step": n, "success": n / 4, "fair": score / 10, "episodes": 64.0}
+            for n in (0, 2)
+        ]
         (folder / name / "metrics.jsonl").write_text(
             "".join(json.dumps(one) + "\n" for one in metrics), "utf-8"
         )
@@ -125,7 +129,7 @@ def test_text_is_found_in_any_turn(tab: Page, report: str, rows: list[dict[str, 
     show(tab, f"{report}#/episodes?run=0&text=get_dummies", "Episodes")
     tab.locator("tbody tr").first.wait_for()
     expected = [row["id"] for row in rows if any("get_dummies" in json.dumps(turn) for turn in row["turns"])]
-    assert tab.locator("tbody th").all_inner_texts() == expected[:100]
+    assert tab.locator("tbody th").all_inner_texts() == expected[:50]
 
 
 def test_keys_go_to_the_next_failed_episode_and_the_next_turn(
@@ -156,6 +160,15 @@ def test_two_runs_are_compared_on_the_same_episodes(
     show(tab, f"{report}#/overview", "Overview")
     settings = tab.get_by_role("group", name="Settings that differ")
     assert "seed" in settings.inner_text()
+
+
+def test_runs_that_differ_in_their_seed_are_one_curve_with_a_band_over_seeds(tab: Page, report: str) -> None:
+    tab.goto(f"{report}#/overview")
+    figure = tab.locator("figure", has_text="Held-out fair score")
+    assert figure.locator("polyline").count() == 1
+    figure.locator("summary").click()
+    low, high = t.interval(0.95, 1, loc=0.65, scale=sem([0.4, 0.9]))
+    figure.locator("td", has_text=f"0.65 [{low:.3g}, {high:.3g}]").first.wait_for()
 
 
 def test_handoffs_lead_to_the_episodes_behind_a_number(tab: Page, report: str) -> None:
