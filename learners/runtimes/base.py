@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -85,6 +86,7 @@ class Parts:
             Exception: what the last of them raised.
         """
         with ExitStack() as stack:
+            stack.callback(gc.unfreeze)  # see ``learners.run.build.build``
             stack.callback(self.runtime.close)
             stack.callback(self.rollout_worker.close)
             stack.callback(self.generator.close)
