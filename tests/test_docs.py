@@ -247,6 +247,28 @@ def test_the_coach_benchmark_page_shows_the_committed_results() -> None:
         assert f"| {row['margin']['value']:.1f}" in line, line
 
 
+def test_the_papers_page_shows_the_committed_results_of_ours() -> None:
+    page = (ROOT / "docs" / "paper.md").read_text(encoding="utf-8")
+    path = ROOT / "benchmarks" / "results" / "evaluate.json"
+    results = json.loads(path.read_text(encoding="utf-8"))
+    [difference] = results["differences"]
+    value, low, high = (difference["success"][key] for key in ("value", "low", "high"))
+    assert f"rises by {value:.3f} [{low:.2f}, {high:.2f}]".replace("0.", ".") in page
+    sides = [[one for one in results["evaluations"] if (one["step"] > 0) is after] for after in (False, True)]
+    for label, name in (
+        ("success, %", "success"),
+        ("success of classification, %", "success/classification"),
+        ("success of regression, %", "success/regression"),
+        ("fair score over all metrics", "fair"),
+        ("its part of classification", "fair/classification"),
+        ("its part of regression", "fair/regression"),
+    ):
+        means = [sum(run["metrics"][name] for run in side) / len(side) for side in sides]
+        cells = [f"{100 * mean:.1f}" if "%" in label else f"{mean:.3f}"[1:] for mean in means]
+        [line] = [line for line in page.splitlines() if line.startswith(f"| {label} |")]
+        assert line.endswith(f"| {cells[0]} | {cells[1]} |"), (line, cells)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=ids)
 def test_paths_names_and_settings_in_code_spans_exist(page: Path) -> None:
     assert [span for span in spans(page) if not known(span)] == []
