@@ -3,11 +3,9 @@ estimate it."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from math import sqrt
 from pathlib import Path
 from statistics import fmean, stdev
@@ -17,14 +15,12 @@ from coaches import episodes
 from coaches.base import CoachError, Verdict
 from coaches.judging.inner import build, check_ready
 from coaches.replay.branches import Replay, Replayer, ReplayError
+from coaches.replay.stages import Stages
 from coaches.replay.team import Team
 from conf import ConfigError
 from conf.ranges import Count, Range, Seed
-from envs.base import Scenario
-from envs.types import Outcome, Split, Task, Turn
-from sandbox.base import Backend
+from envs.types import Outcome, Turn
 
-_SPLITS: tuple[Split, ...] = ("train", "heldout")
 _MODES = ("reference", "empty", "resample")
 
 
@@ -95,7 +91,7 @@ class Counterfactual:
         self.config = config
         self._team = cast(Team | None, build(config.team) if config.team else None)
         self._references = _references(config)
-        self._lock = threading.Lock()
+        self._stages = Stages(config.env, config.sandbox, team=self._team)
 
     def check_ready(self) -> None:
         """Lets the team check what it needs; raises as ``DependentPart.check_ready``."""
@@ -109,7 +105,7 @@ class Counterfactual:
             NoReferenceError: no sound episode of the task is known.
         """
         reference = self._reference(turns) if self.config.replace == "reference" else ()
-        replayer = self._replayer(turns)
+        replayer = self._stages.replayer(turns, self.config.seed)
         episode = replayer.again(turns)
         recorded, replayed = outcome.score, episode.outcome.score
         if outcome.success != episode.outcome.success or abs(recorded - replayed) > self.config.tolerance:
@@ -161,30 +157,6 @@ class Counterfactual:
         return max(
             sound, key=lambda one: len(own & {(turn.agent, turn.attempt, turn.action) for turn in one})
         )
-
-    def _replayer(self, turns: Sequence[Turn]) -> Replayer:
-        with self._lock:  # the first call loads the tasks and starts the sandboxes
-            tasks, backend = self._tasks, self._backend
-        agents = list(dict.fromkeys(turn.agent for turn in turns))
-        for scenario, task in tasks.get(turns[0].task_id, []):
-            if [role.name for role in scenario.roles][: len(agents)] == agents:
-                return Replayer(scenario, backend, task, team=self._team, seed=self.config.seed)
-        raise ReplayError(f"no environment has a task {turns[0].task_id!r} for {', '.join(agents)}")
-
-    @cached_property
-    def _tasks(self) -> dict[str, list[tuple[Scenario, Task]]]:
-        """Task id -> every environment that has such a task."""
-        by_id: dict[str, list[tuple[Scenario, Task]]] = {}
-        for node in self.config.env:
-            scenario: Scenario = build(node, "env")
-            for split in _SPLITS:
-                for task in scenario.tasks(split):
-                    by_id.setdefault(task.id, []).append((scenario, task))
-        return by_id
-
-    @cached_property
-    def _backend(self) -> Backend:
-        return cast(Backend, build(self.config.sandbox, "sandbox"))
 
 
 def _verdicts(

@@ -3,8 +3,14 @@
     python -m benchmarks.export RUN --what sft --agent blamed       # of the agent that explains most failures
     python -m benchmarks.export RUN --what sft --min-score 8 --succeeded --balance
     python -m benchmarks.export RUN --what preferences --margin 3   # two actions after the same prompt
+    python -m benchmarks.export RUN --what counterfactuals          # actions that save failed episodes
     python -m benchmarks.export RUN --what prm                      # every action with its score
     python -m benchmarks.export RUN --what episodes --succeeded
+
+For ``counterfactuals`` failed episodes are replayed in sandboxes: what explains the failure is replaced by an
+action of the same agent from a successful episode of the task, and the rest is played as recorded. A pair is
+written where the episode then succeeds. A run folder says in which environment and sandbox; a file of
+episodes needs ``env=<name>``, and may have ``sandbox=<name>``.
 
 A run is a folder, or a file of episodes from any system. Rows are JSON Lines, in TRL's conversational form:
 ``prompt`` and ``completion`` (SFT), ``prompt``, ``chosen`` and ``rejected`` (DPO and reward models),
@@ -22,6 +28,7 @@ from collections.abc import Sequence
 
 from benchmarks.common.command import make_console, make_parser, print_path, write_text
 from benchmarks.common.runs import add_runs, read_runs
+from benchmarks.export.replaying import stages_of
 from benchmarks.export.rows import KINDS, Wanted, export
 from conf import ConfigError, commands
 from conf.arguments import Parser, add_out, integer, number, require_new
@@ -38,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise ConfigError("--min-score chooses actions for --what sft; preferences have --margin")
     if max(given.min_score or 0.0, given.margin) > 10.0:
         raise ConfigError("--min-score and --margin are points of a coach's scores, from 0 to 10")
+    if given.what == "counterfactuals" and given.succeeded:
+        raise ConfigError("--succeeded leaves no failed episode for --what counterfactuals")
     paths, runs = read_runs(given)
     last = paths[-1]
     path = given.out or (last if last.is_dir() else last.parent) / f"export-{given.what}.jsonl"
@@ -45,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise ConfigError(f"{path} is what is exported: name another place with --out")
     require_new(given.overwrite, path)
     skipped: list[str] | None = [] if given.skip_bad else None
-    made = export(runs, _wanted(given), skipped)
+    made = export(runs, _wanted(given), skipped, stages_of(given))
     for line in skipped or []:
         print(f"left out: {line}", file=sys.stderr)
     if not made.rows:
@@ -67,6 +76,8 @@ def _wanted(given: argparse.Namespace) -> Wanted:
         balance=given.balance,
         most=given.most,
         seed=given.seed,
+        tries=given.tries,
+        threads=given.threads,
     )
 
 
@@ -83,6 +94,8 @@ def _parser() -> Parser:
     add("--balance", action="store_true", help="as many rows of every kind of task")
     add("--most", type=integer(1), help="at most so many rows, the best first")
     add("--seed", type=integer(0), default=0, help="of the choice that --balance makes")
+    add("--tries", type=integer(1), default=4, help="counterfactuals: replacements for each failed episode")
+    add("--threads", type=integer(1), default=2, help="counterfactuals: episodes replayed in parallel")
     add("--skip-bad", action="store_true", help="leave out lines that are no valid episode")
     add_out(parser, help="default: export-<what>.jsonl in the last run's folder")
     return parser

@@ -32,15 +32,15 @@ class Source:
         where = {"episode": episode.id, "phase": episode.phase, "step": episode.step, "seed": row.get("seed")}
         return dict(self.run) | where | {"task": episode.task_id, "kind": episode.kind, "licence": licence}
 
-    def turn(self, row: Row, episode: RecordedEpisode, turn: Turn, verdict: Verdict) -> dict[str, Any]:
-        """Returns where a judged action comes from; ``weights`` counts the updates that its agent had had."""
+    def turn(self, row: Row, episode: RecordedEpisode, turn: Turn, verdict: Verdict | None) -> dict[str, Any]:
+        """Returns where an action comes from; ``weights`` counts the updates that its agent had had."""
         raw = row["turns"][turn.index] if turn.index < len(row["turns"]) else {}
         success = None if episode.outcome is None else episode.outcome.success
         return self.episode(row, episode) | {
             "turn": turn.index,
             "agent": turn.agent,
             "weights": raw.get("weight_version"),
-            "judge": verdict.source,
+            "judge": None if verdict is None else verdict.source,
             "coach_sha256": self._coach(turn.role.name),
             "success": success,
         }

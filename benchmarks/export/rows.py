@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks.export.provenance import Source, sources
+from benchmarks.export.replacements import Read, replacements
 from coaches.episodes import RecordedEpisode
+from coaches.replay.stages import Stages
 from conf import ConfigError
 from conf.counts import plural
 from envs.types import Message, Turn
 from learners.report.handoffs import diagnose
 from learners.report.reading import Row, Run, episodes_of
 
-KINDS = ("sft", "preferences", "prm", "episodes")
+KINDS = ("sft", "preferences", "counterfactuals", "prm", "episodes")
 """What a row can be."""
+Made = list[tuple[dict[str, Any], str]]
+"""Rows, each with the kind of its task."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,10 @@ class Wanted:
     balance: bool
     most: int | None
     seed: int
+    tries: int
+    """Replacements tried for each failed episode, for ``counterfactuals``."""
+    threads: int
+    """Failed episodes replayed in parallel, for ``counterfactuals``."""
 
 
 @dataclass(frozen=True)
@@ -66,35 +74,50 @@ class Judged:
         return [{"role": "assistant", "content": self.turn.action}]
 
 
-def export(runs: Sequence[Run], wanted: Wanted, skipped: list[str] | None) -> Exported:
+def export(
+    runs: Sequence[Run], wanted: Wanted, skipped: list[str] | None, stages: Callable[[Run], Stages]
+) -> Exported:
     """Returns the rows that ``wanted`` describes, the best first.
 
+    Args:
+        stages: where the episodes of a run are replayed, for ``counterfactuals``.
+
     Raises:
-        ConfigError: an episode is invalid, or no episode has the agent.
+        ConfigError: an episode is invalid, no episode has the agent, or nothing can be replayed.
     """
     read = [
-        (source, row, episode)
+        (run, source, row, episode)
         for run in runs
         for source in [sources(run)]
         for row, episode in episodes_of(run, skipped=skipped)
         if wanted.phase in (None, episode.phase)
     ]
     agent = _agent([episode for *_, episode in read], wanted.agent)
-    kept = [one for one in read if not wanted.succeeded or (one[2].outcome and one[2].outcome.success)]
-    judged = [turn for one in kept for turn in _judged(*one, agent)]
-    if wanted.what == "episodes":
-        made = [(dict(row) | {"provenance": source.episode(row, one)}, one.kind) for source, row, one in kept]
+    if wanted.what == "counterfactuals":
+        found, ends = replacements(read, agent, stages, tries=wanted.tries, threads=wanted.threads)
+        made = [one.row() for one in found]
+        origin = "; ".join(f"{plural(count, 'failed episode')}: {end}" for end, count in sorted(ends.items()))
     else:
-        made = {"sft": _best, "preferences": _pairs, "prm": _steps}[wanted.what](_actions(judged), wanted)
+        made, origin = _recorded(read, agent, wanted)
     made = (_balanced(made, wanted.seed) if wanted.balance else made)[: wanted.most]
     counts = sorted(Counter(kind or "no kind" for _, kind in made).items())
-    by_kind = ", ".join(f"{kind} {count}" for kind, count in counts)
+    by_kind = f" ({', '.join(f'{kind} {count}' for kind, count in counts)})" if counts else ""
     whose = f" of {agent}" if agent else ""
     summary = (
-        f"{plural(len(made), 'row')} ({wanted.what}) from {plural(len(judged), 'judged action')}{whose} in "
+        f"{plural(len(made), 'row')} of --what {wanted.what}{by_kind}{whose}, from {origin or 'no episode'}"
     )
-    summary += plural(len(kept), "episode") + (f": {by_kind}" if by_kind else "")
     return Exported([row for row, _ in made], summary)
+
+
+def _recorded(read: Sequence[Read], agent: str | None, wanted: Wanted) -> tuple[Made, str]:
+    """Returns rows of what was recorded, and from how much."""
+    kept = [one for one in read if not wanted.succeeded or (one[3].outcome and one[3].outcome.success)]
+    if wanted.what == "episodes":
+        rows = [dict(row) | {"provenance": source.episode(row, one)} for _, source, row, one in kept]
+        return [(row, one[3].kind) for row, one in zip(rows, kept, strict=True)], plural(len(kept), "episode")
+    judged = [turn for _, source, row, one in kept for turn in _judged(source, row, one, agent)]
+    made = {"sft": _best, "preferences": _pairs, "prm": _steps}[wanted.what](_actions(judged), wanted)
+    return made, f"{plural(len(judged), 'judged action')} in {plural(len(kept), 'episode')}"
 
 
 def _agent(episodes: Sequence[RecordedEpisode], name: str | None) -> str | None:
@@ -131,13 +154,13 @@ def _actions(judged: Iterable[Judged]) -> list[Judged]:
     ]
 
 
-def _best(actions: Sequence[Judged], wanted: Wanted) -> list[tuple[dict[str, Any], str]]:
+def _best(actions: Sequence[Judged], wanted: Wanted) -> Made:
     """Returns prompt and action of each action that scores at least ``min_score``."""
     best = sorted((one for one in actions if one.score >= wanted.min_score), key=_rank, reverse=True)
     return [_row(one, prompt=_messages(one.prompt), completion=one.completion()) for one in best]
 
 
-def _pairs(actions: Sequence[Judged], wanted: Wanted) -> list[tuple[dict[str, Any], str]]:
+def _pairs(actions: Sequence[Judged], wanted: Wanted) -> Made:
     """Returns the best and the worst action after each prompt, if their scores differ by ``margin``."""
     groups: dict[tuple[Message, ...], list[Judged]] = defaultdict(list)
     for one in actions:
@@ -158,7 +181,7 @@ def _pairs(actions: Sequence[Judged], wanted: Wanted) -> list[tuple[dict[str, An
     ]
 
 
-def _steps(actions: Sequence[Judged], wanted: Wanted) -> list[tuple[dict[str, Any], str]]:
+def _steps(actions: Sequence[Judged], wanted: Wanted) -> Made:
     """Returns every action as one step with its score."""
     return [
         _row(
@@ -188,7 +211,7 @@ def _messages(prompt: Sequence[Message]) -> list[dict[str, str]]:
     return [{"role": message.role, "content": message.content} for message in prompt]
 
 
-def _balanced(made: Sequence[tuple[dict[str, Any], str]], seed: int) -> list[tuple[dict[str, Any], str]]:
+def _balanced(made: Sequence[tuple[dict[str, Any], str]], seed: int) -> Made:
     """Keeps as many rows of each kind as the rarest one has, chosen by the seed; their order stays."""
     places: dict[str, list[int]] = defaultdict(list)
     for place, (_, kind) in enumerate(made):
