@@ -27,6 +27,8 @@ One line per episode. All keys, and which of them are required:
      "outcome": {"success": true, "score": 1.0, "failure_code": "ok", "metrics": {}},
      "phase": "train", "step": 3}       where in a run it was played
 
+A run writes once what repeats: ``coaches.recording.repeats`` says how, and ``read`` puts it back.
+
 Other keys are ignored, and so is null where a key has a default. The content of a message may be text, null,
 or a list of parts, of which those with text count; calls of tools become part of its text
 (``coaches.recording.messages``). Messages of tools are what the agent read from its user, and the results of
@@ -45,7 +47,7 @@ from typing import Any, cast, get_args
 
 from coaches.base import CoachError, Verdict
 from coaches.judging.learning import JudgedEpisode
-from coaches.recording import lines, messages, results
+from coaches.recording import lines, messages, repeats, results
 from coaches.recording.fields import BadRowError, Record, Row, get, name, number, record
 from conf import ConfigError
 from conf.counts import plural
@@ -79,7 +81,7 @@ class RecordedEpisode:
 def read(
     path: Path, *, roles: Sequence[Role] | None = None, skipped: list[str] | None = None
 ) -> Iterator[tuple[dict[str, Any], RecordedEpisode]]:
-    """Yields every line of ``path``, as JSON and as an episode.
+    """Yields every line of ``path``, as JSON without short forms and as an episode.
 
     ``roles``: used for lines that have no roles. ``skipped``: gets a message for every invalid line, which is
     then left out.
@@ -87,9 +89,10 @@ def read(
     Raises:
         ConfigError: the file cannot be read, or a line is invalid and ``skipped`` is None.
     """
+    shared = repeats.Shared(path.with_name(repeats.SHARED))
     for place, line in lines.numbered(path):
         try:
-            row = lines.parsed(line)
+            row = repeats.restored(lines.parsed(line), shared)
             one = _episode(row, place, roles)
         except BadRowError as error:
             complaint = f"{path}, line {place}: {error}"

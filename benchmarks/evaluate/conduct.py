@@ -30,7 +30,7 @@ class Conduct:
 
 
 def conduct(episodes: Sequence[Mapping[str, Any]]) -> dict[str, Conduct]:
-    """Returns the counts of each agent; ``episodes``: rows of ``episodes.jsonl``."""
+    """Returns the counts of each agent; ``episodes``: rows as ``coaches.episodes.read`` yields them."""
     counts: dict[str, Conduct] = {}
     for row in episodes:
         roles = {role["name"]: role for role in row["roles"]}

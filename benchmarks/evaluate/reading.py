@@ -12,6 +12,8 @@ from typing import Any
 import yaml
 
 from benchmarks.evaluate.conduct import Conduct, conduct
+from coaches.recording import repeats
+from coaches.recording.fields import BadRowError
 from conf import ConfigError
 
 Row = Mapping[str, Any]
@@ -87,7 +89,7 @@ def read(folder: Path, *, first: bool = False) -> Evaluation:
         )
     outcome = rows[0] if first else rows[-1]
     step = int(outcome["step"])
-    played = [row for row in _lines(folder / "episodes.jsonl") if _is_evaluation(row, step)]
+    played = list(_played(folder, step))
     [timing] = [row for row in _lines(folder / "timings.jsonl") if _is_evaluation(row, step)]
     failed = [row for row in played if not row["outcome"]["success"]]
     coached = any(turn["verdict"] for row in played for turn in row["turns"])
@@ -122,6 +124,17 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             yield json.loads(line)
+
+
+def _played(folder: Path, step: int) -> Iterator[dict[str, Any]]:
+    """Yields the episodes of the evaluation after ``step``."""
+    shared = repeats.Shared(folder / repeats.SHARED)
+    for number, row in enumerate(_lines(folder / "episodes.jsonl"), 1):
+        if _is_evaluation(row, step):
+            try:
+                yield repeats.restored(row, shared)
+            except BadRowError as error:
+                raise ConfigError(f"{folder / 'episodes.jsonl'}, line {number}: {error}") from None
 
 
 def _episode(row: Row) -> Played:

@@ -2,7 +2,8 @@
 
 config.yaml      the whole configuration, resolved
 metadata.json    versions, sandbox and its guarantees
-episodes.jsonl   every episode: turns, verdicts, outcome
+episodes.jsonl   every episode: turns, verdicts, outcome (``coaches.episodes``)
+shared.jsonl     roles and prompts that its lines have in common
 metrics.jsonl    one row per step or evaluation; identical for the same configuration and seed
 timings.jsonl    seconds and throughput, which differ between runs
 checkpoints/     what a killed run resumes from

@@ -1,18 +1,61 @@
-"""An episode as one JSON line, which coaches, reports and exports read later."""
+"""Episodes as JSON lines, which coaches, reports and exports read later."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from typing import Any
 
 from coaches.base import Verdict
+from coaches.recording import repeats
+from coaches.recording.fields import BadRowError
+from conf.text import loads
 from envs.types import Turn
+from learners.errors import TrainingError
+from learners.run.folder import RunFolder
 from learners.types import Completion, Rollout
 from sandbox.base import FileInfo
 
 
+class EpisodeLog:
+    """Writes ``episodes.jsonl``, and to ``shared.jsonl`` what many episodes have in common."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._path = folder.path / repeats.SHARED
+        self._keys: set[str] = set()
+        self._size = 0
+        """Bytes of the file when ``_keys`` were those in it: a resumption truncates it."""
+
+    def write(self, phase: str, step: int, rollout: Rollout) -> None:
+        """Appends one episode. What cannot be written is a ``TrainingError``."""
+        if self._size != self._written():
+            self._keys, self._size = self._known(), self._written()
+        self._folder.append("episodes", repeats.shortened(episode_row(phase, step, rollout), self._share))
+
+    def _share(self, kind: str, value: Any) -> str:
+        """Stores a value unless it is there, and returns its key. An episode is written after its values."""
+        value = loads(json.dumps(value, ensure_ascii=False))  # as it is read: its key is that of its content
+        key = repeats.key_of(kind, value)
+        if key not in self._keys:
+            self._folder.append(self._path.stem, {"key": key, "value": value})
+            self._keys.add(key)
+            self._size = self._written()
+        return key
+
+    def _known(self) -> set[str]:
+        try:
+            return {key for key, _ in repeats.stored(self._path)} if self._written() else set()
+        except BadRowError as error:
+            raise TrainingError(str(error)) from None
+
+    def _written(self) -> int:
+        return self._path.stat().st_size if self._path.exists() else 0
+
+
 def episode_row(phase: str, step: int, rollout: Rollout) -> dict[str, Any]:
-    """Returns a row of ``episodes.jsonl``: turns with files, checks and verdicts, and the outcome.
+    """Returns an episode in the form of ``coaches.episodes``: turns with files, checks and verdicts, and the
+    outcome.
 
     An agent's observation only grows, so each turn lists only the messages that are new to its agent, and
     ``seen`` counts those listed before. ``files_before`` is listed only where it differs from the files after
@@ -25,7 +68,7 @@ def episode_row(phase: str, step: int, rollout: Rollout) -> dict[str, Any]:
     for turn, completion, verdict in zip(episode.turns, rollout.completions, rollout.verdicts, strict=True):
         row = _turn(turn, completion, verdict, seen.get(turn.agent, 0))
         if turn.files_before != before:
-            row["files_before"] = [asdict(file) for file in turn.files_before]
+            row["files_before"] = [_fields(file) for file in turn.files_before]
         turns.append(row)
         seen[turn.agent], before = len(turn.observation), turn.files_after
     roles = {turn.agent: turn.role for turn in episode.turns}
@@ -39,7 +82,7 @@ def episode_row(phase: str, step: int, rollout: Rollout) -> dict[str, Any]:
         "roles": [asdict(role) for role in roles.values()],
         "facts": dict(episode.turns[0].facts),
         "turns": turns,
-        "outcome": asdict(episode.outcome),
+        "outcome": _fields(episode.outcome),
     }
 
 
@@ -49,12 +92,12 @@ def _turn(turn: Turn, completion: Completion, verdict: Verdict | None, seen: int
         "index": turn.index,
         "attempt": turn.attempt,
         "seen": seen,
-        "observation": [asdict(message) for message in turn.observation[seen:]],
+        "observation": [_fields(message) for message in turn.observation[seen:]],
         "action": turn.action,
         "code": turn.code,
-        "result": None if turn.result is None else asdict(turn.result),
-        "files": [asdict(file) for file in turn.files_after],
-        "checks": [asdict(check) for check in turn.checks],
+        "result": None if turn.result is None else _fields(turn.result),
+        "files": [_fields(file) for file in turn.files_after],
+        "checks": [_fields(check) for check in turn.checks],
         "last": turn.last,
         "prompt_tokens": completion.prompt_tokens,
         "tokens": completion.tokens,
@@ -63,3 +106,8 @@ def _turn(turn: Turn, completion: Completion, verdict: Verdict | None, seen: int
         "verdict": None if verdict is None else asdict(verdict),
     }
     return row | ({"cost": completion.bill.cost} if completion.bill else {})
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    """Returns what ``asdict`` does for a record without records in it, several times faster."""
+    return dict(vars(record))

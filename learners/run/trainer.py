@@ -49,6 +49,7 @@ class Trainer:
         self.parts = parts
         self.config = config
         self.folder = folder
+        self._episodes = records.EpisodeLog(folder)
         self.reporter = reporter
         self.monitor = Monitor()
         self._next: Future[Played] | None = None
@@ -323,7 +324,7 @@ class Trainer:
             log.warning("lost %d of %d episodes: %s", count, len(played), cause)
         self._check_losses("episodes", causes, len(played))
         for rollout in rollouts:
-            self.folder.append("episodes", records.episode_row(phase, step, rollout))
+            self._episodes.write(phase, step, rollout)
         return rollouts, causes.total()
 
     def _train_assignments(self, step: int) -> list[Assignment]:
