@@ -207,7 +207,7 @@ TURN: dict[str, Any] = {
     ],
 )
 def test_short_forms_that_stand_for_nothing_are_refused(
-    change: Mapping[str, Any], message: str, tmp_path: Path
+    change: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     row = {"turns": [TURN, TURN | change]}
     with pytest.raises(BadRowError, match=rf"turns\[1\]: .*{message}"):
