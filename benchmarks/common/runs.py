@@ -19,8 +19,9 @@ def add_runs(parser: ArgumentParser) -> None:
     )
 
 
-def read_runs(given: argparse.Namespace) -> tuple[list[Path], list[Run]]:
-    """Returns the paths on the command line and what was read of them.
+def read_runs(given: argparse.Namespace, *others: str) -> tuple[list[Path], list[Run]]:
+    """Returns the paths on the command line and what was read of them. ``others`` are groups that may be
+    named beside ``env``.
 
     Raises:
         ConfigError: there is no path, one is not a run, or a setting is wrong.
@@ -29,6 +30,6 @@ def read_runs(given: argparse.Namespace) -> tuple[list[Path], list[Run]]:
     paths = [Path(word) for word in given.overrides if not commands.is_override(word)]
     if not paths:
         raise ConfigError("name a run folder, or a file of recorded episodes")
-    config = commands.compose_parts(words, {"env": None}, config_dir=given.config_dir)
+    config = commands.compose_parts(words, dict.fromkeys(("env", *others)), config_dir=given.config_dir)
     roles = conf.build("envs", config.env).roles if "env" in config else None
     return paths, [reading.read(path, roles=roles) for path in paths]

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise ConfigError("--min-score and --margin are points of a coach's scores, from 0 to 10")
     if given.what == "counterfactuals" and given.succeeded:
         raise ConfigError("--succeeded leaves no failed episode for --what counterfactuals")
-    paths, runs = read_runs(given)
+    paths, runs = read_runs(given, *(["sandbox"] if given.what == "counterfactuals" else []))
     last = paths[-1]
     path = given.out or (last if last.is_dir() else last.parent) / f"export-{given.what}.jsonl"
     if any(path.resolve() == run.path.resolve() for run in runs):

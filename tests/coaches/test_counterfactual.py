@@ -254,7 +254,7 @@ def test_invalid_settings_are_one_line_errors() -> None:
         ({"sandbox": "docker"}, "must have a name"),
     ):
         with pytest.raises(ConfigError, match=match):
-            print(_empty(**wrong)._backend)
+            print(_empty(**wrong)._stages._backend)
 
 
 def test_nodes_within_the_coach_get_defaults_from_their_own_groups() -> None:
