@@ -46,7 +46,6 @@ _CASES: dict[str, tuple[str, int]] = {
     "libraries, freed memory trimmed": ("trimmed", 0),
     "libraries, malloc asks for huge pages": ("tunable", 0),
     "libraries in huge pages where they are": ("collapsed", 0),
-    "libraries in huge pages, mappings not merged": ("apart", 0),
     "libraries in huge pages": ("in huge pages", 0),
 }
 """Name -> how the memory is prepared, and how much (megabytes or mappings)."""
@@ -123,7 +122,7 @@ def child() -> None:
 
 def _prepare(kind: str, amount: int, parts: Sequence[str]) -> int:
     """Fills this process; returns the address of what was mapped, if anything was."""
-    from sandbox.guest import huge_pages, mappings
+    from sandbox.guest import huge_pages
     from sandbox.guest.preload import preload
     from sandbox.guest.seccomp import libc
 
@@ -139,9 +138,7 @@ def _prepare(kind: str, amount: int, parts: Sequence[str]) -> int:
             ctypes.memset(place, 1, 4096)
             libc.mprotect(ctypes.c_void_p(place), ctypes.c_size_t(4096), 1 + 2 * (number % 2))
     elif kind != "none":
-        if kind == "apart":
-            mappings.merge = lambda: None
-        with huge_pages.in_huge_pages() if kind in ("in huge pages", "apart") else nullcontext():
+        with huge_pages.in_huge_pages() if kind == "in huge pages" else nullcontext():
             preload(parts)
         if kind == "unfrozen":
             gc.unfreeze()

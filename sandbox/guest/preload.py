@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Sequence
 
 import sandbox.guest.probe  # noqa: F401 - for the checks of artifacts, whose programs only call it
-from sandbox.guest import mappings
 from sandbox.guest.start_methods import without_sockets
 from sandbox.guest.structure import warm_up
 
@@ -29,7 +28,6 @@ def preload(parts: Sequence[str]) -> None:
     tempfile.tempdir = None  # a folder that was chosen before may not exist in the sandbox
     gc.enable()
     gc.collect()
-    mappings.merge()
     gc.freeze()  # a collection in a child would touch, and so copy, every page of the libraries
 
 

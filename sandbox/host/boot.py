@@ -16,7 +16,7 @@ _PACKAGE = "sandbox.guest"
 _MODULES = (
     "frames", "system_calls", "seccomp", "landlock", "processes", "memory", "folder", "output",
     "program", "session", "start_methods", "names", "unpickling", "json_facts", "reads", "structure",
-    "probe", "mappings", "preload", "settings", "outcome", "server", "main",
+    "probe", "preload", "settings", "outcome", "server", "main",
 )  # fmt: skip
 """In dependency order: each after the modules that it imports."""
 ENVIRONMENT = {
