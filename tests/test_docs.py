@@ -146,7 +146,7 @@ def test_the_arguments_and_settings_of_any_other_command_are_valid(
     folder = EXAMPLES / given["config_dir"] if given.get("config_dir") else None
     if module == "benchmarks.coaches":
         nodes(overrides, config_dir=folder)
-    elif module in ("benchmarks.evaluate", "benchmarks.mismatch"):
+    elif module in ("benchmarks.evaluate", "benchmarks.learning", "benchmarks.mismatch"):
         commands.compose([word for word in overrides if not word.startswith("run=")], config_dir=folder)
     else:
         parts: dict[str, str | None] = dict.fromkeys(GROUPS)

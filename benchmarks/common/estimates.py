@@ -79,8 +79,8 @@ def student(values: Sequence[float]) -> Interval:
     """Returns Student's t interval of the mean; the whole line for a single value."""
     if len(values) < 2:
         return Interval(-inf, inf)
-    low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
-    return Interval(float(low), float(high))
+    margin = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+    return Interval(float(np.mean(values)) - margin, float(np.mean(values)) + margin)
 
 
 def slope(values: Sequence[float]) -> Estimate:

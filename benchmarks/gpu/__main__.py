@@ -33,7 +33,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.common.command import make_console, make_parser, print_path, write_json
-from benchmarks.common.machine import machine
+from benchmarks.common.machine import commit, machine
 from benchmarks.gpu.child import MODULES
 from benchmarks.gpu.records import FAILED, Part, Report, Settings
 from benchmarks.gpu.report import table
@@ -72,11 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _require_gpu()
     folder.mkdir(parents=True, exist_ok=True)
     settings = Settings("", given.toy, 0.0, str(folder), str(weights) if weights else None, {})
-    here, commit = machine(), _commit()
+    here, version = machine(), commit()
 
     def keep(parts: Sequence[Part]) -> None:
         seconds = sum(part.seconds for part in parts)
-        write_json(folder / REPORT, asdict(Report(here, commit, given.toy, seconds, parts)))
+        write_json(folder / REPORT, asdict(Report(here, version, given.toy, seconds, parts)))
 
     chosen = [name for name in MODULES if name in given.parts or not given.parts]
     try:
@@ -95,15 +95,6 @@ def _require_gpu() -> None:
     code = "import sys, torch; sys.exit(not torch.cuda.is_available())"
     if subprocess.run([sys.executable, "-c", code], check=False).returncode:
         raise ConfigError("torch sees no GPU here: --toy measures tiny sizes on any machine")
-
-
-def _commit() -> str:
-    words = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        done = subprocess.run(words, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return ""
-    return done.stdout.strip()
 
 
 def _parser() -> Parser:

@@ -231,7 +231,7 @@ def _reopen(config: RunConfig) -> RunFolder:
         path = _newest(config)
     else:
         path = located(config.run_dir)
-        different = _differences(path, config)
+        different = differences(path, config)
         if different:
             raise ConfigError(f"run folder {path} was made with other settings: {', '.join(different)}")
     folder = RunFolder(path, _lock(path))
@@ -256,7 +256,7 @@ def _new_path(config: RunConfig) -> Path:
 def _newest(config: RunConfig) -> Path:
     """The newest run with the same settings; if there is none, the newest one that may grow to them."""
     paths = sorted(_parent(config).glob(f"*-{_suffix(config)}*"), reverse=True)
-    same = [path for path in paths if _exists(path / CONFIG) and not _differences(path, config)]
+    same = [path for path in paths if _exists(path / CONFIG) and not differences(path, config)]
     for path in same:
         if _written(path)[GROWING] == config.steps:
             return path
@@ -273,8 +273,9 @@ def _suffix(config: RunConfig) -> str:
     return f"{config.coach.name}-seed{config.seed}"
 
 
-def _differences(path: Path, config: RunConfig) -> list[str]:
-    """The settings that a resumed run must not change, as ``seed=1 (was 0)``."""
+def differences(path: Path, config: RunConfig) -> list[str]:
+    """Returns what ``config`` has otherwise than the run in ``path`` and a resumed run must not change, as
+    ``seed=1 (was 0)``. Raises as ``read_config``."""
     then = _flat(OmegaConf.to_container(read_config(path)))
     now = _flat(config.container())
     different = sorted(
