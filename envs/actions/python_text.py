@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
+import threading
 import warnings
 
 _FILE = "action_of_an_agent"
+# Some versions of CPython count the depth of trees per interpreter (python/cpython#106905): they raise
+# SystemError when threads switch within ast.parse.
+_PARSER = threading.Lock()
 MOST_CHARS = 50_000
 """Longer texts are not parsed: what agents write must not keep the host busy."""
 _TOKEN = re.compile(r"""#.*|("{3}|'{3})|"(?:\\.|[^"\\])*(?P<end>"|$)|'(?:\\.|[^'\\])*(?P<close>'|$)""")
@@ -21,7 +25,8 @@ def parsed(code: str) -> ast.Module | None:
     if len(code) > MOST_CHARS:
         return None
     try:
-        return ast.parse(code, _FILE)
+        with _PARSER:
+            return ast.parse(code, _FILE)
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return None
 

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import ast
+from concurrent.futures import ThreadPoolExecutor
+from time import sleep
+
 import pytest
 
+from envs.actions import python_text
 from envs.actions.parsing import Form, extract_program, read_action, strip_thinking
 from envs.contract import timeless
 from envs.pipeline import PipelineEnv
@@ -243,3 +248,20 @@ def test_output_is_shown_as_a_terminal_would_show_it() -> None:
     assert env.turns[0].result is not None
     assert env.turns[0].result.stdout == "found 17 rows\n1999 of 2000 rowsred\n"
     assert "found 17 rows" in env.observe("maker")["messages"][-1]["content"]
+
+
+def test_programs_are_parsed_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CPython 3.11.7 may raise ``SystemError`` where threads switch within ``ast.parse``."""
+    parse, inside, most = ast.parse, list[str](), list[int]()
+
+    def watched(code: str, name: str) -> ast.Module:
+        inside.append(name)
+        most.append(len(inside))
+        sleep(0.002)
+        inside.pop()
+        return parse(code, name)
+
+    with monkeypatch.context() as patched, ThreadPoolExecutor(8) as threads:
+        patched.setattr(ast, "parse", watched)
+        assert list(threads.map(python_text.is_python, ["x = 1"] * 16)) == [True] * 16
+    assert set(most) == {1}
