@@ -18,7 +18,7 @@ from tests.test_conf import GROUPS, RECORDS, files
 NEVER: tuple[Any, ...] = ("nan", float("-inf"), "1e400", "", [1], True)
 """What no number can be."""
 
-NEGATIVE_IS_FINE: set[str] = set()
+NEGATIVE_IS_FINE = {"coach.biased.points"}
 """Numbers that may be below 0."""
 
 ZERO_IS_FINE = {
@@ -36,6 +36,7 @@ ZERO_IS_FINE = {
     ),
     *(f"env.dsbench.synthetic.{key}" for key in ("leaks", "imbalance", "noise")),
     "coach.random.seed",
+    "coach.biased.points",
     "coach.counterfactual.seed",
     "coach.counterfactual.tolerance",
     "coach.hindsight.guilty",

@@ -132,7 +132,7 @@ def test_a_pair_has_the_best_and_the_worst_action_after_one_prompt(export: Any) 
     assert row["rejected"][0]["content"] == "worst"
     assert row["margin"] == 8.0
     assert row["rejected_provenance"]["episode"] == "c"
-    assert "nothing to export: 0 rows (preferences) from 4 judged actions in 3 episodes" in export(
+    assert "nothing to export: 0 rows of --what preferences, from 4 judged actions in 3 episodes" in export(
         episodes, "--what=preferences", "--margin=9", "--overwrite", fails=True
     )
 

@@ -173,7 +173,7 @@ def test_an_episode_that_cannot_be_replayed_is_not_measured() -> None:
     with pytest.raises(ReplayError, match="but its replay scored"):
         _empty().judge_episode(env.turns, better)
     lost = _empty()
-    lost.__dict__["_backend"] = FakeBackend(broken=True)
+    lost._stages.__dict__["_backend"] = FakeBackend(broken=True)
     with pytest.raises(CoachError):
         lost.judge_episode(env.turns, env.outcome)
     turns = [replace(turn, task_id="unheard of") for turn in env.turns]
@@ -237,7 +237,7 @@ def test_resampled_actions_are_averaged(echo: str) -> None:
     task = replace(task, answer=["42"])
     env = words("20 + 22", task)
     built = _empty(replace="resample", team={"name": echo}, samples=4)
-    built.__dict__["_tasks"] = {task.id: [(env.scenario, task)]}
+    built._stages.__dict__["_tasks"] = {task.id: [(env.scenario, task)]}
     verdicts = built.judge_episode(env.turns, env.outcome)
     assert verdicts[0] is not None
     assert verdicts[0].score == pytest.approx(7.5)  # half of the plans lead to a wrong answer
