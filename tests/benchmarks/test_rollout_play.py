@@ -27,6 +27,12 @@ def config(*settings: str) -> RunConfig:
     return RunConfig.read(commands.compose([*REPLAYED, *SMALL, *settings]))
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The repository holds a result already, at the command's default place."""
+    monkeypatch.chdir(tmp_path)
+
+
 def test_drawn_actions_are_programs_and_depend_on_the_seed_only() -> None:
     first, second = drawn(config(), 2)
     assert [episode.id for episode in (*first, *second)] == [
