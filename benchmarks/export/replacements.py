@@ -90,7 +90,8 @@ def replacements(
 
 
 def _donors(read: Sequence[Read]) -> dict[tuple[str, str], list[tuple[Read, int]]]:
-    """Returns (task, agent) -> that agent's programs that ran, in the episodes that succeeded."""
+    """Returns (task, agent) -> that agent's actions in the episodes that succeeded, but for programs that
+    failed."""
     donors: dict[tuple[str, str], list[tuple[Read, int]]] = defaultdict(list)
     for one in read:
         episode = one[3]

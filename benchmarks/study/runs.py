@@ -113,10 +113,10 @@ def _planned(arm: str, seed: int, folder: Path, settings: tuple[str, ...]) -> Ru
 def is_finished(run: Run) -> bool:
     """Whether the run's last evaluation is recorded."""
     path = run.folder / "metrics.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    if not lines:
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    if not text.endswith("\n"):  # there is none, or a killed run left half a line
         return False
-    last = json.loads(lines[-1])
+    last = json.loads(text.splitlines()[-1])
     return bool(last["phase"] == "eval" and last["step"] == run.steps)
 
 

@@ -255,6 +255,9 @@ def test_more_steps_go_on_with_finished_runs(folder: Path) -> None:
     [finished, *_] = runs.plan("small", [0], folder, SHORT)
     assert runs.is_finished(finished)
     assert not runs.is_finished(replace(finished, steps=20))
+    with (finished.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"phase": "tr')  # a killed run leaves half a line
+    assert not runs.is_finished(finished)
 
 
 @pytest.mark.parametrize(
