@@ -18,6 +18,8 @@ One line per episode. All keys, and which of them are required:
         "files": [{"path": "a.csv", "size": 9, "sha256": "…"}],     all files after the turn
         "files_before": […],            all files before it; default: those after the turn before
         "checks": [{"name": "a.csv", "code": "ok", "detail": ""}],  of the artifacts after the turn
+        "times": {"began": 0.02, "acted": 1.31, "ended": 2.04},     seconds since the episode's start at which
+                                        the agent was asked, had acted, and the turn was over
         "last": false,                  it ended the agent's part; default: another agent follows
         "verdict": {"score": 7.5, "rationale": "…", "blame": null}}],
      "roles": [{"name": "solver", "instructions": "…", "max_turns": 1, "can_run_code": false,
@@ -25,7 +27,8 @@ One line per episode. All keys, and which of them are required:
                                         default: derived from the turns; required if there are checks
      "facts": {},                       public facts about the task
      "outcome": {"success": true, "score": 1.0, "failure_code": "ok", "metrics": {}},
-     "phase": "train", "step": 3}       where in a run it was played
+     "phase": "train", "step": 3,       where in a run it was played
+     "started": 1796000000.0}           when, in seconds since 1970
 
 A run writes once what repeats: ``coaches.recording.repeats`` says how, and ``read`` puts it back.
 
@@ -48,7 +51,9 @@ from typing import Any, cast, get_args
 from coaches.base import CoachError, Verdict
 from coaches.judging.learning import JudgedEpisode
 from coaches.recording import lines, messages, repeats, results
+from coaches.recording import times as recorded_times
 from coaches.recording.fields import BadRowError, Record, Row, get, name, number, record
+from coaches.recording.times import Times
 from conf import ConfigError
 from conf.counts import plural
 from envs.actions.parsing import extract_program
@@ -70,6 +75,8 @@ class RecordedEpisode:
     """None: the line does not have one."""
     phase: str
     step: int
+    times: Times | None = None
+    """None: the line does not say when its turns were played."""
 
     def judged(self) -> JudgedEpisode | None:
         """Returns the episode in the form that coaches learn from; None without an outcome."""
@@ -162,6 +169,7 @@ def _episode(row: Row, line: int, roles: Sequence[Role] | None) -> RecordedEpiso
         outcome=_outcome(row),
         phase=get(row, "phase", str, "train"),
         step=get(row, "step", int, 0),
+        times=recorded_times.read(row, turns),
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from coaches.base import Verdict
+from coaches.recording.times import Times
 from conf import ConfigError
 from conf.ranges import Count, Natural, NonNegative, Positive, Range
 from envs.types import Episode, Message, Task, Turn
@@ -176,6 +177,8 @@ class Rollout:
     """None where the coach reached no verdict, and throughout when the episode was not coached."""
     coach_errors: Mapping[str, int] = field(default_factory=dict)
     """Number of turns without a verdict, by cause."""
+    times: Times | None = field(default=None, compare=False)
+    """When it was played; None: unknown. It is no part of what was played."""
 
     def transitions(self) -> list[Transition]:
         """Returns the training rows, in the order of play."""

@@ -107,7 +107,7 @@ def _timeless(rollout: Rollout) -> Rollout:
         replace(turn, result=turn.result and replace(turn.result, wall_s=0.0, cpu_s=0.0))
         for turn in rollout.episode.turns
     )
-    return replace(rollout, episode=replace(rollout.episode, turns=turns))
+    return replace(rollout, episode=replace(rollout.episode, turns=turns), times=None)
 
 
 def _shorten(turn: dict[str, Any]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 
+from coaches.recording.times import Times, TurnTimes
 from coaches.reward import CoachReward
 from envs.pipeline import PipelineEnv
 from envs.types import Episode, Message
@@ -19,6 +21,7 @@ def play(env: PipelineEnv | CoachReward, team: Mapping[str, Policy], assignment:
         SandboxError: the sandbox was lost; there is no outcome to count.
     """
     completions: list[Completion] = []
+    clock = _Clock()
     try:
         env.reset(seed=assignment.seed % 2**32, options={"task": assignment.task})
         while env.agents:
@@ -27,17 +30,33 @@ def play(env: PipelineEnv | CoachReward, team: Mapping[str, Policy], assignment:
             if terminated or truncated:
                 env.step(None)
                 continue
+            messages, began = _messages(observation["messages"]), clock.now()
             completion = team[agent].act(
-                _messages(observation["messages"]),
+                messages,
                 seed=derive_seed(assignment.seed, len(completions)),
                 order=assignment.order,
                 temperature=assignment.temperature,
             )
             completions.append(completion)
+            acted = clock.now()
             env.step(completion.text)
-        return _rollout(env, assignment, completions)
+            clock.turns.append(TurnTimes(began, acted, clock.now()))
+        return _rollout(env, assignment, completions, Times(clock.started, tuple(clock.turns)))
     finally:
         env.close()
+
+
+class _Clock:
+    """Times the turns of an episode by a clock that never goes back."""
+
+    def __init__(self) -> None:
+        self.started = time.time()
+        self._zero = time.perf_counter()
+        self.turns: list[TurnTimes] = []
+
+    def now(self) -> float:
+        """Seconds since the episode's start."""
+        return time.perf_counter() - self._zero
 
 
 def _messages(chat: Sequence[Mapping[str, str]]) -> tuple[Message, ...]:
@@ -45,7 +64,7 @@ def _messages(chat: Sequence[Mapping[str, str]]) -> tuple[Message, ...]:
 
 
 def _rollout(
-    env: PipelineEnv | CoachReward, assignment: Assignment, completions: list[Completion]
+    env: PipelineEnv | CoachReward, assignment: Assignment, completions: list[Completion], times: Times
 ) -> Rollout:
     core = env.unwrapped
     coached = isinstance(env, CoachReward)
@@ -58,4 +77,5 @@ def _rollout(
         turns=core.turns,
         outcome=core.outcome,
     )
-    return Rollout(episode, tuple(completions), tuple(verdicts), dict(env.coach_errors) if coached else {})
+    errors = dict(env.coach_errors) if coached else {}
+    return Rollout(episode, tuple(completions), tuple(verdicts), errors, times)

@@ -8,6 +8,7 @@ from typing import Any
 
 from coaches.base import Verdict
 from coaches.recording import repeats
+from coaches.recording import times as recorded_times
 from coaches.recording.fields import BadRowError
 from conf.text import loads
 from envs.types import Turn
@@ -59,7 +60,8 @@ def episode_row(phase: str, step: int, rollout: Rollout) -> dict[str, Any]:
 
     An agent's observation only grows, so each turn lists only the messages that are new to its agent, and
     ``seen`` counts those listed before. ``files_before`` is listed only where it differs from the files after
-    the previous turn. ``coaches.episodes`` reads all of it back.
+    the previous turn. ``coaches.episodes`` reads all of it back. Times of play, where they are known, are the
+    only values besides those of ``result`` that differ between two runs with the same seed.
     """
     episode = rollout.episode
     seen: dict[str, int] = {}
@@ -71,6 +73,10 @@ def episode_row(phase: str, step: int, rollout: Rollout) -> dict[str, Any]:
             row["files_before"] = [_fields(file) for file in turn.files_before]
         turns.append(row)
         seen[turn.agent], before = len(turn.observation), turn.files_after
+    when: dict[str, Any] = {}
+    if rollout.times is not None:
+        when, of_turns = recorded_times.written(rollout.times)
+        turns = [row | moments for row, moments in zip(turns, of_turns, strict=True)]
     roles = {turn.agent: turn.role for turn in episode.turns}
     return {
         "phase": phase,
@@ -83,7 +89,7 @@ def episode_row(phase: str, step: int, rollout: Rollout) -> dict[str, Any]:
         "facts": dict(episode.turns[0].facts),
         "turns": turns,
         "outcome": _fields(episode.outcome),
-    }
+    } | when
 
 
 def _turn(turn: Turn, completion: Completion, verdict: Verdict | None, seen: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from coaches import episodes
 from coaches.base import Usage, Verdict
+from coaches.recording.times import Times, TurnTimes
 from envs.types import Episode, Message, Outcome
 from learners.run import records
 from learners.types import Rollout
@@ -31,7 +32,10 @@ def test_an_episode_is_unchanged_after_writing_and_reading(tmp_path: Path) -> No
     part = Verdict(3.0, "r", None, 0.25, "rules")
     verdicts = (Verdict(2.0, "b", "engineer", 0.25, "balanced", parts=(part, None)), None, part, part, None)
     outcome = Outcome(False, 0.0, {"fair": 0.5}, "missing")
-    rollout = Rollout(Episode("e1", "t", "regression", 3, turns, outcome), (completion(),) * 5, verdicts)
+    moments = tuple(TurnTimes(n, n + 0.25, n + 0.5) for n in range(5))
+    played = Times(1796000000.125, moments)
+    episode = Episode("e1", "t", "regression", 3, turns, outcome)
+    rollout = Rollout(episode, (completion(),) * 5, verdicts, times=played)
     path = tmp_path / "episodes.jsonl"
     path.write_text(json.dumps(records.episode_row("train", 4, rollout), ensure_ascii=False) + "\n", "utf-8")
     [(row, read)] = list(episodes.read(path))
@@ -39,6 +43,7 @@ def test_an_episode_is_unchanged_after_writing_and_reading(tmp_path: Path) -> No
     assert read.turns == turns
     assert read.verdicts == verdicts
     assert read.outcome == outcome
+    assert read.times == played
     assert [message["content"] for message in row["turns"][1]["observation"]] == ["a", "r"]
 
 
