@@ -54,16 +54,6 @@ def docker_version() -> str | None:
     return done.stdout.strip() or None
 
 
-def commit() -> str:
-    """Returns the commit of this checkout, with ``-dirty`` if files have changed; empty without git."""
-    words = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        done = subprocess.run(words, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return ""
-    return done.stdout.strip()
-
-
 def _cpu() -> str:
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):

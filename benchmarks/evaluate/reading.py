@@ -62,6 +62,8 @@ class Evaluation:
     """Training steps before the evaluation."""
     models: Mapping[str, str]
     """Agent -> the model that played it; empty for runs that did not record it."""
+    algorithm: str | None
+    """What trained the weights, as far as ``config.yaml`` says; None: nothing did."""
     metrics: Mapping[str, float]
     """As in ``metrics.jsonl`` (see ``learners.run.metrics``)."""
     failures: Mapping[str, int]
@@ -100,6 +102,7 @@ def read(folder: Path, *, first: bool = False) -> Evaluation:
         folder=str(folder),
         step=step,
         models=models,
+        algorithm=str(config["algorithm"]["name"]) if step else None,
         metrics={name: value for name, value in outcome.items() if name not in ("phase", "step")},
         failures=dict(Counter(row["outcome"]["failure_code"] for row in failed).most_common()),
         blamed=_blamed(failed) if coached else None,

@@ -49,6 +49,10 @@ def diagnosis(evaluations: Sequence[Evaluation]) -> Table:
     def line(label: str, show: Callable[[Evaluation], str]) -> None:
         table.add_row(label, *(show(one) for one in evaluations))
 
+    if any(one.algorithm for one in evaluations):
+        line("algorithm", lambda one: one.algorithm or "–")
+    if any(one.models for one in evaluations):
+        line("model", lambda one: " + ".join(dict.fromkeys(one.models.values())) or "–")
     mixed = [one.models for one in evaluations if len(set(one.models.values())) > 1]
     for agent in dict.fromkeys(agent for models in mixed for agent in models):
         line(f"{agent}: model", lambda one, agent=agent: one.models.get(agent, "–"))  # type: ignore[misc]

@@ -33,7 +33,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.common.command import make_console, make_parser, print_path, write_json
-from benchmarks.common.machine import commit, machine
+from benchmarks.common.machine import machine
 from benchmarks.gpu.child import MODULES
 from benchmarks.gpu.records import FAILED, Part, Report, Settings
 from benchmarks.gpu.report import table
@@ -41,6 +41,7 @@ from benchmarks.gpu.running import run_parts
 from benchmarks.gpu.weights import join
 from conf import ConfigError, commands
 from conf.arguments import Parser, add_out, number, require_new
+from conf.revision import revision
 
 SECONDS, TOY_SECONDS = 465.0, 3600.0
 REPORT = "report.json"
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _require_gpu()
     folder.mkdir(parents=True, exist_ok=True)
     settings = Settings("", given.toy, 0.0, str(folder), str(weights) if weights else None, {})
-    here, version = machine(), commit()
+    here, version = machine(), revision().short
 
     def keep(parts: Sequence[Part]) -> None:
         seconds = sum(part.seconds for part in parts)

@@ -53,7 +53,7 @@ def list_failed(run: Run, wanted: Wanted, console: Console, skipped: list[str] |
         ConfigError: an episode is invalid (see ``coaches.episodes.read``).
     """
     table = make_table(
-        f"Failed episodes of {run.name}",
+        f"Failed episodes of {line(run.title)}",
         ["episode", "task", "culprit", "turn", "what broke first, and what followed"],
         text=["episode", "task", "culprit", "what broke first, and what followed"],
     )

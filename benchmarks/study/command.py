@@ -11,13 +11,14 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.common.command import make_console, print_path, write_json, write_text
-from benchmarks.common.machine import commit, machine
+from benchmarks.common.machine import machine
 from benchmarks.study import grid, runs, tables
 from benchmarks.study.answers import Answer, Results, answer
 from benchmarks.study.plots import plot
 from benchmarks.study.runs import Result, Run
 from conf import ConfigError
 from conf.counts import plural
+from conf.revision import revision
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def report(
     """Returns the results as JSON, with what is needed to know where they come from."""
     return {
         "machine": asdict(machine()),
-        "commit": commit(),
+        "commit": revision().short,
         "libraries": finished[0].metadata["libraries"] | {"python": finished[0].metadata["python"]},
         "size": study.size,
         "seeds": list(study.seeds),

@@ -10,7 +10,6 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from html import escape
-from importlib.metadata import version
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 from scipy import stats  # type: ignore[import-untyped]
 
 from conf import ConfigError
+from conf.revision import revision
 from learners.report.contents import EPISODES_PER_BLOCK, Contents, contents, pack
 from learners.report.reading import Run, episodes_of
 
@@ -48,7 +48,7 @@ def _html(runs: Sequence[Run], made: Sequence[Contents]) -> str:
     script = f'"use strict";\n(() => {{\n{script}\n}})();\n'
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     index = {
-        "version": version("coachgym"),
+        "version": revision().version,
         "per_block": EPISODES_PER_BLOCK,
         "t": [float(stats.t.ppf(0.975, df)) for df in range(1, len(runs))],
         "runs": [_run(run, one) for run, one in zip(runs, made, strict=True)],

@@ -34,6 +34,13 @@ class Run:
     roles: Sequence[Role] | None = None
     """Of episodes that were recorded without."""
 
+    @property
+    def title(self) -> str:
+        """The name, with the algorithm and the models that played where that is recorded."""
+        models = dict.fromkeys(str(one["model"]) for one in self.metadata.get("team", {}).values())
+        about = [*filter(None, [self.metadata.get("algorithm")]), *filter(None, [" + ".join(models)])]
+        return f"{self.name} ({', '.join(about)})" if about else self.name
+
 
 def read(path: Path, *, roles: Sequence[Role] | None = None) -> Run:
     """Reads a run folder, or a file of recorded episodes.

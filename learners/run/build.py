@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import gc
 import platform
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
 import conf
 from coaches.judging import inner
 from conf import ConfigError
+from conf.revision import revision
 from learners.config import RunConfig
 from learners.runtimes.base import Parts, Runtime
 from learners.runtimes.capabilities import generator_class
+from learners.runtimes.naming import trained_by
 from learners.runtimes.team import check_team, team_of
 
 PACKAGES = {
@@ -84,6 +87,8 @@ def metadata(parts: Parts, config: RunConfig) -> dict[str, Any]:
     """Returns the contents of ``metadata.json``: what a run runs on, and who plays whom."""
     isolation = parts.rollout_worker.isolation()
     return {
+        "coachgym": asdict(revision()),
+        "algorithm": trained_by(config),
         "python": platform.python_version(),
         "libraries": {name: version(name) for name in LIBRARIES},
         "sandbox": {

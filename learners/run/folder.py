@@ -1,7 +1,7 @@
 """A run is a folder: created once, locked by one process, never overwritten.
 
 config.yaml      the whole configuration, resolved
-metadata.json    versions, sandbox and its guarantees
+metadata.json    versions, algorithm, models and the sandbox; what differed when the run was resumed
 episodes.jsonl   every episode: turns, verdicts, outcome (``coaches.episodes``)
 shared.jsonl     roles and prompts that its lines have in common
 metrics.jsonl    one row per step or evaluation; identical for the same configuration and seed
@@ -32,6 +32,7 @@ from yaml import YAMLError
 from conf import ConfigError
 from learners.config import RunConfig
 from learners.run import files, older
+from learners.runtimes import naming
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +70,16 @@ class RunFolder:
     def __exit__(self, *_: object) -> None:
         self._lock.release()
 
-    def describe(self, metadata: Mapping[str, Any]) -> None:
-        """Writes ``metadata.json``: what the run runs on."""
+    def describe(self, metadata: Mapping[str, Any], *, step: int | None) -> None:
+        """Writes ``metadata.json``: what the run runs on. Of a run that goes on after ``step`` it keeps what
+        it has, and notes under ``resumed`` what is different now; None: nothing of it is kept.
+
+        Raises:
+            ConfigError: it is damaged.
+        """
+        path = self.path / "metadata.json"
+        if step is not None and path.exists():
+            metadata = _noted(path, metadata, step)
         self.report("metadata", metadata)
 
     def report(self, name: str, row: Mapping[str, Any]) -> None:
@@ -202,6 +211,20 @@ def _require_empty(path: Path) -> None:
         )
 
 
+def _noted(path: Path, metadata: Mapping[str, Any], step: int) -> dict[str, Any]:
+    """Returns the contents of ``metadata.json`` with what has changed since the last time; see
+    ``RunFolder.describe``."""
+    try:
+        first: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        earlier = list(first.get("resumed", []))
+        known = {key: value for part in (first, *earlier) for key, value in part.items()}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}; without it, the run can go on") from None
+    now = json.loads(json.dumps(metadata))
+    changed = {key: value for key, value in now.items() if known.get(key) != value}
+    return first | ({"resumed": [*earlier, {"after_step": step} | changed]} if changed else {})
+
+
 def _write(path: Path, config: RunConfig) -> None:
     with files.draft(path / CONFIG) as draft:
         draft.write_text(OmegaConf.to_yaml(OmegaConf.create(config.container())), encoding="utf-8")
@@ -245,7 +268,7 @@ def _reopen(config: RunConfig) -> RunFolder:
 
 def _new_path(config: RunConfig) -> Path:
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    base = _parent(config) / f"{stamp}-{_suffix(config)}"
+    base = _parent(config) / f"{stamp}-{naming.folder_name(config)}"
     path, number = base, 1
     while path.exists():
         number += 1
@@ -255,7 +278,7 @@ def _new_path(config: RunConfig) -> Path:
 
 def _newest(config: RunConfig) -> Path:
     """The newest run with the same settings; if there is none, the newest one that may grow to them."""
-    paths = sorted(_parent(config).glob(f"*-{_suffix(config)}*"), reverse=True)
+    paths = sorted(_parent(config).glob(f"*-seed{config.seed}*"), reverse=True)
     same = [path for path in paths if _exists(path / CONFIG) and not differences(path, config)]
     for path in same:
         if _written(path)[GROWING] == config.steps:
@@ -267,10 +290,6 @@ def _newest(config: RunConfig) -> Path:
 
 def _parent(config: RunConfig) -> Path:
     return Path("runs") / str(config.env.name)
-
-
-def _suffix(config: RunConfig) -> str:
-    return f"{config.coach.name}-seed{config.seed}"
 
 
 def differences(path: Path, config: RunConfig) -> list[str]:

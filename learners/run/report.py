@@ -89,18 +89,20 @@ def reporting(config: RunConfig, folder: Path, console: Console) -> Iterator[Rep
             tracker.close()
 
 
-def before_after(before: Mapping[str, float], after: Mapping[str, float]) -> Table:
+def before_after(before: Mapping[str, float], after: Mapping[str, float], *, about: str = "") -> Table:
     """Returns held-out results before and after training, and the change."""
-    return held_out({"before": before, "after": after}, change=True)
+    return held_out({"before": before, "after": after}, change=True, about=about)
 
 
-def held_out(columns: Mapping[str, Mapping[str, float]], *, change: bool = False) -> Table:
+def held_out(columns: Mapping[str, Mapping[str, float]], *, change: bool = False, about: str = "") -> Table:
     """Returns held-out results side by side, per task kind and agent, with 95 % Wilson intervals.
 
     ``columns``: column title -> row of metrics. ``change``: adds a column with the last minus the first.
+    ``about``: the algorithm and the models, for the title.
     """
     titles = ["", *columns, *(["change"] if change else [])]
-    table = make_table("Held-out tasks, judged by the grader", titles)
+    judged = "Held-out tasks, judged by the grader"
+    table = make_table(f"{judged}: {about}" if about else judged, titles)
     rows = list(columns.values())
     for suffix in ["", *(f"/{kind}" for kind in sorted(_suffixes("success/", rows)))]:
         where = suffix.lstrip("/") or "all tasks"

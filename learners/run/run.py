@@ -24,6 +24,7 @@ from learners.run.folder import RunFolder, open_folder
 from learners.run.report import before_after, held_out, reporting, set_up_logging
 from learners.run.trainer import Trainer
 from learners.runtimes.base import Parts, closed_on_error
+from learners.runtimes.naming import title
 
 log = logging.getLogger(__name__)
 
@@ -70,13 +71,13 @@ def _finished(config: RunConfig, run: RunFolder, console: Console, restarts: int
     """
     with _building(config, run) as parts:
         described = metadata(parts, config)
-        run.describe(described)
+        run.describe(described, step=max(checkpoint.steps(run.path), default=None))
         console.print(f"run folder: {run.path}", highlight=False, soft_wrap=True)
         if config.team or config.learn is not None:
             console.print(_team_line(described["team"]), highlight=False, soft_wrap=True)
         _print_warning(parts, console)
         try:
-            _train(parts, config, run, console)
+            _train(parts, config, run, console, title(config, _models(described["team"])))
         except LostError as error:
             if restarts >= parts.runtime.restarts:
                 raise
@@ -94,15 +95,20 @@ def _team_line(team: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
-def _train(parts: Parts, config: RunConfig, run: RunFolder, console: Console) -> None:
+def _models(team: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [str(one["model"]) for one in team.values()]
+
+
+def _train(parts: Parts, config: RunConfig, run: RunFolder, console: Console, about: str) -> None:
+    """``about``: what tables say of the run."""
     with reporting(config, run.path, console) as reporter:
         trainer = Trainer(parts, config, run, reporter)
         trainer.run()
     evaluations = [row for row in run.rows("metrics") if row["phase"] == "eval"]
     if len(evaluations) == 1:
-        console.print(held_out({"result": evaluations[0]}))
+        console.print(held_out({"result": evaluations[0]}, about=about))
     elif evaluations:
-        console.print(before_after(evaluations[0], evaluations[-1]))
+        console.print(before_after(evaluations[0], evaluations[-1], about=about))
     bias = trainer.monitor.summary()
     run.report("bias", bias)
     if bias["means"]:

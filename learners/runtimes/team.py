@@ -12,6 +12,7 @@ from conf import ConfigError
 from envs.base import Scenario
 from learners.config import RunConfig
 from learners.runtimes.capabilities import generator_called, generator_class
+from learners.runtimes.naming import played_model
 
 LONGEST = 200
 """Bytes of a role's name: names of files have at most 255, and some more are added."""
@@ -38,12 +39,8 @@ class PolicySpec:
 
     def describe(self) -> dict[str, Any]:
         """Returns what the records of a run say of it."""
-        if self.model is not None:
-            played = self.model.get("path", self.model.name)
-        else:
-            models, endpoint = self.generator.get("models", {}), self.generator.get("endpoint", {})
-            played = models.get(self.name, endpoint.get("model", self.generator.name))
-        own = {"model": str(played), "generator": str(self.generator.name), "learns": self.learns}
+        model = played_model(self.model, self.generator, self.name)
+        own = {"model": model, "generator": str(self.generator.name), "learns": self.learns}
         return {"policy": self.name, **own}
 
 

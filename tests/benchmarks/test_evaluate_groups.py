@@ -30,7 +30,7 @@ def run(folder: str, outcomes: Mapping[str, Sequence[bool]]) -> Evaluation:
         Played(task, one, 0.5 + 0.5 * one) for task, all_of_it in outcomes.items() for one in all_of_it
     ]
     effort = Effort(0, 0, {}, 0, 0.0, 0.0, 0.0)
-    return Evaluation(folder, folder, 0, {}, {}, {}, None, effort, {}, episodes)
+    return Evaluation(folder, folder, 0, {}, None, {}, {}, None, effort, {}, episodes)
 
 
 def group(label: str, *runs: Mapping[str, Sequence[bool]], before: bool = False) -> Group:

@@ -112,7 +112,9 @@ def test_a_multirun_trains_every_combination_in_a_folder_of_its_own(tmp_path: Pa
     assert done.returncode == 0, done.stderr
     folders = sorted(path.parent for path in tmp_path.glob("runs/dsbench/*/metrics.jsonl"))
     names = sorted(folder.name.split("-", 2)[2] for folder in folders)
-    assert names == ["outcome-seed0", "outcome-seed1", "rules-seed0", "rules-seed1"]
+    assert names == [
+        f"reinforcepp-tiny-{coach}-seed{seed}" for coach in ("outcome", "rules") for seed in (0, 1)
+    ]
 
 
 @pytest.mark.slow

@@ -150,16 +150,28 @@ function setup() {
   const columns = [{ title: "setting", cell: (name) => name }].concat(report.runs.map((run) => ({ title: run.name, cell: (name) => value(run, name) })));
   return element("section", {}, element("h3", {}, "Set-up"),
     report.runs.map((run) => facts([
-      ["run", run.name], ["algorithm", run.config["algorithm.name"]],
-      ["model", [run.config["model.name"], run.config["model.path"]].filter(Boolean).join(" ")], ["coach", run.config["coach.name"]], ["environment", run.config["env.name"]],
+      ["run", run.name], ["algorithm", run.metadata.algorithm === undefined ? run.config["algorithm.name"] : run.metadata.algorithm ?? "none: models as they came"],
+      ["model", players(run) ?? [run.config["model.name"], run.config["model.path"]].filter(Boolean).join(" ")], ["coach", run.config["coach.name"]], ["environment", run.config["env.name"]],
       ["seed", run.config.seed === undefined ? null : String(run.config.seed)],
       ["sandbox", run.metadata.sandbox && `${run.metadata.sandbox.backend}: ${(run.metadata.sandbox.guarantees ?? []).join(", ")}`],
+      ["coachgym", revision(run.metadata.coachgym)],
+      ["resumed", (run.metadata.resumed ?? []).map((part) => `after step ${part.after_step}: ${Object.keys(part).filter((name) => name !== "after_step").map((name) => name === "coachgym" ? revision(part.coachgym) : `other ${name}`).join(", ")}`).join("; ")],
       ["versions", run.metadata.libraries && Object.entries({ python: run.metadata.python, ...run.metadata.libraries }).map(([name, version]) => `${name} ${version}`).join(", ")],
       ["time", run.timings.length ? spent(run.timings) : null],
     ])),
     report.runs.length > 1 ? (differing.length ? table("Settings that differ", columns, differing) : element("p", {}, "The runs have the same settings.")) : null,
     names.length ? folded("all settings", () => table("Settings", columns, names)) : null,
-    element("p", { class: "quiet" }, `Written by coachgym ${report.version}.`));
+    element("p", { class: "quiet" }, `Written by coachgym ${report.version ?? ""}.`));
+}
+
+function revision(made) {
+  return made && [made.version, made.commit && `commit ${made.commit.slice(0, 12)}`, made.dirty && "with uncommitted changes"].filter(Boolean).join(", ");
+}
+
+function players(run) {
+  const team = Object.entries(run.metadata.team ?? {}), models = unique(team.map(([, one]) => one.model));
+  if (models.length < 2) return models[0];
+  return team.map(([agent, one]) => `${agent}: ${one.model}`).join(", ");
 }
 
 function text(value) {

@@ -61,6 +61,11 @@ def report(tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]])
         (folder / name / "config.yaml").write_text(
             f"seed: {score}\nenv: {{name: dsbench}}\n", encoding="utf-8"
         )
+        revision = {"version": "9.8", "commit": "abcdef012345" + 28 * "0", "dirty": True}
+        later = {"after_step": 2, "coachgym": revision | {"version": "9.9", "dirty": False}, "python": "3"}
+        team = {"maker": {"model": "tiny"}, "analyst": {"model": "<b>hosted"}}
+        metadata = {"coachgym": revision, "algorithm": "grpo", "team": team, "resumed": [later]}
+        (folder / name / "metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
         metrics = [
             {"phase": "eval", "step": n, "success": n / 4, "fair": score / 10, "episodes": 64.0}
             for n in (0, 2)
@@ -92,6 +97,18 @@ def show(tab: Page, address: str, heading: str) -> None:
 
 def episode(rows: list[dict[str, Any]], name: str) -> int:
     return next(place for place, row in enumerate(rows) if row["id"] == name)
+
+
+def test_the_set_up_names_the_version_the_algorithm_and_who_played(tab: Page, report: str) -> None:
+    show(tab, f"{report}#/overview", "Overview")
+    shown = tab.locator("dl.facts", has_text="algorithm").first.inner_text()
+    for fact in (
+        "grpo",
+        "maker: tiny, analyst: <b>hosted",
+        "9.8, commit abcdef012345, with uncommitted changes",
+        "after step 2: 9.9, commit abcdef012345, other python",
+    ):
+        assert fact in shown
 
 
 def test_a_missing_file_shows_the_blamed_turn_and_the_broken_edge(

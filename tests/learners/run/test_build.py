@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import gc
+import json
 from pathlib import Path
 
+import pytest
+
+from conf.revision import Revision, revision
 from learners.config import RunConfig
 from learners.run.build import build
+from learners.run.run import train
 from tests.learners.parts.settings import settings
 
 
@@ -17,3 +22,21 @@ def test_what_is_loaded_is_not_looked_through_again_until_the_parts_are_closed(t
     assert all(each is not parts.generator for each in gc.get_objects())
     parts.close()
     assert gc.get_freeze_count() == 0
+
+
+def test_a_run_records_what_made_it_and_what_went_on_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train(settings(tmp_path / "run", steps=1, evaluation={"every": 1}))
+    assert "Held-out tasks, judged by the grader: reinforcepp, tests.learners.parts.letters" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    first = json.loads((run / "metadata.json").read_text(encoding="utf-8"))
+    assert first["coachgym"] == vars(revision())
+    assert first["algorithm"] == "reinforcepp"
+    assert {one["model"] for one in first["team"].values()} == {"tests.learners.parts.letters"}
+    later = Revision("99", "a" * 40, True)
+    monkeypatch.setattr("learners.run.build.revision", lambda: later)
+    train(settings(tmp_path / "run", evaluation={"every": 1}, resume=True))
+    noted = {"resumed": [{"after_step": 1, "coachgym": vars(later)}]}
+    assert json.loads((run / "metadata.json").read_text(encoding="utf-8")) == first | noted

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -93,19 +95,54 @@ def test_resuming_without_a_name_finds_the_newest_run_of_the_same_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    paths = []
+    hf, paths = conf.load("generator", "hf"), []
     for steps in (3, 3, 4):
-        with open_folder(settings(None, steps=steps)) as folder:
+        with open_folder(settings(None, generator=hf, steps=steps)) as folder:
             paths.append(folder.path)
+    assert paths[0].name.endswith("-algorithm-tests.model-rules-seed0")
     assert len(set(paths)) == 3
-    with open_folder(settings(None, resume=True)) as folder:
+    with open_folder(settings(None, generator=hf, resume=True)) as folder:
         assert folder.path == paths[1]
-    with open_folder(settings(None, resume=True, steps=4)) as folder:
+    with open_folder(settings(None, generator=hf, resume=True, steps=4)) as folder:
         assert folder.path == paths[2], "not one that would have to grow"
-    with open_folder(settings(None, resume=True, steps=5)) as folder:
+    with open_folder(settings(None, generator=hf, resume=True, steps=5)) as folder:
         assert folder.path == paths[2]
     with pytest.raises(ConfigError, match="no run with this configuration"):
-        open_folder(settings(None, resume=True, steps=2))
+        open_folder(settings(None, generator=hf, resume=True, steps=2))
+    named_as_before = paths[1].rename(paths[1].with_name(f"{paths[1].name[:15]}-rules-seed0"))
+    for path in (paths[0], paths[2]):
+        shutil.rmtree(path)
+    with open_folder(settings(None, generator=hf, resume=True)) as folder:
+        assert folder.path == named_as_before
+
+
+def test_metadata_keeps_what_a_run_began_with_and_notes_what_is_different_later(tmp_path: Path) -> None:
+    first = {
+        "coachgym": {"version": "1", "commit": "a" * 40, "dirty": False},
+        "python": "3.11",
+        "tasks": ("t",),
+    }
+    other = first | {"coachgym": {"version": "2", "commit": "b" * 40, "dirty": True}}
+
+    def described() -> Any:
+        return json.loads((tmp_path / "metadata.json").read_text(encoding="utf-8"))
+
+    with open_folder(settings(tmp_path)) as folder:
+        folder.describe({"python": "3.9"}, step=None)  # of a process that ended before its first checkpoint
+        folder.describe(first, step=None)
+        folder.describe(first, step=2)
+        assert described() == first | {"tasks": ["t"]}
+        for step in (3, 5):
+            folder.describe(other, step=step)
+        noted = [{"after_step": 3, "coachgym": other["coachgym"]}]
+        assert described() == first | {"tasks": ["t"], "resumed": noted}
+        folder.describe(other | {"python": "3.12"}, step=7)
+        folder.describe(first, step=9)
+        last = {"after_step": 9, "coachgym": first["coachgym"], "python": "3.11"}
+        assert described()["resumed"] == [*noted, {"after_step": 7, "python": "3.12"}, last]
+        (tmp_path / "metadata.json").write_text("[")
+        with pytest.raises(ConfigError, match=r"metadata\.json cannot be read"):
+            folder.describe(first, step=9)
 
 
 def test_resuming_a_named_folder_in_which_no_run_has_started_starts_one(tmp_path: Path) -> None:
@@ -188,7 +225,7 @@ def test_a_damaged_configuration_is_one_line(tmp_path: Path, text: str) -> None:
 
 def test_a_run_that_cannot_be_built_again_keeps_its_folder(tmp_path: Path) -> None:
     with open_folder(settings(tmp_path / "run")) as folder:
-        folder.describe({})
+        folder.describe({}, step=None)
     with open_folder(settings(tmp_path / "run", resume=True)) as folder:
         folder.withdraw()
     open_folder(settings(tmp_path / "run", resume=True)).__exit__()
