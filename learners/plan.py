@@ -29,8 +29,9 @@ from learners.train import main
 
 if TYPE_CHECKING:
     from learners.planning.assumptions import Assume, Hardware
+    from learners.planning.files import Items
     from learners.planning.job import Job
-    from learners.planning.memory import Device, Items
+    from learners.planning.memory import Device
     from learners.planning.timing import Times
 
 GROUPS = {"hardware": "h100", "assume": "usual"}
@@ -63,7 +64,7 @@ def plan(config: DictConfig) -> None:
     Raises:
         ConfigError: a setting is wrong, or the run cannot be planned.
     """
-    from learners.planning import memory, timing
+    from learners.planning import files, memory, timing
     from learners.planning.assumptions import Assume, Hardware
     from learners.planning.job import read_jobs
 
@@ -83,7 +84,7 @@ def plan(config: DictConfig) -> None:
     # In one process all engines share one cache.
     sampling = jobs[:1] if jobs[0].layout.local else jobs
     cached = [_engine_cache(job, hardware, assume, console) for job in sampling]
-    console.print(f"disk: {_sizes(memory.disk(jobs))}")
+    console.print(f"disk: {_sizes(files.disk(jobs))}")
     _times(jobs[0], timing.estimate(jobs, hardware, assume), console)
     _guesses(config, console)
     _verdict(memory.gpus_needed(jobs), hardware, devices, all(cached) and memory.all_fit(devices), console)

@@ -76,6 +76,8 @@ class Job:
     max_sequences: int
     """Most sequences that an engine samples at once."""
     tensor_parallel: int
+    scratch: bool
+    """Whether weights for engines are written to disk, not to shared memory."""
     staleness: int
     steps: int
     episodes: int
@@ -197,6 +199,7 @@ def _job(config: RunConfig, assume: Assume, team: Team, policies: Sequence[Polic
             "max_num_seqs", config.generator.get("max_batch", rollout.concurrency)
         ),
         tensor_parallel=config.generator.get("tensor_parallel", 1),
+        scratch=config.generator.get("scratch") is not None,
         staleness=rollout.staleness,
         steps=config.steps,
         episodes=rollout.tasks * rollout.episodes,

@@ -6,16 +6,14 @@ and communication buffers of more than two layers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from learners.planning.assumptions import GIB, Assume, Hardware
+from learners.planning.files import Items, cast, checkpoint_bytes, moved, nonzero
 from learners.planning.job import Job
 from learners.planning.shapes import Shapes
 from learners.update.logprobs import CHUNK
-
-Items = Mapping[str, float]
-"""Name -> bytes."""
 
 
 @dataclass(frozen=True)
@@ -98,18 +96,18 @@ def resident(job: Job) -> Items:
     if job.adapters:
         one = 4.0 * job.adapters.parameters
         moments = {"optimiser moments": 2 * one * job.trained_policies}
-        return {"frozen base": whole, "adapters": one * policies, **_nonzero(moments)}
+        return {"frozen base": whole, "adapters": one * policies, **nonzero(moments)}
     if not job.learns:
         return {"weights": policies * whole}  # nobody shards them
     share = policies * whole / job.layout.ranks
     reference = policies * whole if job.reference and not job.offload else 0.0
-    return _nonzero({"weights": share, "optimiser moments": 2 * share, "KL reference": reference})
+    return nonzero({"weights": share, "optimiser moments": 2 * share, "KL reference": reference})
 
 
 def held(job: Job) -> Items:
     """Returns ``resident``, with what the other policies in the same process have there."""
     others = sum(sum(resident(one).values()) for one in job.beside)
-    return {**resident(job), **_nonzero({"policies apart": float(others)})}
+    return {**resident(job), **nonzero({"policies apart": float(others)})}
 
 
 def trainer_phases(job: Job) -> list[Phase]:
@@ -126,9 +124,9 @@ def trainer_phases(job: Job) -> list[Phase]:
     return [
         Phase("loading", _loading(job)),
         Phase("reference", {**base, **_reference(job)}),
-        Phase("forward", {**update, **kept, **_casts(job)}),
+        Phase("forward", {**update, **kept, **_casts(job), **_working(job)}),
         Phase("head", {**update, **gathered_gradients, **kept, **_head(job)}),
-        Phase("backward", {**update, **gathered_gradients, **kept, **layer}),
+        Phase("backward", {**update, **gathered_gradients, **kept, **_tied(job), **layer}),
         Phase("optimiser", {**base, **gradients}),  # the fused optimiser makes no copies
     ]
 
@@ -138,7 +136,7 @@ def engine_items(job: Job, hardware: Hardware, assume: Assume) -> Items:
     apart = sum(sum(_engine_fixed(one, assume).values()) for one in job.beside)
     fixed = {**_engine_fixed(job, assume), "engines apart": float(apart)}
     left = job.engine_share * hardware.memory_gib * GIB - sum(fixed.values())
-    return {**_nonzero(fixed), "keys and values": left}
+    return {**nonzero(fixed), "keys and values": left}
 
 
 def _engine_fixed(job: Job, assume: Assume) -> Items:
@@ -172,6 +170,7 @@ def gpus(job: Job, hardware: Hardware, assume: Assume) -> list[Device]:
     context = {"CUDA context": assume.context_gib * GIB}
     trainer = [_with_margin(phase, assume, context) for phase in trainer_phases(job)]
     sampling = _with_margin(Phase("sampling", held(job)), assume, context)
+    sync = _with_margin(Phase("sync", {**held(job), **cast(job)}), assume, context)
     share = {"engine": job.engine_share * hardware.memory_gib * GIB}
     asleep = share if job.staleness else {"engine, asleep": assume.asleep_gib * GIB}
     capacity, layout = hardware.memory_gib * GIB, job.layout
@@ -185,11 +184,12 @@ def gpus(job: Job, hardware: Hardware, assume: Assume) -> list[Device]:
             phase if phase.name == "loading" else Phase(phase.name, {**phase.items, **asleep})
             for phase in trainer
         ]
-        phases = (Phase("sampling", {**sampling.items, **share}), *training)
+        awake = [Phase(phase.name, {**phase.items, **share}) for phase in (sampling, sync)]
+        phases = (*awake, *training)
         return [Device("learner and engine", layout.groups * layout.ranks, capacity, phases)]
     engines = layout.groups * layout.engines * job.tensor_parallel
     return [
-        Device("learner", layout.groups * layout.ranks, capacity, (sampling, *trainer)),
+        Device("learner", layout.groups * layout.ranks, capacity, (sampling, sync, *trainer)),
         Device("engine", engines, capacity, (Phase("sampling", {**share, **context}),)),
     ]
 
@@ -220,12 +220,12 @@ def host(jobs: Sequence[Job], hardware: Hardware, assume: Assume) -> Device:
     asleep = {"engines' weights, asleep": sum(map(_asleep, jobs))}
     # Every rank gathers all of a checkpoint.
     saved = {"checkpoint of a policy": max(job.layout.ranks * checkpoint_bytes(job) for job in jobs)}
-    moved = max(map(_moved, jobs))
+    transfer = max(map(moved, jobs), key=lambda items: sum(items.values()))
     phases = (
-        Phase("sampling", _nonzero(always)),
-        Phase("update", _nonzero({**always, **asleep})),
-        Phase("sync", _nonzero({**always, "weights in transfer to an engine": moved})),
-        Phase("checkpoint", _nonzero({**always, **saved})),
+        Phase("sampling", nonzero(always)),
+        Phase("update", nonzero({**always, **asleep})),
+        Phase("sync", nonzero({**always, **transfer})),
+        Phase("checkpoint", nonzero({**always, **saved})),
     )
     return Device("host", 1, hardware.host_gib * GIB * max(1.0, gpus_needed(jobs)), phases)
 
@@ -246,29 +246,6 @@ def _asleep(job: Job) -> float:
     return float(engines * job.shapes.parameters * job.compute)
 
 
-def _moved(job: Job) -> float:
-    """Weights in transfer to an engine; those of a policy that does not learn move once, at the start."""
-    stays = job.adapters or not job.layout.engines or job.layout.local or not job.learns
-    return 0.0 if stays else 3.0 * job.shapes.parameters * job.element
-
-
-def checkpoint_bytes(job: Job) -> float:
-    """Returns the size of one policy's checkpoint: what it trains, and two moments. 0 if none learns."""
-    return 3.0 * job.trained * job.trained_element if job.learns else 0.0
-
-
-def disk(jobs: Sequence[Job]) -> Items:
-    """Returns bytes on disk: checkpoints, including the one being written, and weights that engines read."""
-    checkpoints = sum(
-        (job.checkpoints_kept + 1) * job.trained_policies * checkpoint_bytes(job) for job in jobs
-    )
-    copies = sum(
-        (1 if job.adapters else job.policies * job.layout.engines) * job.shapes.parameters * job.element
-        for job in jobs
-    )
-    return _nonzero({"checkpoints": checkpoints, "weights for engines": float(copies)})
-
-
 def _loading(job: Job) -> Items:
     """Full weights are loaded unsharded, the reference is a copy, and a checksum is computed in float64."""
     shapes = job.shapes
@@ -286,7 +263,7 @@ def _reference(job: Job) -> Items:
     layer = layer_bytes(shapes, element=job.element, compute=job.compute, lora_rank=None)
     if not job.reference:
         return {}
-    return _nonzero(
+    return nonzero(
         {
             "KL reference": whole,
             "residual stream": 2.0 * tokens * shapes.hidden * job.element,
@@ -319,28 +296,59 @@ def _activations(job: Job) -> tuple[Items, Items]:
     layer = tokens * layer_bytes(shapes, element=job.element, compute=job.compute, lora_rank=rank)
     weights = shapes.layer * job.compute if job.compute != job.element else 0
     backward = tokens * (3 * job.compute * shapes.intermediate + 8 * shapes.hidden)
+    rotary = tokens * 2 * job.element * shapes.head_dim  # tables of all layers
     if not job.model.gradient_checkpointing:
-        kept = float(shapes.layers * (layer + weights))
+        kept = float(shapes.layers * (layer + weights) + rotary)
         return {"activations": kept}, {"a layer's gradients": float(backward)}
-    kept = float(tokens * kept_bytes(shapes, element=job.element, trained=rank is None))
+    kept = float(tokens * kept_bytes(shapes, element=job.element, trained=rank is None) + rotary)
     return (
         {"checkpointed activations": kept},
         {"a layer's activations": float(layer + weights), "a layer's gradients": float(backward)},
     )
 
 
-def _head(job: Job) -> Items:
-    """Logits of a chunk with their gradient, two copies of the hidden states, and the head's gradient."""
+def _working(job: Job) -> Items:
+    """What the forward pass of a layer needs and does not keep: its gated MLP is the widest part."""
+    if not job.model.gradient_checkpointing:
+        return {}
     shapes = job.shapes
-    head = shapes.vocab * shapes.hidden
-    gradient = 0.0 if job.adapters else float(head * (job.element + 4))
-    return _nonzero(
+    width = 4 * shapes.intermediate * job.compute + (job.element + job.compute) * shapes.hidden
+    return {"a layer's results": float(job.micro_tokens * width)}
+
+
+def _head(job: Job) -> Items:
+    """Logits of a chunk, the gradients, and the hidden states, of all and of sampled tokens.
+
+    The forward pass has two tables of logits. The backward pass has one, and the gradient. Products that are
+    not in float32 are copied.
+    """
+    shapes, exact = job.shapes, job.model.head_float32 or job.element == 4
+    table = 4.0 * min(CHUNK, job.micro_tokens) * shapes.vocab
+    copied = 0.0 if exact else table / 2
+    hidden = 4.0 * job.micro_tokens * shapes.hidden
+    return nonzero(
         {
-            "logits": 3.0 * CHUNK * shapes.vocab * 4,
-            "hidden states": 2.0 * job.micro_tokens * shapes.hidden * 4,
-            "head": gradient + _head_copy(job),
+            "logits, head's gradient": copied + max(2 * table, table + _head_gradient(job) + hidden),
+            "hidden states": float(job.micro_tokens * shapes.hidden * (job.element + (4 if exact else 2))),
+            "head": _head_copy(job),
         }
     )
+
+
+def _head_gradient(job: Job) -> float:
+    """It is summed in float32, and then copied for weights of another type."""
+    if job.adapters:
+        return 0.0
+    return float(job.shapes.vocab * job.shapes.hidden * (4 + (job.element if job.element != 4 else 0)))
+
+
+def _tied(job: Job) -> Items:
+    """The gradient of a head that is the embedding too: it waits for the embedding's at the end of the
+    backward pass. With several ranks it is among gathered gradients."""
+    head = job.shapes.vocab * job.shapes.hidden
+    if job.adapters or job.layout.ranks > 1 or job.shapes.outside >= 2 * head:
+        return {}
+    return {"head's gradient": float(head * job.element)}
 
 
 def _head_copy(job: Job) -> float:
@@ -350,10 +358,6 @@ def _head_copy(job: Job) -> float:
 
 def _with_margin(phase: Phase, assume: Assume, others: Items) -> Phase:
     return Phase(phase.name, {**phase.items, "margin": assume.margin * phase.total, **others})
-
-
-def _nonzero(items: Items) -> Items:
-    return {name: size for name, size in items.items() if size}
 
 
 def all_fit(devices: Iterable[Device]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from learners.plan import run_config
-from learners.planning import memory, timing
+from learners.planning import files, memory, timing
 from learners.planning.assumptions import Assume, Hardware
 from learners.planning.job import Job, read_jobs
 from tests.learners.planning.jobs import ONE_GPU, composed, parts
@@ -23,7 +23,7 @@ def test_policies_that_do_not_learn_have_weights_and_nothing_more() -> None:
     assert (frozen.policies, frozen.trained_policies, learner.policies) == (2, 0, 1)
     assert set(memory.resident(frozen)) == {"weights"}
     assert memory.resident(learner) == memory.resident(whole)
-    assert memory.disk([frozen, learner])["checkpoints"] == memory.disk([whole])["checkpoints"] / 3
+    assert files.disk([frozen, learner])["checkpoints"] == files.disk([whole])["checkpoints"] / 3
     assert memory.gpus_needed([frozen, learner]) == memory.gpus_needed([whole]) == 6
     names = [device.name for device in memory.devices([frozen, learner], hardware, assume)]
     assert names[0].endswith("not trained")

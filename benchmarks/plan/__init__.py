@@ -1,0 +1,1 @@
+"""Comparison of what ``learners.plan`` estimates with what updates of real models take."""
