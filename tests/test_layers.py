@@ -38,8 +38,8 @@ LEARNERS = [
 ``learners``, an algorithm or a command, is above all of them."""
 ONLY_IN = {
     # A benchmark of updates cannot start other trainers, or make the model they share, without these.
-    "torch": ("learners/", "benchmarks/update/", "benchmarks/gpu/"),
-    "transformers": ("learners/", "benchmarks/update/", "benchmarks/gpu/"),
+    "torch": ("learners/", "benchmarks/update/", "benchmarks/gpu/", "benchmarks/plan/"),
+    "transformers": ("learners/", "benchmarks/update/", "benchmarks/gpu/", "benchmarks/plan/"),
     "trl": ("benchmarks/update/trl.py",),
     "safetensors": ("learners/",),
     "peft": ("learners/",),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from learners.planning.job import Job
 
@@ -17,18 +16,16 @@ def nonzero(items: Items) -> Items:
 
 
 def moved(job: Job) -> Items:
-    """Returns the host memory of weights in transfer to the engines of a machine.
+    """Returns the host memory of weights in transfer to the engines of a machine: files in shared memory,
+    which all engines read, and the copy that they are written from."""
+    size = _lent_at_start(job)
+    files = 0.0 if job.scratch else size
+    return nonzero({"weights for engines": files, "copy of weights for engines": size})
 
-    Files in shared memory, written once for all engines, and the copy that they are written from. At the
-    start, every group of policies has them.
 
-    The base of adapters moves at the start only; adapters themselves are small.
-    """
-    if not job.layout.engines:
-        return {}
-    size = float(job.layout.groups * job.shapes.parameters * job.compute)
-    files = {} if job.scratch else {"weights for engines": size}
-    return {**files, "copy of weights for engines": size}
+def _lent_at_start(job: Job) -> float:
+    """Bytes of one whole model a group: at the start every group lends one, the base of adapters too."""
+    return float(job.layout.groups * job.shapes.parameters * job.compute) if job.layout.engines else 0.0
 
 
 def cast(job: Job) -> Items:
@@ -54,5 +51,5 @@ def disk(jobs: Sequence[Job]) -> Items:
     checkpoints = sum(
         (job.checkpoints_kept + 1) * job.trained_policies * checkpoint_bytes(job) for job in jobs
     )
-    written = max(sum(moved(replace(job, scratch=False)).values()) / 2 for job in jobs)
-    return nonzero({"checkpoints": checkpoints, "weights for engines": written if jobs[0].scratch else 0.0})
+    lent = max(_lent_at_start(job) * job.scratch for job in jobs)
+    return nonzero({"checkpoints": checkpoints, "weights for engines": lent})

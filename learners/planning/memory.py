@@ -126,7 +126,7 @@ def trainer_phases(job: Job) -> list[Phase]:
         Phase("reference", {**base, **_reference(job)}),
         Phase("forward", {**update, **kept, **_casts(job), **_working(job)}),
         Phase("head", {**update, **gathered_gradients, **kept, **_head(job)}),
-        Phase("backward", {**update, **gathered_gradients, **kept, **_tied(job), **layer}),
+        Phase("backward", {**update, **gathered_gradients, **kept, **_last_gradients(job, layer)}),
         Phase("optimiser", {**base, **gradients}),  # the fused optimiser makes no copies
     ]
 
@@ -342,13 +342,19 @@ def _head_gradient(job: Job) -> float:
     return float(job.shapes.vocab * job.shapes.hidden * (4 + (job.element if job.element != 4 else 0)))
 
 
-def _tied(job: Job) -> Items:
-    """The gradient of a head that is the embedding too: it waits for the embedding's at the end of the
-    backward pass. With several ranks it is among gathered gradients."""
+def _last_gradients(job: Job, layer: Items) -> Items:
+    """What the backward pass needs below the head: ``layer``, or at the end the embedding's gradient.
+
+    That of a head that is the embedding too waits for it. With several ranks both are among gathered
+    gradients.
+    """
+    if job.adapters or job.layout.ranks > 1:
+        return layer
     head = job.shapes.vocab * job.shapes.hidden
-    if job.adapters or job.layout.ranks > 1 or job.shapes.outside >= 2 * head:
-        return {}
-    return {"head's gradient": float(head * job.element)}
+    table = float(head * job.element)
+    waiting = {"head's gradient": table} if job.shapes.outside < 2 * head else {}
+    end = {"embedding's gradient": table}
+    return {**waiting, **(layer if sum(layer.values()) > table else end)}
 
 
 def _head_copy(job: Job) -> float:
