@@ -158,7 +158,7 @@ def _label(config: Row, models: Mapping[str, str]) -> str:
     if served:
         name = str(served["model"])
     else:
-        name = Path(trained).name if trained else str(config["model"].get("path", config["model"]["name"]))
+        name = Path(trained).name if trained else str(config["model"].get("path") or config["model"]["name"])
     own = [f"{agent}={models[agent]}" for agent in config.get("team", {}) if agent in models]
     return f"{name} with {', '.join(own)}" if own else name
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.export.provenance import Source
+from benchmarks.export.provenance import Source, cut_off, template_arguments
 from coaches.base import CoachError
 from coaches.episodes import RecordedEpisode
 from coaches.replay.stages import Stages
@@ -50,6 +50,7 @@ class Replacement:
             "prompt": [{"role": message.role, "content": message.content} for message in turn.observation],
             "chosen": [{"role": "assistant", "content": better.action}],
             "rejected": [{"role": "assistant", "content": turn.action}],
+            **template_arguments(source.chat(turn.agent)),
             "score": self.score,
             "margin": self.score - episode.outcome.score,
             "n": 1,
@@ -91,14 +92,15 @@ def replacements(
 
 def _donors(read: Sequence[Read]) -> dict[tuple[str, str], list[tuple[Read, int]]]:
     """Returns (task, agent) -> that agent's actions in the episodes that succeeded, but for programs that
-    failed."""
+    failed and completions that were cut off."""
     donors: dict[tuple[str, str], list[tuple[Read, int]]] = defaultdict(list)
     for one in read:
         episode = one[3]
         if episode.outcome is None or not episode.outcome.success:
             continue
         for place, turn in enumerate(episode.turns):
-            if turn.action.strip() and (turn.result is None or turn.result.status == "ok"):
+            ran = turn.result is None or turn.result.status == "ok"
+            if turn.action.strip() and ran and not cut_off(one[2], turn):
                 donors[episode.task_id, turn.agent].append((one, place))
     return donors
 

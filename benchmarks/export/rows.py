@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmarks.export.provenance import Source, sources
+from benchmarks.export.provenance import Source, cut_off, sources, template_arguments
 from benchmarks.export.replacements import Read, replacements
 from coaches.episodes import RecordedEpisode
 from coaches.replay.stages import Stages
@@ -64,7 +64,11 @@ class Judged:
     n: int
     """How many those are."""
     source: Mapping[str, Any]
+    chat: Mapping[str, Any]
+    """The arguments of the chat template."""
     success: bool | None
+    cut: bool
+    """Whether the completion ran out of tokens."""
 
     @property
     def prompt(self) -> tuple[Message, ...]:
@@ -92,7 +96,7 @@ def export(
         for row, episode in episodes_of(run, skipped=skipped)
         if wanted.phase in (None, episode.phase)
     ]
-    agent = _agent([episode for *_, episode in read], wanted.agent)
+    agent, whose = _agent([episode for *_, episode in read], wanted.agent)
     if wanted.what == "counterfactuals":
         found, ends = replacements(read, agent, stages, tries=wanted.tries, threads=wanted.threads)
         made = [one.row() for one in found]
@@ -102,7 +106,6 @@ def export(
     made = (_balanced(made, wanted.seed) if wanted.balance else made)[: wanted.most]
     counts = sorted(Counter(kind or "no kind" for _, kind in made).items())
     by_kind = f" ({', '.join(f'{kind} {count}' for kind, count in counts)})" if counts else ""
-    whose = f" of {agent}" if agent else ""
     summary = (
         f"{plural(len(made), 'row')} of --what {wanted.what}{by_kind}{whose}, from {origin or 'no episode'}"
     )
@@ -120,17 +123,19 @@ def _recorded(read: Sequence[Read], agent: str | None, wanted: Wanted) -> tuple[
     return made, f"{plural(len(judged), 'judged action')} in {plural(len(kept), 'episode')}"
 
 
-def _agent(episodes: Sequence[RecordedEpisode], name: str | None) -> str | None:
+def _agent(episodes: Sequence[RecordedEpisode], name: str | None) -> tuple[str | None, str]:
+    """Returns the agent whose turns are wanted, None for every agent, and what the summary says of it."""
     agents = list(dict.fromkeys(turn.agent for episode in episodes for turn in episode.turns))
     if name is None or name in agents:
-        return name
+        return name, f" of {name}" if name else ""
     if name != "blamed":
         raise ConfigError(f"--agent: no episode has the agent {name!r}; they have {', '.join(agents)}")
     found = (diagnose(episode.turns, episode.outcome) for episode in episodes)
     culprits = Counter(one.culprit.agent for one in found if one is not None)
     if not culprits:
         raise ConfigError("--agent blamed: no episode failed")
-    return culprits.most_common(1)[0][0]
+    [(blamed, count)] = culprits.most_common(1)
+    return blamed, f" of {blamed}, which explains {count} of {plural(culprits.total(), 'failed episode')}"
 
 
 def _judged(source: Source, row: Row, episode: RecordedEpisode, agent: str | None) -> Iterator[Judged]:
@@ -139,7 +144,9 @@ def _judged(source: Source, row: Row, episode: RecordedEpisode, agent: str | Non
     for turn, verdict in zip(episode.turns, episode.verdicts, strict=True):
         if verdict is None or verdict.blocked or agent not in (None, turn.agent) or not turn.action.strip():
             continue
-        yield Judged(turn, verdict.score, 1, source.turn(row, episode, turn, verdict), success)
+        origin = source.turn(row, episode, turn, verdict)
+        chat, cut = source.chat(turn.agent), cut_off(row, turn)
+        yield Judged(turn, verdict.score, 1, origin, chat, success, cut)
 
 
 def _actions(judged: Iterable[Judged]) -> list[Judged]:
@@ -149,24 +156,35 @@ def _actions(judged: Iterable[Judged]) -> list[Judged]:
     for one in judged:
         groups[one.prompt, one.turn.action].append(one)
     return [
-        replace(max(group, key=_rank), score=sum(one.score for one in group) / len(group), n=len(group))
+        replace(
+            max(group, key=_rank),
+            score=sum(one.score for one in group) / len(group),
+            n=len(group),
+            cut=all(one.cut for one in group),
+        )
         for group in groups.values()
     ]
 
 
 def _best(actions: Sequence[Judged], wanted: Wanted) -> Made:
-    """Returns prompt and action of each action that scores at least ``min_score``."""
-    best = sorted((one for one in actions if one.score >= wanted.min_score), key=_rank, reverse=True)
-    return [_row(one, prompt=_messages(one.prompt), completion=one.completion()) for one in best]
+    """Returns prompt and action of each whole action that scores at least ``min_score``."""
+    good = (one for one in actions if one.score >= wanted.min_score and not one.cut)
+    best = sorted(good, key=_rank, reverse=True)
+    return [
+        _row(one, prompt=_messages(one.prompt), completion=one.completion(), **template_arguments(one.chat))
+        for one in best
+    ]
 
 
 def _pairs(actions: Sequence[Judged], wanted: Wanted) -> Made:
-    """Returns the best and the worst action after each prompt, if their scores differ by ``margin``."""
+    """Returns the best whole action and the worst one after each prompt, if their scores differ by
+    ``margin``."""
     groups: dict[tuple[Message, ...], list[Judged]] = defaultdict(list)
     for one in actions:
         groups[one.prompt].append(one)
-    pairs = [(max(group, key=_score), min(group, key=_score)) for group in groups.values() if len(group) > 1]
-    wide = [(high, low) for high, low in pairs if high.score - low.score >= wanted.margin]
+    whole = {prompt: [one for one in group if not one.cut] for prompt, group in groups.items()}
+    pairs = [(max(whole[key], key=_score), min(groups[key], key=_score)) for key in groups if whole[key]]
+    wide = [(high, low) for high, low in pairs if high is not low and high.score - low.score >= wanted.margin]
     wide.sort(key=lambda pair: pair[1].score - pair[0].score)
     return [
         _row(
@@ -174,6 +192,7 @@ def _pairs(actions: Sequence[Judged], wanted: Wanted) -> Made:
             prompt=_messages(high.prompt),
             chosen=high.completion(),
             rejected=low.completion(),
+            **template_arguments(high.chat),
             margin=high.score - low.score,
             rejected_provenance=low.source,
         )

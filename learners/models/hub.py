@@ -91,6 +91,14 @@ def from_pretrained(path: str | Path, config: ModelConfig, *, revision: str | No
     return prepare_model(model, tokenizer, config)
 
 
+def folder_at(path: str) -> Path:
+    """Returns the folder of a model that no hub has. Raises ``ConfigError`` if it is not there."""
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise ConfigError(f"model.path={path}: there is no such folder")
+    return folder
+
+
 def _find(path: str, revision: str | None) -> str:
     """Returns a folder, or an id that the cache or the hub knows. Asks the hub once; loading would retry for
     a long time."""

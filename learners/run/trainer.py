@@ -24,6 +24,7 @@ from learners.rollout.tasks import sample_tasks
 from learners.rollout.threads import in_background
 from learners.run import checkpoint, metrics, records
 from learners.run.checkpoint import Progress
+from learners.run.evaluation import replaced_weights
 from learners.run.folder import RunFolder, located
 from learners.run.report import Reporter
 from learners.runtimes.base import Parts
@@ -113,15 +114,18 @@ class Trainer:
 
     def _load_evaluated_run(self) -> int:
         """Loads the weights of ``evaluation.run``, if it is set, and returns how many steps have trained
-        them."""
+        them. Agents that the run played with another ``model.path`` keep the weights from theirs."""
         if self.config.evaluation.run is None:
             return 0
         run = located(self.config.evaluation.run)
         newest = checkpoint.latest(run)
         if newest is None:
             raise ConfigError(f"{run} has no checkpoint to evaluate")
-        checkpoint.restore(newest, self.parts.policies)
-        log.info("evaluating %s after step %d", run, newest.step)
+        own = replaced_weights(run, self.config)
+        restored = {name: one for name, one in self.parts.policies.items() if name not in own}
+        checkpoint.restore(newest, restored)
+        others = "".join(f"; {agent} has the weights of {path}" for agent, path in own.items())
+        log.info("evaluating %s after step %d%s", run, newest.step, others)
         return newest.step
 
     def _evaluation_due(self, done: int) -> bool:

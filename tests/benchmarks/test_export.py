@@ -12,6 +12,7 @@ import pytest
 from benchmarks.export.__main__ import main
 
 PROMPT = "solve it"
+MODEL = "model: {name: tiny}\n"
 
 
 def turn(
@@ -40,13 +41,15 @@ def episode(
 def export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
     """Exports episodes and returns the rows; keyword ``fails`` expects one line of complaint instead."""
 
-    def run(episodes: Sequence[Mapping[str, Any]], *words: str, fails: bool = False) -> Any:
+    def run(
+        episodes: Sequence[Mapping[str, Any]], *words: str, fails: bool = False, config: str = MODEL
+    ) -> Any:
         folder = tmp_path / "run"
         folder.mkdir(exist_ok=True)
         lines = "".join(json.dumps(one) + "\n" for one in episodes)
         (folder / "episodes.jsonl").write_text(lines, encoding="utf-8")
-        config = "coach: {name: rules, ran: 4.0}\nmodel: {name: tiny}\nalgorithm: {name: grpo}\n"
-        (folder / "config.yaml").write_text(config, encoding="utf-8")
+        settings = f"coach: {{name: rules, ran: 4.0}}\nalgorithm: {{name: grpo}}\n{config}"
+        (folder / "config.yaml").write_text(settings, encoding="utf-8")
         out = tmp_path / "rows.jsonl"
         if fails:
             with pytest.raises(SystemExit) as caught:
@@ -72,6 +75,29 @@ def test_the_best_actions_become_prompt_and_completion(export: Any) -> None:
         [{"role": "assistant", "content": text}] for text in ("good", "fine")
     ]
     assert rows[0]["prompt"] == [{"role": "user", "content": PROMPT}]
+
+
+def test_an_action_that_was_cut_off_is_no_example_of_how_to_act(export: Any) -> None:
+    cut = turn("cut", 9.0) | {"finish_reason": "length"}
+    whole = turn("whole", 8.0) | {"finish_reason": "stop", "tokens": 3, "prompt_tokens": 5}
+    [row] = export([episode("a", cut, whole, turn("poor", 1.0))], "--what=sft")
+    assert row["completion"][0]["content"] == "whole"
+    assert (row["provenance"]["prompt_tokens"], row["provenance"]["tokens"]) == (5, 3)
+    [pair] = export([episode("a", cut, whole, turn("poor", 1.0))], "--what=preferences")
+    assert pair["chosen"][0]["content"] == "whole"
+    assert len(export([episode("a", cut, whole)], "--what=prm")) == 2
+
+
+def test_a_row_brings_the_settings_of_the_chat_template_that_it_was_sampled_with(export: Any) -> None:
+    """Under the name by which TRL's trainers take them."""
+    model = "model: {name: tiny, chat: {enable_thinking: false, tone: brief}}\n"
+    own = "team: {analyst: {model: {name: toy, chat: {}}}}\n"
+    episodes = [episode("a", turn("x", 9.0), turn("y", 9.0, "analyst"))]
+    first, second = export(episodes, "--what=sft", config=model + own)
+    assert first["chat_template_kwargs"] == {"enable_thinking": False, "tone": "brief"}
+    assert "chat_template_kwargs" not in second
+    [row] = export([episode("a", turn("x", 9.0), turn("y", 2.0))], "--what=preferences", config=model)
+    assert row["chat_template_kwargs"]["tone"] == "brief"
 
 
 def test_a_row_says_where_it_comes_from(export: Any) -> None:
@@ -146,7 +172,9 @@ def test_rows_are_balanced_by_kind_and_bounded(export: Any) -> None:
     assert len(export(episodes, "--what=sft", "--most=3")) == 3
 
 
-def test_the_blamed_agent_is_the_one_that_explains_most_failures(export: Any) -> None:
+def test_the_blamed_agent_is_the_one_that_explains_most_failures(
+    export: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = {"name": "out.csv", "kind": "any"}
     other = file | {"name": "end.csv"}
     roles = [
@@ -162,6 +190,7 @@ def test_the_blamed_agent_is_the_one_that_explains_most_failures(export: Any) ->
     )
     rows = export([failed | {"roles": roles}], "--what=prm", "--agent=blamed")
     assert [row["provenance"]["agent"] for row in rows] == ["first"]
+    assert "of first, which explains 1 of 1 failed episode" in capsys.readouterr().out
     assert "no episode has the agent 'third'; they have first, second" in export(
         [failed | {"roles": roles}], "--what=prm", "--agent=third", "--overwrite", fails=True
     )

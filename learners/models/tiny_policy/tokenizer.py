@@ -29,9 +29,13 @@ CHAT_TEMPLATE = (
     "{%- endfor -%}"
     "{%- endif -%}"
     "{%- endfor -%}"
-    "{%- if add_generation_prompt -%}{{- '" + REPLY + "' -}}{%- endif -%}"
+    "{%- if add_generation_prompt -%}{{- '" + REPLY + "' -}}"
+    "{%- elif messages[-1]['role'] == 'assistant' -%}"
+    "{{- '" + REPLY + "' + messages[-1]['content'] + '" + END + "' -}}"
+    "{%- endif -%}"
 )
-"""Keeps the ``## `` lines of system and user messages, but only the latest result and no replies."""
+"""Keeps the ``## `` lines of system and user messages, but only the latest result. Of the replies it keeps
+one that ends the chat, whole: what a trainer learns from."""
 
 
 def make_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:

@@ -96,6 +96,20 @@ def test_smollm2_names_the_command_that_installs_what_is_missing(monkeypatch: py
         load("smollm2")
 
 
+def test_smollm2_takes_other_weights_from_a_folder_without_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = loaded_model(3)
+    saved.model.save_pretrained(tmp_path)
+    saved.tokenizer.save_pretrained(tmp_path)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    sizes = {"max_prompt_tokens": 100, "max_new_tokens": 20}
+    loaded = load("smollm2", path=str(tmp_path), **sizes)
+    assert torch.equal(loaded.model.lm_head.weight.cpu(), saved.model.lm_head.weight)
+    with pytest.raises(ConfigError, match=r"model\.path and model\.gguf both name weights"):
+        load("smollm2", path=str(tmp_path), gguf="weights.gguf")
+
+
 def test_a_failed_conversion_leaves_nothing_behind(tmp_path: Path) -> None:
     broken = tmp_path / "package" / "broken.gguf"
     broken.parent.mkdir()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,8 +18,9 @@ from envs.mathchat.problems import generate
 from learners.models.tiny_policy.demonstrations import ENVIRONMENTS, Demonstration, collect
 from learners.models.tiny_policy.shipped import FILE, folder_of
 from learners.models.tiny_policy.tokenizer import make_tokenizer
-from learners.models.tiny_policy.warmstart import SIZE, Size, WarmStart, warm_start
+from learners.models.tiny_policy.warmstart import SIZE, Size, WarmStart, one_thread, warm_start
 from learners.types import LoadedModel
+from learners.weights.full import FullWeights
 
 SMALL = Size(vocab=400, hidden=16, intermediate=16, layers=1, heads=2, context=1024)
 SHORT = WarmStart(demonstrations=40, steps=4, batch=4, lr=1e-2, warmup=1, seed=0)
@@ -108,6 +111,35 @@ def test_the_chat_template_reads_headings_and_the_latest_result_alone() -> None:
     )
 
 
+def test_the_chat_template_renders_a_last_reply_whole_as_it_is_sampled() -> None:
+    """Trainers that mask the prompt (TRL) need the prompt's ids to begin those of prompt and completion."""
+    tokenizer = reader()
+    reply = "```python\n## print(1)\n```"
+    for demonstration in collect("dsbench", 8, 0):
+        chat = [asdict(message) for message in demonstration.messages]
+        prompt = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=False)
+        whole = tokenizer.apply_chat_template(
+            [*chat, {"role": "assistant", "content": reply}], return_dict=False
+        )
+        sampled = tokenizer(reply, add_special_tokens=False)["input_ids"]
+        assert list(whole) == [*prompt, *sampled, tokenizer.eos_token_id]
+
+
+def test_a_text_is_rendered_with_the_tokens_that_were_sampled() -> None:
+    """So that fine-tuning on exported texts trains on what the policy read and wrote."""
+    loaded = load()
+    own = {"policy": FullWeights("policy", loaded, reference=False)}
+    generator = conf.build("learners.generators", conf.load("generator", "hf"), policies=own)
+    for seed, demonstration in enumerate(collect("dsbench", 4, 0)):
+        with one_thread():
+            sampled = generator.generate("policy", demonstration.messages, seed=seed, order=seed)
+        chat = [asdict(message) for message in demonstration.messages]
+        whole = loaded.tokenizer.apply_chat_template(
+            [*chat, {"role": "assistant", "content": sampled.text}], return_dict=False
+        )
+        assert list(whole) == [*sampled.prompt_ids, *sampled.token_ids]
+
+
 def test_the_tokenizer_preserves_any_text_and_each_digit_is_a_token() -> None:
     tokenizer = reader()
     text = 'X = pd.read_csv("é.csv")\n    x[12] == 345  # 日本\t\n'
@@ -167,3 +199,16 @@ def _artifacts(state: str) -> list[str]:
 
 def _share(counts: Counter[bool]) -> float:
     return counts[True] / counts.total()
+
+
+def test_other_weights_of_it_come_from_a_folder(tmp_path: Path) -> None:
+    other = load()
+    with torch.no_grad():
+        next(other.model.parameters()).add_(1.0)
+    other.model.save_pretrained(tmp_path)
+    other.tokenizer.save_pretrained(tmp_path)
+    again = conf.build("learners.models", conf.load("model", "tiny", path=str(tmp_path)))
+    assert torch.equal(weights(again.load("dsbench", 0).model), weights(other.model))
+    gone = conf.build("learners.models", conf.load("model", "tiny", path="tuned/nowhere"))
+    with pytest.raises(ConfigError, match=r"^model\.path=tuned/nowhere: there is no such folder$"):
+        gone.load("dsbench", 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from omegaconf import OmegaConf
 
 from conf import ConfigError
 from conf.commands import compose
-from learners.run.evaluation import evaluation_of
+from learners.config import RunConfig
+from learners.run.evaluation import evaluation_of, replaced_weights
 from learners.run.run import train
 from tests.learners.doubles import saved_model
 from tests.learners.run.test_trainer import FilesCoach, LikesOdd, settings, trained
@@ -88,7 +90,9 @@ def test_a_folder_that_is_not_a_run_or_has_no_checkpoint_is_named(tmp_path: Path
         evaluation_of(tmp_path)
 
 
-def test_evaluating_a_trained_run_plays_its_final_weights(tmp_path: Path) -> None:
+def test_evaluating_a_trained_run_plays_its_final_weights_and_an_agents_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Same weights, tasks and seeds. At this learning rate, the weights before the step write other
     actions."""
     learn = ["steps=1", "evaluation.every=1", "evaluation.tasks=2", "model.optimizer.lr=0.1"]
@@ -97,6 +101,28 @@ def test_evaluating_a_trained_run_plays_its_final_weights(tmp_path: Path) -> Non
     assert _lines(again / "metrics.jsonl") == _lines(run / "metrics.jsonl")[-1:]
     assert _actions(again) == _actions(run) != []
     assert {version for _, _, version in _actions(again)} == {1}
+    shutil.copytree(tmp_path / "base", tmp_path / "tuned")
+    own = [f"team.problem_solver.model.path={tmp_path}/tuned", f"run_dir={tmp_path}/own"]
+    replaced = train(evaluation_of(run, own))
+    assert f"team: problem_solver: {tmp_path}/tuned, code_executor: {tmp_path}/base, verifier" in (
+        capsys.readouterr().out
+    ), "nobody learns in an evaluation"
+    versions = {agent: version for agent, _, version in _actions(replaced)}
+    assert versions == {"problem_solver": 0, "code_executor": 1, "verifier": 1}
+
+
+def test_only_a_path_that_the_run_did_not_have_replaces_its_weights(run: Path) -> None:
+    def replaced(*words: str) -> dict[str, str]:
+        return replaced_weights(run, RunConfig.read(evaluation_of(run, words)))
+
+    assert replaced() == replaced("team.verifier.model.max_new_tokens=9") == {}
+    assert replaced("model.path=moved", "team.verifier.model.max_new_tokens=9") == {}
+    assert replaced("team.verifier.model.path=tuned") == {"verifier": "tuned"}
+    config: Any = OmegaConf.load(run / "config.yaml")
+    config.team = {"verifier": {"model": {"path": "tuned"}}}
+    OmegaConf.save(config, run / "config.yaml")
+    assert replaced() == {}
+    assert replaced("team.verifier.model.path=newer") == {"verifier": "newer"}
 
 
 def _lines(path: Path) -> list[Any]:
