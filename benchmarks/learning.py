@@ -25,14 +25,14 @@ import numpy as np
 from rich.table import Table
 
 from benchmarks.common import training
-from benchmarks.common.command import make_console, make_parser, print_path, write_json
+from benchmarks.common.command import make_parser, print_path, write_json
 from benchmarks.common.estimates import student
 from benchmarks.study import command as study
 from benchmarks.study.command import Study
 from conf import ConfigError, commands
 from conf.arguments import add_out, integer, require_new
 from conf.counts import plural
-from conf.tables import make_table
+from conf.tables import make_console, make_table
 from learners.run.metrics import wilson
 
 

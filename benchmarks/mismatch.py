@@ -33,11 +33,11 @@ import yaml
 from rich.table import Table
 
 from benchmarks.common import estimates
-from benchmarks.common.command import make_console, make_parser, write_json
+from benchmarks.common.command import make_parser, write_json
 from conf import ConfigError, commands
 from conf.arguments import add_out, number, require_new
 from conf.counts import plural
-from conf.tables import make_table
+from conf.tables import make_console, make_table
 from learners.train import run_errors
 
 METRICS = ("mismatch_kl", "approx_kl", "reference_kl")

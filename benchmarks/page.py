@@ -24,13 +24,13 @@ from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.common.command import make_console, make_parser, print_path, write_json
+from benchmarks.common.command import make_parser, print_path, write_json
 from benchmarks.common.machine import Machine, machine
 from benchmarks.common.spread import Spread
 from benchmarks.common.targets import Target, to_records
 from conf import ConfigError, commands, extras
 from conf.arguments import add_out, integer, require_new
-from conf.tables import make_table
+from conf.tables import make_console, make_table
 from learners.report import reading
 from learners.report.page import page
 

@@ -33,14 +33,14 @@ from rich.console import Console
 from rich.table import Table
 
 import conf
-from benchmarks.common.command import make_console, make_parser, print_path, write_json
+from benchmarks.common.command import make_parser, print_path, write_json
 from benchmarks.common.machine import Machine, machine
 from benchmarks.sandbox.lanes import MethodError
 from benchmarks.sandbox.methods import backend
 from conf import commands
 from conf.arguments import add_out, integer, require_new
 from conf.counts import plural
-from conf.tables import make_table
+from conf.tables import make_console, make_table
 from sandbox.base import Backend, SandboxError, SandboxSpec
 from sandbox.guest import memory
 from sandbox.guest.processes import descendants

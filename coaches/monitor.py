@@ -29,7 +29,7 @@ from coaches.judging.learning import JudgedEpisode
 from conf import ConfigError
 from conf.arguments import Parser
 from conf.counts import plural
-from conf.tables import interval, make_table
+from conf.tables import interval, make_console, make_table
 from envs.types import Role
 
 log = logging.getLogger(__name__)
@@ -254,7 +254,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.json:
         print(json.dumps(summary, indent=2))
     else:
-        show(summary, Console())
+        show(summary, make_console())
 
 
 if __name__ == "__main__":

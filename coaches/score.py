@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 from scipy import stats  # type: ignore[import-untyped]
 
@@ -37,7 +36,7 @@ from coaches.judging.verdicts import judge_episode
 from conf import ConfigError
 from conf.arguments import Parser, add_out, integer, require_new
 from conf.counts import plural
-from conf.tables import interval, make_table
+from conf.tables import interval, make_console, make_table
 
 _NO_OUTCOME = "episode {} has no outcome, and this coach judges whole episodes"
 
@@ -154,7 +153,7 @@ def _run(options: argparse.Namespace, config: Any) -> None:
         for (row, _), one in zip(pairs, results, strict=True):
             scored.append(one)
             file.write(json.dumps(_with_verdicts(row, one), ensure_ascii=False) + "\n")
-    console = Console()
+    console = make_console()
     console.print(
         tabulate(
             scored, f"{config.coach.name} on {plural(len(scored), 'episode')} of {options.episodes.name}"

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Sequence
 from math import inf, isnan
 from typing import Any
 
 from rich.box import HEAVY_HEAD, Box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+_WIDEST = 1000
+"""Columns where output does not go to a terminal: rows are as long as they need to be, up to here."""
 
 
 class PlainTable(Table):
@@ -29,6 +34,12 @@ def make_table(
     for name in columns:
         table.add_column(Text(name), justify="left" if name in left else "right", overflow="fold")
     return table
+
+
+def make_console(*, highlight: bool = True) -> Console:
+    """Returns a console as wide as the terminal. In a pipe or a file, where nobody has said how many columns
+    there are, each row of a table is one line."""
+    return Console(width=None if sys.stdout.isatty() else _WIDEST, highlight=highlight)
 
 
 def interval(low: float, high: float, form: str, *, least: float = -inf, most: float = inf) -> str:

@@ -23,7 +23,7 @@ from rich.console import Console
 
 import conf
 from conf.commands import with_default
-from conf.tables import make_table
+from conf.tables import make_console, make_table
 from learners.config import RunConfig
 from learners.train import main
 
@@ -72,7 +72,7 @@ def plan(config: DictConfig) -> None:
     assume = conf.typed(Assume, config.assume, "assume")
     jobs = read_jobs(run_config(config), assume)
     devices = memory.devices(jobs, hardware, assume)
-    console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
+    console = make_console(highlight=False)
     for job in jobs:
         _heading(job, hardware, console)
     if hosted := ", ".join(jobs[0].hosted):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from math import nan
 from pathlib import Path
@@ -12,9 +13,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.coaches.__main__ import main as benchmark
+from benchmarks.report import terminal
+from benchmarks.report.__main__ import main as report
 from coaches import episodes, monitor, score
 from coaches.base import Verdict
-from conf.tables import interval, make_table
+from conf.tables import interval, make_console, make_table
+from learners.report import reading
 from learners.run.report import before_after
 
 LONG = "the_agent_that_prepares_the_tables_of_the_task"
@@ -110,3 +114,54 @@ def test_the_benchmark_of_coaches_shows_why_a_verdict_is_missing(
     benchmark([*words, "--limit", "1", "--no-retest", "--attacked", "0", "--out", str(tmp_path)])
     said = capsys.readouterr().out
     assert re.search(r"turns without a verdict: \d+ ReplayError; the first: no environment has a task", said)
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Path:
+    """A file with two failed episodes, whose agents, ids and tasks have long names."""
+    turn = {"agent": LONG, "action": "x", "verdict": {"score": 5.0, "rationale": "", "blame": LONG}}
+    outcome = {"success": False, "score": 0.0, "failure_code": "missing"}
+    rows = [
+        {"id": f"{n}-{LONG}", "task": f"task-{LONG}", "kind": LONG, "turns": [turn], "outcome": outcome}
+        for n in range(2)
+    ]
+    path = tmp_path / "episodes.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_in_a_pipe_each_row_of_a_table_is_one_line(
+    recorded: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def line(*words: str) -> bool:
+        return any(all(word in line for word in words) for line in capsys.readouterr().out.splitlines())
+
+    score.main([str(recorded), "coach=rules"])
+    assert line(LONG, "│", "0/2", "0.0000")
+    monitor.main([str(recorded)])
+    assert line(f"role {LONG}", "│", "5.00")
+    report([str(recorded), "--failed"])
+    assert line(f"0-{LONG}", f"task-{LONG}", f"│ {LONG}", "missing")
+    row = {"episodes": 9.0, "success": 0.5, "fair": 0.7} | {f"delivered/{LONG}": 0.5, f"turns/{LONG}": 2.0}
+    make_console().print(before_after(row, row, about=f"{LONG}, {LONG}, {LONG}"))
+    assert line(f"{LONG}: delivered", "│", "+0.000")
+
+
+def test_on_a_narrow_terminal_nothing_of_a_failed_episode_is_cut(recorded: Path) -> None:
+    for width in (60, 400):
+        console = Console(file=io.StringIO(), width=width)
+        terminal.list_failed(reading.read(recorded), terminal.Wanted(), console, None)
+        text = str(console.file.getvalue())  # type: ignore[attr-defined]
+        assert f"1-{LONG}" in column(text, 1)
+        assert f"task-{LONG}" in column(text, 2)
+
+
+def test_only_one_place_makes_consoles() -> None:
+    root = Path(__file__).parents[1]
+    made = [
+        str(path.relative_to(root))
+        for folder in ("conf", "sandbox", "envs", "coaches", "learners", "benchmarks")
+        for path in (root / folder).rglob("*.py")
+        if re.search(r"\b(Console|get_console)\(|from rich import print", path.read_text(encoding="utf-8"))
+    ]
+    assert made == ["conf/tables.py"]

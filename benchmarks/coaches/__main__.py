@@ -25,16 +25,14 @@ from typing import Any
 import conf
 from benchmarks.coaches import judging, measures, report
 from benchmarks.coaches.report import Report
-from benchmarks.common.command import make_console, make_parser, print_path
+from benchmarks.common.command import make_parser, print_path
 from benchmarks.corpus import cases as corpus
 from benchmarks.corpus.cases import Case
 from coaches.base import BudgetError
 from coaches.judging.inner import build_coach, check_ready
 from conf import ConfigError, commands
 from conf.arguments import add_out, integer, require_new
-
-_WIDTH = 150
-"""Width of the tables where output does not go to a terminal."""
+from conf.tables import make_console
 
 
 def nodes(words: Sequence[str], *, config_dir: Path | None = None) -> dict[str, Mapping[str, Any]]:
@@ -148,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             attacked=options.attacked,
             threads=options.threads,
         )
-    console = make_console(_WIDTH)
+    console = make_console()
     for table in report.tables(result):
         console.print(table)
     for row in result.rows:

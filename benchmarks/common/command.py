@@ -1,9 +1,8 @@
-"""What every benchmark command does alike: parse its options, print to a console and write a JSON report."""
+"""What every benchmark command does alike: parse its options and write a JSON report."""
 
 from __future__ import annotations
 
 import json
-import sys
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,6 @@ from conf.arguments import Parser
 def make_parser(command: str, description: str | None) -> Parser:
     """Returns a parser for ``python -m benchmarks.<command>``."""
     return Parser(f"python -m benchmarks.{command}", description)
-
-
-def make_console(width: int = 120) -> Console:
-    """Returns a console as wide as the terminal, or ``width`` characters wide where output goes elsewhere."""
-    return Console(width=None if sys.stdout.isatty() else width)
 
 
 def write_json(path: Path, report: Any) -> None:

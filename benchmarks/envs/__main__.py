@@ -19,7 +19,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.common.command import make_console, make_parser, print_path, write_json
+from benchmarks.common.command import make_parser, print_path, write_json
 from benchmarks.common.machine import Machine, machine
 from benchmarks.common.spread import Spread, ratio, rotations
 from benchmarks.common.targets import Target, to_records
@@ -28,7 +28,7 @@ from benchmarks.envs.memory import measure as measure_memory
 from benchmarks.envs.subjects import OURS, PEERS, NoSandbox, Subject, episode, ours, peer
 from conf import commands
 from conf.arguments import add_out, integer, number, require_new
-from conf.tables import make_table
+from conf.tables import make_console, make_table
 
 SAME_ORDER = 0.32
 """Two rates are of one order of magnitude if the smaller is at least 10 ** -0.5 of the larger."""

@@ -27,12 +27,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common.command import make_console, make_parser, print_path, write_json
+from benchmarks.common.command import make_parser, print_path, write_json
 from benchmarks.evaluate import tables
 from benchmarks.evaluate.groups import read_shown
 from benchmarks.evaluate.report import evaluated
 from conf import ConfigError, commands
 from conf.arguments import Parser, add_out, integer, number, require_new
+from conf.tables import make_console
 from learners.config import RunConfig
 from learners.train import run_errors
 

@@ -26,12 +26,13 @@ import json
 import sys
 from collections.abc import Sequence
 
-from benchmarks.common.command import make_console, make_parser, print_path, write_text
+from benchmarks.common.command import make_parser, print_path, write_text
 from benchmarks.common.runs import add_runs, read_runs
 from benchmarks.export.replaying import stages_of
 from benchmarks.export.rows import KINDS, Wanted, export
 from conf import ConfigError, commands
 from conf.arguments import Parser, add_out, integer, number, require_new
+from conf.tables import make_console
 
 MIN_SCORE = 8.0
 """Of the actions of ``--what sft``, unless ``--min-score`` says otherwise."""

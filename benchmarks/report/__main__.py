@@ -18,11 +18,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.common.command import make_console, make_parser, print_path, write_text
+from benchmarks.common.command import make_parser, print_path, write_text
 from benchmarks.common.runs import add_runs, read_runs
 from benchmarks.report import terminal
 from conf import ConfigError, commands
 from conf.arguments import add_out, integer, require_new
+from conf.tables import make_console
 from learners.report import reading
 from learners.report.page import page
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from coaches.base import Verdict
@@ -19,6 +20,8 @@ from envs.types import Turn
 from learners.report.handoffs import Diagnosis, broken, diagnose, handoffs
 from learners.report.reading import Run, episodes_of
 
+_UNLIMITED = 1_000_000
+"""Characters: wider than any table."""
 MOST = 4000
 """Characters that are shown of the head and of the tail of a text."""
 
@@ -57,8 +60,6 @@ def list_failed(run: Run, wanted: Wanted, console: Console, skipped: list[str] |
         ["episode", "task", "culprit", "turn", "what broke first, and what followed"],
         text=["episode", "task", "culprit", "what broke first, and what followed"],
     )
-    for column in table.columns[:-1]:
-        column.no_wrap = True  # so that ids can be found and copied
     total, culprits, seen = 0, Counter[str](), {"agent": set[str](), "task": set[str]()}
     for _, episode in episodes_of(run, skipped=skipped):
         total += 1
@@ -78,6 +79,7 @@ def list_failed(run: Run, wanted: Wanted, console: Console, skipped: list[str] |
         if getattr(wanted, name) not in (None, *values):
             known = ", ".join(sorted(values)[:20])
             raise ConfigError(f"--{name}: no episode has {getattr(wanted, name)!r}; there are {known}")
+    _keep_whole(table, console)
     console.print(table)
     by_agent = ", ".join(f"{line(agent)} {count}" for agent, count in culprits.most_common())
     console.print(
@@ -85,6 +87,16 @@ def list_failed(run: Run, wanted: Wanted, console: Console, skipped: list[str] |
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _keep_whole(table: Table, console: Console) -> None:
+    """Keeps all columns but the last on one line, so that ids can be found and copied, if nothing is cut off
+    by that."""
+    for column in table.columns[:-1]:
+        column.no_wrap = True
+    needed = console.measure(table, options=console.options.update(width=_UNLIMITED)).minimum
+    for column in table.columns[:-1]:
+        column.no_wrap = needed <= console.width
 
 
 def print_episode(runs: Sequence[Run], identity: str, console: Console, skipped: list[str] | None) -> None:

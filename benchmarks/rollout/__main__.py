@@ -23,7 +23,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.common.command import make_console, make_parser, print_path, write_json
+from benchmarks.common.command import make_parser, print_path, write_json
 from benchmarks.common.machine import Machine, machine
 from benchmarks.common.spread import Spread
 from benchmarks.rollout import play
@@ -31,7 +31,7 @@ from benchmarks.rollout.latencies import Latencies, Medians
 from benchmarks.rollout.simulated import AGENTS, TURNS, Coach, Model, Relay, ReturnsRecorder, Tool
 from conf import commands
 from conf.arguments import add_out, integer, number, require_new
-from conf.tables import make_table
+from conf.tables import make_console, make_table
 from envs.pipeline import PipelineEnv
 from envs.types import Task
 from learners.policy import Policy

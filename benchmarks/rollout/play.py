@@ -34,14 +34,14 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.common.command import make_console, make_parser, print_path, write_json
+from benchmarks.common.command import make_parser, print_path, write_json
 from benchmarks.common.machine import Machine, machine
 from benchmarks.common.spread import Ratio, Spread, ratio, rotations
 from benchmarks.rollout import child
 from benchmarks.rollout.actions import Episode, drawn, recorded
 from conf import ConfigError, commands
 from conf.arguments import add_out, integer, number, require_new
-from conf.tables import make_table
+from conf.tables import make_console, make_table
 from learners.config import RunConfig
 
 HERE = Path(__file__).parents[2]

@@ -39,7 +39,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.common.command import make_console, make_parser, print_path, write_json
+from benchmarks.common.command import make_parser, print_path, write_json
 from benchmarks.common.machine import machine
 from benchmarks.common.spread import Ratio, Spread, flat, ratio
 from benchmarks.common.targets import to_records
@@ -60,6 +60,7 @@ from benchmarks.sandbox.report import Report, Row, tables, targets
 from benchmarks.sandbox.workloads import SNIPPET, WORKLOADS
 from conf import commands
 from conf.arguments import add_out, integer, require_new
+from conf.tables import make_console
 
 
 def measure(names: Sequence[str], peers_python: str, plan: Plan, console: Console) -> Report:

@@ -26,10 +26,11 @@ from pathlib import Path
 
 from rich.table import Table
 
-from benchmarks.common.command import make_console, make_parser, print_path, write_json
+from benchmarks.common.command import make_parser, print_path, write_json
 from benchmarks.common.machine import machine
 from conf import commands
 from conf.arguments import integer
+from conf.tables import make_console
 
 _MADV_HUGEPAGE, _HUGE = 14, 1 << 21
 _CASES: dict[str, tuple[str, int]] = {

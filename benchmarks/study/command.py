@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.common.command import make_console, print_path, write_json, write_text
+from benchmarks.common.command import print_path, write_json, write_text
 from benchmarks.common.machine import machine
 from benchmarks.study import grid, runs, tables
 from benchmarks.study.answers import Answer, Results, answer
@@ -19,6 +19,7 @@ from benchmarks.study.runs import Result, Run
 from conf import ConfigError
 from conf.counts import plural
 from conf.revision import revision
+from conf.tables import make_console
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.common.command import make_console, make_parser, print_path, write_json
+from benchmarks.common.command import make_parser, print_path, write_json
 from benchmarks.common.machine import machine
 from benchmarks.common.spread import rotations
 from benchmarks.common.targets import to_records
@@ -58,6 +58,7 @@ from benchmarks.update.report import Report, disagreement, faster, table, target
 from benchmarks.update.workload import SHAPES, VARIANTS, Job
 from conf import commands
 from conf.arguments import Parser, add_out, integer, require_new
+from conf.tables import make_console
 
 KINDS = ("even", "uneven")
 

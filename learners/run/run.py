@@ -13,6 +13,7 @@ from rich.console import Console
 
 from coaches import monitor
 from conf import ConfigError, stopping
+from conf.tables import make_console
 from learners.config import RunConfig
 from learners.errors import LostError
 from learners.report import reading
@@ -37,7 +38,7 @@ def train(config: DictConfig) -> Path:
         SandboxError: the sandbox is not available.
         TrainingError: the run cannot continue.
     """
-    console = Console()
+    console = make_console()
     set_up_logging(console)
     run_config = RunConfig.read(config)
     check(run_config)
