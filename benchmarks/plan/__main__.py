@@ -34,12 +34,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.common.command import make_console, make_parser, print_path, write_json
+from benchmarks.common.command import make_parser, print_path, write_json
 from benchmarks.common.machine import machine
 from benchmarks.plan.cases import CASES, TINY, Case, Measured, Part, to_measured
 from conf import ConfigError, commands
 from conf.arguments import Parser, add_out, integer, require_new
-from conf.tables import make_table
+from conf.tables import make_console, make_table
 
 TOLERANCE = 0.1
 """Largest deviation of the ratio of a peak from 1."""
