@@ -16,7 +16,8 @@ A run is a folder, or a file of episodes from any system. Rows are JSON Lines, i
 ``prompt`` and ``completion`` (SFT), ``prompt``, ``chosen`` and ``rejected`` (DPO and reward models),
 ``prompt``, ``completions`` and ``labels`` (process reward models, whose ``score`` is the coach's). Every row
 says where it comes from: run, episode, turn, step, weights, coach and its settings' SHA-256, task and
-licence. (``learners.export`` writes trained weights.)
+licence. A card beside the rows (``export-sft.md``) sums this up. (``learners.export`` writes trained
+weights.)
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from collections.abc import Sequence
 
 from benchmarks.common.command import make_parser, print_path, write_text
 from benchmarks.common.runs import add_runs, read_runs
+from benchmarks.export.card import card
 from benchmarks.export.replaying import stages_of
 from benchmarks.export.rows import KINDS, Wanted, export
 from conf import ConfigError, commands
@@ -36,6 +38,8 @@ from conf.tables import make_console
 
 MIN_SCORE = 8.0
 """Of the actions of ``--what sft``, unless ``--min-score`` says otherwise."""
+_OF_ONE = {"min_score": "sft", "margin": "preferences", "tries": "counterfactuals"}
+"""Option -> the only rows that it chooses."""
 
 
 @commands.one_line_errors()
@@ -53,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     path = given.out or (last if last.is_dir() else last.parent) / f"export-{given.what}.jsonl"
     if any(path.resolve() == run.path.resolve() for run in runs):
         raise ConfigError(f"{path} is what is exported: name another place with --out")
-    require_new(given.overwrite, path)
+    about = path.with_suffix(".md")
+    require_new(given.overwrite, path, about)
     skipped: list[str] | None = [] if given.skip_bad else None
     made = export(runs, _wanted(given), skipped, stages_of(given))
     for line in skipped or []:
@@ -61,9 +66,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not made.rows:
         raise ConfigError(f"there is nothing to export: {made.summary}")
     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in made.rows))
+    write_text(about, card(path.name, given.what, made.summary, _options(given), made.rows))
     console = make_console()
     console.print(made.summary, highlight=False, soft_wrap=True)
     print_path(console, path)
+    print_path(console, about)
+
+
+def _options(given: argparse.Namespace) -> list[str]:
+    """Returns the options that chose the rows, as on the command line; those that were not given have their
+    defaults."""
+    unused = {"threads"} if given.balance else {"threads", "seed"}
+    unused |= {name for name, what in _OF_ONE.items() if what != given.what}
+    chosen = {name: value for name, value in vars(_wanted(given)).items() if name not in unused}
+    words = {f"--{name.replace('_', '-')}": value for name, value in chosen.items()}
+    return [
+        word if value is True else f"{word} {value}"
+        for word, value in words.items()
+        if value is not None and value is not False
+    ]
 
 
 def _wanted(given: argparse.Namespace) -> Wanted:

@@ -30,6 +30,8 @@ class Source:
     """The coach's settings; empty if they are not known."""
     chats: Mapping[str, Mapping[str, Any]]
     """Agent -> the arguments of its chat template; "" for all other agents."""
+    models: Mapping[str, str]
+    """Agent -> the model that played it, where the run has recorded it."""
 
     def chat(self, agent: str) -> Mapping[str, Any]:
         """Returns the arguments with which the agent's chat template made the prompts that it read."""
@@ -49,6 +51,7 @@ class Source:
         return self.episode(row, episode) | {
             "turn": turn.index,
             "agent": turn.agent,
+            "model": self.models.get(turn.agent, self.run["model"]),
             "weights": raw.get("weight_version"),
             "prompt_tokens": raw.get("prompt_tokens"),
             "tokens": raw.get("tokens"),
@@ -99,6 +102,7 @@ def sources(run: Run) -> Source:
         },
         coach,
         {"": _chat(config, "model"), **{agent: _chat(config, f"team.{agent}.model") for agent in own}},
+        {agent: str(one["model"]) for agent, one in run.metadata.get("team", {}).items()},
     )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from benchmarks.export.__main__ import main
 
@@ -120,6 +122,34 @@ def test_a_row_says_where_it_comes_from(export: Any) -> None:
         "success": True,
     }
     assert {key: where[key] for key in expected} == expected
+
+
+def test_the_model_of_a_row_is_the_one_that_played_its_agent(export: Any, tmp_path: Path) -> None:
+    team = {"modeler": {"model": "tuned/modeler"}}
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "metadata.json").write_text(json.dumps({"team": team}), encoding="utf-8")
+    rows = export([episode("a", turn("x", 9.0), turn("y", 9.0, "analyst"))], "--what=sft")
+    assert [row["provenance"]["model"] for row in rows] == ["tuned/modeler", "tiny"]
+
+
+def test_the_card_says_what_the_rows_are_and_where_they_come_from(export: Any, tmp_path: Path) -> None:
+    episodes = [episode(name, turn(f"a|{name}", 9.0), success=name == "b") for name in "abc"]
+    rows = export(
+        [*episodes, episode("d", turn("d", 8.5), kind="classification")], "--what=sft", "--min-score=8.2"
+    )
+    card = (tmp_path / "rows.md").read_text(encoding="utf-8")
+    assert len(rows) == 4
+    assert "4 rows of --what sft (classification 1, regression 3)" in card
+    assert re.findall("^- `(--.*)`$", card, flags=re.MULTILINE) == ["--what sft", "--min-score 8.2"]
+    for line in (
+        "| auto_mpg | classification | 1 | 1 | CC0-1.0 (D. Donoho, E. Ramos 1982) |",
+        "| auto_mpg | regression | 3 | 1 | CC0-1.0 (D. Donoho, E. Ramos 1982) |",
+        "| run | modeler | tiny | rules | 4 |",
+    ):
+        assert line in card, card
+    assert yaml.safe_load(card.split("---")[1])["configs"] == [
+        {"config_name": "sft", "data_files": "rows.jsonl"}
+    ]
 
 
 def test_the_same_action_after_the_same_prompt_is_one_row(export: Any) -> None:
