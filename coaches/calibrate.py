@@ -1,6 +1,6 @@
 """Fits a map from a coach's score to the outcome that it predicts, for ``coach=calibrated``.
 
-    python -m coaches.calibrate runs/x/episodes.jsonl --out map.json
+    python -m coaches.calibrate runs/x --out map.json
 
 The map is the isotonic regression of the episode's outcome, in [0, 1], on the score of each of its turns: the
 monotone map with the least squared error (Zadrozny and Elkan, KDD 2002). The expected calibration error (ECE)
@@ -171,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = Parser("python -m coaches.calibrate", __doc__)
     commands.add_overrides(
         parser,
-        "files of episodes, of runs or scored by coaches.score; env=<name>: roles of lines that have none",
+        "run folders, and files of episodes, also of coaches.score; env=<name>: roles of lines without",
     )
     add_out(parser, required=True)
     parser.add_argument("--skip-bad", action="store_true", help="leave out invalid lines, and count them")
@@ -197,7 +197,7 @@ def _read(files: Sequence[Path], config: Any, skip_bad: bool) -> tuple[list[Reco
     import conf
 
     if not files:
-        raise ConfigError("name at least one file of episodes")
+        raise ConfigError("name at least one run folder or file of episodes")
     roles = conf.build("envs", config.env).roles if "env" in config else None
     read, skipped = episodes.read_all(files, roles=roles, skip_bad=skip_bad)
     return [one for _, one in read], skipped

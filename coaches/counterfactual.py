@@ -67,8 +67,8 @@ class Counterfactual:
         replace: str
         """``reference``, ``empty`` or ``resample``."""
         reference: str | None
-        """A file of recorded episodes (``coaches.episodes``). Sound episodes are those that succeeded and
-        whose line names no planted fault (key ``fault``)."""
+        """A run folder, or a file of recorded episodes (``coaches.episodes``). Sound episodes are those that
+        succeeded and whose line names no planted fault (key ``fault``)."""
         samples: Count
         """Replacements per action, for ``resample``."""
         team: Any

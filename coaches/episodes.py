@@ -61,6 +61,9 @@ from envs.types import Message, Outcome, Role, Turn
 from sandbox.artifacts import ArtifactCheck, ArtifactSpec
 from sandbox.base import FileInfo, Result, Status
 
+FILE = "episodes.jsonl"
+"""The file of episodes in the folder of a run."""
+
 
 @dataclass(frozen=True)
 class RecordedEpisode:
@@ -90,12 +93,13 @@ def read(
 ) -> Iterator[tuple[dict[str, Any], RecordedEpisode]]:
     """Yields every line of ``path``, as JSON without short forms and as an episode.
 
-    ``roles``: used for lines that have no roles. ``skipped``: gets a message for every invalid line, which is
-    then left out.
+    ``path``: a file, or the folder of a run. ``roles``: used for lines that have no roles. ``skipped``: gets
+    a message for every invalid line, which is then left out.
 
     Raises:
         ConfigError: the file cannot be read, or a line is invalid and ``skipped`` is None.
     """
+    path = file_of(path)
     shared = repeats.Shared(path.with_name(repeats.SHARED))
     for place, line in lines.numbered(path):
         try:
@@ -110,10 +114,23 @@ def read(
             yield row, one
 
 
+def file_of(path: Path) -> Path:
+    """Returns the file of episodes that ``path`` names: itself, or that of the run whose folder it is.
+
+    Raises:
+        ConfigError: it is another folder.
+    """
+    if not path.is_dir():
+        return path
+    if not (path / FILE).is_file():
+        raise ConfigError(f"{path} is not the folder of a run: it has no {FILE}")
+    return path / FILE
+
+
 def read_all(
     paths: Sequence[Path], *, roles: Sequence[Role] | None, skip_bad: bool
 ) -> tuple[list[tuple[dict[str, Any], RecordedEpisode]], list[str]]:
-    """Returns what ``read`` yields of several files, and a message for every line that was left out.
+    """Returns what ``read`` yields of several paths, and a message for every line that was left out.
 
     For commands with the option ``--skip-bad``.
 

@@ -214,8 +214,6 @@ def watch(path: Path, roles: Sequence[Role] | None = None) -> Monitor:
 def _watch(path: Path, roles: Sequence[Role] | None, skip_bad: bool) -> tuple[Monitor, list[str]]:
     from coaches import episodes
 
-    if path.is_dir():
-        path = path / "episodes.jsonl"
     pairs, skipped = episodes.read_all([path], roles=roles, skip_bad=skip_bad)
     groups: dict[tuple[str, int], list[Any]] = {}
     for _, one in pairs:

@@ -1,14 +1,15 @@
 """Scores recorded turns with any coach: diagnosis without training.
 
     python -m coaches.score episodes.jsonl coach=rules
-    python -m coaches.score runs/x/episodes.jsonl coach=rules coach.ran=3 --out scored.jsonl
+    python -m coaches.score runs/x coach=rules coach.ran=3 --out scored.jsonl
     python -m coaches.score old.jsonl coach=hindsight env=dsbench
 
-The episodes come from a run folder or from any other system (``coaches.episodes`` describes the format);
-``env=`` supplies the roles of one of our environments to lines that have none. Every line is written out
-unchanged except that each turn gets the coach's ``verdict``, or null if there is none. A table then shows,
-for each agent, how many turns were judged, their mean score with its 95 % interval over episodes, and in how
-many episodes it was blamed. ``--skip-bad`` leaves out lines that cannot be read or judged, and counts them.
+The episodes come from a run, by its folder or its file, or from any other system (``coaches.episodes``
+describes the format); ``env=`` supplies the roles of one of our environments to lines that have none. Every
+line is written out unchanged except that each turn gets the coach's ``verdict``, or null if there is none. A
+table then shows, for each agent, how many turns were judged, their mean score with its 95 % interval over
+episodes, and in how many episodes it was blamed. ``--skip-bad`` leaves out lines that cannot be read or
+judged, and counts them.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from conf import commands
 
     parser = Parser("python -m coaches.score", __doc__)
-    parser.add_argument("episodes", type=Path)
+    parser.add_argument("episodes", type=Path, help="a run folder, or a file of episodes")
     commands.add_overrides(parser, "coach=<name> coach.<key>=<value> env=<name>")
     add_out(parser, help="default: <episodes>.scored.jsonl beside it")
     parser.add_argument("--threads", type=integer(1), default=8, help="episodes scored at once")
@@ -133,14 +134,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(options: argparse.Namespace, config: Any) -> None:
     roles = conf.build("envs", config.env).roles if "env" in config else None
     coach = build_coach(config.coach)
-    pairs, skipped = episodes.read_all([options.episodes], roles=roles, skip_bad=options.skip_bad)
+    path = episodes.file_of(options.episodes)
+    pairs, skipped = episodes.read_all([path], roles=roles, skip_bad=options.skip_bad)
     if options.skip_bad:
         skipped += [_NO_OUTCOME.format(one.id) for _, one in pairs if not _judgeable(coach, one)]
         pairs = [(row, one) for row, one in pairs if _judgeable(coach, one)]
     if not pairs:
-        raise ConfigError(f"{options.episodes} has no episodes{episodes.first_of(skipped)}")
-    out = options.out or options.episodes.with_suffix(".scored.jsonl")
-    if out.exists() and out.samefile(options.episodes):
+        raise ConfigError(f"{path} has no episodes{episodes.first_of(skipped)}")
+    out = options.out or path.with_suffix(".scored.jsonl")
+    if out.exists() and out.samefile(path):
         raise ConfigError("--out is the file that is read")
     require_new(options.overwrite, out)
     check_ready(coach)
@@ -156,7 +158,8 @@ def _run(options: argparse.Namespace, config: Any) -> None:
     console = make_console()
     console.print(
         tabulate(
-            scored, f"{config.coach.name} on {plural(len(scored), 'episode')} of {options.episodes.name}"
+            scored,
+            f"{config.coach.name} on {plural(len(scored), 'episode')} of {options.episodes.resolve().name}",
         )
     )
     masked = Counter(cause for one in scored for cause in one.causes)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import conf
+from coaches.episodes import file_of
 from conf import ConfigError
 from conf.text import loads
 from envs.base import Scenario
@@ -52,7 +53,7 @@ def drawn(config: RunConfig, steps: int) -> list[list[Episode]]:
     if strange := [role.name for role in scenario.roles if role.name not in WEIGHTS]:
         raise ConfigError(
             f"there are no programs for the roles {', '.join(strange)} of env={scenario.name}: record a run "
-            "and give its episodes with --episodes runs/…/episodes.jsonl, or use --sample"
+            "and name it with --episodes runs/…, or use --sample"
         )
     return [_step(config, scenario, step) for step in range(steps)]
 
@@ -83,12 +84,13 @@ def _actions(scenario: Scenario, task: Task, rng: random.Random) -> list[str]:
 
 
 def recorded(path: Path, steps: int) -> list[list[Episode]]:
-    """Returns the first ``steps`` training steps of a run's ``episodes.jsonl``.
+    """Returns the first ``steps`` training steps of a run, by its folder or its ``episodes.jsonl``.
 
     Raises:
         ConfigError: it cannot be read, is no such file, or has fewer steps.
     """
     found: dict[int, list[Episode]] = {}
+    path = file_of(path)
     try:
         for line in path.read_text(encoding="utf-8").splitlines():
             row = loads(line)

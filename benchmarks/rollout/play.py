@@ -3,7 +3,7 @@
     python -m benchmarks.rollout play                                    # actions are replayed
     python -m benchmarks.rollout play --before ../older                  # beside another checkout
     python -m benchmarks.rollout play --sample --before ../older         # actions are sampled from the model
-    python -m benchmarks.rollout play --episodes runs/dsbench/mine/episodes.jsonl env=dsbench seed=1
+    python -m benchmarks.rollout play --episodes runs/dsbench/mine env=dsbench seed=1
 
 Settings are those of the learner, and so is everything that runs: episodes in flight, sandboxes, checks, the
 coach and the records, from the first request for an action to the last line of ``episodes.jsonl``; what a run
@@ -238,7 +238,9 @@ def main(arguments: Sequence[str]) -> int:
     commands.add_overrides(parser, "settings of the learner, such as env=dsbench rollout.tasks=4")
     parser.add_argument("--before", type=Path, metavar="PATH", help="another checkout of this project")
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--episodes", type=Path, metavar="FILE", help="episodes.jsonl of a run, to replay")
+    source.add_argument(
+        "--episodes", type=Path, metavar="RUN", help="run to replay: its folder, or its episodes.jsonl"
+    )
     source.add_argument("--sample", action="store_true", help="sample the actions from the run's model")
     parser.add_argument("--token-ms", type=number(0), default=2.0, help="of a batch, for each replayed token")
     parser.add_argument("--steps", type=integer(1), default=2, help="measured steps in each process")

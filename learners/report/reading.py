@@ -49,12 +49,10 @@ def read(path: Path, *, roles: Sequence[Role] | None = None) -> Run:
         ConfigError: there are no recorded episodes, or a file of the run is not valid.
     """
     if path.is_dir():
-        if not (path / "episodes.jsonl").is_file():
-            raise ConfigError(f"{path} is not the folder of a run: it has no episodes.jsonl")
         folder = path
         return Run(
             name=path.resolve().name,
-            path=path / "episodes.jsonl",
+            path=episodes.file_of(folder),
             config=dict(_flat(_yaml(folder / "config.yaml"))),
             metadata=_json(folder / "metadata.json"),
             metrics=list(_lines(folder / "metrics.jsonl")),
