@@ -43,7 +43,9 @@ def run_errors(before: str = "") -> Iterator[None]:
 
 
 def _train(config: DictConfig) -> None:
-    RunConfig.read(config)  # rejects mistakes before torch is imported, which takes seconds
+    from learners.run.build import check
+
+    check(RunConfig.read(config))  # rejects most mistakes before torch is imported, which takes seconds
     from learners.run.run import train
 
     train(config)

@@ -9,6 +9,7 @@ the sound episode that a faulty one departs from in that turn) and ``answer`` (t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,9 @@ class Case:
     answer: str | None
 
 
+@cache
 def read(split: str) -> tuple[Case, ...]:
-    """Returns the bundled cases of a split. Raises ``ConfigError`` for an unknown split."""
+    """Returns the bundled cases of a split, read once. Raises ``ConfigError`` for an unknown split."""
     if split not in SPLITS:
         raise ConfigError(f"the corpus has {' and '.join(SPLITS)}, not {split!r}")
     return read_file(FOLDER / f"{split}.jsonl")

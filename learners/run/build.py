@@ -21,13 +21,14 @@ from learners.runtimes.team import check_team, team_of
 PACKAGES = {
     "env": "envs",
     "sandbox": "sandbox",
-    "model": "learners.models",
-    "weights": "learners.weights",
-    "generator": "learners.generators",
-    "runtime": "learners.runtimes",
     "algorithm": "learners",
+    "runtime": "learners.runtimes",
+    "generator": "learners.generators",
+    "weights": "learners.weights",
+    "model": "learners.models",
 }
-"""Group of a part, besides the coach -> the package of its modules."""
+"""Group of a part, besides the coach -> the package of its modules. The modules of the first three load no
+torch, so a mistake in their settings is a line within two seconds."""
 LIBRARIES = ("torch", "transformers", "numpy", "gymnasium", "pettingzoo")
 
 

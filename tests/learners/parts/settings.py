@@ -16,7 +16,7 @@ PARTS = "tests.learners.parts"
 def settings(run_dir: Path, parts: Mapping[str, Any] | None = None, **changes: Any) -> DictConfig:
     """Returns two steps of four episodes of three agents with one turn each; ``parts`` replace its own."""
     model: Any = OmegaConf.to_container(conf.load("model", "tiny"))
-    del model["style"]
+    del model["style"], model["path"]
     small = {
         "name": f"{PARTS}.letters", "kind": "llama", "max_prompt_tokens": 160, "max_new_tokens": 8,
         "update_tokens": 512, "optimizer": {"lr": 0.01},

@@ -101,24 +101,33 @@ def test_a_report_is_the_old_one_or_the_new_one(tmp_path: Path, disk: Disk, name
         assert "old" in (folder.path / f"{name}.json").read_text()
 
 
+CONFIG: dict[str, Any] = {"steps": 2, "evaluation": {"every": 0}, "checkpoint": {"every": 1, "keep": 1}}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nothing interrupted."""
+    return train(small(tmp_path_factory.mktemp("whole") / "run", **CONFIG))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["a.pt", "state.json", "metrics", "episodes", "timings", "metadata", "curves"]
 )
-def test_a_run_on_a_full_disk_ends_with_one_line_and_resumes(tmp_path: Path, disk: Disk, name: str) -> None:
-    config: dict[str, Any] = {"steps": 2, "evaluation": {"every": 0}, "checkpoint": {"every": 1, "keep": 1}}
-    train(small(tmp_path / "whole", **config))
+def test_a_run_on_a_full_disk_ends_with_one_line_and_resumes(
+    tmp_path: Path, whole: Path, disk: Disk, name: str
+) -> None:
     disk.full = f"run/{name}" if name in ("metrics", "episodes", "timings") else name
     with pytest.raises(TrainingError, match="cannot be written: No space left on device") as caught:
-        train(small(tmp_path / "run", **config))
+        train(small(tmp_path / "run", **CONFIG))
     assert "\n" not in str(caught.value)
     assert not [path for path in files(tmp_path) if ".tmp" in path]
     disk.full = ""
-    train(small(tmp_path / "run", **config, resume=True))
-    assert timeless.episodes(tmp_path / "run") == timeless.episodes(tmp_path / "whole")
-    rows = [(tmp_path / run / "metrics.jsonl").read_bytes() for run in ("run", "whole")]
+    train(small(tmp_path / "run", **CONFIG, resume=True))
+    assert timeless.episodes(tmp_path / "run") == timeless.episodes(whole)
+    rows = [(run / "metrics.jsonl").read_bytes() for run in (tmp_path / "run", whole)]
     assert rows[0] == rows[1]
-    assert files(tmp_path / "run") == files(tmp_path / "whole")
+    assert files(tmp_path / "run") == files(whole)
 
 
 @pytest.fixture
@@ -134,12 +143,11 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_run_on_a_disk_that_is_too_small_resumes_on_a_larger_one(tmp_path: Path, tiny_disk: Path) -> None:
-    config: dict[str, Any] = {"steps": 2, "evaluation": {"every": 0}, "checkpoint": {"every": 1, "keep": 1}}
     with pytest.raises((TrainingError, ConfigError), match="No space left on device"):
-        train(small(tiny_disk / "run", **config))
+        train(small(tiny_disk / "run", **CONFIG))
     assert not [path for path in files(tiny_disk) if ".tmp" in path]
     subprocess.run(["mount", "-o", "remount,size=100m", str(tiny_disk)], check=True)
-    train(small(tiny_disk / "run", **config, resume=True))
+    train(small(tiny_disk / "run", **CONFIG, resume=True))
     newest = checkpoint.latest(tiny_disk / "run")
     assert newest is not None
     assert newest.step == 2
