@@ -23,6 +23,8 @@ from learners.types import (
     Metrics,
     ModelConfig,
     Rollout,
+    TokenTerms,
+    TokenTexts,
     Transition,
 )
 
@@ -273,8 +275,17 @@ class Learner(Protocol):
         transitions: Sequence[Transition],
         advantages: Sequence[list[float] | None],
         algorithm: Algorithm,
+        terms: dict[int, TokenTerms] | None = None,
     ) -> Metrics:
-        """Trains on one batch of this policy's rows."""
+        """Trains on one batch of this policy's rows.
+
+        ``terms``: gets what the loss made of each row's tokens, by its number among those with advantages;
+        ``algorithm`` must then have the method ``terms`` (``learners.algorithms.base.PolicyGradient``).
+        """
+        ...
+
+    def texts(self, completions: Sequence[Completion]) -> list[TokenTexts]:
+        """Returns the sampled tokens of each completion as text."""
         ...
 
     def reference_logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:

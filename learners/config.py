@@ -20,6 +20,7 @@ PARTS = ("env", "coach", "sandbox", "model", "weights", "generator", "runtime", 
 OWN_PARTS = ("model", "generator")
 """The groups of which an agent may have a part of its own."""
 POLICIES = ("independent", "shared")
+RECORDED_TOKENS = ("none", "sample", "all")
 WANDB_MODES = ("disabled", "offline", "online")
 LARGEST = 1_000_000
 """Upper bound of every count and temperature: anything larger is a typing error that would exhaust memory."""
@@ -87,6 +88,18 @@ class CheckpointSettings:
 
 
 @dataclass(frozen=True)
+class RecordSettings:
+    """What a training run keeps besides its episodes and metrics."""
+
+    tokens: str
+    """Which training episodes' tokens go to ``tokens.jsonl``: ``none``, in every step the first of each task
+    (``sample``), or ``all``."""
+
+    def __post_init__(self) -> None:
+        _check_choice("record.tokens", self.tokens, RECORDED_TOKENS)
+
+
+@dataclass(frozen=True)
 class WandbSettings:
     """Weights & Biases."""
 
@@ -112,6 +125,7 @@ class RunSettings:
     rollout: RolloutSettings
     evaluation: EvaluationSettings
     checkpoint: CheckpointSettings
+    record: RecordSettings
     wandb: WandbSettings
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ Departures from the paper: see ``learners.algorithms.settings``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from conf.ranges import NonNegative, Share
@@ -43,7 +43,8 @@ class Gspo(GroupRelative):
     def objective(self, logprobs: torch.Tensor, ratios: Ratios, batch: Batch) -> Objective:
         """The clipped objective; ``clip_fraction`` is the share of sequences without a gradient."""
         ratio = losses.row_means(ratios.log, batch.row).exp()
-        return losses.clipped(ratio, batch.advantages, self.config.clip_low, self.config.clip_high)
+        objective = losses.clipped(ratio, batch.advantages, self.config.clip_low, self.config.clip_high)
+        return replace(objective, ratio=ratio)
 
 
 if __name__ == "__main__":

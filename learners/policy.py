@@ -9,7 +9,7 @@ from pathlib import Path
 from envs.types import Message
 from learners.base import Algorithm, Generator, Learner
 from learners.errors import TrainingError
-from learners.types import Completion, Metrics, Transition
+from learners.types import Completion, Metrics, TokenTerms, TokenTexts, Transition
 
 
 class Policy:
@@ -55,9 +55,14 @@ class Policy:
         transitions: Sequence[Transition],
         advantages: Sequence[list[float] | None],
         algorithm: Algorithm,
+        terms: dict[int, TokenTerms] | None = None,
     ) -> Metrics:
         """See ``Learner.update``; the generator has the new weights only after ``publish``."""
-        return self.learner.update(transitions, advantages, algorithm)
+        return self.learner.update(transitions, advantages, algorithm, terms)
+
+    def texts(self, completions: Sequence[Completion]) -> list[TokenTexts]:
+        """See ``Learner.texts``."""
+        return self.learner.texts(completions)
 
     def publish(self) -> None:
         """Gives the generator the weights if they are newer than those it has."""

@@ -246,6 +246,31 @@ class Transition:
 
 
 @dataclass(frozen=True)
+class TokenTexts:
+    """The L sampled tokens of a completion as text."""
+
+    pieces: tuple[str, ...]
+    """[L]: joined, they are the sampled text. "" for a token without text of its own: one that ends the turn,
+    or one that holds only a part of a character, which belongs to the token that completes it."""
+    names: Mapping[int, str]
+    """What the tokenizer calls the tokens whose piece is "", by their place."""
+
+
+@dataclass(frozen=True)
+class TokenTerms:
+    """What the loss made of the L sampled tokens of a row, in the first epoch that trained it."""
+
+    logprobs: tuple[float, ...]
+    """[L]: log pi(token) under the weights of that optimiser step, natural log."""
+    ratio: tuple[float, ...]
+    """[L]: to the policy before the update, as the objective has it."""
+    importance: tuple[float, ...]
+    """[L]: the weight of the objective for the difference between that policy and the one that sampled."""
+    marks: Mapping[str, tuple[int, ...]]
+    """Metric -> the places of the tokens that it counts: ``clip_fraction``, ``importance_limited``."""
+
+
+@dataclass(frozen=True)
 class Batch:
     """Packed training rows of one agent: R rows end to end, T tokens in all, N of them trained.
 

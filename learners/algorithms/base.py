@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from learners.algorithms import losses
 from learners.algorithms.advantages import credited_returns, group_relative, spread_over_tokens
-from learners.algorithms.losses import Objective, Ratios
+from learners.algorithms.losses import Objective, Ratios, Terms
 from learners.algorithms.settings import GroupRelativeSettings, Settings
 from learners.types import Batch, LossMetrics, Transition
 
@@ -71,6 +71,13 @@ class PolicyGradient(ABC):
             metrics["kl_loss"] = kl_loss
             loss = loss + kl_loss
         return loss, {name: value.detach() for name, value in (metrics | ratios.metrics).items()}
+
+    def terms(self, logprobs: torch.Tensor, batch: Batch) -> Terms:
+        """Returns what ``loss`` makes of each token, given the same; ``logprobs`` without gradient."""
+        ratios = losses.compare(logprobs, batch, self.config)
+        objective = self.objective(logprobs, ratios, batch)
+        ratio = ratios.ratio if objective.ratio is None else objective.ratio
+        return Terms(ratio, ratios.importance, {"importance_limited": ratios.limited, **objective.shares})
 
 
 class GroupRelative(PolicyGradient):

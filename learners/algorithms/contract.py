@@ -31,6 +31,15 @@ def check_members(algorithm: Any) -> None:
         raise ConfigError(f"{where}: lacks needs_reference, which is true or false")
 
 
+def check_terms(algorithm: type[Any]) -> None:
+    """Raises ``ConfigError`` if an algorithm's class does not tell what its loss makes of single tokens."""
+    if not callable(getattr(algorithm, "terms", None)):
+        raise ConfigError(
+            f"record.tokens: algorithm {algorithm.__module__}.{algorithm.__qualname__} lacks the method "
+            "terms, which learners.algorithms.base.PolicyGradient has: set record.tokens=none"
+        )
+
+
 def advantages(algorithm: Algorithm, transitions: Sequence[Transition]) -> list[list[float] | None]:
     """Returns ``algorithm.advantages(transitions)``, with None for the rows of agents that do not learn.
 

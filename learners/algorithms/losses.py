@@ -36,6 +36,8 @@ class Ratios:
     """Its exp; exactly 1 in an update of a single optimiser step."""
     importance: torch.Tensor
     """The weight for pi_proximal / pi_sampling after ``importance_weighting``; no gradient."""
+    limited: torch.Tensor
+    """Whether the importance weight was capped or set to 0; bool."""
     metrics: dict[str, torch.Tensor]
     """Sums of ``weight * value``: ``importance_limited``, the share of tokens whose importance weight was
     capped or set to 0; ``approx_kl``, KL(pi_proximal || pi_new) by the k3 estimate, which is never negative;
@@ -48,6 +50,18 @@ class Objective:
 
     values: torch.Tensor
     shares: dict[str, torch.Tensor]
+    """Name of a metric -> the tokens whose share it is; bool."""
+    ratio: torch.Tensor | None = None
+    """The ratio in it, if that is not each token's own (``Ratios.ratio``)."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a loss makes of each token; all [N], without gradient."""
+
+    ratio: torch.Tensor
+    importance: torch.Tensor
+    marks: dict[str, torch.Tensor]
     """Name of a metric -> the tokens whose share it is; bool."""
 
 
@@ -63,7 +77,7 @@ def compare(logprobs: torch.Tensor, batch: Batch, settings: Settings) -> Ratios:
     }
     if batch.ref_logprobs is not None:
         metrics["reference_kl"] = (weights * (logprobs - batch.ref_logprobs)).sum()
-    return Ratios(log_ratio, ratio, weight, metrics)
+    return Ratios(log_ratio, ratio, weight, limited, metrics)
 
 
 def proximal(logprobs: torch.Tensor, batch: Batch) -> torch.Tensor:

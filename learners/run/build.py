@@ -12,6 +12,7 @@ import conf
 from coaches.judging import inner
 from conf import ConfigError
 from conf.revision import revision
+from learners.algorithms import contract
 from learners.config import RunConfig
 from learners.runtimes.base import Parts, Runtime
 from learners.runtimes.capabilities import generator_class
@@ -59,6 +60,8 @@ def check(config: RunConfig) -> None:
     for agent, own in config.team.items():
         for group, node in own.container().items():
             conf.check(PACKAGES[group], node, f"team.{agent}.{group}")
+    if config.record.tokens != "none":
+        contract.check_terms(conf.plugin_class("learners", config.algorithm.name))
     _check_generator(config)
     check_team(config)
 

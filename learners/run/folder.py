@@ -4,6 +4,7 @@ config.yaml      the whole configuration, resolved
 metadata.json    versions, algorithm, models and the sandbox; what differed when the run was resumed
 episodes.jsonl   every episode: turns, verdicts, outcome (``coaches.episodes``)
 shared.jsonl     roles and prompts that its lines have in common
+tokens.jsonl     probability and advantage of sampled tokens, with ``record.tokens`` (``learners.run.tokens``)
 metrics.jsonl    one row per step or evaluation; identical for the same configuration and seed
 timings.jsonl    seconds and throughput, which differ between runs
 checkpoints/     what a killed run resumes from
@@ -40,7 +41,7 @@ CONFIG = "config.yaml"
 LOCK = ".lock"
 DRAFT = f".{CONFIG}.tmp"
 """What a process that was killed while it wrote ``config.yaml`` may leave."""
-FREE_KEYS = ("resume", "run_dir", "wandb")
+FREE_KEYS = ("resume", "run_dir", "record", "wandb")
 """Top-level keys that may differ between a run and its resumption."""
 FREE_SETTINGS = ("max_cost", "device")
 """Keys, at any depth, that may change on resume: they decide how long a run goes on, or where it does, but no

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,7 +17,6 @@ from coaches.monitor import Monitor
 from conf import ConfigError
 from conf.stopping import Stop, deferred
 from envs.types import Task
-from learners.algorithms import contract
 from learners.config import EvaluationSettings, RolloutSettings, RunConfig
 from learners.errors import EpisodeError, LostError, TrainingError
 from learners.rollout.tasks import sample_tasks
@@ -27,6 +26,8 @@ from learners.run.checkpoint import Progress
 from learners.run.evaluation import replaced_weights
 from learners.run.folder import RunFolder, located
 from learners.run.report import Reporter
+from learners.run.tokens import TokenLog
+from learners.run.updates import update_all
 from learners.runtimes.base import Parts
 from learners.seeds import derive_seed
 from learners.types import Assignment, Metrics, Rollout, Transition
@@ -51,6 +52,8 @@ class Trainer:
         self.config = config
         self.folder = folder
         self._episodes = records.EpisodeLog(folder)
+        which = config.record.tokens
+        self._tokens = None if which == "none" else TokenLog(folder, which)
         self.reporter = reporter
         self.monitor = Monitor()
         self._next: Future[Played] | None = None
@@ -180,7 +183,7 @@ class Trainer:
         # The next step's episodes start before the update: with staleness 1 they use the weights of before
         # it, and the coach as it is reported with them: it has learned from every step before theirs.
         self._next = self._play_ahead(step + 1)
-        updates = self._update(transitions)
+        updates = self._update(transitions, step)
         sync_started = time.perf_counter()
         self._publish()
         ended = time.perf_counter()
@@ -212,8 +215,8 @@ class Trainer:
             return None
         return in_background(lambda: self._play("train", step))
 
-    def _update(self, transitions: list[Transition]) -> Metrics:
-        """Updates every policy on its rows.
+    def _update(self, transitions: list[Transition], step: int) -> Metrics:
+        """Updates every policy on its rows of ``step``.
 
         While policies are updated, the generator sleeps to free accelerator memory, unless it plays the next
         step's episodes. Those end with the weights they began with: nothing is published before they are
@@ -222,7 +225,7 @@ class Trainer:
         generator = self.parts.generator
         if self._next is None:
             generator.sleep()
-        updates = self._learn(transitions)
+        updates = update_all(self.parts, transitions, step, self._tokens)
         if self._next is None:
             generator.wake()
         else:
@@ -233,47 +236,6 @@ class Trainer:
         """Gives the generator the new weights of every policy (weight sync)."""
         for policy in self.parts.policies.values():
             policy.publish()
-
-    def _learn(self, transitions: list[Transition]) -> Metrics:
-        algorithm, policies = self.parts.algorithm, self.parts.policies
-        rows = {name: self._rows(transitions, name) for name in policies}
-        if algorithm.needs_reference:
-            transitions = self._with_reference(transitions, rows)
-        # All agents' rows at once: returns cross agents (credit=team) and statistics are over the whole
-        # batch, so advantages are computed before rows are split among policies and ranks.
-        advantages = contract.advantages(algorithm, transitions)
-        learning = sum(transition.learns for transition in transitions)
-        trained = sum(row is not None for row in advantages) / max(1, learning)
-
-        def learn(name: str) -> Metrics:
-            own = [transitions[i] for i in rows[name]], [advantages[i] for i in rows[name]]
-            return policies[name].update(*own, algorithm)
-
-        updates = self.parts.runtime.each(learn, policies)
-        return {"trained": trained} | {
-            f"{key}/{name}": value
-            for name, update in zip(policies, updates, strict=True)
-            for key, value in update.items()
-        }
-
-    def _rows(self, transitions: list[Transition], policy: str) -> list[int]:
-        """Returns the places of the transitions that ``policy`` sampled."""
-        team = self.parts.team
-        return [i for i, transition in enumerate(transitions) if team[transition.turn.agent].name == policy]
-
-    def _with_reference(
-        self, transitions: list[Transition], rows: Mapping[str, Sequence[int]]
-    ) -> list[Transition]:
-        """Returns the transitions with ``ref_logprobs``, those of each learning policy's frozen reference."""
-        policies, complete = self.parts.policies, list(transitions)
-
-        def reference(name: str) -> list[tuple[float, ...]]:
-            return policies[name].reference_logprobs([transitions[i].completion for i in rows[name]])
-
-        for name, logprobs in zip(policies, self.parts.runtime.each(reference, policies), strict=True):
-            for i, row in zip(rows[name], logprobs, strict=True):
-                complete[i] = replace(transitions[i], ref_logprobs=row)
-        return complete
 
     def _evaluate(self, step: int) -> None:
         """Plays the held-out tasks and records the result; no policy and no coach learns from it."""

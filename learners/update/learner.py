@@ -10,7 +10,8 @@ import torch
 
 from learners.base import Algorithm, Weights
 from learners.models.base import empty_cache
-from learners.types import Completion, Metrics, Transition
+from learners.models.pieces import token_texts
+from learners.types import Completion, Metrics, TokenTerms, TokenTexts, Transition
 from learners.update.logprobs import batch_logprobs, score_rows
 from learners.update.packing import Floats, Row
 from learners.update.shares import Position, Share, completion_counts, divide, row_counts
@@ -36,8 +37,11 @@ class LocalLearner:
         transitions: Sequence[Transition],
         advantages: Sequence[list[float] | None],
         algorithm: Algorithm,
+        terms: dict[int, TokenTerms] | None = None,
     ) -> Metrics:
         """Trains on the rows that have advantages; without any, the weights do not change and ``rows`` is 0.
+
+        Of several ranks, each one's ``terms`` are those of its own rows.
 
         Returns:
             The metrics of ``Updater.update``, and of all rows: ``truncated``, the number of truncated
@@ -47,20 +51,30 @@ class LocalLearner:
         """
         position, ranks = self.position(), self.updater.ranks
         shares = divide(transitions, advantages, algorithm, position, ranks.size)
-        metrics = row_counts(advantages) | self.train(shares[ranks.index], algorithm)
+        metrics = row_counts(advantages) | self.train(shares[ranks.index], algorithm, terms)
         return metrics | completion_counts(transitions, position)
 
     def position(self) -> Position:
         """Returns what the division of the next update depends on."""
         return self.updater.position(self._version)
 
-    def train(self, share: Share, algorithm: Algorithm) -> Metrics:
+    def train(
+        self, share: Share, algorithm: Algorithm, terms: dict[int, TokenTerms] | None = None
+    ) -> Metrics:
         """Trains on this rank's share of an update: see ``Updater.train``."""
-        metrics = self.updater.train(share, algorithm)
+        metrics = self.updater.train(share, algorithm, terms)
         empty_cache()
         if share.steps:
             self._version += 1
         return metrics
+
+    def texts(self, completions: Sequence[Completion]) -> list[TokenTexts]:
+        """See ``Learner.texts``."""
+        return self.spell([completion.token_ids for completion in completions])
+
+    def spell(self, rows: Sequence[Sequence[int]]) -> list[TokenTexts]:
+        """``texts`` of the sampled ids of each row."""
+        return [token_texts(self.weights.loaded.tokenizer, ids) for ids in rows]
 
     def reference_logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
         """Returns the logprobs (natural log) of the sampled tokens under the initial weights, by completion.

@@ -35,13 +35,14 @@ import torch
 from learners.algorithms import contract, losses
 from learners.base import Algorithm, Weights
 from learners.errors import NonFiniteError
-from learners.types import Batch, LoadedModel, LossMetrics, Metrics, Optimizer, Transition
+from learners.types import Batch, LoadedModel, LossMetrics, Metrics, Optimizer, TokenTerms, Transition
 from learners.update.fsdp import Ranks, full_state, idle_batch
 from learners.update.logprobs import rows_of
 from learners.update.packing import Floats, Row, pack
 from learners.update.shares import Position, Share, divide, row_counts
 from learners.update.state_file import copy_into
 from learners.update.sums import Sums
+from learners.update.terms import TermsReader
 
 ALONE = Ranks()
 
@@ -83,8 +84,11 @@ class Updater:
         transitions: Sequence[Transition],
         advantages: Sequence[list[float] | None],
         algorithm: Algorithm,
+        terms: dict[int, TokenTerms] | None = None,
     ) -> Metrics:
         """Trains on the transitions that have advantages; all ranks get the same arguments.
+
+        ``terms``: see ``train``.
 
         Returns:
             ``rows`` and ``tokens`` trained on, ``rows_skipped`` (without advantages), ``rows_no_signal``
@@ -95,15 +99,21 @@ class Updater:
             NonFiniteError: a loss or gradient is not finite.
         """
         shares = divide(transitions, advantages, algorithm, self.position(), self.ranks.size)
-        return row_counts(advantages) | self.train(shares[self.ranks.index], algorithm)
+        return row_counts(advantages) | self.train(shares[self.ranks.index], algorithm, terms)
 
     def position(self, version: int = 0) -> Position:
         """Returns what the division of the next update depends on; ``version``: of the weights."""
         limit = self.loaded.config.max_prompt_tokens
         return Position(self.config, self._seed, self.steps_done, version, limit)
 
-    def train(self, share: Share, algorithm: Algorithm) -> Metrics:
+    def train(
+        self, share: Share, algorithm: Algorithm, terms: dict[int, TokenTerms] | None = None
+    ) -> Metrics:
         """Trains on this rank's share; all ranks must call this, each with its own.
+
+        Args:
+            terms: gets what the loss made of the tokens of this rank's rows of the first epoch, by the row's
+                number (``Share.numbers``).
 
         Returns:
             ``loss``, ``entropy``, ``grad_norm`` (before clipping), ``lr``, ``mismatch_kl`` and
@@ -117,8 +127,12 @@ class Updater:
         if len(share.steps) > 1:
             proximal = self._proximal_logprobs(share)
         sums: Counter[str] = Counter()
+        first_epoch = len(share.steps) // self.config.epochs
         for number in range(len(share.steps)):
-            sums.update(self._step(share.step(number, proximal), algorithm))
+            own: dict[int, TokenTerms] | None = {} if terms is not None and number < first_epoch else None
+            sums.update(self._step(share.step(number, proximal), algorithm, own))
+            if terms is not None and own is not None:
+                terms |= {share.numbers[share.steps[number][row][0]]: one for row, one in own.items()}
         return {name: value / len(share.steps) for name, value in sums.items()}
 
     def state(self) -> Mapping[str, Any]:
@@ -155,15 +169,21 @@ class Updater:
             known = {number: row for part in self.ranks.all_gather(known) for number, row in part.items()}
         return [known[number] for number in share.numbers]
 
-    def _step(self, rows: Sequence[Row], algorithm: Algorithm) -> Metrics:
-        """One optimiser step on this rank's rows of it: steps 4a to 4d of the module's docstring."""
+    def _step(
+        self, rows: Sequence[Row], algorithm: Algorithm, terms: dict[int, TokenTerms] | None
+    ) -> Metrics:
+        """One optimiser step on this rank's rows of it: steps 4a to 4d of the module's docstring.
+
+        ``terms``: gets those of each row's tokens, by its place in ``rows``.
+        """
         batches = pack(rows, self.loaded.config.update_tokens)
+        reader = None if terms is None else TermsReader(algorithm, batches)
         rate = learning_rate(self.config, self.steps_done, self._total)
         sums = Sums(self.loaded.device)
         with self.weights.active(), _training(self.loaded):
             self._optimizer.zero_grad(set_to_none=True)
             for batch in self._with_idle(batches, reference=algorithm.needs_reference):
-                sums.add(self._accumulate(batch, algorithm))
+                sums.add(self._accumulate(batch, algorithm, reader))
             metrics = self.ranks.all_sum(sums.read())  # before any check: if one rank raises, all must
             if not self._sharded:  # FSDP has summed the gradients of sharded weights already
                 self.ranks.sum_gradients(self._parameters)
@@ -174,6 +194,8 @@ class Updater:
             self._optimizer.step()
             self._optimizer.zero_grad(set_to_none=True)
         self.steps_done += 1
+        if terms is not None and reader is not None:
+            terms |= reader.read()
         return metrics | {"grad_norm": norm, "lr": rate}
 
     def _with_idle(self, batches: list[Batch], *, reference: bool) -> list[Batch]:
@@ -192,12 +214,14 @@ class Updater:
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, self.config.max_grad_norm)
         return float(full_state(norm))
 
-    def _accumulate(self, batch: Batch, algorithm: Algorithm) -> LossMetrics:
+    def _accumulate(self, batch: Batch, algorithm: Algorithm, reader: TermsReader | None) -> LossMetrics:
         """Adds one micro-batch's gradient; returns its metrics, weighted so that micro-batches add up."""
         batch = _to(batch, self.loaded.device)
         logprobs, entropy = self.weights.score(batch)
         loss, metrics = contract.loss(algorithm, logprobs, batch)
         loss.backward()  # type: ignore[no-untyped-call]
+        if reader is not None:
+            reader.add(logprobs.detach(), batch)
         own = {"loss": loss, "entropy": (batch.token_weights * entropy).sum()}
         return {**metrics, **own, **losses.mismatch(logprobs, batch)}
 

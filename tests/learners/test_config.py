@@ -102,7 +102,7 @@ def test_a_value_of_the_wrong_type_is_named_with_what_is_expected(key: str, valu
     assert mistake(changed({key: value})).startswith(f"{key} must be ")
 
 
-@pytest.mark.parametrize("group", ["rollout", "evaluation", "checkpoint", "wandb", *PARTS])
+@pytest.mark.parametrize("group", ["rollout", "evaluation", "checkpoint", "record", "wandb", *PARTS])
 @pytest.mark.parametrize("value", [3, "all", [1], None])
 def test_a_value_in_place_of_a_group_is_named(group: str, value: Any) -> None:
     assert group in mistake(changed({group: value}))

@@ -20,7 +20,16 @@ from learners.runtimes.capabilities import generator_class
 from learners.runtimes.distributed.base import Handle, Pending
 from learners.runtimes.parts import build_algorithm, build_learner, load_weights
 from learners.runtimes.team import team_of
-from learners.types import Completion, GenerationRequest, Lent, Metrics, ModelConfig, Transition
+from learners.types import (
+    Completion,
+    GenerationRequest,
+    Lent,
+    Metrics,
+    ModelConfig,
+    TokenTerms,
+    TokenTexts,
+    Transition,
+)
 from learners.update.fsdp import Ranks
 from learners.update.learner import LocalLearner
 from learners.update.packing import Floats, Row
@@ -74,9 +83,20 @@ class Rank:
         """See ``LocalLearner.position``; ``name``: of the policy, here and below."""
         return self._learners[name].position()
 
-    def train(self, name: str, share: Share, algorithm: Algorithm) -> Metrics:
-        """See ``LocalLearner.train``. All ranks must be called, each with its own share."""
-        return self._learners[name].train(share, algorithm)
+    def train(
+        self, name: str, share: Share, algorithm: Algorithm, tell: bool
+    ) -> tuple[Metrics, dict[int, TokenTerms]]:
+        """See ``LocalLearner.train``. All ranks must be called, each with its own share.
+
+        Returns:
+            The metrics, and, if ``tell``, the terms of the tokens of this rank's rows.
+        """
+        terms: dict[int, TokenTerms] = {}
+        return self._learners[name].train(share, algorithm, terms if tell else None), terms
+
+    def spell(self, name: str, rows: Sequence[Sequence[int]]) -> list[TokenTexts]:
+        """See ``LocalLearner.spell``. Any one rank may be called."""
+        return self._learners[name].spell(rows)
 
     def score_reference(self, name: str, rows: Sequence[Row]) -> list[Floats]:
         """See ``LocalLearner.score_reference``. Each rank may be called by itself."""
@@ -192,13 +212,22 @@ class RemoteLearner:
         transitions: Sequence[Transition],
         advantages: Sequence[list[float] | None],
         algorithm: Algorithm,
+        terms: dict[int, TokenTerms] | None = None,
     ) -> Metrics:
         position = self._position()
         shares = divide(transitions, advantages, algorithm, position, len(self._group.handles))
         self._sent += sum(share.nbytes for share in shares)
-        args = [(self._name, share, algorithm) for share in shares]
-        trained: Metrics = self._group.call_each("train", args)[0]
-        return row_counts(advantages) | trained | completion_counts(transitions, position)
+        args = [(self._name, share, algorithm, terms is not None) for share in shares]
+        answers: list[tuple[Metrics, dict[int, TokenTerms]]] = self._group.call_each("train", args)
+        if terms is not None:  # every row of the first epoch is in one rank's
+            terms |= {number: row for _, own in answers for number, row in own.items()}
+        return row_counts(advantages) | answers[0][0] | completion_counts(transitions, position)
+
+    def texts(self, completions: Sequence[Completion]) -> list[TokenTexts]:
+        """The first rank has the tokenizer, as all have."""
+        rows = [completion.token_ids for completion in completions]
+        texts: list[TokenTexts] = self._group.handles[0].call("spell", self._name, rows)
+        return texts
 
     def reference_logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
         """Every rank has the whole reference and computes its share of the completions."""

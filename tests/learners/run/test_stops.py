@@ -171,6 +171,7 @@ class Signalled(Quiet):
         transitions: Sequence[Transition],
         advantages: Sequence[list[float] | None],
         algorithm: Algorithm,
+        terms: object = None,
     ) -> Metrics:
         if len(self.updates) == 1 and self.name == "changer":
             for number in self.signals:

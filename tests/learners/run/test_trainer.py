@@ -59,6 +59,7 @@ class ScriptedPolicy:
         transitions: Sequence[Transition],
         advantages: Sequence[list[float] | None],
         algorithm: Algorithm,
+        terms: object = None,
     ) -> Metrics:
         self.updates.append((len(transitions), sum(row is not None for row in advantages)))
         return {"rows": float(self.updates[-1][1])}

@@ -19,7 +19,7 @@ import conf
 from learners.base import Weights
 from learners.errors import NonFiniteError
 from learners.reinforcepp import ReinforcePP
-from learners.types import Completion, LoadedModel, Transition
+from learners.types import Completion, LoadedModel, TokenTerms, Transition
 from learners.update.fsdp import Ranks
 from learners.update.logprobs import completion_logprobs
 from learners.update.shares import divide
@@ -93,18 +93,20 @@ def experience(loaded: LoadedModel, count: int, step: int) -> list[Transition]:
 
 
 def learned(case: dict[str, Any], ranks: Ranks, state: Any = None, first: int = 0) -> dict[str, Any]:
-    """Returns the metrics of each step, and the whole state at the end."""
+    """Returns the metrics of each step, what this rank tells of its tokens, and the last state."""
     loaded = loaded_model(3, kind=case.get("kind", "llama"))
     own, subject = weights(case), algorithm(case)
     updater = Updater(own, steps=2 * STEPS, seed=0, ranks=ranks)
     if state is not None:
         own.restore(state["weights"])
         updater.restore(state["updater"])
-    metrics = []
+    metrics, told = [], []
     for step in range(first, first + STEPS):
-        rows = experience(loaded, case["rows"], step)
-        metrics.append(updater.update(rows, _some(subject, rows), subject))
-    return {"metrics": metrics, "state": {"weights": own.state(), "updater": updater.state()}}
+        rows, terms = experience(loaded, case["rows"], step), dict[int, TokenTerms]()
+        metrics.append(updater.update(rows, _some(subject, rows), subject, terms))
+        told.append({number: [list(one.logprobs), list(one.ratio)] for number, one in terms.items()})
+    state = {"weights": own.state(), "updater": updater.state()}
+    return {"metrics": metrics, "state": state, "told": told}
 
 
 def _some(subject: ReinforcePP, rows: list[Transition]) -> list[list[float] | None]:
@@ -188,12 +190,19 @@ def close(one: Any, other: Any) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_two_ranks_learn_what_one_learns(two: dict[str, Any], name: str) -> None:
     expected = learned(CASES[name], Ranks())
+    for own, other, whole in zip(
+        two[name]["told"], two["other"][name]["told"], expected["told"], strict=True
+    ):
+        assert not own.keys() & other.keys(), "a row of the first epoch is in one rank's"
+        assert (own | other).keys() == whole.keys() == set(range(CASES[name]["rows"]))
+        if name not in HALF:
+            close({number: (own | other)[number] for number in whole}, whole)
     for metrics in expected["metrics"] + two[name]["metrics"]:
         assert metrics["rows"] == CASES[name]["rows"]
     assert all(metrics["grad_norm"] > 1e-3 for metrics in expected["metrics"])
     close(two["other"][name]["state"], two[name]["state"])
     if name not in HALF:
-        close(two[name], expected)
+        close(two[name] | {"told": expected["told"]}, expected)
     for one, other in zip(two[name]["metrics"], expected["metrics"], strict=True):
         assert one == pytest.approx(other, rel=0.05, abs=0.01)
 
@@ -223,7 +232,7 @@ def test_a_checkpoint_of_two_ranks_resumes_on_one_and_vice_versa(two: dict[str, 
     unbroken = learned(case, Ranks(), learned(case, Ranks())["state"], first=STEPS)
     in_one = learned(case, Ranks(), two["uneven"]["state"], first=STEPS)
     for own in (in_one, two["resumed"]):
-        close(own, unbroken)
+        close(own | {"told": unbroken["told"]}, unbroken)
 
 
 def test_a_loss_that_is_not_finite_stops_every_rank(two: dict[str, Any]) -> None:

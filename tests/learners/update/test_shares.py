@@ -100,7 +100,7 @@ def test_a_recorded_step_costs_a_fraction_of_the_bytes_of_its_turns() -> None:
         if method == "position":
             return position()
         sent.append(args)
-        return {"loss": 0.5}
+        return {"loss": 0.5}, {}
 
     group = RankGroup([Here(f"rank {n}", answer) for n in range(2)], lambda calls: [c.wait() for c in calls])
     learner = RemoteLearner("modeler", group)
