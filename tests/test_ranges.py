@@ -37,6 +37,7 @@ ZERO_IS_FINE = {
     *(f"env.dsbench.synthetic.{key}" for key in ("leaks", "imbalance", "noise")),
     "coach.random.seed",
     "coach.biased.points",
+    *(f"coach.audit.{key}" for key in ("proof", "further", "guess", "harmed", "attempt")),
     "coach.counterfactual.seed",
     "coach.counterfactual.tolerance",
     "coach.hindsight.guilty",

@@ -33,13 +33,24 @@ class Stages:
             ReplayError: no environment has the episode's task for its agents.
             ConfigError: an environment or the sandbox cannot be built.
         """
+        scenario, task, backend = self.find(turns)
+        return Replayer(scenario, backend, task, team=self._team, seed=seed)
+
+    def find(self, turns: Sequence[Turn]) -> tuple[Scenario, Task, Backend]:
+        """Returns the first environment that fits the episode with these ``turns``, its task, and where
+        programs run. Raises as ``replayer``."""
         with self._lock:
             tasks, backend = self._tasks, self._backend
         agents = list(dict.fromkeys(turn.agent for turn in turns))
         for scenario, task in tasks.get(turns[0].task_id, []):
             if [role.name for role in scenario.roles][: len(agents)] == agents:
-                return Replayer(scenario, backend, task, team=self._team, seed=seed)
+                return scenario, task, backend
         raise ReplayError(f"no environment has a task {turns[0].task_id!r} for {', '.join(agents)}")
+
+    def close(self) -> None:
+        """Ends the sandboxes, if any were opened."""
+        if "_backend" in vars(self):
+            vars(self).pop("_backend").close()
 
     @cached_property
     def _tasks(self) -> dict[str, list[tuple[Scenario, Task]]]:

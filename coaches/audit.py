@@ -1,0 +1,190 @@
+"""A coach that looks for itself: it examines what each turn left, in a sandbox of its own, and blames with
+proof."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
+
+from coaches.audits import artifacts, chain, layout, swallowed, unsaved
+from coaches.audits.box import Box
+from coaches.audits.findings import Finding, Strength, first
+from coaches.base import Unit, Verdict
+from coaches.evidence import checks, lineage
+from coaches.judging.inner import LearningInside, build, build_coach, check_ready
+from coaches.judging.verdicts import judge_episode, total_cost
+from coaches.replay.branches import ReplayError
+from coaches.replay.programs import Files, Programs
+from coaches.replay.stages import Stages
+from conf.ranges import Positive, Score
+from envs.types import Outcome, Turn
+from sandbox.base import Backend
+
+
+class Audit(LearningInside):
+    """Revises the verdicts of another coach by what it finds in files, programs and printed values.
+
+    Findings (``coaches.audits``) are contradictions: a table whose rows are in another order than those of
+    the task, a feature that is the target, a submission that does not follow from the model. The turn behind
+    the first proven one gets at most ``proof`` and is blamed; a further one at most ``further``. What no
+    finding is about is not the fault of its turn: it scores at least ``harmed``, and a failed attempt that
+    was repaired within its stage at least ``attempt``, without blame. If nothing is proven and the episode
+    failed, the first doubt is blamed, or else the turn that explains the failure
+    (``coaches.evidence.lineage``), with at most ``guess``.
+
+    The files are those that the run kept (``History.files``), or come from running the programs of the record
+    again (``coaches.replay.programs``); where neither can be had, texts and checks alone are audited, and the
+    rationale says so.
+    """
+
+    judges: Unit = "episodes"
+
+    @dataclass(frozen=True)
+    class Config:
+        coach: Any
+        """The coach whose verdicts are revised: a coach node."""
+        proof: Score
+        """Highest score of the turn behind the first proven finding."""
+        further: Score
+        """Highest score of a turn with a later one."""
+        guess: Score
+        """Highest score of a turn that is suspected without proof after a failure."""
+        harmed: Score
+        """Lowest score of the other turns once somebody is blamed."""
+        attempt: Score
+        """Lowest score of an attempt that its agent repaired later."""
+        env: list[Any]
+        """Nodes of the environments that may have a recorded episode's task."""
+        sandbox: Any
+        """The node of the sandbox backend for audits and programs."""
+        timeout: Positive
+        """Seconds for the audits of one moment."""
+
+    def __init__(self, config: Config) -> None:
+        """Raises ``ConfigError`` if the inner coach cannot be built."""
+        self.config = config
+        self.coach = build_coach(config.coach)
+        self._lock = threading.Lock()
+
+    def check_ready(self) -> None:
+        """Lets the inner coach check what it needs; raises as ``DependentPart.check_ready``."""
+        check_ready(self.coach)
+
+    def close(self) -> None:
+        """Ends the sandboxes of audits and programs, if any were opened."""
+        for part in ("_programs", "_backend"):
+            if part in vars(self):
+                vars(self).pop(part).close()
+
+    def judge_episode(self, turns: Sequence[Turn], outcome: Outcome) -> list[Verdict | None]:
+        """Returns one verdict per turn; None where the inner coach has none.
+
+        Raises:
+            SandboxError: the sandbox of the audits was lost.
+        """
+        inner = [one.verdict for one in judge_episode(self.coach, turns, outcome, threads=1)]
+        findings, note = self.findings(turns, outcome)
+        culprit = _culprit(turns, outcome, findings)
+        return [
+            None if verdict is None else self._revised(turns, turn, verdict, findings, culprit, note)
+            for turn, verdict in zip(turns, inner, strict=True)
+        ]
+
+    def findings(self, turns: Sequence[Turn], outcome: Outcome | None) -> tuple[list[Finding], str]:
+        """Returns what the audits find, and why files were not audited ("" if they were)."""
+        ends = [turn.index for turn in turns if turn.last]
+        names = layout.names(turns)
+        if names is None:
+            with self._box() as box:
+                return [
+                    *chain.examine(turns, outcome, box.value),
+                    *_hidden(turns, [{}] * len(turns), box),
+                ], ""
+        found = unsaved.examine(turns, ends)
+        try:
+            moments = self._programs.moments(turns)
+        except ReplayError as error:
+            return found, f"; files were not audited: {error}"
+        with self._box() as box:
+            found += artifacts.examine(turns, moments, names, box)
+            found += _hidden(turns, moments, box)
+        return found, ""
+
+    def _revised(
+        self, turns: Sequence[Turn], turn: Turn, verdict: Verdict, findings: list[Finding],
+        culprit: Finding | None, note: str,
+    ) -> Verdict:  # fmt: skip
+        config, own = self.config, [one for one in findings if one.turn == turn.index]
+        score, blame, reason = verdict.score, verdict.blame, verdict.rationale
+        if culprit is not None:
+            agent = turns[culprit.turn].agent
+            if culprit.turn == turn.index:
+                score, blame = (
+                    min(score, config.proof if culprit.strength == "proof" else config.guess),
+                    agent,
+                )
+                reason = f"{culprit.audit}: {culprit.text}; {reason}"
+            elif any(one.strength == "proof" for one in own):
+                score, blame = min(max(score, config.further), config.further), turn.agent
+            else:
+                score, blame = max(score, config.harmed), agent if blame is not None else None
+        elif blame is not None and _repaired(turns, turn):
+            score, blame = max(score, config.attempt), None
+            reason += "; repaired later"
+        others = [one for one in own if one is not culprit]
+        reason = "; ".join([*(f"{one.audit}: {one.text}" for one in others), reason])
+        return Verdict(
+            score, reason + note, blame, total_cost([verdict]), "audit", verdict.usage,
+            verdict.blocked and not own, (verdict,),
+        )  # fmt: skip
+
+    def _box(self) -> Box:
+        with self._lock:
+            backend = self._backend
+        return Box(backend, self.config.timeout)
+
+    @cached_property
+    def _backend(self) -> Backend:
+        return cast(Backend, build(self.config.sandbox, "sandbox"))
+
+    @cached_property
+    def _programs(self) -> Programs:
+        return Programs(Stages(self.config.env, self.config.sandbox))
+
+
+def _hidden(turns: Sequence[Turn], moments: Sequence[Files], box: Box) -> list[Finding]:
+    """Runs the programs again that handle errors, and returns those that hid one."""
+    found = []
+    for turn in turns:
+        program = None if turn.code is None else swallowed.exposed(turn.code)
+        if program is not None:
+            box.bring(moments[turn.index])
+            if error := swallowed.hidden(box.value(program)):
+                strength: Strength = "proof" if swallowed.of_program(error) else "doubt"
+                found.append(Finding("hidden error", turn.index, strength, f"its program hid {error}"))
+    return found
+
+
+def _culprit(turns: Sequence[Turn], outcome: Outcome, findings: list[Finding]) -> Finding | None:
+    if (proven := first(findings, "proof")) is not None:
+        return proven
+    if outcome.success:
+        return None
+    if (doubt := first(findings, "doubt")) is not None:
+        return doubt
+    guess = lineage.culprit(turns, outcome)
+    return None if guess is None else Finding("lineage", guess.turn, "doubt", guess.reason)
+
+
+def _repaired(turns: Sequence[Turn], turn: Turn) -> bool:
+    """Returns whether the stage of ``turn`` ended in order later: every product, or the last program."""
+    later = [one for one in turns[turn.index + 1 :] if one.agent == turn.agent]
+    if not later:
+        return False
+    if turn.role.produces:
+        return all(code == "ok" for code in checks.product_codes(later[-1]).values())
+    ran = [one.result for one in later if one.result is not None]
+    return bool(ran) and ran[-1].status == "ok"

@@ -1,0 +1,123 @@
+"""The sandbox in which artifacts are audited. No program of an agent runs in it, except what a hostile model
+does when it predicts; what it reports is read without trust, and can only ever be a complaint."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from coaches.audits.guest.complaint import Complaint
+from coaches.audits.guest.tables import Names
+from sandbox.base import Backend, Sandbox, SandboxSpec
+from sandbox.host.libraries import packages as packages_of
+
+MAX_TEXT, MAX_LINES = 400, 20
+_FOLDER = Path(__file__).parent / "guest"
+_MODULES = (
+    "complaint", "relations", "tables", "alignment", "consistency", "leakage", "models", "scales",
+    "submissions", "report",
+)  # fmt: skip
+"""In dependency order: each after the modules that it imports."""
+_PACKAGE = "coaches.audits.guest"
+_LOAD = f"""
+import sys
+for name, source in {{sources!r}}:
+    module = sys.modules[name] = type(sys)(name)
+    parent, _, child = name.rpartition(".")
+    if parent:
+        setattr(sys.modules[parent], child, module)
+    if source is None:
+        module.__path__ = []
+    else:
+        exec(compile(source, name, "exec"), module.__dict__)
+for name in ("joblib", "sklearn.ensemble", "sklearn.isotonic", "sklearn.linear_model", "sklearn.tree"):
+    __import__(name)
+report = sys.modules["{_PACKAGE}.report"]
+"""
+_RUN = f"""
+import sys
+sys.modules["{_PACKAGE}.report"].report({{paths!r}}, {{names!r}}, {{facts!r}}, {{wanted!r}}, {{packages!r}})
+"""
+
+
+class Box:
+    """A sandbox for the files of one episode. Use it as a context manager."""
+
+    def __init__(self, backend: Backend, timeout: float) -> None:
+        """``timeout``: seconds for the audits of one moment. Raises ``SandboxError`` if none opens."""
+        self._timeout = timeout
+        self._packages = sorted(packages_of(()))
+        self._box: Sandbox = backend.open(SandboxSpec(("numpy", "pandas", "joblib", "sklearn", _preload())))
+        self._written: dict[bytes, str] = {}
+
+    def __enter__(self) -> Box:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._box.close()
+
+    def complaints(
+        self, files: Mapping[str, bytes], names: Names, facts: Mapping[str, Any], wanted: Sequence[str]
+    ) -> list[Complaint]:
+        """Returns what the audits ``wanted`` (``guest.report.AUDITS``) say of ``files`` (path -> content).
+
+        A file that is too large for the sandbox is left out, and so are complaints of audits that did not
+        end in time. Raises ``SandboxError`` if the sandbox was lost.
+        """
+        kinds = set(asdict(names).values())
+        paths = {name: path for name, data in files.items() if name in kinds if (path := self._write(data))}
+        program = _RUN.format(
+            paths=paths, names=asdict(names), facts=dict(facts), wanted=list(wanted), packages=self._packages
+        )
+        result = self._box.run(program, timeout=self._timeout)
+        return list(_read(result.stdout, kinds))
+
+    def value(self, program: str) -> str | None:
+        """Returns the last line that a program prints; None if it fails or prints nothing."""
+        result = self._box.run(program, timeout=self._timeout)
+        lines = [line.strip() for line in result.stdout.splitlines() if line.strip()]
+        return lines[-1] if lines and result.status == "ok" else None
+
+    def bring(self, files: Mapping[str, bytes]) -> None:
+        """Writes files under their own names, for a program that is run again. Raises ``SandboxError``."""
+        for path, data in files.items():
+            with contextlib.suppress(ValueError):
+                self._box.write(path, data)
+
+    def _write(self, data: bytes) -> str:
+        if data not in self._written:
+            path = f"file{len(self._written)}"
+            try:
+                self._box.write(path, data)
+            except ValueError:  # too large
+                path = ""
+            self._written[data] = path
+        return self._written[data]
+
+
+def _preload() -> str:
+    parts = _PACKAGE.split(".")
+    sources: list[tuple[str, str | None]] = [
+        (".".join(parts[:end]), None) for end in range(1, len(parts) + 1)
+    ]
+    sources += [(f"{_PACKAGE}.{name}", (_FOLDER / f"{name}.py").read_text("utf-8")) for name in _MODULES]
+    return _LOAD.format(sources=sources)
+
+
+def _read(stdout: str, names: set[str]) -> Iterator[Complaint]:
+    """Yields the complaints in a report: at most ``MAX_LINES``, about files of the team alone."""
+    lines = [line for line in stdout.splitlines() if line.startswith("{")]
+    for line in lines[:MAX_LINES]:
+        try:
+            row = json.loads(line)
+            found = Complaint(*(row[name] for name in Complaint._fields))
+        except (ValueError, KeyError, TypeError, RecursionError):
+            continue
+        texts = all(isinstance(part, str) for part in found)
+        if texts and found.artifact in names and found.strength in ("proof", "doubt", "words"):
+            shown = "".join(letter if letter.isprintable() else "?" for letter in found.text[:MAX_TEXT])
+            yield found._replace(text=shown, audit=found.audit[:20])

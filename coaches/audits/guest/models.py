@@ -1,0 +1,110 @@
+"""Has the model learned from the rows that it was given?
+
+Not by what it scores on unseen rows, which nobody knows, but by its own training rows: a model that orders
+these worse than a small tree does in cross-validation was fitted on others, or on other targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy
+import pandas
+
+from coaches.audits.guest import relations
+from coaches.audits.guest.complaint import Complaint, number
+from coaches.audits.guest.tables import Tables
+
+AUDIT = "model"
+_MOST_ROWS = 2000
+_LEAST_SHARE = 0.5
+"""Of the rows: a model fitted on fewer was left on a sample; one fitted on more may hold some out."""
+_MARGIN = 0.05
+
+
+def audit(tables: Tables) -> Iterator[Complaint]:
+    """Looks at model.pkl, X_train.pkl and y_train.pkl."""
+    model, frame, target = tables.model, tables.features, tables.target
+    if model is None or frame is None or target is None or len(frame) != len(target):
+        return
+    fitted = fitted_rows(model)
+    if 0 < fitted < _LEAST_SHARE * len(frame):
+        yield Complaint(
+            AUDIT, tables.names.model, "proof",
+            f"fitted on {fitted} of the {len(frame)} rows of {tables.names.features}",
+        )  # fmt: skip
+        return
+    some = slice(None, _MOST_ROWS)
+    predicted = predict(model, frame.iloc[some])
+    if predicted is None:
+        yield Complaint(AUDIT, tables.names.model, "proof", f"cannot predict {tables.names.features}")
+        return
+    own = quality(predicted, target.iloc[some], regression=tables.is_regression)
+    other = baseline(frame.iloc[some], target.iloc[some], regression=tables.is_regression)
+    if own is None or other is None or own >= other - _MARGIN:
+        return
+    measure = "rank correlation" if tables.is_regression else "accuracy"
+    yield Complaint(
+        AUDIT, tables.names.model, "proof",
+        f"{measure} {number(own)} on its own training rows, and a tree of depth 3 has {number(other)} in "
+        f"cross-validation: it was fitted on other rows or targets than {tables.names.features} and "
+        f"{tables.names.target} have",
+    )  # fmt: skip
+
+
+def predict(model: Any, frame: pandas.DataFrame) -> Any:
+    """Returns what the model predicts, one value a row; None if it cannot."""
+    try:
+        values = numpy.asarray(model.predict(frame))
+    except Exception:  # whatever a model of an agent raises
+        return None
+    values = values.reshape(len(values), -1)
+    return values[:, 0] if len(values) == len(frame) and values.shape[1] == 1 else None
+
+
+def fitted_rows(model: Any) -> int:
+    """Returns on how many rows a model was fitted, by its own state; 0 if that does not tell."""
+    found = [0]
+    for part in (model, *(step for _, step in getattr(model, "steps", ()))):
+        if getattr(part, "class_weight", None) is not None:
+            continue
+        for name in ("n_samples_fit_", "shape_fit_"):
+            found.append(int(numpy.ravel(getattr(part, name, 0))[0]))
+        trees = [part] if hasattr(part, "tree_") else numpy.ravel(getattr(part, "estimators_", ()))
+        first = next(iter(trees), None)
+        sampled = getattr(part, "max_samples", None) is not None or getattr(part, "subsample", 1.0) != 1.0
+        if first is not None and hasattr(first, "tree_") and not sampled:
+            found.append(round(float(first.tree_.weighted_n_node_samples[0])))
+    return max(found)
+
+
+def quality(predicted: Any, target: pandas.Series, *, regression: bool) -> float | None:
+    """Returns how well predictions fit: the rank correlation, or the share of equal labels."""
+    if regression:
+        left, right = relations.floats(predicted), relations.floats(target)
+        if left is None or right is None or numpy.isnan(left).any() or numpy.isnan(right).any():
+            return None
+        return relations.rank_correlation(left, right)
+    numbers = [relations.floats(values) for values in (predicted, target)]
+    if numbers[0] is not None and numbers[1] is not None:
+        return float(numpy.mean(numbers[0] == numbers[1]))
+    return float(numpy.mean(numpy.asarray(predicted).astype(str) == target.astype(str).to_numpy()))
+
+
+def baseline(frame: pandas.DataFrame, target: pandas.Series, *, regression: bool) -> float | None:
+    """Returns what a tree of depth 3 reaches in cross-validation; None where none can be fitted."""
+    from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor  # type: ignore[import-untyped]
+
+    columns = [relations.floats(frame.iloc[:, place]) for place in range(frame.shape[1])]
+    table = numpy.column_stack(
+        [numpy.nan_to_num(one) for one in columns if one is not None] or [numpy.zeros(len(frame))]
+    )
+    half = numpy.arange(len(frame)) % 2 == 0
+    values = relations.floats(target) if regression else target.astype(str).to_numpy()
+    if values is None or len(frame) < 20 or (regression and numpy.isnan(values).any()):
+        return None
+    tree = (DecisionTreeRegressor if regression else DecisionTreeClassifier)(max_depth=3, random_state=0)
+    predicted = numpy.empty(len(frame), dtype=values.dtype)
+    for part in (half, ~half):
+        predicted[~part] = tree.fit(table[part], values[part]).predict(table[~part])
+    return quality(predicted, pandas.Series(values), regression=regression)
