@@ -15,6 +15,8 @@ EXTRAS = {
     "peft": "train",
     "matplotlib": "train",
     "wandb": "wandb",
+    "opentelemetry.sdk": "traces",
+    "opentelemetry.exporter.otlp.proto.http": "traces",
     "datasets": "data",
     "docker": "docker",
     "gguf": "llm",
@@ -42,5 +44,12 @@ class MissingExtraError(ConfigError):
 def require(part: str, *packages: str) -> None:
     """Raises ``MissingExtraError`` if one of ``packages`` is not installed; imports none of them."""
     for package in packages:
-        if util.find_spec(package) is None:
+        if not _installed(package):
             raise MissingExtraError(part, package)
+
+
+def _installed(package: str) -> bool:
+    try:
+        return util.find_spec(package) is not None
+    except ModuleNotFoundError:  # the package around it is missing
+        return False

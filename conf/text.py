@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+from math import isfinite
 from typing import Any
 
 _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
@@ -41,6 +42,15 @@ def replaced(value: Any) -> Any:
     if isinstance(value, dict):
         return {replaced(key): replaced(item) for key, item in value.items()}
     return value
+
+
+def finite(value: Any) -> Any:
+    """Returns a JSON value with null for floats that are not finite, which JSON does not have."""
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    return [finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _joined(pair: re.Match[str]) -> str:

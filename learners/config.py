@@ -112,6 +112,17 @@ class WandbSettings:
 
 
 @dataclass(frozen=True)
+class TraceSettings:
+    """OpenTelemetry."""
+
+    otlp: str | None
+    """A file, or the http address of an endpoint; None: no spans are made."""
+
+    def __post_init__(self) -> None:
+        _check_not_empty("trace.otlp", self.otlp)
+
+
+@dataclass(frozen=True)
 class RunSettings:
     """Every setting of ``config.yaml`` that belongs to the run and not to one of its parts."""
 
@@ -127,6 +138,7 @@ class RunSettings:
     checkpoint: CheckpointSettings
     record: RecordSettings
     wandb: WandbSettings
+    trace: TraceSettings
 
     def __post_init__(self) -> None:
         _check_range("seed", self.seed, 0, LARGEST_SEED)

@@ -34,7 +34,7 @@ ROOT = conf.ROOT.parent
 EXAMPLES = ROOT / "docs" / "examples"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PACKAGES = ("sandbox", "envs", "coaches", "learners", "benchmarks", "conf", "tests")
-SECTIONS = ("rollout", "evaluation", "checkpoint", "record", "wandb")
+SECTIONS = ("rollout", "evaluation", "checkpoint", "record", "trace", "wandb")
 MEMBERS = ("env.turns", "env.step", "env.outcome", "env.rewards[agent]", "sandbox.read")
 """Members of objects that the pages call ``env`` and ``sandbox``, which are groups of settings too."""
 NOT_OURS = ("llama_cpp.server", "venv")

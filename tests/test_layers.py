@@ -31,6 +31,7 @@ LEARNERS = [
     {"generators"},
     {"runtimes"},
     {"report"},
+    {"traces"},
     {"run"},
     {"planning"},
 ]
@@ -47,6 +48,7 @@ ONLY_IN = {
     "vllm": ("learners/generators/vllm/engine.py",),
     "ray": ("learners/runtimes/ray.py",),
     "wandb": ("learners/run/tracking.py",),
+    "opentelemetry": ("learners/traces/",),
     "hydra": ("conf/commands.py",),
     "docker": ("sandbox/host/daemon.py", "sandbox/image.py"),
     "tenacity": ("coaches/client/",),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from math import isfinite
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from rich.console import Console
 
 from conf import ConfigError
 from conf.arguments import Parser
+from conf.text import finite
 
 
 def make_parser(command: str, description: str | None) -> Parser:
@@ -28,7 +29,12 @@ def write_json(path: Path, report: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a result whole, creating missing folders.
+    """Writes a result as ``write_lines`` does."""
+    write_lines(path, [text])
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Writes a result whole, creating missing folders. ``lines`` end in line breaks, and may raise anything.
 
     Raises:
         ConfigError: it cannot be written; a file that was there is as it was.
@@ -37,7 +43,8 @@ def write_text(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            draft.write_text(text, encoding="utf-8")
+            with draft.open("w", encoding="utf-8") as file:
+                file.writelines(lines)
             draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)
@@ -48,12 +55,3 @@ def write_text(path: Path, text: str) -> None:
 def print_path(console: Console, path: Path) -> None:
     """Prints where a result was written, on one line."""
     console.print(f"written: {path}", soft_wrap=True, highlight=False)
-
-
-def finite(value: Any) -> Any:
-    """Returns ``value`` with ``None`` in place of floats that are not finite."""
-    if isinstance(value, float):
-        return value if isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    return [finite(item) for item in value] if isinstance(value, list | tuple) else value

@@ -6,6 +6,8 @@
     python -m benchmarks.export RUN --what counterfactuals          # actions that save failed episodes
     python -m benchmarks.export RUN --what prm                      # every action with its score
     python -m benchmarks.export RUN --what episodes --succeeded
+    python -m benchmarks.export RUN --what otlp                     # OpenTelemetry spans, for trace viewers
+    python -m benchmarks.export RUN --what otlp --endpoint http://localhost:6006
 
 For ``counterfactuals`` failed episodes are replayed in sandboxes: what explains the failure is replaced by an
 action of the same agent from a successful episode of the task, and the rest is played as recorded. A pair is
@@ -29,6 +31,7 @@ from collections.abc import Sequence
 
 from benchmarks.common.command import make_parser, print_path, write_text
 from benchmarks.common.runs import add_runs, read_runs
+from benchmarks.export import traces
 from benchmarks.export.card import card
 from benchmarks.export.replaying import stages_of
 from benchmarks.export.rows import KINDS, Wanted, export
@@ -46,6 +49,7 @@ _OF_ONE = {"min_score": "sft", "margin": "preferences", "tries": "counterfactual
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line. Errors are one line on stderr, and exit code 2."""
     given = _parser().parse_intermixed_args(arguments)
+    traces.check(given)
     if given.min_score is not None and given.what != "sft":
         raise ConfigError("--min-score chooses actions for --what sft; preferences have --margin")
     if max(given.min_score or 0.0, given.margin) > 10.0:
@@ -57,6 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     path = given.out or (last if last.is_dir() else last.parent) / f"export-{given.what}.jsonl"
     if any(path.resolve() == run.path.resolve() for run in runs):
         raise ConfigError(f"{path} is what is exported: name another place with --out")
+    if given.what == "otlp":
+        traces.export(given, runs, path)
+        return
     about = path.with_suffix(".md")
     require_new(given.overwrite, path, about)
     skipped: list[str] | None = [] if given.skip_bad else None
@@ -107,7 +114,7 @@ def _parser() -> Parser:
     parser = make_parser("export", __doc__)
     add = parser.add_argument
     add_runs(parser)
-    add("--what", choices=KINDS, required=True, help="what a row is")
+    add("--what", choices=(*KINDS, "otlp"), required=True, help="what a row is")
     add("--agent", help="of this agent alone; blamed: the one that explains most failures")
     add("--min-score", type=number(0), help=f"sft: lowest score of an action (default: {MIN_SCORE:.0f})")
     add("--margin", type=number(0), default=2.0, help="preferences: least difference of scores")
@@ -119,6 +126,7 @@ def _parser() -> Parser:
     add("--tries", type=integer(1), default=4, help="counterfactuals: replacements for each failed episode")
     add("--threads", type=integer(1), default=2, help="counterfactuals: episodes replayed in parallel")
     add("--skip-bad", action="store_true", help="leave out lines that are no valid episode")
+    add("--endpoint", help="otlp: send the spans to this http address instead of writing a file")
     add_out(parser, help="default: export-<what>.jsonl in the last run's folder")
     return parser
 

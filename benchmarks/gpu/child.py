@@ -12,8 +12,8 @@ import threading
 from dataclasses import asdict
 from typing import Any
 
-from benchmarks.common.command import finite
 from benchmarks.gpu.records import Settings
+from conf.text import finite
 
 MODULES = {
     "device": "device",

@@ -8,12 +8,12 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
 from typing import Any
 
 from coaches.base import Verdict
 from coaches.episodes import RecordedEpisode
 from coaches.evidence import checks as evidence
+from conf.text import finite
 from envs.actions.parsing import read_action
 from envs.types import Turn
 from learners.report.handoffs import Diagnosis, broken, diagnose, handoffs
@@ -55,7 +55,7 @@ def pack(value: Any) -> str:
     try:
         text = _json(value)
     except ValueError:
-        text = _json(_finite(json.loads(_json(value, allow_nan=True))))
+        text = _json(finite(json.loads(_json(value, allow_nan=True))))
     return base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode("ascii")
 
 
@@ -66,14 +66,6 @@ def _json(value: Any, *, allow_nan: bool = False) -> str:
 
 def _members(value: Any) -> dict[str, Any]:
     return dict(value) if isinstance(value, Mapping) else vars(value)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list) else value
 
 
 def _summary(episode: RecordedEpisode, diagnosis: Diagnosis | None) -> dict[str, Any]:

@@ -49,20 +49,29 @@ def read(path: Path, *, roles: Sequence[Role] | None = None) -> Run:
         ConfigError: there are no recorded episodes, or a file of the run is not valid.
     """
     if path.is_dir():
-        folder = path
-        return Run(
-            name=path.resolve().name,
-            path=episodes.file_of(folder),
-            config=dict(_flat(_yaml(folder / "config.yaml"))),
-            metadata=_json(folder / "metadata.json"),
-            metrics=list(_lines(folder / "metrics.jsonl")),
-            timings=list(_lines(folder / "timings.jsonl")),
-            bias=_json(folder / "bias.json"),
-            roles=roles,
-        )
+        episodes.file_of(path)
+        return folder(path, roles=roles)
     if not path.is_file():
         raise ConfigError(f"{path}: there is no such run or file")
     return Run(path.stem, path, {}, {}, [], [], {}, roles)
+
+
+def folder(path: Path, *, roles: Sequence[Role] | None = None) -> Run:
+    """Reads a run folder, in which no episode need have been recorded yet.
+
+    Raises:
+        ConfigError: a file of the run is not valid.
+    """
+    return Run(
+        name=path.resolve().name,
+        path=path / "episodes.jsonl",
+        config=dict(_flat(_yaml(path / "config.yaml"))),
+        metadata=_json(path / "metadata.json"),
+        metrics=list(_lines(path / "metrics.jsonl")),
+        timings=list(_lines(path / "timings.jsonl")),
+        bias=_json(path / "bias.json"),
+        roles=roles,
+    )
 
 
 def episodes_of(run: Run, *, skipped: list[str] | None = None) -> Iterator[tuple[Row, RecordedEpisode]]:

@@ -41,7 +41,7 @@ CONFIG = "config.yaml"
 LOCK = ".lock"
 DRAFT = f".{CONFIG}.tmp"
 """What a process that was killed while it wrote ``config.yaml`` may leave."""
-FREE_KEYS = ("resume", "run_dir", "record", "wandb")
+FREE_KEYS = ("resume", "run_dir", "record", "trace", "wandb")
 """Top-level keys that may differ between a run and its resumption."""
 FREE_SETTINGS = ("max_cost", "device")
 """Keys, at any depth, that may change on resume: they decide how long a run goes on, or where it does, but no
@@ -299,15 +299,16 @@ def differences(path: Path, config: RunConfig) -> list[str]:
     then = _flat(OmegaConf.to_container(read_config(path)))
     now = _flat(config.container())
     different = sorted(
-        key
-        for key in then.keys() | now.keys()
-        if key.split(".")[0] not in FREE_KEYS
-        and key.split(".")[-1] not in FREE_SETTINGS
-        and then.get(key, ...) != now.get(key, ...)
+        key for key in then.keys() | now.keys() if settled(key) and then.get(key, ...) != now.get(key, ...)
     )
     if GROWING in different and 0 < then.get(GROWING, 0) < now[GROWING]:
         different.remove(GROWING)
     return [f"{key}={now.get(key, 'absent')} (was {then.get(key, 'absent')})" for key in different]
+
+
+def settled(key: str) -> bool:
+    """Whether a setting, by its dotted name, stays the same when a run is resumed, or may at most grow."""
+    return key.split(".")[0] not in FREE_KEYS and key.split(".")[-1] not in FREE_SETTINGS
 
 
 def _flat(node: Any, prefix: str = "") -> dict[str, Any]:

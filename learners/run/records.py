@@ -28,11 +28,16 @@ class EpisodeLog:
         self._size = 0
         """Bytes of the file when ``_keys`` were those in it: a resumption truncates it."""
 
-    def write(self, phase: str, step: int, rollout: Rollout) -> None:
-        """Appends one episode. What cannot be written is a ``TrainingError``."""
+    def write(self, phase: str, step: int, rollout: Rollout) -> dict[str, Any]:
+        """Appends one episode, and returns its row without short forms.
+
+        What cannot be written is a ``TrainingError``.
+        """
         if self._size != self._written():
             self._keys, self._size = self._known(), self._written()
-        self._folder.append("episodes", repeats.shortened(episode_row(phase, step, rollout), self._share))
+        row = episode_row(phase, step, rollout)
+        self._folder.append("episodes", repeats.shortened(row, self._share))
+        return row
 
     def _share(self, kind: str, value: Any) -> str:
         """Stores a value unless it is there, and returns its key. An episode is written after its values."""

@@ -1,4 +1,4 @@
-"""Progress output of a run: a live view on a terminal, plain lines in a log, and W&B on request."""
+"""Progress output of a run: a live view on a terminal, plain lines in a log; W&B and spans on request."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -23,6 +24,7 @@ from rich.table import Table
 from conf.tables import make_table
 from learners.config import RunConfig
 from learners.run.metrics import wilson
+from learners.run.tracing import Traces, tracing
 from learners.run.tracking import Tracker, open_tracker
 
 log = logging.getLogger(__name__)
@@ -48,11 +50,19 @@ def set_up_logging(console: Console) -> None:
 class Reporter:
     """Reports each row of metrics as it is recorded."""
 
-    def __init__(self, steps: int, progress: Progress, tracker: Tracker | None) -> None:
+    def __init__(
+        self, steps: int, progress: Progress, tracker: Tracker | None, traces: Traces | None
+    ) -> None:
         self._steps = steps
         self._progress = progress
         self._bar = progress.add_task("training", total=steps, facts="")
         self._tracker = tracker
+        self._traces = traces
+
+    def episode(self, row: Mapping[str, Any]) -> None:
+        """Reports an episode that has been recorded: its row of ``episodes.jsonl`` without short forms."""
+        if self._traces is not None:
+            self._traces.add(row)
 
     def row(self, phase: str, step: int, row: Mapping[str, float], timing: Mapping[str, float]) -> None:
         """Reports a finished step or evaluation."""
@@ -70,7 +80,7 @@ def reporting(config: RunConfig, folder: Path, console: Console) -> Iterator[Rep
     """Yields a reporter for the duration of a run.
 
     Raises:
-        ConfigError: ``wandb.mode`` is ``online`` and W&B rejects the run.
+        ConfigError: ``wandb.mode`` is ``online`` and W&B rejects the run, or ``trace.otlp`` cannot be.
     """
     tracker = open_tracker(config, folder)
     columns = (
@@ -82,8 +92,11 @@ def reporting(config: RunConfig, folder: Path, console: Console) -> Iterator[Rep
         TextColumn("{task.fields[facts]}"),
     )
     try:
-        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-            yield Reporter(config.steps, progress, tracker)
+        with (
+            tracing(config, folder, console) as traces,
+            Progress(*columns, console=console, disable=not console.is_terminal) as progress,
+        ):
+            yield Reporter(config.steps, progress, tracker, traces)
     finally:
         if tracker is not None:
             tracker.close()

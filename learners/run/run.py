@@ -18,7 +18,7 @@ from learners.config import RunConfig
 from learners.errors import LostError
 from learners.report import reading
 from learners.report.page import page
-from learners.run import checkpoint, files
+from learners.run import checkpoint, files, tracing
 from learners.run.build import build, check, metadata
 from learners.run.curves import plot
 from learners.run.folder import RunFolder, open_folder
@@ -42,6 +42,7 @@ def train(config: DictConfig) -> Path:
     set_up_logging(console)
     run_config = RunConfig.read(config)
     check(run_config)
+    tracing.check(run_config)
     with open_folder(run_config) as run:
         try:
             restarts = 0

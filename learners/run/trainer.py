@@ -290,7 +290,7 @@ class Trainer:
             log.warning("lost %d of %d episodes: %s", count, len(played), cause)
         self._check_losses("episodes", causes, len(played))
         for rollout in rollouts:
-            self._episodes.write(phase, step, rollout)
+            self.reporter.episode(self._episodes.write(phase, step, rollout))
         return rollouts, causes.total()
 
     def _train_assignments(self, step: int) -> list[Assignment]:

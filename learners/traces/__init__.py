@@ -1,0 +1,1 @@
+"""Episodes as OpenTelemetry spans, by the semantic conventions for generative AI (status: Development)."""
