@@ -105,9 +105,12 @@ class WandbSettings:
 
     mode: str
     project: str
+    turns: int
+    """Rows of the table of turns; 0: no table."""
 
     def __post_init__(self) -> None:
         _check_choice("wandb.mode", self.mode, WANDB_MODES)
+        _check_range("wandb.turns", self.turns, 0)
         _check_not_empty("wandb.project", self.project)
 
 

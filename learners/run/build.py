@@ -11,6 +11,7 @@ from typing import Any
 import conf
 from coaches.judging import inner
 from conf import ConfigError
+from conf.extras import require
 from conf.revision import revision
 from learners.algorithms import contract
 from learners.config import RunConfig
@@ -52,8 +53,11 @@ def check(config: RunConfig) -> None:
     """Checks the settings of every part, before anything is loaded or written.
 
     Raises:
-        ConfigError: there is no such part, or a setting is wrong or does not suit another one.
+        ConfigError: there is no such part, a setting is wrong or does not suit another one, or a package that
+            one needs is not installed.
     """
+    if config.wandb.mode != "disabled":
+        require(f"wandb.mode={config.wandb.mode}", "wandb")
     inner.check(config.coach)
     for group, package in PACKAGES.items():
         conf.check(package, getattr(config, group), group)

@@ -38,6 +38,7 @@ from learners.runtimes import naming
 log = logging.getLogger(__name__)
 
 CONFIG = "config.yaml"
+PAGE = "report.html"
 LOCK = ".lock"
 DRAFT = f".{CONFIG}.tmp"
 """What a process that was killed while it wrote ``config.yaml`` may leave."""

@@ -74,6 +74,11 @@ class Reporter:
             where = {"phase": phase, "step": step}
             self._tracker.log(where | dict(row), where | dict(timing))
 
+    def finish(self) -> None:
+        """Reports that the run is finished and its folder complete, with its page."""
+        if self._tracker is not None:
+            self._tracker.finish()
+
 
 @contextmanager
 def reporting(config: RunConfig, folder: Path, console: Console) -> Iterator[Reporter]:

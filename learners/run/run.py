@@ -21,7 +21,7 @@ from learners.report.page import page
 from learners.run import checkpoint, files, tracing
 from learners.run.build import build, check, metadata
 from learners.run.curves import plot
-from learners.run.folder import RunFolder, open_folder
+from learners.run.folder import PAGE, RunFolder, open_folder
 from learners.run.report import before_after, held_out, reporting, set_up_logging
 from learners.run.trainer import Trainer
 from learners.runtimes.base import Parts, closed_on_error
@@ -107,23 +107,26 @@ def _train(parts: Parts, config: RunConfig, run: RunFolder, console: Console, ab
     with reporting(config, run.path, console) as reporter:
         trainer = Trainer(parts, config, run, reporter)
         trainer.run()
+        bias = trainer.monitor.summary()
+        run.report("bias", bias)
+        written = _write_report(run) if run.sizes().get("episodes.jsonl") else None
+        if written is not None:
+            reporter.finish()
     evaluations = [row for row in run.rows("metrics") if row["phase"] == "eval"]
     if len(evaluations) == 1:
         console.print(held_out({"result": evaluations[0]}, about=about))
     elif evaluations:
         console.print(before_after(evaluations[0], evaluations[-1], about=about))
-    bias = trainer.monitor.summary()
-    run.report("bias", bias)
     if bias["means"]:
         monitor.show(bias, console)
     console.print(f"curves: {plot(run)}", highlight=False, soft_wrap=True)
-    if run.sizes().get("episodes.jsonl"):
-        console.print(f"report: {_write_report(run)}", highlight=False, soft_wrap=True)
+    if written is not None:
+        console.print(f"report: {written}", highlight=False, soft_wrap=True)
 
 
 def _write_report(run: RunFolder) -> Path:
     """Writes the page on which people look at the run, and returns its path."""
-    path = run.path / "report.html"
+    path = run.path / PAGE
     with files.writing(path), files.draft(path) as draft:
         draft.write_text(page([reading.read(run.path)]), encoding="utf-8")
     return path

@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from conf import ConfigError
-from conf.extras import require
 from learners.config import RunConfig
-from learners.run import files
+from learners.report import reading
+from learners.run import files, turns
+from learners.run.folder import PAGE
+from learners.seeds import derive_seed
 
 ID = "wandb.json"
 """The file in the run folder with the id of its W&B run."""
+TABLE = "turns.table.json"
+"""In the artifact; its name tells W&B to show it as a table."""
 
 
 class Tracker:
@@ -27,8 +31,9 @@ class Tracker:
     all rows once more, and removes the files of before.
     """
 
-    def __init__(self, run: Any, folder: Path) -> None:
+    def __init__(self, run: Any, config: RunConfig, folder: Path) -> None:
         self._run = run
+        self._config = config
         self._folder = folder
         self._known: int = run.step
         self._row: int | None = None
@@ -44,6 +49,29 @@ class Tracker:
             self._log(self._row, metrics, timings)
             self._row += 1
         self._remove_earlier_files()
+
+    def finish(self) -> None:
+        """Logs what people look at of a finished run, as one artifact: a table of some turns and the report.
+
+        The table is not a row of the history, whose steps are those of ``metrics.jsonl``. The files of the
+        artifact are copies beside those of the W&B run, so that an upload later takes what was logged.
+        """
+        import wandb
+
+        run = reading.read(self._folder)
+        copies = Path(self._run.dir).resolve().parent / "artifact"
+        artifact = wandb.Artifact(f"run-{self._run.id}", type="run")
+        with files.writing(copies):
+            copies.mkdir(exist_ok=True)
+            if count := self._config.wandb.turns:
+                played = (episode for _, episode in reading.episodes_of(run))
+                rows = turns.sample(played, count, derive_seed(self._config.seed, "wandb"))
+                table = wandb.Table(columns=list(turns.COLUMNS), data=rows).to_json(artifact)
+                (copies / TABLE).write_text(json.dumps(table), encoding="utf-8")
+                artifact.add_file(str(copies / TABLE), name=TABLE, policy="immutable")
+            shutil.copyfile(self._folder / PAGE, copies / PAGE)
+            artifact.add_file(str(copies / PAGE), name=PAGE, policy="immutable")
+        self._run.log_artifact(artifact)
 
     def close(self) -> None:
         """Ends the W&B run; waits until everything is written, or uploaded."""
@@ -74,12 +102,11 @@ def open_tracker(config: RunConfig, folder: Path) -> Tracker | None:
     """Starts or resumes the W&B run of ``folder``; None if ``wandb.mode`` is ``disabled``.
 
     Raises:
-        ConfigError: W&B is not installed, or rejects the run.
+        ConfigError: W&B rejects the run.
         TrainingError: the folder cannot be written.
     """
     if config.wandb.mode == "disabled":
         return None
-    require(f"wandb.mode={config.wandb.mode}", "wandb")
     import wandb  # takes a second to import, and most runs do not use it
 
     os.environ.setdefault("WANDB_SILENT", "true")
@@ -95,7 +122,7 @@ def open_tracker(config: RunConfig, folder: Path) -> Tracker | None:
         )
     except wandb.Error as error:
         raise ConfigError(f"W&B rejected the run: {str(error).splitlines()[0]}") from None
-    return Tracker(run, folder)
+    return Tracker(run, config, folder)
 
 
 def _id_of(folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -50,4 +51,22 @@ def test_a_mistake_in_any_part_is_one_line_before_a_folder_is_made(
         train(settings(tmp_path / "run", parts))
     assert complaint in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("package", "changes", "complaint"),
+    [("wandb", {"wandb": {"mode": "offline"}}, "wandb.mode=offline needs wandb, which is not installed")],
+)
+def test_a_package_that_is_missing_is_named_before_a_folder_is_made(
+    tmp_path: Path,
+    package: str,
+    changes: dict[str, Any],
+    complaint: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr("learners.run.run.build", lambda _: pytest.fail("a part was built"))
+    with pytest.raises(ConfigError, match=rf"^{complaint}: pip install 'coachgym\[{package}\]'$"):
+        train(settings(tmp_path / "run", **changes))
     assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -15,11 +16,15 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from coaches import episodes
+from coaches.attacks.texts import ATTACKS
 from conf import ConfigError
 from learners.config import RunConfig
+from learners.run.folder import PAGE
 from learners.run.report import reporting
 from learners.run.run import train
-from learners.run.tracking import ID, open_tracker
+from learners.run.tracking import ID, TABLE, open_tracker
+from learners.run.turns import COLUMNS, sample
 from tests.learners.parts.settings import settings
 from tests.test_conf import composed
 
@@ -32,15 +37,15 @@ class Wandb:
     def __init__(self) -> None:
         self.histories: dict[str, dict[int, dict[str, Any]]] = {}
         self.started: list[dict[str, Any]] = []
+        self.artifacts: list[Artifact] = []
 
     def init(self, **given: Any) -> Any:
         self.started.append(given)
         offline = given["mode"] == "offline"
-        folder = Path(given["dir"]) / "wandb" / f"offline-run-{len(self.started)}-{given['id']}"
+        folder = Path(given["dir"]) / "wandb" / f"{given['mode']}-run-{len(self.started)}-{given['id']}"
         history: dict[int, dict[str, Any]] = {}
-        if offline:
-            (folder / "files").mkdir(parents=True)
-        else:
+        (folder / "files").mkdir(parents=True)
+        if not offline:
             history = self.histories.setdefault(given["id"], {})
 
         def log(values: dict[str, Any], *, step: int, commit: bool) -> None:
@@ -55,15 +60,31 @@ class Wandb:
             step=len(history),
             dir=str(folder / "files"),
             log=log,
+            log_artifact=self.artifacts.append,
             finish=lambda: None,
         )
+
+
+class Artifact:
+    def __init__(self, name: str, type: str) -> None:
+        self.name, self.files = name, dict[str, Path]()
+
+    def add_file(self, path: str, *, name: str, policy: str) -> None:
+        assert policy == "immutable"
+        self.files[name] = Path(path)
+
+
+def table(columns: list[str], data: list[list[Any]]) -> Any:
+    return SimpleNamespace(to_json=lambda _: {"columns": columns, "data": data})
 
 
 @pytest.fixture
 def wandb(monkeypatch: pytest.MonkeyPatch) -> Wandb:
     double, module = Wandb(), ModuleType("wandb")
     module.__spec__ = importlib.util.spec_from_loader("wandb", None)
-    vars(module).update(init=double.init, Error=type("Error", (Exception,), {}))
+    vars(module).update(
+        init=double.init, Artifact=Artifact, Table=table, Error=type("Error", (Exception,), {})
+    )
     monkeypatch.setitem(sys.modules, "wandb", module)
     return double
 
@@ -169,7 +190,7 @@ def test_a_rejection_is_one_clear_line(tmp_path: Path, wandb: Wandb, monkeypatch
 
 
 def test_a_training_run_times_play_update_weight_sync_and_evaluation(tmp_path: Path, wandb: Wandb) -> None:
-    train(settings(tmp_path / "run", wandb={"mode": "online", "project": "p"}))
+    train(settings(tmp_path / "run", wandb={"mode": "online", "project": "p", "turns": 5}))
     (history,) = wandb.histories.values()
     trained = [row for row in history.values() if any(name.startswith("train/") for name in row)]
     for name in ("play_s", "update_s", "sync_s", "tokens_per_second"):
@@ -178,6 +199,12 @@ def test_a_training_run_times_play_update_weight_sync_and_evaluation(tmp_path: P
     assert all(row["eval/timing/play_s"] > 0 for row in evaluated)
     assert len(trained) + len(evaluated) == len(history) > 1
     assert json.loads((tmp_path / "run" / ID).read_text())["id"] in wandb.histories
+    [artifact] = wandb.artifacts
+    assert artifact.name == f"run-{json.loads((tmp_path / 'run' / ID).read_text())['id']}"
+    assert artifact.files[PAGE].read_bytes() == (tmp_path / "run" / PAGE).read_bytes()
+    shown = json.loads(artifact.files[TABLE].read_text())
+    assert len(shown["data"]) == 5
+    assert set(shown["columns"]) > {"action", "score", "success"}
 
 
 def records(path: Path) -> Iterator[Any]:
@@ -196,6 +223,32 @@ def records(path: Path) -> Iterator[Any]:
             record.ParseFromString(whole)
             whole = b""
             yield record
+
+
+def hostile(folder: Path) -> list[str]:
+    """Writes two episodes in which the bundled attacks are what agents wrote; returns their texts."""
+    texts = [attack.text for attack in ATTACKS]
+    texts += ["</script><img src=x onerror=alert(1)>", "数据" * 9, "a\0b\u2028c\ud800"]
+    turns = [{"agent": "a", "action": text, "result": {"status": "ok", "stdout": text}} for text in texts]
+    lines = [{"id": f"e{n}", "turns": turns, "outcome": {"success": n == 0}} for n in range(2)]
+    (folder / "episodes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return texts
+
+
+def test_the_sample_of_turns_is_seeded_and_drawn_from_all_of_them(tmp_path: Path) -> None:
+    texts = hostile(tmp_path)
+    played = [episode for _, episode in episodes.read(tmp_path)]
+    whole = [dict(zip(COLUMNS, row, strict=True)) for row in sample(played, 1000, seed=1)]
+    assert [(row["episode"], row["turn"]) for row in whole] == [
+        (f"e{n}", place) for n in range(2) for place in range(1, len(texts) + 1)
+    ]
+    assert {row["success"] for row in whole} == {True, False}
+    assert sample(played, 7, seed=1) == sample(played, 7, seed=1) != sample(played, 7, seed=2)
+    drawn = Counter(tuple(row)[2:6:3] for seed in range(400) for row in sample(played, 7, seed))
+    expected = 400 * 7 / len(whole)
+    assert len(drawn) == len(whole), "every turn is drawn sooner or later"
+    assert all(abs(count - expected) < 5 * expected**0.5 for count in drawn.values())
+    assert sample(played, 0, seed=1) == []
 
 
 @pytest.mark.slow
@@ -221,3 +274,36 @@ def history(file: Path) -> list[tuple[float, ...]]:
             items = {".".join(i.nested_key) or i.key: json.loads(i.value_json) for i in record_.history.item}
             rows.append((items["_step"], items["step"], items["train/timing/play_s"]))
     return rows
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("wandb") is None, reason="the extra 'wandb' is not installed")
+def test_wandb_itself_gets_the_turns_and_the_report_in_files_of_the_run_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "elsewhere"))
+    folder = tmp_path / "run"
+    folder.mkdir()
+    texts = hostile(folder)
+    (folder / PAGE).write_text("<p>page")
+    with reporting(config("offline"), folder, Console(quiet=True)) as reporter:
+        reporter.finish()
+    (part,) = parts(folder)
+    (file,) = part.glob("*.wandb")
+    until = time.monotonic() + 120
+    while not (logged := [one.artifact for one in records(file) if one.HasField("artifact")]):
+        assert time.monotonic() < until
+        time.sleep(0.5)
+    (artifact,) = logged
+    entries = {entry.path: Path(entry.local_path) for entry in artifact.manifest.contents}
+    assert set(entries) == {PAGE, TABLE}
+    assert all(path.is_relative_to(part.resolve()) for path in entries.values())
+    assert entries[PAGE].read_text() == "<p>page"
+    table = json.loads(entries[TABLE].read_text())
+    assert table["_type"] == "table"
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    read = [episode for _, episode in episodes.read(folder)]
+    assert [row["action"] for row in rows] == [turn.action for one in read for turn in one.turns]
+    assert set(texts[:-1]) < {row["stdout"] for row in rows}
+    assert not [one for one in (tmp_path / "elsewhere").rglob("*") if one.is_file()]
+    assert not [one for one in records(file) if one.HasField("history")], "no step is taken"
