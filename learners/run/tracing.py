@@ -181,7 +181,7 @@ def _open(place: str, folder: Path) -> Traces:
 
         return EndpointTraces(Endpoint(place), folder)
     path = located(place)
-    own = ("episodes", "shared", "metrics", "timings")
+    own = ("episodes", "shared", "tokens", "metrics", "timings")
     if path.resolve().parent == folder.resolve() and path.name in [f"{name}.jsonl" for name in own]:
         raise ConfigError(f"trace.otlp={place} is what the run itself writes: name another file")
     return FileTraces(path, folder)
