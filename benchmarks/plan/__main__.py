@@ -9,8 +9,9 @@ with these settings would. Models are trained with full weights and with adapter
 checkpointing. Qwen3-4B has random weights of its published shape; nothing is downloaded.
 
 ``peak`` is the peak of resident memory (on a GPU, of the allocator) during the first two updates, above the
-level before weights are loaded. All other lines count the bytes of tensors during the third update, by the
-profiler of torch: what the parts hold, and the peak of each phase. Estimates leave out the plan's margin.
+level before weights are loaded, when a tiny model has been updated: libraries are not counted. All other
+lines count the bytes of tensors during the third update, by the profiler of torch: what the parts hold, and
+the peak of each phase. Estimates leave out the plan's margin.
 
 The estimate of the time takes the rate of matrix products that the same process reaches, and the utilization
 that ``conf/assume`` guesses for GPUs.

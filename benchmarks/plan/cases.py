@@ -89,7 +89,8 @@ class Measured:
     phases: tuple[Part, ...]
     """Peaks of tensors in each phase of an update, likewise."""
     peak: Part
-    """Peak resident memory, or that of the GPU's allocator, above the level before weights are loaded."""
+    """Peak of resident memory, or of the GPU's allocator, in updates, above the level before weights are
+    loaded."""
     seconds: float
     """Of the second update; without any profiler."""
     estimated_s: float

@@ -85,10 +85,16 @@ def peak_bytes(device: torch.device) -> int:
     return _status("VmHWM")
 
 
-def reset_peak(device: torch.device) -> None:
-    """Starts a new peak on a GPU; that of a process is of its whole life."""
+def reset_peak(device: torch.device) -> bool:
+    """Starts a new peak. Returns False where the system cannot: the peak is then of the process's life."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
+        return True
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # proc(5): the peak becomes the current level
+    except OSError:
+        return False
+    return True
 
 
 def _status(key: str) -> int:

@@ -247,14 +247,13 @@ def _asleep(job: Job) -> float:
 
 
 def _loading(job: Job) -> Items:
-    """Full weights are loaded unsharded, the reference is a copy, and a checksum is computed in float64."""
-    shapes = job.shapes
-    whole = float(shapes.parameters * job.element)
+    """Full weights are loaded unsharded, and the reference is a copy."""
+    whole = float(job.shapes.parameters * job.element)
     alone = job.adapters or job.layout.policies_per_group == 1
     apart = {name: size for name, size in held(job).items() if name == "policies apart"}
     before = apart if alone else dict(held(job))
     copies = 2.0 if job.reference and job.learns and not job.adapters else 1.0
-    return {**before, "whole weights": copies * whole, "checksum": 16.0 * shapes.vocab * shapes.hidden}
+    return {**before, "whole weights": copies * whole}
 
 
 def _reference(job: Job) -> Items:
