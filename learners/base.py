@@ -5,7 +5,7 @@ An algorithm never sees an environment, a device or the trainer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,7 +22,9 @@ from learners.types import (
     LossMetrics,
     Metrics,
     ModelConfig,
+    Place,
     Rollout,
+    Shared,
     TokenTerms,
     TokenTexts,
     Transition,
@@ -118,6 +120,20 @@ class Source(Protocol):
 
         Raises:
             ConfigError: there is not enough room in ``root``.
+        """
+        ...
+
+    def places(self) -> Sequence[Place]:
+        """Where the weights are, for ``share``; nothing of an adapter, which is small and only lent."""
+        ...
+
+    def share(self) -> Iterator[Shared]:
+        """Yields what ``lend`` would write of whole weights, part by part, in GPU memory of ``places``.
+
+        A part is valid until the next one is asked for. Tied weights come once.
+
+        Raises:
+            ValueError: the weights are an adapter.
         """
         ...
 
@@ -235,7 +251,8 @@ class Generator(Protocol):
         """Takes over the policy's weights, now at ``version``: all later samples come from them.
 
         Returns:
-            ``sync_bytes_written`` and ``sync_bytes_read``, of files; nothing where weights are not copied.
+            ``sync_bytes_written`` and ``sync_bytes_read``, of files, or ``sync_bytes_shared``, of GPU memory
+            (``Source.share``); nothing where weights are not copied.
 
         Raises:
             TrainingError: the weights sampled from are not the trained ones.

@@ -75,7 +75,7 @@ class Policy:
         """Returns the bytes that updates and weight syncs moved since the last call; nothing that is 0.
 
         ``update_bytes``: rows sent to other processes; ``sync_bytes_written`` and ``sync_bytes_read``: files
-        of weights (``Generator.sync``).
+        of weights; ``sync_bytes_shared``: weights in GPU memory (``Generator.sync``).
         """
         moved, self._moved = self._moved, Counter()
         moved["update_bytes"] = self.learner.sent()

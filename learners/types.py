@@ -331,3 +331,29 @@ class Lent:
     """Bytes that were written for whoever asked; 0 if another one had asked before."""
     size: int
     """Bytes of its files."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a process has whole weights, or can gather them."""
+
+    process: int
+    """Its id."""
+    gpu: str | None
+    """UUID of the GPU; None: in host memory."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Some of the weights, in GPU memory that other processes can map; valid until the next part is asked
+    for."""
+
+    names: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    """``bfloat16`` and the like."""
+    shapes: tuple[tuple[int, ...], ...]
+    handles: tuple[Mapping[str, tuple[Any, ...]], ...]
+    """For each tensor: UUID of a GPU that has it -> arguments with which torch rebuilds it in another
+    process."""
+    size: int
+    """Bytes of the tensors."""

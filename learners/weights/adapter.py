@@ -20,7 +20,7 @@ from conf.ranges import Count, Positive
 from learners.base import ModelKind
 from learners.models.base import empty_cache
 from learners.seeds import derive_seed
-from learners.types import Batch, Completion, Lent, LoadedModel, ModelConfig
+from learners.types import Batch, Completion, Lent, LoadedModel, ModelConfig, Place, Shared
 from learners.update.logprobs import batch_logprobs, completion_logprobs
 from learners.update.state_file import copy_into
 from learners.weights.base import cast, check_origin, fingerprint, total_bytes
@@ -162,6 +162,12 @@ class AdapterWeights:
 
     def lend(self, root: Path | None, *, base: bool = False) -> AbstractContextManager[Lent]:
         return lent(self, root, base=base)
+
+    def places(self) -> Sequence[Place]:
+        return ()
+
+    def share(self) -> Iterator[Shared]:
+        raise ValueError(f"the adapter {self.name} is lent, not shared")
 
     def save_for_engines(self, folder: Path | None, *, base: bool = False) -> None:
         if folder is None:  # every process has whole weights

@@ -16,13 +16,14 @@ from torch.nn import Parameter
 from conf import ConfigError
 from learners.base import ModelKind
 from learners.models.base import empty_cache
-from learners.types import Batch, Completion, Lent, LoadedModel, ModelConfig
+from learners.types import Batch, Completion, Lent, LoadedModel, ModelConfig, Place, Shared
 from learners.update import fsdp
 from learners.update.logprobs import score_completions
 from learners.update.state_file import copy_into
 from learners.weights.base import Named, cast, check_origin, fingerprint, total_bytes
 from learners.weights.lending import lent
 from learners.weights.scratch import check_room
+from learners.weights.sharing import place, share, whole
 
 
 class Full:
@@ -127,6 +128,13 @@ class FullWeights:
 
     def lend(self, root: Path | None, *, base: bool = False) -> AbstractContextManager[Lent]:
         return lent(self, root, base=base)
+
+    def places(self) -> Sequence[Place]:
+        return [place(self.loaded.device)]
+
+    def share(self) -> Iterator[Shared]:
+        dtype = getattr(torch, self.config.sampling_dtype)
+        return share(whole(self.loaded.model.state_dict(keep_vars=True), dtype))
 
     def save_for_engines(self, folder: Path | None, *, base: bool = False) -> None:
         state = self._gathered(keep=folder is not None)

@@ -15,10 +15,11 @@ How new weights arrive (``Vllm.sync``), after every update:
 
 1. The policy's ``Source``, which may be in another process, lends a folder with its weights: in shared
    memory, in the dtype that the engine computes in, written once for all engines
-   (``learners.weights.lending``).
+   (``learners.weights.lending``). Whole weights on the engine's own GPU, in another process, are shared
+   there instead, in parts (``learners.weights.sharing``, ``transfer``).
 2. The driver waits until no request is under way; later requests wait too.
-3. The engine loads the folder: a copy of a new adapter, before the old one is removed, or the whole weights
-   in place. Cached keys and values are dropped.
+3. The engine loads them: a copy of a new adapter, before the old one is removed, or the whole weights in
+   place. Cached keys and values are dropped.
 4. A fixed prompt runs through every policy (``weight_check``): the updated policy must agree with the
    trainer, all others must give exactly what they gave before. Otherwise the run stops.
 """
@@ -42,9 +43,15 @@ from conf.ranges import NonNegative, Positive
 from envs.types import Message
 from learners.base import Source
 from learners.errors import TrainingError
-from learners.generators.vllm import weight_check
+from learners.generators.vllm import transfer, weight_check
 from learners.generators.vllm.driver import Driver
-from learners.generators.vllm.engine import EngineConfig, VllmEngine, import_vllm, lora_settings
+from learners.generators.vllm.engine import (
+    EngineConfig,
+    VllmEngine,
+    import_vllm,
+    lora_settings,
+    without_ipc,
+)
 from learners.generators.vllm.requests import LoraAdapter, TokenAnswer, TokenRequest
 from learners.generators.vllm.served import ServedPolicy, adapter_shape
 from learners.types import Completion
@@ -78,12 +85,15 @@ class Vllm:
         """Nats per token that engine and trainer may differ by, on average over the probe; by precision."""
         drift: NonNegative
         """Nats per token that outputs of unchanged weights may differ by from one check to the next."""
+        transfer: str
+        """How whole weights of an update reach the engines: ``learners.generators.vllm.transfer.WAYS``."""
         scratch: str | None
         """Folder through which weights reach the engines; None: shared memory (``/dev/shm``)."""
 
         def __post_init__(self) -> None:
             if set(self.tolerance) != set(PRECISIONS):
                 raise ConfigError(f"generator.tolerance needs a value for each of {', '.join(PRECISIONS)}")
+            transfer.check_way(self.transfer)
 
     def __init__(self, config: Config, *, policies: Mapping[str, Source]) -> None:
         """Starts the engines, and checks their weights against those of ``policies``.
@@ -206,13 +216,24 @@ class Vllm:
         self, served: Mapping[str, Source], source: Source, *, share: float, lora: Mapping[str, Any]
     ) -> None:
         """Starts an engine with the base of ``source``, for all ``served``."""
+        places, way = source.places(), self.config.transfer
+        reason = transfer.obstacle(way, places) or without_ipc()
+        if reason is not None:
+            transfer.announce(way, source.name, reason)
+        receives = reason is None
         with source.lend(self._root, base=True) as base:
             engine = self._call(
-                lambda: VllmEngine(base.folder, self.config, source.config, share=share, lora=lora)
+                lambda: VllmEngine(
+                    base.folder, self.config, source.config, share=share, lora=lora, receives=receives
+                )
             )
             self._engines.append(engine)
             for name, own in served.items():
                 self._served[name] = ServedPolicy.from_base(own, engine, base.folder)
+        if receives:
+            reason = transfer.apart(places, self._call(engine.gpus))
+            transfer.announce(way, source.name, reason)
+            self._served[source.name].shared = reason is None
 
     def _copied(self, source: Source) -> tuple[Path, int]:
         """Returns a folder of our own with the adapter, and the bytes that were written for that."""
@@ -227,6 +248,8 @@ class Vllm:
             folder, written = self._copied(served.source)
             self._swap_adapter(served, folder, version)
             return _moved(written, size_of(folder))
+        if served.shared:
+            return {"sync_bytes_shared": self._call(lambda: self._receive(served, version))}
         with served.source.lend(self._root) as lent:
 
             def reload() -> None:
@@ -235,6 +258,12 @@ class Vllm:
 
             self._call(reload)
         return _moved(lent.written, lent.size)
+
+    def _receive(self, served: ServedPolicy, version: int) -> int:
+        """Runs in the engines' thread as one command: no request is sampled from half of the weights."""
+        size = served.engine.receive(served.source.name, served.source.share())
+        served.weights.version = version
+        return size
 
     def _swap_adapter(self, served: ServedPolicy, folder: Path, version: int) -> None:
         """Adds the new adapter, removes the old one, then deletes its files: the engine may still read

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -14,10 +14,11 @@ from conf import ConfigError
 from conf.extras import require
 from conf.ranges import Count, Positive, PositiveShare
 from learners.errors import TrainingError
-from learners.generators.vllm.head import HeadKeeper
+from learners.generators.vllm import transfer
 from learners.generators.vllm.process import SETTINGS, process_left_alone
 from learners.generators.vllm.requests import LoraAdapter, TokenAnswer, TokenRequest
-from learners.types import ModelConfig
+from learners.generators.vllm.worker import WorkerExtension
+from learners.types import ModelConfig, Shared
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,14 @@ class VllmEngine:
     """
 
     def __init__(
-        self, folder: Path, config: EngineConfig, model: ModelConfig, *, share: float, lora: Mapping[str, Any]
+        self,
+        folder: Path,
+        config: EngineConfig,
+        model: ModelConfig,
+        *,
+        share: float,
+        lora: Mapping[str, Any],
+        receives: bool = False,
     ) -> None:
         """Loads the model in ``folder``.
 
@@ -61,6 +69,7 @@ class VllmEngine:
             model: the model's settings.
             share: this engine's share of the memory for all engines.
             lora: settings of ``lora_settings``.
+            receives: whether ``receive`` will be called.
         """
         from vllm import EngineArgs, LLMEngine
         from vllm.platforms import current_platform
@@ -86,15 +95,23 @@ class VllmEngine:
             enable_prefix_caching=True,
             enforce_eager=eager,
             tensor_parallel_size=config.tensor_parallel,
-            worker_extension_cls=f"{HeadKeeper.__module__}.{HeadKeeper.__qualname__}",
+            worker_extension_cls=f"{WorkerExtension.__module__}.{WorkerExtension.__qualname__}",
             use_tqdm_on_load=False,
             disable_log_stats=True,
             **memory,
             **lora,
+            **({"weight_transfer_config": {"backend": "ipc"}} if receives else {}),
         )
         with process_left_alone():
             self._engine: Any = LLMEngine.from_engine_args(arguments)
         self._versions: dict[str, int] = {}
+        self._names = saved_names(folder) if receives else frozenset[str]()
+        if receives:
+            self._engine.collective_rpc("init_weight_transfer_engine", kwargs={"init_info": {}})
+
+    def gpus(self) -> list[str | None]:
+        """Returns the UUIDs of the engine's GPUs; None for a CPU."""
+        return list(self._engine.collective_rpc("uuid_of_gpu"))
 
     def add(self, key: str, request: TokenRequest) -> None:
         """Queues a request, for the weights that its policy is served from at this moment."""
@@ -145,12 +162,38 @@ class VllmEngine:
             raise TrainingError(f"vLLM no longer has the adapter {adapter.name}")
 
     def reload(self, name: str, folder: Path) -> None:
-        """Loads the whole weights of policy ``name`` from ``folder`` in place.
-
-        A packed copy of the output head would keep the old weights (``HeadKeeper``): it is packed again,
-        and checked.
-        """
+        """Loads the whole weights of policy ``name`` from ``folder`` in place."""
         self._engine.collective_rpc("reload_weights", kwargs={"weights_path": str(folder)})
+        self._renew(name)
+
+    def receive(self, name: str, parts: Iterable[Shared]) -> int:
+        """Loads the whole weights of policy ``name`` in place, as another process shares them; returns their
+        bytes.
+
+        Raises:
+            TrainingError: some of the weights that the engine was started with did not come, or others did.
+        """
+        missing, size = set(self._names), 0
+        self._engine.collective_rpc("start_weight_update")
+        for part in parts:
+            if strange := [one for one in part.names if one not in missing]:
+                raise TrainingError(f"vLLM was sent weights of {name} twice, or unknown ones: {strange[0]}")
+            info = transfer.update_info(part)
+            self._engine.collective_rpc("update_weights", kwargs={"update_info": info})
+            missing.difference_update(part.names)
+            size += part.size
+        if missing:
+            lost = f"{len(missing)} of {len(self._names)} weights of {name}"
+            raise TrainingError(f"{lost} did not reach vLLM, such as {min(missing)}")
+        self._engine.collective_rpc("finish_weight_update")
+        self._renew(name)
+        return size
+
+    def _renew(self, name: str) -> None:
+        """Drops what was made of the old weights.
+
+        A packed copy of the output head would keep them (``HeadKeeper``): it is packed again, and checked.
+        """
         self._engine.collective_rpc("repack_head")
         if not all(self._engine.collective_rpc("head_is_current")):
             raise TrainingError(f"vLLM samples for {name} through an output head that is not the loaded one")
@@ -208,6 +251,19 @@ def import_vllm() -> None:
         log.warning(line)
 
 
+def without_ipc() -> str | None:
+    """Returns what the installed vLLM lacks for ``VllmEngine.receive``; None: nothing."""
+    try:
+        from vllm.distributed.weight_transfer.ipc_engine import (
+            IPCWeightTransferInitInfo,
+            IPCWeightTransferUpdateInfo,
+        )
+        from vllm.v1.worker.gpu_worker import Worker
+    except ImportError as error:
+        return f"this vLLM has no weight transfer over IPC ({error})"
+    return transfer.lacking(Worker, IPCWeightTransferInitInfo, IPCWeightTransferUpdateInfo)
+
+
 def version_warning(version: str) -> str | None:
     """Returns a warning if ``version`` of vLLM is outside of ``VERSIONS``."""
     first, last = (".".join(map(str, bound)) for bound in VERSIONS)
@@ -241,6 +297,17 @@ def lora_settings(adapters: Sequence[tuple[int, frozenset[str]]]) -> dict[str, A
         # Layers that no adapter changes are left alone; an adapted output head would break prompt_logprobs.
         "lora_target_modules": sorted(frozenset().union(*(layers for _, layers in adapters))),
     }
+
+
+def saved_names(folder: Path) -> frozenset[str]:
+    """Returns the names of all weights of a saved model."""
+    from safetensors import safe_open
+
+    names: set[str] = set()
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            names |= set(file.keys())
+    return frozenset(names)
 
 
 def _lora_request(adapter: LoraAdapter) -> Any:

@@ -34,6 +34,8 @@ class ServedPolicy:
     """The prompt of the weight check."""
     limit: int
     """Tokens of the longest completion."""
+    shared: bool = False
+    """Whether new weights come over CUDA IPC; else in files."""
     weights: ServedWeights = field(default_factory=ServedWeights)
     checked: weight_check.Checked | None = None
     """The last weight check that passed."""

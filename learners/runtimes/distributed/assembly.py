@@ -20,7 +20,8 @@ While policies learn, the driver calls all ranks of a group at once (``update``)
 through torch.distributed; each rank gets the arrays of its own rows. Then it calls ``sync`` on every engine,
 which asks the ranks for the new weights. The first rank writes them to shared memory once, and every engine
 of its machine reads them there; on another machine the first engine fetches a copy for all engines of it.
-When the last engine has them, the files are removed.
+When the last engine has them, the files are removed. An engine on a GPU that a rank has too may map whole
+weights there instead (``learners.generators.vllm.transfer``).
 """
 
 from __future__ import annotations

@@ -26,6 +26,8 @@ from learners.types import (
     Lent,
     Metrics,
     ModelConfig,
+    Place,
+    Shared,
     TokenTerms,
     TokenTexts,
     Transition,
@@ -36,6 +38,7 @@ from learners.update.packing import Floats, Row
 from learners.update.shares import Position, Share, completion_counts, divide, row_counts
 from learners.weights.lending import write
 from learners.weights.scratch import Scratch, check_room, key_of
+from learners.weights.sharing import merge
 
 Files = dict[str, bytes]
 """The files of a folder, by name."""
@@ -54,6 +57,7 @@ class Rank:
         self._generator: BatchGenerator | None = None
         self._lent: dict[tuple[str, bool], Lent | None] = {}
         self._scratch: Scratch | None = None
+        self._shared: dict[str, Iterator[Shared]] = {}
 
     def load(self, rendezvous: str) -> dict[str, tuple[bool, ModelConfig]]:
         """Joins the other ranks at ``host:port`` and loads all weights.
@@ -139,9 +143,23 @@ class Rank:
         assert lent is not None
         return {path.name: path.read_bytes() for path in lent.folder.iterdir()}
 
+    def places(self, name: str) -> Sequence[Place]:
+        """See ``Source.places``: this process."""
+        return self._weights[name].places()
+
+    def share(self, name: str, start: bool) -> Shared | None:
+        """Returns the next part of ``Source.share``, or with ``start`` the first; None after the last.
+
+        All ranks must be called: each has the part on its own GPU.
+        """
+        if start:
+            self._shared[name] = self._weights[name].share()
+        return next(self._shared[name], None)
+
     def release(self) -> None:
-        """Removes all that is lent. All ranks must be called."""
+        """Removes all that is lent or shared. All ranks must be called."""
         self._lent.clear()
+        self._shared.clear()
         if self._scratch is not None:
             self._scratch.close()
 
@@ -279,6 +297,15 @@ class RemoteSource:
         found = Scratch(root).find(key_of(lent.folder))
         yield replace(lent, folder=found) if found else self._fetched(lent, root, base)
 
+    def places(self) -> Sequence[Place]:
+        return [place for own in self._each("places", self.name) for place in own]
+
+    def share(self) -> Iterator[Shared]:
+        start = True
+        while (part := merge(self._each("share", self.name, start))) is not None:
+            yield part
+            start = False
+
     def release(self) -> None:
         """Removes the copies that were made here."""
         while self._copies:
@@ -287,6 +314,9 @@ class RemoteSource:
     def logprobs(self, completions: Sequence[Completion]) -> list[tuple[float, ...]]:
         logprobs: list[tuple[float, ...]] = self._group.call("logprobs", self.name, completions)
         return logprobs
+
+    def _each(self, method: str, *args: Any) -> list[Any]:
+        return self._group.call_each(method, [args] * len(self._group.handles))
 
     def _fetched(self, lent: Lent, root: Path | None, base: bool) -> Lent:
         """Returns a copy of the first rank's folder in ``root``."""

@@ -169,6 +169,7 @@ def group(tmp_path: Path) -> Iterator[tuple[RankGroup, Rank]]:
     """A group of one rank, whose calls are answered here."""
     rank = Rank.__new__(Rank)
     rank._weights, rank._ranks, rank._lent, rank._scratch = {"a": weights(autocast=True)}, Ranks(), {}, None
+    rank._shared = {}
     handle = Here("rank", lambda method, *args: getattr(rank, method)(*args))
     yield RankGroup([handle], lambda pending: [one.wait() for one in pending]), rank
     rank.release()
@@ -226,6 +227,7 @@ def test_engines_of_another_machine_share_a_copy(
 def test_ranks_but_the_first_write_nothing(tmp_path: Path) -> None:
     rank = Rank.__new__(Rank)
     rank._weights, rank._ranks, rank._lent, rank._scratch = {"a": weights()}, Ranks(1, 2), {}, None
+    rank._shared = {}
     assert rank.lend("a", tmp_path, False) is None
     assert list(tmp_path.iterdir()) == []
     rank.release()
