@@ -12,16 +12,21 @@ from typing import Any, cast
 from coaches.audits import artifacts, chain, layout, swallowed, unsaved
 from coaches.audits.box import Box
 from coaches.audits.findings import Finding, Strength, first
-from coaches.base import Unit, Verdict
+from coaches.base import CoachError, Unit, Verdict
 from coaches.evidence import checks, lineage
 from coaches.judging.inner import LearningInside, build, build_coach, check_ready
 from coaches.judging.verdicts import judge_episode, total_cost
+from coaches.replay import kept
 from coaches.replay.branches import ReplayError
 from coaches.replay.programs import Files, Programs
 from coaches.replay.stages import Stages
 from conf.ranges import Positive, Score
 from envs.types import Outcome, Turn
-from sandbox.base import Backend
+from sandbox.base import Backend, SandboxError
+
+
+class AuditSandboxError(CoachError):
+    """The sandbox of the audits could not be opened."""
 
 
 class Audit(LearningInside):
@@ -35,12 +40,13 @@ class Audit(LearningInside):
     failed, the first doubt is blamed, or else the turn that explains the failure
     (``coaches.evidence.lineage``), with at most ``guess``.
 
-    The files are those that the run kept (``History.files``), or come from running the programs of the record
+    The files are those that the run kept (``History.store``), or come from running the programs of the record
     again (``coaches.replay.programs``); where neither can be had, texts and checks alone are audited, and the
     rationale says so.
     """
 
     judges: Unit = "episodes"
+    reads_files = True
 
     @dataclass(frozen=True)
     class Config:
@@ -83,7 +89,7 @@ class Audit(LearningInside):
         """Returns one verdict per turn; None where the inner coach has none.
 
         Raises:
-            SandboxError: the sandbox of the audits was lost.
+            AuditSandboxError: the sandbox of the audits could not be opened.
         """
         inner = [one.verdict for one in judge_episode(self.coach, turns, outcome, threads=1)]
         findings, note = self.findings(turns, outcome)
@@ -99,19 +105,17 @@ class Audit(LearningInside):
         names = layout.names(turns)
         if names is None:
             with self._box() as box:
-                return [
-                    *chain.examine(turns, outcome, box.value),
-                    *_hidden(turns, [{}] * len(turns), box),
-                ], ""
+                found = chain.examine(turns, outcome, box.value)
+                return [*found, *_hidden(turns, [{}] * len(turns), box)], ""
         found = unsaved.examine(turns, ends)
         try:
-            moments = self._programs.moments(turns)
+            moments = kept.moments(turns) or self._programs.moments(turns)
         except ReplayError as error:
             return found, f"; files were not audited: {error}"
         with self._box() as box:
             found += artifacts.examine(turns, moments, names, box)
             found += _hidden(turns, moments, box)
-        return found, ""
+            return found, "; the sandbox of the audits was lost" if box.lost else ""
 
     def _revised(
         self, turns: Sequence[Turn], turn: Turn, verdict: Verdict, findings: list[Finding],
@@ -144,7 +148,10 @@ class Audit(LearningInside):
     def _box(self) -> Box:
         with self._lock:
             backend = self._backend
-        return Box(backend, self.config.timeout)
+        try:
+            return Box(backend, self.config.timeout)
+        except SandboxError as error:
+            raise AuditSandboxError(str(error)) from error
 
     @cached_property
     def _backend(self) -> Backend:

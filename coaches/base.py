@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from conf import ConfigError
 from conf.text import replace_unencodable
 from envs.types import Outcome, Turn
+from sandbox.store import ArtifactStore
 
 Unit = Literal["turns", "episodes"]
 """What a coach judges at a time."""
@@ -27,7 +28,7 @@ class BudgetError(Exception):
 
 
 class History(tuple[Turn, ...]):
-    """Turns together with the answer of their task, for coaches that are configured to see it.
+    """Turns together with what only a coach may have: the answer of their task, and the content of files.
 
     ``CoachReward`` passes one wherever the environment knows its task. A slice of it is a plain tuple.
     """
@@ -35,13 +36,17 @@ class History(tuple[Turn, ...]):
     answer: Any
     """``Task.answer``, as the grader has it."""
 
-    def __new__(cls, turns: Iterable[Turn], answer: Any) -> History:
+    store: ArtifactStore | None
+    """The files that the turns list, by hash, for a coach that examines them (``reads_files``); None: not
+    kept."""
+
+    def __new__(cls, turns: Iterable[Turn], answer: Any, store: ArtifactStore | None = None) -> History:
         history = super().__new__(cls, turns)
-        history.answer = answer
+        history.answer, history.store = answer, store
         return history
 
     def __reduce__(self) -> tuple[type[History], tuple[tuple[Turn, ...], Any]]:
-        """Pickles the answer as well, for a coach in another process."""
+        """Pickles the answer as well, for a coach in another process, and no files."""
         return History, (tuple(self), self.answer)
 
 
@@ -148,6 +153,17 @@ class FlexibleCoach(Coach, HindsightCoach, Protocol):
 
 
 AnyCoach = Coach | HindsightCoach
+
+
+def reads_files(coach: object) -> bool:
+    """Returns whether a coach, or one within it, examines the content of files: it declares ``reads_files``.
+
+    Such a coach finds them in ``History.store``, if whoever asks it has them.
+    """
+    inner = (getattr(coach, "coach", None), *getattr(coach, "members", ()), getattr(coach, "stronger", None))
+    return getattr(coach, "reads_files", False) is True or any(
+        reads_files(one) for one in inner if one is not None
+    )
 
 
 def judges_turns(coach: AnyCoach) -> bool:

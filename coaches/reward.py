@@ -10,9 +10,11 @@ from typing import Any, cast
 from pettingzoo import AECEnv  # type: ignore[import-untyped]
 from pettingzoo.utils import BaseWrapper  # type: ignore[import-untyped]
 
-from coaches.base import AnyCoach, Coach, History, Verdict, judges_turns
+from coaches.base import AnyCoach, Coach, History, Verdict, judges_turns, reads_files
 from coaches.judging.verdicts import Judged, judge_episode, judge_turn
+from envs.pipeline import PipelineEnv
 from envs.types import Outcome, Turn
+from sandbox.store import ArtifactStore
 
 
 class CoachReward(BaseWrapper[str, Any, Any]):  # type: ignore[misc]
@@ -47,6 +49,7 @@ class CoachReward(BaseWrapper[str, Any, Any]):  # type: ignore[misc]
         super().__init__(env)
         self.coach = coach
         self._in_hindsight = not judges_turns(coach)
+        self._keeps_files = reads_files(coach)
         self.deferred = deferred or self._in_hindsight
         self._threads = threads
         self._pool: ThreadPoolExecutor | None = None
@@ -61,6 +64,8 @@ class CoachReward(BaseWrapper[str, Any, Any]):  # type: ignore[misc]
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
         self._drop_pending()
         super().reset(seed=seed, options=options)
+        if self._keeps_files and isinstance(core := cast(Any, self.unwrapped), PipelineEnv):
+            core.store = ArtifactStore()
         self._verdicts = [None] * len(self._turns())  # an episode may start in the middle
         self.coach_errors = Counter()
         self.rewards = dict.fromkeys(self.agents, 0.0)
@@ -131,7 +136,9 @@ class CoachReward(BaseWrapper[str, Any, Any]):  # type: ignore[misc]
         """Returns the turns so far, with the task's answer if the environment knows its task."""
         core = cast(Any, self.unwrapped)
         task = getattr(core, "task", None)
-        return tuple(core.turns) if task is None else History(core.turns, task.answer)
+        if task is None:
+            return tuple(core.turns)
+        return History(core.turns, task.answer, getattr(core, "store", None))
 
     def _outcome(self) -> Outcome:
         return cast(Outcome, cast(Any, self.unwrapped).outcome)

@@ -3,6 +3,7 @@ and text."""
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -27,7 +28,8 @@ from envs.sizes import check_sizes, sandbox_limits
 from envs.spaces import Text
 from envs.types import Message, Outcome, Role, Split, Task, Turn
 from envs.validation import checked_outcome, checked_states, validate
-from sandbox.base import Backend, Limits, Result, Sandbox, SandboxError, SandboxSpec
+from sandbox.base import Backend, FileInfo, Limits, Result, Sandbox, SandboxError, SandboxSpec
+from sandbox.store import ArtifactStore, StoreError
 
 Observation = dict[str, Any]
 
@@ -98,6 +100,8 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         self.possible_agents = [role.name for role in scenario.roles]
         self.agents: list[str] = []
         self.turns: tuple[Turn, ...] = ()
+        self.store: ArtifactStore | None = None
+        """Where set, the files that turns list are kept in it, for a coach that examines them."""
         self._limits = limits or sandbox_limits(scenario, backend)
         own = None if self._limits == backend.limits else self._limits
         self._spec = SandboxSpec(preload(scenario), own, scenario.libraries)
@@ -284,8 +288,10 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         attempt = sum(turn.agent == agent for turn in self.turns)
         read = parsing.read_action(action, runs_code=role.can_run_code)
         before = workspace.list()
+        self._store(workspace, before)
         result = None if read.code is None else self._run(workspace, read.code, agent, len(self.turns))
         after = workspace.list()
+        self._store(workspace, after)
         files = {file.path: file for file in after}
         return Turn(
             task_id=self.task.id,
@@ -306,6 +312,11 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
             last=read.form == "prose" or attempt + 1 == role.max_turns,
             facts=self.task.facts,
         )
+
+    def _store(self, workspace: Workspace, listing: Sequence[FileInfo]) -> None:
+        if self.store is not None:
+            with contextlib.suppress(StoreError):  # what does not fit is not examined
+                self.store.collect(workspace, listing)
 
     def _begin(self, task: Task, first: str, options: Mapping[str, Any]) -> Workspace:
         """Returns the files after the turns played so far, for the agent ``first``."""

@@ -193,7 +193,7 @@ def test_a_mapping_that_sets_some_values_keeps_the_defaults_of_the_others() -> N
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.slow] if name == "counterfactual" else [])
+        pytest.param(name, marks=[pytest.mark.slow] if name in ("audit", "counterfactual") else [])
         for _, name in files("coach")
     ],
 )

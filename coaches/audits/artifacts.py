@@ -20,9 +20,6 @@ def examine(turns: Sequence[Turn], moments: Sequence[Files], names: Names, box: 
 
     ``moments``: the files before the first turn and after each one. The tables of the task are those before
     the first turn. A complaint is about the turn that last changed the file, and is reported once.
-
-    Raises:
-        SandboxError: the sandbox of the audits was lost.
     """
     findings: list[Finding] = []
     known: set[tuple[str, str]] = set()

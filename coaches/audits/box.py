@@ -3,16 +3,16 @@ does when it predicts; what it reports is read without trust, and can only ever 
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from coaches.audits.guest.complaint import Complaint
 from coaches.audits.guest.tables import Names
-from sandbox.base import Backend, Sandbox, SandboxSpec
+from sandbox.base import Backend, LostError, Result, Sandbox, SandboxSpec
 from sandbox.host.libraries import packages as packages_of
 
 MAX_TEXT, MAX_LINES = 400, 20
@@ -45,7 +45,10 @@ sys.modules["{_PACKAGE}.report"].report({{paths!r}}, {{names!r}}, {{facts!r}}, {
 
 
 class Box:
-    """A sandbox for the files of one episode. Use it as a context manager."""
+    """A sandbox for the files of one episode. Use it as a context manager.
+
+    If it is lost, which a hostile model may bring about, nothing more is found: ``lost`` says so.
+    """
 
     def __init__(self, backend: Backend, timeout: float) -> None:
         """``timeout``: seconds for the audits of one moment. Raises ``SandboxError`` if none opens."""
@@ -53,6 +56,7 @@ class Box:
         self._packages = sorted(packages_of(()))
         self._box: Sandbox = backend.open(SandboxSpec(("numpy", "pandas", "joblib", "sklearn", _preload())))
         self._written: dict[bytes, str] = {}
+        self.lost = False
 
     def __enter__(self) -> Box:
         return self
@@ -66,39 +70,58 @@ class Box:
         """Returns what the audits ``wanted`` (``guest.report.AUDITS``) say of ``files`` (path -> content).
 
         A file that is too large for the sandbox is left out, and so are complaints of audits that did not
-        end in time. Raises ``SandboxError`` if the sandbox was lost.
+        end in time.
         """
         kinds = set(asdict(names).values())
+        if self.lost:
+            return []
         paths = {name: path for name, data in files.items() if name in kinds if (path := self._write(data))}
         program = _RUN.format(
             paths=paths, names=asdict(names), facts=dict(facts), wanted=list(wanted), packages=self._packages
         )
-        result = self._box.run(program, timeout=self._timeout)
-        return list(_read(result.stdout, kinds))
+        result = self._run(program)
+        return [] if result is None else list(_read(result.stdout, kinds))
 
     def value(self, program: str) -> str | None:
         """Returns the last line that a program prints; None if it fails or prints nothing."""
-        result = self._box.run(program, timeout=self._timeout)
+        result = self._run(program)
+        if result is None or result.status != "ok":
+            return None
         lines = [line.strip() for line in result.stdout.splitlines() if line.strip()]
-        return lines[-1] if lines and result.status == "ok" else None
+        return lines[-1] if lines else None
 
     def bring(self, files: Mapping[str, bytes]) -> None:
-        """Writes files under their own names, for a program that is run again. Raises ``SandboxError``."""
+        """Writes files under their own names, for a program that is run again."""
         for path, data in files.items():
-            with contextlib.suppress(ValueError):
-                self._box.write(path, data)
+            self._put(path, data)
 
     def _write(self, data: bytes) -> str:
         if data not in self._written:
             path = f"file{len(self._written)}"
-            try:
-                self._box.write(path, data)
-            except ValueError:  # too large
-                path = ""
-            self._written[data] = path
+            self._written[data] = path if self._put(path, data) else ""
         return self._written[data]
 
+    def _put(self, path: str, data: bytes) -> bool:
+        """Returns whether a file was written: none that is too large, and none once the sandbox is lost."""
+        try:
+            if not self.lost:
+                self._box.write(path, data)
+                return True
+        except LostError:
+            self.lost = True
+        except ValueError:
+            pass
+        return False
 
+    def _run(self, program: str) -> Result | None:
+        try:
+            return None if self.lost else self._box.run(program, timeout=self._timeout)
+        except LostError:
+            self.lost = True
+            return None
+
+
+@cache
 def _preload() -> str:
     parts = _PACKAGE.split(".")
     sources: list[tuple[str, str | None]] = [

@@ -63,9 +63,9 @@ def judge_episode(
 
 
 def prefix(turns: Sequence[Turn], length: int) -> Sequence[Turn]:
-    """Returns the first ``length`` turns, with the answer of their task if ``turns`` has one."""
+    """Returns the first ``length`` turns, with what ``turns`` has beside them."""
     first = turns[:length]
-    return History(first, turns.answer) if isinstance(turns, History) else first
+    return History(first, turns.answer, turns.store) if isinstance(turns, History) else first
 
 
 def total_cost(verdicts: Sequence[Verdict | None]) -> float:

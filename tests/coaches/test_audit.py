@@ -12,6 +12,8 @@ from benchmarks.corpus import cases
 from benchmarks.corpus.cases import Case
 from coaches.audit import Audit
 from coaches.base import Verdict
+from coaches.reward import CoachReward
+from envs.pipeline import PipelineEnv
 from envs.types import Turn
 from tests.coaches.turns import ENGINEER, Story
 
@@ -76,6 +78,20 @@ def test_an_episode_whose_files_cannot_be_had_is_judged_without_them(coach: Audi
     verdict = coach.judge_episode(turns, case.episode.outcome)[0]
     assert verdict is not None
     assert "files were not audited: no environment has a task 'elsewhere'" in verdict.rationale
+
+
+def test_files_that_a_run_kept_give_the_findings_of_the_replay(coach: Audit) -> None:
+    case = CASES["dsbench-titanic_survival-7-target_leaked-5"]
+    assert case.episode.outcome is not None
+    scenario, task, backend = coach._programs._stages.find(case.episode.turns)
+    env = CoachReward(PipelineEnv(scenario, backend), coach)
+    env.reset(seed=case.seed, options={"task": task})
+    for turn in case.episode.turns:
+        env.step(turn.action)
+    verdicts = list(env.verdicts)
+    env.close()
+    assert verdicts == judged(coach, case)
+    assert verdicts[case.label.turn if case.label else -1].score == 1.0  # type: ignore[union-attr]
 
 
 def test_programs_are_run_once_for_the_same_beginning(coach: Audit) -> None:
