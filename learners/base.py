@@ -130,7 +130,7 @@ class Source(Protocol):
     def share(self) -> Iterator[Shared]:
         """Yields what ``lend`` would write of whole weights, part by part, in GPU memory of ``places``.
 
-        A part is valid until the next one is asked for. Tied weights come once.
+        A part can be mapped until the next one is asked for. Tied weights come once.
 
         Raises:
             ValueError: the weights are an adapter.

@@ -345,8 +345,8 @@ class Place:
 
 @dataclass(frozen=True)
 class Shared:
-    """Some of the weights, in GPU memory that other processes can map; valid until the next part is asked
-    for."""
+    """Some of the weights, in GPU memory that other processes can map until the next part is asked for; what
+    they have mapped by then stays."""
 
     names: tuple[str, ...]
     dtypes: tuple[str, ...]

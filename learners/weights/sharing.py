@@ -1,4 +1,9 @@
-"""Weights in GPU memory that another process maps (CUDA IPC): nothing is written, and no copy is whole."""
+"""Weights in GPU memory that another process maps (CUDA IPC): nothing is written, and no copy is whole.
+
+A process that frees what another one still maps does not get that memory back until the other one has let
+go: torch counts who has it. vLLM needs this, which keeps the weights of a layer until it has all of them, and
+a layer may be divided between two parts.
+"""
 
 from __future__ import annotations
 
