@@ -13,8 +13,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from _pytest.mark import ParameterSet
 from omegaconf import OmegaConf
+from safetensors.torch import load_file
 from scipy import stats  # type: ignore[import-untyped]
 
 import conf
@@ -31,6 +33,7 @@ from tests.fakes import FakeBackend
 from tests.test_docs import EXAMPLES, PAGES, ROOT, blocks, spans
 
 NEEDS = {
+    "finetune_weakest.py": "trl",
     "train_with_sb3.py": "stable_baselines3",
     "train_with_trl.py": "trl",
     "train_with_trl_tools.py": "trl",
@@ -49,7 +52,11 @@ def example(program: Path) -> ParameterSet:
 
 
 TRAINING = [example(program) for program in sorted(EXAMPLES.glob("train_*.py"))]
-OTHERS = [example(program) for program in sorted(EXAMPLES.glob("*.py")) if "train_" not in program.name]
+OTHERS = [
+    example(program)
+    for program in sorted(EXAMPLES.glob("*.py"))
+    if not program.name.startswith(("train_", "finetune_"))
+]
 
 
 @pytest.mark.slow
@@ -81,6 +88,27 @@ def test_an_example_program_runs_and_prints_what_the_pages_show(program: Path) -
     title = f"# {program.name} prints\n"
     for block in [block for page in PAGES for block in blocks(page, "text") if block.startswith(title)]:
         assert block.removeprefix(title) == done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("program", [example(EXAMPLES / "finetune_weakest.py")])
+def test_the_weakest_agent_is_fine_tuned_on_its_best_actions_and_plays_beside_the_others(
+    program: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "tuning"
+    done = run([program.name, str(folder), "--steps=1", "--tasks=2", "--episodes=1"])
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in (folder / "best.jsonl").read_text(encoding="utf-8").splitlines()]
+    [agent] = {row["provenance"]["agent"] for row in rows}
+    assert f"of {agent}, which explains" in done.stdout
+    assert "p on these tasks (McNemar)" in done.stdout
+    old, new = (load_file(folder / name / "model.safetensors") for name in (f"exported/{agent}", "tuned"))
+    assert any(not torch.equal(old[name], new[name]) for name in old)
+    for name in ("before", "after"):
+        team = json.loads((folder / name / "metadata.json").read_text(encoding="utf-8"))["team"]
+        own = {agent: str(folder / "tuned")} if name == "after" else {}
+        assert {one: played["model"] for one, played in team.items()} == dict.fromkeys(team, "tiny") | own
 
 
 def test_the_example_episodes_are_scored_as_the_page_says(tmp_path: Path) -> None:
