@@ -10,9 +10,6 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from omegaconf import OmegaConf
-
-import conf
 from coaches.base import Verdict
 from coaches.episodes import RecordedEpisode
 from coaches.prompting.prompt import Prompts
@@ -107,13 +104,17 @@ def sources(run: Run) -> Source:
 
 
 def _chat(config: Mapping[str, Any], model: str) -> Mapping[str, Any]:
-    """Returns ``chat`` of a model's settings."""
+    """Returns ``chat`` of a model's settings, which are by their dotted names."""
     start = f"{model}.chat."
-    chat = OmegaConf.create({})
+    chat: dict[str, Any] = {}
     for name, value in config.items():
         if name.startswith(start):
-            OmegaConf.update(chat, name.removeprefix(start), value)
-    return conf.to_dict(chat)
+            *groups, last = name.removeprefix(start).split(".")
+            place = chat
+            for group in groups:
+                place = place.setdefault(group, {})
+            place[last] = value
+    return chat
 
 
 @cache

@@ -92,14 +92,14 @@ def test_an_action_that_was_cut_off_is_no_example_of_how_to_act(export: Any) -> 
 
 def test_a_row_brings_the_settings_of_the_chat_template_that_it_was_sampled_with(export: Any) -> None:
     """Under the name by which TRL's trainers take them."""
-    model = "model: {name: tiny, chat: {enable_thinking: false, tone: brief}}\n"
+    model = "model: {name: tiny, chat: {enable_thinking: false, tone: {of: brief}}}\n"
     own = "team: {analyst: {model: {name: toy, chat: {}}}}\n"
     episodes = [episode("a", turn("x", 9.0), turn("y", 9.0, "analyst"))]
     first, second = export(episodes, "--what=sft", config=model + own)
-    assert first["chat_template_kwargs"] == {"enable_thinking": False, "tone": "brief"}
+    assert first["chat_template_kwargs"] == {"enable_thinking": False, "tone": {"of": "brief"}}
     assert "chat_template_kwargs" not in second
     [row] = export([episode("a", turn("x", 9.0), turn("y", 2.0))], "--what=preferences", config=model)
-    assert row["chat_template_kwargs"]["tone"] == "brief"
+    assert row["chat_template_kwargs"]["tone"] == {"of": "brief"}
 
 
 def test_a_row_says_where_it_comes_from(export: Any) -> None:
