@@ -61,7 +61,7 @@ class ModelConfig:
     autocast: bool
     """Compute in bfloat16 whatever the dtype of the weights, in generation and in updates alike."""
     head_float32: bool
-    """Compute logits in float32, under autocast too."""
+    """Compute logits in float32, under autocast too; their gradient has the dtype of the layers' products."""
     gradient_checkpointing: bool
     device: str
     """``auto`` (a GPU when there is one), or a torch device such as ``cpu`` or ``cuda:1``."""

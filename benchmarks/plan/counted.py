@@ -15,9 +15,9 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 BODY = "benchmarks.plan: body"
 """Marks the forward pass below the output head."""
-STARTS = {BODY: "forward", "_Head": "head"}
+STARTS = {BODY: "forward", "_Head": "head", "_Bfloat16Head": "head"}
 """Event -> the phase that starts with it."""
-ENDS = {"_HeadBackward": "backward"}
+ENDS = {"_HeadBackward": "backward", "_Bfloat16HeadBackward": "backward"}
 """Event -> the phase that starts at its end."""
 STEP = "Optimizer.step#"
 

@@ -19,8 +19,8 @@ allocator (``learners.update.allocator``); ``--allocator ours`` does so for the 
 share.
 
 ``--precision float32`` computes in float32 everywhere. ``bfloat16`` is autocast with float32 weights, where
-our head stays in float32 and TRL's is in bfloat16, its default. ``auto`` uses bfloat16 where the hardware
-multiplies in it, otherwise float32.
+our logits stay in float32 (not their gradients), and TRL's are in bfloat16, its default. ``auto`` uses
+bfloat16 where the hardware multiplies in it, otherwise float32.
 
 ``pairs`` is how many pairs of tokens attention computes, relative to the fewest that causal rows need: ours
 computes each row by itself, the peers all pairs of padded rows. The same count is printed for a step of 384

@@ -160,7 +160,7 @@ def disagreement(results: Mapping[str, Measured], precision: str) -> str | None:
     """Returns how the first steps of variants on the same rows differ; None if they agree.
 
     Loss and gradient norm must agree to 1e-3 of the norm in float32. Under bfloat16 the tolerance is 5e-2,
-    because the variants round at different places and our head is in float32.
+    because the variants round at different places and our logits are in float32.
     """
     close = 1e-3 if precision == "float32" else 5e-2
     first, *others = results

@@ -22,7 +22,8 @@ from learners.base import Weights
 from learners.generators.chat import ChatFormat, stop_ids
 from learners.rollout import lockstep
 from learners.types import Completion, GenerationRequest, LoadedModel
-from learners.update.logprobs import compute_logits, head_dtype
+from learners.update.head import compute_logits
+from learners.update.logprobs import head_dtype
 
 COMPACT_BELOW = 0.75
 """Drop finished rows once at most this share of the batch still runs: dropping copies the cache."""

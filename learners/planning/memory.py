@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 
 from learners.planning.assumptions import GIB, Assume, Hardware
 from learners.planning.files import Items, cast, checkpoint_bytes, moved, nonzero
+from learners.planning.head import head, head_copy
 from learners.planning.job import Job
 from learners.planning.shapes import Shapes
-from learners.update.logprobs import CHUNK
+from learners.update.head import CHUNK
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def trainer_phases(job: Job) -> list[Phase]:
         Phase("loading", _loading(job)),
         Phase("reference", {**base, **_reference(job)}),
         Phase("forward", {**update, **kept, **_casts(job), **_working(job)}),
-        Phase("head", {**update, **gathered_gradients, **kept, **_head(job)}),
+        Phase("head", {**update, **gathered_gradients, **kept, **head(job)}),
         Phase("backward", {**update, **gathered_gradients, **kept, **_last_gradients(job, layer)}),
         Phase("optimiser", {**base, **gradients}),  # the fused optimiser makes no copies
     ]
@@ -267,7 +268,7 @@ def _reference(job: Job) -> Items:
             "KL reference": whole,
             "residual stream": 2.0 * tokens * shapes.hidden * job.element,
             "a layer's activations": float(tokens * layer),
-            "logits": 3.0 * CHUNK * shapes.vocab * 4 + _head_copy(job),
+            "logits": 3.0 * CHUNK * shapes.vocab * 4 + head_copy(job),
         }
     )
 
@@ -315,32 +316,6 @@ def _working(job: Job) -> Items:
     return {"a layer's results": float(job.micro_tokens * width)}
 
 
-def _head(job: Job) -> Items:
-    """Logits of a chunk, the gradients, and the hidden states, of all and of sampled tokens.
-
-    The forward pass has two tables of logits. The backward pass has one, and the gradient. Products that are
-    not in float32 are copied.
-    """
-    shapes, exact = job.shapes, job.model.head_float32 or job.element == 4
-    table = 4.0 * min(CHUNK, job.micro_tokens) * shapes.vocab
-    copied = 0.0 if exact else table / 2
-    hidden = 4.0 * job.micro_tokens * shapes.hidden
-    return nonzero(
-        {
-            "logits, head's gradient": copied + max(2 * table, table + _head_gradient(job) + hidden),
-            "hidden states": float(job.micro_tokens * shapes.hidden * (job.element + (4 if exact else 2))),
-            "head": _head_copy(job),
-        }
-    )
-
-
-def _head_gradient(job: Job) -> float:
-    """It is summed in float32, and then copied for weights of another type."""
-    if job.adapters:
-        return 0.0
-    return float(job.shapes.vocab * job.shapes.hidden * (4 + (job.element if job.element != 4 else 0)))
-
-
 def _last_gradients(job: Job, layer: Items) -> Items:
     """What the backward pass needs below the head: ``layer``, or at the end the embedding's gradient.
 
@@ -354,11 +329,6 @@ def _last_gradients(job: Job, layer: Items) -> Items:
     waiting = {"head's gradient": table} if job.shapes.outside < 2 * head else {}
     end = {"embedding's gradient": table}
     return {**waiting, **(layer if sum(layer.values()) > table else end)}
-
-
-def _head_copy(job: Job) -> float:
-    copied = job.model.head_float32 and job.element != 4
-    return 4.0 * job.shapes.vocab * job.shapes.hidden if copied else 0.0
 
 
 def _with_margin(phase: Phase, assume: Assume, others: Items) -> Phase:

@@ -164,7 +164,7 @@ def update_seconds(job: Job, hardware: Hardware, assume: Assume, rows: float) ->
         passes -= 1.0  # frozen weights have no gradient
     body = _body(job, assume, rows, passes=passes, attention=1.0 + job.model.gradient_checkpointing + 2.5)
     work = body / (hardware.bfloat16 * assume.update_mfu)
-    heads = _head(job, hardware, assume, rows, passes=3.0 if job.adapters else 4.0)
+    heads = _logits(job, hardware, assume, rows) + _head_gradient(job, hardware, assume, rows)
     optimizer = job.model.optimizer
     first = (
         forward_seconds(job, hardware, assume, rows) if optimizer.epochs * optimizer.minibatches > 1 else 0.0
@@ -177,7 +177,7 @@ def forward_seconds(job: Job, hardware: Hardware, assume: Assume, rows: float) -
     several steps."""
     body = _body(job, assume, rows, passes=1.0, attention=1.0)
     work = body / (hardware.bfloat16 * assume.update_mfu)
-    return (work + _head(job, hardware, assume, rows, passes=1.0)) / job.layout.ranks
+    return (work + _logits(job, hardware, assume, rows)) / job.layout.ranks
 
 
 def sync_seconds(job: Job, assume: Assume) -> float:
@@ -224,12 +224,21 @@ def _body(job: Job, assume: Assume, rows: float, *, passes: float, attention: fl
     return operations(job.shapes, rows * mean, attended, passes=passes, attention=attention)
 
 
-def _head(job: Job, hardware: Hardware, assume: Assume, rows: float, *, passes: float) -> float:
+def _logits(job: Job, hardware: Hardware, assume: Assume, rows: float) -> float:
     """Seconds for the logits of sampled tokens, in float32 if the model asks for it."""
-    work = 2.0 * job.shapes.vocab * job.shapes.hidden * rows * job.guess.completion * passes
+    work = 2.0 * job.shapes.vocab * job.shapes.hidden * rows * job.guess.completion
     if job.model.head_float32:
         return work / (hardware.float32 * assume.float32_share)
     return work / (hardware.bfloat16 * assume.update_mfu)
+
+
+def _head_gradient(job: Job, hardware: Hardware, assume: Assume, rows: float) -> float:
+    """Seconds for the head's backward pass, in the dtype of the layers: ``learners.update.head``."""
+    logits = _logits(job, hardware, assume, rows)
+    if job.compute != 2:  # logits again, and the gradients of hidden states and of weights that are trained
+        return logits * (2.0 if job.adapters else 3.0)
+    work = 2.0 * job.shapes.vocab * job.shapes.hidden * rows * job.guess.completion
+    return work * (1.0 if job.adapters else 3.0) / (hardware.bfloat16 * assume.update_mfu)
 
 
 def _gathering(job: Job, hardware: Hardware, rows: float) -> float:

@@ -1,9 +1,8 @@
-"""Log-probabilities of given tokens under a causal LM, without materialising all logits of a long batch."""
+"""Log-probabilities of sampled tokens under a causal LM: of packed batches, completions and rows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,118 +11,16 @@ from transformers import PreTrainedModel
 from learners.models import attention
 from learners.models.attention import Borders
 from learners.types import Batch, Completion, ModelConfig
+from learners.update.head import token_logprobs
 from learners.update.packing import Floats, Row, pack
-
-CHUNK = 512
-"""Tokens whose logits exist at once, in at most two buffers: 512 x 151 936 float32 are 0.3 GB."""
-
-
-def token_logprobs(
-    hidden: torch.Tensor, weight: torch.Tensor, target: torch.Tensor, *, chunk: int = CHUNK
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns the log-probability of each target, and entropies, from hidden states and output head.
-
-    Logits exist for ``chunk`` tokens at a time and are recomputed in the backward pass.
-
-    Args:
-        hidden: [N, H]; logits are computed in its dtype.
-        weight: [V, H], of the head.
-        target: int64 [N].
-        chunk: tokens.
-
-    Returns:
-        [N] log-probabilities (with gradient) and [N] entropies (without), natural log, float32 (float64 for
-        float64 input).
-    """
-    logprobs, entropy = _Head.apply(hidden, weight, target, chunk)  # type: ignore[no-untyped-call]
-    return logprobs, entropy
-
-
-class _Head(torch.autograd.Function):
-    """d logprob / d logits = onehot(target) - softmax(logits), by chunk.
-
-    All chunks share two buffers: allocating memory for each would cost more than the arithmetic.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, target: torch.Tensor, chunk: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        cast = weight.to(hidden.dtype)
-        logits, probs = (_buffer(hidden, weight, chunk) for _ in range(2))
-        logprobs = torch.empty(len(hidden), dtype=logits.dtype, device=hidden.device)
-        normalisers, entropy = torch.empty_like(logprobs), torch.empty_like(logprobs)
-        for part in _chunks(len(hidden), chunk):
-            table = compute_logits(hidden[part], cast, out=logits)
-            largest = table.amax(-1, keepdim=True)
-            shifted = table.sub_(largest)
-            weights = torch.exp(shifted, out=probs[: len(shifted)])
-            total = weights.sum(-1)
-            logprobs[part] = shifted.gather(-1, target[part, None])[:, 0] - total.log()
-            normalisers[part] = largest[:, 0] + total.log()
-            entropy[part] = total.log() - weights.mul_(shifted).sum(-1) / total
-        ctx.save_for_backward(hidden, weight, target, normalisers)
-        ctx.chunk = chunk
-        ctx.mark_non_differentiable(entropy)
-        return logprobs, entropy
-
-    @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, None, None]:
-        hidden, weight, target, normalisers = ctx.saved_tensors
-        cast, logits = weight.to(hidden.dtype), _buffer(hidden, weight, ctx.chunk)
-        grad_hidden = torch.empty_like(hidden)
-        # At least float32: rounding the sum to bfloat16 after every chunk would bias it.
-        grad_weight = torch.zeros_like(weight, dtype=logits.dtype) if ctx.needs_input_grad[1] else None
-        for part in _chunks(len(hidden), ctx.chunk):
-            table = compute_logits(hidden[part], cast, out=logits)
-            grad = table.sub_(normalisers[part, None]).exp_().mul_(-grads[0][part, None])
-            grad[torch.arange(len(grad), device=grad.device), target[part]] += grads[0][part]
-            grad = grad.to(hidden.dtype)
-            torch.mm(grad, cast, out=grad_hidden[part])
-            if grad_weight is not None:
-                _add_product(grad_weight, grad.T, hidden[part])
-        return grad_hidden, None if grad_weight is None else grad_weight.to(weight.dtype), None, None
-
-
-def _buffer(hidden: torch.Tensor, weight: torch.Tensor, chunk: int) -> torch.Tensor:
-    """A buffer for the logits of a chunk, in at least float32."""
-    exact = torch.promote_types(hidden.dtype, torch.float32)
-    return torch.empty(min(chunk, len(hidden)), len(weight), dtype=exact, device=hidden.device)
-
-
-def _add_product(total: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
-    """total += a @ b, where ``total`` may have a higher precision than the factors."""
-    if total.dtype == a.dtype:
-        total.addmm_(a, b)
-    else:
-        total += a @ b
-
-
-def _chunks(count: int, size: int) -> list[slice]:
-    return [slice(start, start + size) for start in range(0, count, size)]
-
-
-def compute_logits(
-    hidden: torch.Tensor, weight: torch.Tensor, *, out: torch.Tensor | None = None
-) -> torch.Tensor:
-    """Returns [n, V] logits in at least float32, multiplied in the dtype of ``hidden`` [n, H].
-
-    Autocast does not apply. They are written to the first n rows of ``out``, if given.
-    """
-    exact = torch.promote_types(hidden.dtype, torch.float32)
-    with torch.autocast(hidden.device.type, enabled=False):
-        if out is None:
-            return (hidden @ weight.to(hidden.dtype).T).to(exact)
-        logits = out[: len(hidden)]
-        if hidden.dtype == exact:
-            return torch.mm(hidden, weight.to(exact).T, out=logits)
-        return logits.copy_(hidden @ weight.to(hidden.dtype).T)
 
 
 def head_dtype(model: PreTrainedModel, config: ModelConfig) -> torch.dtype:
     """Returns the dtype that logits are multiplied in, for generation and updates alike."""
-    if config.head_float32:
-        return torch.float32
+    return torch.float32 if config.head_float32 else _layers_dtype(model, config)
+
+
+def _layers_dtype(model: PreTrainedModel, config: ModelConfig) -> torch.dtype:
     return torch.bfloat16 if config.autocast else model.dtype
 
 
@@ -144,7 +41,8 @@ def batch_logprobs(
         ).last_hidden_state
     chosen = hidden[0, batch.source.to(device)].to(head_dtype(model, config))
     head = model.get_output_embeddings().weight  # type: ignore[no-untyped-call]
-    return token_logprobs(chosen, head, batch.target.to(device))
+    half = _layers_dtype(model, config) == torch.bfloat16
+    return token_logprobs(chosen, head, batch.target.to(device), bfloat16_gradient=half)
 
 
 def completion_logprobs(
