@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -35,7 +37,7 @@ def test_packed_logprobs_equal_those_of_each_row_alone(kind: str) -> None:
     ],
 )
 def test_the_gradient_of_the_head_is_multiplied_in_the_dtype_of_the_layers(
-    settings: dict[str, object], half: bool, monkeypatch: pytest.MonkeyPatch
+    settings: dict[str, Any], half: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[bool] = []
 
