@@ -136,7 +136,7 @@ class _Episode:
     def _program(self, turn: Turn, moments: Moments) -> ReadableSpan:
         result = turn.result
         assert result is not None
-        printed = {key: vars(result)[key] for key in ("status", "exit_code", "stdout", "stderr", "truncated")}
+        printed = {key: value for key, value in vars(result).items() if key not in ("wall_s", "cpu_s")}
         error = "" if result.status == "ok" else result.status
         attributes = {
             "gen_ai.operation.name": "execute_tool",
