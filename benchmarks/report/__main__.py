@@ -26,6 +26,7 @@ from conf.arguments import add_out, integer, require_new
 from conf.tables import make_console
 from learners.report import reading
 from learners.report.page import page
+from learners.report.tokens import MOST
 
 
 @commands.one_line_errors()
@@ -41,6 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--code", help="with --failed: with this code of the outcome, or of an artifact")
     parser.add_argument("--task", help="with --failed: of this task alone")
     parser.add_argument("--step", type=integer(0), help="with --failed: of this training step alone")
+    parser.add_argument(
+        "--tokens",
+        type=integer(0),
+        default=MOST,
+        metavar="N",
+        help="how many recorded tokens (record.tokens) the page holds of each run, in whole episodes "
+        "(default: %(default)s)",
+    )
     parser.add_argument("--skip-bad", action="store_true", help="leave out lines that are no valid episode")
     given = parser.parse_intermixed_args(arguments)
     narrowed = [name for name in ("agent", "code", "task", "step") if getattr(given, name) is not None]
@@ -56,22 +65,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     elif given.episode is not None:
         terminal.print_episode(runs, given.episode, console, skipped)
     else:
-        _write(runs, paths[-1], given.out, given.overwrite, skipped)
+        path = _place(runs, paths[-1], given.out, given.overwrite)
+        write_text(path, page(runs, skipped=skipped, most_tokens=given.tokens))
+        print_path(console, path)
     for line in skipped or []:
         print(f"left out: {line}", file=sys.stderr)
 
 
-def _write(
-    runs: Sequence[reading.Run], last: Path, out: Path | None, overwrite: bool, skipped: list[str] | None
-) -> None:
-    """Writes the page. Only the page of a run folder, which the run itself wrote, is replaced unasked."""
+def _place(runs: Sequence[reading.Run], last: Path, out: Path | None, overwrite: bool) -> Path:
+    """Returns where the page goes. Only that of a run folder, which the run wrote, is replaced unasked."""
     path = out or (last / "report.html" if last.is_dir() else last.with_suffix(".html"))
     if any(path.resolve() == run.path.resolve() for run in runs):
         raise ConfigError(f"{path} is what is shown: name another place with --out")
     if out is not None or not last.is_dir():
         require_new(overwrite, path)
-    write_text(path, page(runs, skipped=skipped))
-    print_path(make_console(), path)
+    return path
 
 
 if __name__ == "__main__":

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import exp
+from statistics import fmean
 
 from rich.console import Console
 from rich.table import Table
@@ -18,7 +20,8 @@ from conf.tables import make_table
 from envs.episode.terminal import as_terminal
 from envs.types import Turn
 from learners.report.handoffs import Diagnosis, broken, diagnose, handoffs
-from learners.report.reading import Run, episodes_of
+from learners.report.reading import Row, Run, episodes_of
+from learners.report.tokens import of_episode
 
 _UNLIMITED = 1_000_000
 """Characters: wider than any table."""
@@ -108,7 +111,8 @@ def print_episode(runs: Sequence[Run], identity: str, console: Console, skipped:
     for run in runs:
         for _, episode in episodes_of(run, skipped=skipped):
             if episode.id == identity:
-                for text, style in _episode(episode):
+                tokens = of_episode(run.tokens, episode.step, episode.id) if run.tokens else {}
+                for text, style in _episode(episode, tokens):
                     console.print(Text(text, style), highlight=False, soft_wrap=True)
                 return
     paths = ", ".join(str(run.path) for run in runs)
@@ -129,8 +133,8 @@ def line(text: str) -> str:
     return " ".join(printable(text).split())
 
 
-def _episode(episode: RecordedEpisode) -> Iterator[tuple[str, str]]:
-    """Yields texts and their styles."""
+def _episode(episode: RecordedEpisode, tokens: Mapping[int, Row]) -> Iterator[tuple[str, str]]:
+    """Yields texts and their styles; ``tokens``: by turn, where they are recorded."""
     found = diagnose(episode.turns, episode.outcome)
     names = [line(name) for name in (episode.id, episode.task_id, episode.kind or "no kind", episode.phase)]
     yield "{}: {} ({}), {} {}".format(*names, episode.step), "bold"
@@ -147,6 +151,8 @@ def _episode(episode: RecordedEpisode) -> Iterator[tuple[str, str]]:
         yield f"handed over: {line(one.artifact)} {line(one.code)}, {route}", ""
     for turn, verdict in zip(episode.turns, episode.verdicts, strict=True):
         yield from _turn(turn, verdict, found)
+        if tokens.get(turn.index, {}).get("text"):
+            yield _likelihood(tokens[turn.index]), "dim"
 
 
 def _writer(turns: Sequence[Turn], writer: int | None) -> str:
@@ -172,3 +178,14 @@ def _turn(turn: Turn, verdict: Verdict | None, found: Diagnosis | None) -> Itera
         blame = f" [blames {line(verdict.blame)}]" if verdict.blame else ""
         said = f"({line(verdict.source)}): {line(verdict.rationale)}{blame}"
         yield f"{verdict.score:.1f} of 10 {said}", "cyan"
+
+
+def _likelihood(row: Row) -> str:
+    """Says how likely the tokens of an action were, and names the three that were least so."""
+    logprobs, texts = row["logprob"], row["text"]
+    least = sorted(range(len(texts)), key=lambda place: logprobs[place])[:3]
+    named = (texts[place] or row["names"].get(str(place), "") for place in least)
+    shown = (f"{line(name)!r} {exp(logprobs[place]):.1%}" for name, place in zip(named, least, strict=True))
+    return (
+        f"{len(texts)} tokens, mean log-probability {fmean(logprobs):.2f}; least likely: {', '.join(shown)}"
+    )

@@ -33,6 +33,8 @@ class Run:
     bias: Mapping[str, Any]
     roles: Sequence[Role] | None = None
     """Of episodes that were recorded without."""
+    tokens: Path | None = None
+    """The file of its tokens, which need not exist."""
 
     @property
     def title(self) -> str:
@@ -71,6 +73,7 @@ def folder(path: Path, *, roles: Sequence[Role] | None = None) -> Run:
         timings=list(_lines(path / "timings.jsonl")),
         bias=_json(path / "bias.json"),
         roles=roles,
+        tokens=path / "tokens.jsonl",
     )
 
 

@@ -19,7 +19,7 @@ async function traceView(run, place, query) {
       ["seed", details.seed],
     ]),
     lanes(details, run, place), handoffTable(details, run, place),
-    element("h3", {}, "Turns"), details.turns.map((turn, n) => turnCard(turn, n, details, run, place, query)),
+    element("h3", {}, "Turns"), details.turns.map((turn, n) => turnCard(turn, n, details, row, query)),
     folded("roles and facts of the task", () => [
       ...details.roles.map((role) => [element("h4", {}, role.name), plain(role.instructions, `instructions of ${role.name}`)]).flat(),
       plain(JSON.stringify(details.facts, null, 1), "facts of the task"),
@@ -84,16 +84,16 @@ function handoffTable(details, run, place) {
   ], details.handoffs), true);
 }
 
-function turnCard(turn, n, details, run, place, query) {
+function turnCard(turn, n, details, row, query) {
   const classes = ["turn", isCulprit(details, n) ? "culprit" : "", query.turn === String(n) ? "current" : ""].filter(Boolean).join(" ");
   return element("section", { class: classes, id: `turn-${n}`, tabindex: "-1", "aria-label": `turn ${n + 1}` },
     element("h3", {}, `${n + 1}. ${turn.agent}`, tag(outcomeOf(turn), !turn.result || turn.result.status === "ok"),
       turn.verdict && tag(`${shown(turn.verdict.score, 1)} of 10`, turn.verdict.score >= 5), isCulprit(details, n) && tag("explains the failure", false),
-      turn.last && element("span", { class: "quiet" }, "ended its part"), element("a", { href: link(`episode/${run}/${place}`, { turn: n }), "aria-label": `link to turn ${n + 1}` }, "#")),
+      turn.last && element("span", { class: "quiet" }, "ended its part"), element("a", { href: link(`episode/${row.run}/${row.place}`, { turn: n }), "aria-label": `link to turn ${n + 1}` }, "#")),
     verdict(turn.verdict),
     checks(turn), folded(`what it read (${turn.read.length} new ${turn.read.length === 1 ? "message" : "messages"}${turn.read_before ? `, ${turn.read_before} earlier` : ""})`, () => turn.read.map((message) => element("div", { class: "message" }, element("b", {}, message.role), plain(message.content, `message of ${message.role}`)))),
     turn.code === null ? [element("h4", {}, "Action"), plain(turn.action, "action")] : [element("h4", {}, "Program"), program(turn.code), turn.action.trim() === turn.code.trim() ? null : folded("the whole action", () => plain(turn.action, "action"))],
-    output(turn.result), files(turn), spentOn(turn));
+    tokenFold(row, n), output(turn.result), files(turn), spentOn(turn));
 }
 
 function tag(label, good) {
