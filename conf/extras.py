@@ -15,6 +15,7 @@ EXTRAS = {
     "peft": "train",
     "matplotlib": "train",
     "wandb": "wandb",
+    "tensorboard": "tensorboard",
     "opentelemetry.sdk": "traces",
     "opentelemetry.exporter.otlp.proto.http": "traces",
     "datasets": "data",

@@ -141,6 +141,8 @@ class RunSettings:
     checkpoint: CheckpointSettings
     record: RecordSettings
     wandb: WandbSettings
+    tensorboard: bool
+    """Whether the metrics are also written as TensorBoard's event files."""
     trace: TraceSettings
 
     def __post_init__(self) -> None:

@@ -58,6 +58,8 @@ def check(config: RunConfig) -> None:
     """
     if config.wandb.mode != "disabled":
         require(f"wandb.mode={config.wandb.mode}", "wandb")
+    if config.tensorboard:
+        require("tensorboard=true", "tensorboard")
     inner.check(config.coach)
     for group, package in PACKAGES.items():
         conf.check(package, getattr(config, group), group)

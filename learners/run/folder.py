@@ -11,7 +11,8 @@ checkpoints/     what a killed run resumes from
 bias.json        what drives the coach's scores (``coaches.monitor``)
 curves.png       plot of the metrics
 report.html      the run as a page: overview, handoffs, every episode (``learners.report``)
-wandb.json       id of the W&B run (``learners.run.tracking``)
+tensorboard/     the metrics as event files (``learners.run.event_files``)
+wandb.json       id of the W&B run (``learners.run.weights_and_biases``)
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ PAGE = "report.html"
 LOCK = ".lock"
 DRAFT = f".{CONFIG}.tmp"
 """What a process that was killed while it wrote ``config.yaml`` may leave."""
-FREE_KEYS = ("resume", "run_dir", "record", "trace", "wandb")
+FREE_KEYS = ("record", "resume", "run_dir", "tensorboard", "trace", "wandb")
 """Top-level keys that may differ between a run and its resumption."""
 FREE_SETTINGS = ("max_cost", "device")
 """Keys, at any depth, that may change on resume: they decide how long a run goes on, or where it does, but no

@@ -25,7 +25,7 @@ from conf.tables import make_table
 from learners.config import RunConfig
 from learners.run.metrics import wilson
 from learners.run.tracing import Traces, tracing
-from learners.run.tracking import Tracker, open_tracker
+from learners.run.tracking import Tracker, tracking
 
 log = logging.getLogger(__name__)
 
@@ -51,12 +51,12 @@ class Reporter:
     """Reports each row of metrics as it is recorded."""
 
     def __init__(
-        self, steps: int, progress: Progress, tracker: Tracker | None, traces: Traces | None
+        self, steps: int, progress: Progress, trackers: Sequence[Tracker], traces: Traces | None
     ) -> None:
         self._steps = steps
         self._progress = progress
         self._bar = progress.add_task("training", total=steps, facts="")
-        self._tracker = tracker
+        self._trackers = trackers
         self._traces = traces
 
     def episode(self, row: Mapping[str, Any]) -> None:
@@ -70,14 +70,14 @@ class Reporter:
         log.info(line)
         if phase == "train":
             self._progress.update(self._bar, completed=step, facts=f"success {row['success']:.2f}")
-        if self._tracker is not None:
-            where = {"phase": phase, "step": step}
-            self._tracker.log(where | dict(row), where | dict(timing))
+        where = {"phase": phase, "step": step}
+        for tracker in self._trackers:
+            tracker.log(where | dict(row), where | dict(timing))
 
     def finish(self) -> None:
         """Reports that the run is finished and its folder complete, with its page."""
-        if self._tracker is not None:
-            self._tracker.finish()
+        for tracker in self._trackers:
+            tracker.finish()
 
 
 @contextmanager
@@ -87,7 +87,6 @@ def reporting(config: RunConfig, folder: Path, console: Console) -> Iterator[Rep
     Raises:
         ConfigError: ``wandb.mode`` is ``online`` and W&B rejects the run, or ``trace.otlp`` cannot be.
     """
-    tracker = open_tracker(config, folder)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -96,15 +95,12 @@ def reporting(config: RunConfig, folder: Path, console: Console) -> Iterator[Rep
         TimeRemainingColumn(),
         TextColumn("{task.fields[facts]}"),
     )
-    try:
-        with (
-            tracing(config, folder, console) as traces,
-            Progress(*columns, console=console, disable=not console.is_terminal) as progress,
-        ):
-            yield Reporter(config.steps, progress, tracker, traces)
-    finally:
-        if tracker is not None:
-            tracker.close()
+    with (
+        tracking(config, folder) as trackers,
+        tracing(config, folder, console) as traces,
+        Progress(*columns, console=console, disable=not console.is_terminal) as progress,
+    ):
+        yield Reporter(config.steps, progress, trackers, traces)
 
 
 def before_after(before: Mapping[str, float], after: Mapping[str, float], *, about: str = "") -> Table:

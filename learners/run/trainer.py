@@ -332,6 +332,7 @@ class Trainer:
     def _record(self, phase: str, step: int, row: Metrics, timing: Metrics) -> None:
         """Timings go to a file of their own: ``metrics.jsonl`` is identical for the same seed, they are
         not."""
+        timing = timing | {"time": round(time.time(), 3)}
         self.folder.append("metrics", {"phase": phase, "step": step} | row)
         self.folder.append("timings", {"phase": phase, "step": step} | timing)
         self.reporter.row(phase, step, row, timing)

@@ -56,7 +56,10 @@ def test_a_mistake_in_any_part_is_one_line_before_a_folder_is_made(
 
 @pytest.mark.parametrize(
     ("package", "changes", "complaint"),
-    [("wandb", {"wandb": {"mode": "offline"}}, "wandb.mode=offline needs wandb, which is not installed")],
+    [
+        ("wandb", {"wandb": {"mode": "offline"}}, "wandb.mode=offline needs wandb, which is not installed"),
+        ("tensorboard", {"tensorboard": True}, "tensorboard=true needs tensorboard, which is not installed"),
+    ],
 )
 def test_a_package_that_is_missing_is_named_before_a_folder_is_made(
     tmp_path: Path,

@@ -23,8 +23,8 @@ from learners.config import RunConfig
 from learners.run.folder import PAGE
 from learners.run.report import reporting
 from learners.run.run import train
-from learners.run.tracking import ID, TABLE, open_tracker
 from learners.run.turns import COLUMNS, sample
+from learners.run.weights_and_biases import ID, TABLE, open_wandb_run
 from tests.learners.parts.settings import settings
 from tests.test_conf import composed
 
@@ -176,7 +176,7 @@ def test_the_line_of_a_step_names_the_policies_that_have_no_signal(
 
 
 def test_without_a_tracker_nothing_is_written(tmp_path: Path) -> None:
-    assert open_tracker(config("disabled"), tmp_path) is None
+    assert open_wandb_run(config("disabled"), tmp_path) is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -186,7 +186,7 @@ def test_a_rejection_is_one_clear_line(tmp_path: Path, wandb: Wandb, monkeypatch
 
     monkeypatch.setattr(sys.modules["wandb"], "init", refuse)
     with pytest.raises(ConfigError, match=r"^W&B rejected the run: no$"):
-        open_tracker(config("online"), tmp_path)
+        open_wandb_run(config("online"), tmp_path)
 
 
 def test_a_training_run_times_play_update_weight_sync_and_evaluation(tmp_path: Path, wandb: Wandb) -> None:
