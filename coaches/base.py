@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -14,6 +14,9 @@ from sandbox.store import ArtifactStore
 
 Unit = Literal["turns", "episodes"]
 """What a coach judges at a time."""
+Sight = Literal["none", "answer", "outcome"]
+"""What a coach is shown besides the turns: nothing; the task's answer; or what the grader says of the team's
+result as it is after the turn."""
 
 
 class CoachError(Exception):
@@ -28,26 +31,53 @@ class BudgetError(Exception):
 
 
 class History(tuple[Turn, ...]):
-    """Turns together with what only a coach may have: the answer of their task, and the content of files.
+    """Turns together with what only a coach may have.
+
 
     ``CoachReward`` passes one wherever the environment knows its task. A slice of it is a plain tuple.
     """
 
     answer: Any
     """``Task.answer``, as the grader has it."""
+    outcomes: Mapping[int, Outcome]
+    """Index of a turn -> the outcome if the episode had ended with it; only of turns whose coach asks."""
 
     store: ArtifactStore | None
     """The files that the turns list, by hash, for a coach that examines them (``reads_files``); None: not
     kept."""
 
-    def __new__(cls, turns: Iterable[Turn], answer: Any, store: ArtifactStore | None = None) -> History:
+    def __new__(
+        cls,
+        turns: Iterable[Turn],
+        answer: Any,
+        outcomes: Mapping[int, Outcome] | None = None,
+        store: ArtifactStore | None = None,
+    ) -> History:
         history = super().__new__(cls, turns)
-        history.answer, history.store = answer, store
+        history.answer, history.outcomes, history.store = answer, dict(outcomes or {}), store
         return history
 
-    def __reduce__(self) -> tuple[type[History], tuple[tuple[Turn, ...], Any]]:
-        """Pickles the answer as well, for a coach in another process, and no files."""
-        return History, (tuple(self), self.answer)
+    def __reduce__(self) -> tuple[type[History], tuple[tuple[Turn, ...], Any, Mapping[int, Outcome]]]:
+        """Pickles the answer and the outcomes as well, for a coach in another process, and no files."""
+        return History, (tuple(self), self.answer, self.outcomes)
+
+
+@dataclass(frozen=True)
+class Sees:
+    """What a coach is shown besides the turns, by the agent that acted.
+
+    The reference of MAPPA (arXiv 2601.23228) shows its coach the answer when the verifier has acted:
+
+    >>> Sees({"verifier": "answer"}).of("code_executor")
+    'none'
+    """
+
+    agents: Mapping[str, Sight]
+    others: Sight = "none"
+
+    def of(self, agent: str) -> Sight:
+        """Returns what the coach is shown when it judges ``agent``."""
+        return self.agents.get(agent, self.others)
 
 
 @dataclass(frozen=True)
@@ -152,18 +182,37 @@ class FlexibleCoach(Coach, HindsightCoach, Protocol):
     judges: Unit
 
 
+@runtime_checkable
+class CompositeCoach(Protocol):
+    """A coach that asks other coaches: what they need to be given, it needs to be given."""
+
+    @property
+    def inner(self) -> Sequence[object]:
+        """The coaches that it asks."""
+        ...
+
+
 AnyCoach = Coach | HindsightCoach
 
 
+def family(coach: object) -> Iterator[object]:
+    """Yields the coach and every coach that it asks."""
+    yield coach
+    for one in coach.inner if isinstance(coach, CompositeCoach) else ():
+        yield from family(one)
+
+
+def sees(coach: object) -> tuple[Sees, ...]:
+    """Returns what the coaches of a family are shown besides the turns: their attribute ``sees``."""
+    return tuple(seen for one in family(coach) for seen in getattr(one, "sees", ()))
+
+
 def reads_files(coach: object) -> bool:
-    """Returns whether a coach, or one within it, examines the content of files: it declares ``reads_files``.
+    """Returns whether a coach of the family examines the content of files: it declares ``reads_files``.
 
     Such a coach finds them in ``History.store``, if whoever asks it has them.
     """
-    inner = (getattr(coach, "coach", None), *getattr(coach, "members", ()), getattr(coach, "stronger", None))
-    return getattr(coach, "reads_files", False) is True or any(
-        reads_files(one) for one in inner if one is not None
-    )
+    return any(getattr(one, "reads_files", False) is True for one in family(coach))
 
 
 def judges_turns(coach: AnyCoach) -> bool:

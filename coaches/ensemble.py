@@ -80,6 +80,11 @@ class Ensemble:
         for coach in self._coaches():
             check_ready(coach)
 
+    @property
+    def inner(self) -> Sequence[object]:
+        """The members, and the stronger coach."""
+        return self._coaches()
+
     def judge(self, history: Sequence[Turn]) -> Verdict:
         """Returns the combined verdict on the last turn.
 

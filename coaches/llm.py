@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
-from coaches.base import History, Verdict
+from coaches.base import History, Sees, Sight, Verdict
 from coaches.client.budget import Ledger, Prices
 from coaches.client.cache import VerdictCache, digest
 from coaches.client.config import EndpointConfig
@@ -16,7 +16,7 @@ from coaches.prompting import delimiters, parse, prompt
 from coaches.prompting.prompt import Sizes
 from conf import ConfigError, cache_dir
 from conf.ranges import Positive
-from envs.types import Turn
+from envs.types import Outcome, Turn
 
 T = TypeVar("T")
 REPLY_SETTINGS = ("base_url", "model", "temperature", "max_tokens", "extra", "structured")
@@ -37,8 +37,10 @@ class LLM:
         prompt: str
         """The name of a file in ``coaches/prompting/prompts``, a path, or ``auto``: by the role that
         acted."""
-        sees_answer: bool
-        """Whether the model is shown the task's answer; only for environments whose answers are text."""
+        sees: Any
+        """What the model is shown besides the turns: ``none``, ``answer`` (the task's true answer, where that
+        is text) or ``outcome`` (what the grader says of the team's result after the turn); or a mapping from
+        agents to these, with ``none`` for the others."""
         sizes: Sizes
         endpoint: EndpointConfig
         prices: Prices
@@ -54,6 +56,7 @@ class LLM:
         self.config = config
         self.ledger = Ledger(config.prices, config.max_cost)
         self.endpoint = Endpoint(config.endpoint, self.ledger)
+        self.sees = (_sees(config.sees),)
         self._prompts = prompt.Prompts(config.prompt)
         folder = Path(config.cache_dir).expanduser() if config.cache_dir else cache_dir() / "verdicts"
         self._cache = VerdictCache(folder if config.cache else None)
@@ -68,11 +71,10 @@ class LLM:
         Raises:
             CoachError: there is no verdict; one of ``coaches.client.errors``.
             BudgetError: a request could cost more than is left of ``max_cost``.
-            ConfigError: ``sees_answer`` is set, and the turns come without an answer or with one that is not
-            text.
+            ConfigError: the turns come without what ``sees`` says, or with an answer that is not text.
         """
         rules = self._prompts.rules(history[-1].role.name)
-        question = prompt.question(rules, history, self.config.sizes, self._answer(history))
+        question = prompt.question(rules, history, self.config.sizes, *self._seen(history))
         agents = list(dict.fromkeys(turn.agent for turn in history))
         return self._cache.once(self._key(question, agents), lambda: self._ask(question, agents))
 
@@ -112,11 +114,28 @@ class LLM:
             }
         )
 
-    def _answer(self, history: Sequence[Turn]) -> str | None:
-        if not self.config.sees_answer:
-            return None
-        if not isinstance(history, History):
+    def _seen(self, history: Sequence[Turn]) -> tuple[str | None, Outcome | None]:
+        """Returns the answer and the outcome, each None if the model does not see it."""
+        turn = history[-1]
+        sight = self.sees[0].of(turn.agent)
+        if sight == "none":
+            return None, None
+        if sight == "answer" and isinstance(history, History):
+            return prompt.answer_text(history.answer), None
+        if sight == "outcome" and isinstance(history, History) and turn.index in history.outcomes:
+            return None, history.outcomes[turn.index]
+        raise ConfigError(
+            f"coach llm: sees is {sight} for {turn.agent}, but these turns come without the {sight}"
+        )
+
+
+def _sees(setting: Any) -> Sees:
+    named: dict[str, Any] = dict(setting) if isinstance(setting, Mapping) else {}
+    others: Any = "none" if isinstance(setting, Mapping) else setting
+    for sight in (*named.values(), others):
+        if sight not in get_args(Sight):
+            words = ", ".join(get_args(Sight))
             raise ConfigError(
-                "coach llm: sees_answer is set, but these turns come without their task's answer"
+                f"coach llm: sees must be one of {words}, or name agents with them; got {sight!r:.60}"
             )
-        return prompt.answer_text(history.answer)
+    return Sees(named, others)

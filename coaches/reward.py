@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, cast
 
 from pettingzoo import AECEnv  # type: ignore[import-untyped]
 from pettingzoo.utils import BaseWrapper  # type: ignore[import-untyped]
 
-from coaches.base import AnyCoach, Coach, History, Verdict, judges_turns, reads_files
+from coaches.base import AnyCoach, Coach, History, Sees, Verdict, judges_turns, reads_files, sees
 from coaches.judging.verdicts import Judged, judge_episode, judge_turn
+from conf import ConfigError
 from envs.pipeline import PipelineEnv
 from envs.types import Outcome, Turn
 from sandbox.store import ArtifactStore
@@ -45,9 +47,15 @@ class CoachReward(BaseWrapper[str, Any, Any]):  # type: ignore[misc]
         deferred: bool = False,
         threads: int = 4,
     ) -> None:
-        """``threads``: turns of one episode that are judged in parallel, if deferred."""
+        """``threads``: turns of one episode that are judged in parallel, if deferred.
+
+        Raises:
+            ConfigError: the coach is to see more of an agent that is not there, or outcomes that the
+                environment cannot tell.
+        """
         super().__init__(env)
         self.coach = coach
+        self._sees = _checked(sees(coach), env)
         self._in_hindsight = not judges_turns(coach)
         self._keeps_files = reads_files(coach)
         self.deferred = deferred or self._in_hindsight
@@ -55,6 +63,7 @@ class CoachReward(BaseWrapper[str, Any, Any]):  # type: ignore[misc]
         self._pool: ThreadPoolExecutor | None = None
         self._pending: dict[int, Future[Judged]] = {}
         self._verdicts: list[Verdict | None] = []
+        self._outcomes: dict[int, Outcome] = {}
 
     @property
     def verdicts(self) -> tuple[Verdict | None, ...]:
@@ -66,6 +75,7 @@ class CoachReward(BaseWrapper[str, Any, Any]):  # type: ignore[misc]
         super().reset(seed=seed, options=options)
         if self._keeps_files and isinstance(core := cast(Any, self.unwrapped), PipelineEnv):
             core.store = ArtifactStore()
+        self._outcomes = {}
         self._verdicts = [None] * len(self._turns())  # an episode may start in the middle
         self.coach_errors = Counter()
         self.rewards = dict.fromkeys(self.agents, 0.0)
@@ -98,6 +108,7 @@ class CoachReward(BaseWrapper[str, Any, Any]):  # type: ignore[misc]
                 info["verdict"] = kept[agent]["verdict"]
 
     def _judge_or_defer(self, agent: str) -> None:
+        self._look(agent)
         turns = self._turns()
         self._verdicts.append(None)
         if not self.deferred:
@@ -132,13 +143,36 @@ class CoachReward(BaseWrapper[str, Any, Any]):  # type: ignore[misc]
             self._pool.shutdown(wait=False, cancel_futures=True)
         self._pool, self._pending = None, {}
 
+    def _look(self, agent: str) -> None:
+        """Notes what the grader says now, if the coach sees that of ``agent``: files may change before it is
+        asked."""
+        if any(one.of(agent) == "outcome" for one in self._sees):
+            core = cast(Any, self.unwrapped)
+            self._outcomes[len(core.turns) - 1] = core.outcome_so_far()
+
     def _turns(self) -> tuple[Turn, ...]:
         """Returns the turns so far, with the task's answer if the environment knows its task."""
         core = cast(Any, self.unwrapped)
         task = getattr(core, "task", None)
         if task is None:
             return tuple(core.turns)
-        return History(core.turns, task.answer, getattr(core, "store", None))
+        return History(core.turns, task.answer, self._outcomes, getattr(core, "store", None))
 
     def _outcome(self) -> Outcome:
         return cast(Outcome, cast(Any, self.unwrapped).outcome)
+
+
+def _checked(seen: Sequence[Sees], env: AECEnv[str, Any, Any]) -> Sequence[Sees]:
+    """Returns ``seen``; raises ``ConfigError`` if ``env`` lacks an agent, or cannot tell outcomes so far."""
+    agents = list(env.possible_agents)
+    for name in (name for one in seen for name in one.agents):
+        if name not in agents:
+            raise ConfigError(
+                f"coach.sees names {name!r}, which is no agent here; there are {', '.join(agents)}"
+            )
+    asked = any(one.of(agent) == "outcome" for one in seen for agent in agents)
+    if asked and not hasattr(env.unwrapped, "outcome_so_far"):
+        raise ConfigError(
+            f"coach.sees is outcome, which {type(env.unwrapped).__name__} tells only at the end"
+        )
+    return seen

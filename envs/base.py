@@ -50,7 +50,8 @@ class Scenario(Protocol):
     # observations are written (``envs.styles``); ``reply_tokens``, how many tokens a reply may have, maybe by
     # agent, which agents are told; ``session``: ``role`` if the programs of one agent share an interpreter
     # (``envs.episode.sessions``), ``fresh`` (the default) if not. A method ``close()`` frees what the
-    # scenario holds; an environment of ``envs.make`` calls it.
+    # scenario holds; an environment of ``envs.make`` calls it. A method ``grade_so_far`` takes the place of
+    # ``grade`` while the episode goes on, for a scenario whose ``grade`` changes files.
 
     def tasks(self, split: Split) -> Sequence[Task]:
         """Returns the tasks of a split, in a fixed order."""

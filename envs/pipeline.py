@@ -136,6 +136,20 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
             raise RuntimeError("the episode is not over")
         return self._outcome
 
+    def outcome_so_far(self) -> Outcome:
+        """Returns the outcome that the episode has, or would have if it ended with the latest turn: not for
+        agents.
+
+        Raises:
+            RuntimeError: nothing has been played.
+            SandboxError: the sandbox was lost.
+        """
+        if self._outcome is not None:
+            return self._outcome
+        if not self.turns:
+            raise RuntimeError("nothing has been played")
+        return self._graded(getattr(self.scenario, "grade_so_far", self.scenario.grade))
+
     def reset(self, seed: int | None = None, options: Mapping[str, Any] | None = None) -> None:
         """Starts an episode.
 
@@ -357,10 +371,8 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         self._accumulate_rewards()
 
     def _finish(self) -> None:
-        workspace = self._open_workspace()
-        graded = self.scenario.grade(self.task, self.turns, workspace if workspace.opened else None)
-        outcome = checked_outcome(self.scenario, graded)
-        workspace.close()
+        outcome = self._graded(self.scenario.grade)
+        self._close_workspace()
         self._outcome = outcome
         for agent in self.agents:
             self.terminations[agent] = True
@@ -368,6 +380,11 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
             self.rewards[agent] = outcome.score
             self.infos[agent] = {**self.infos[agent], "outcome": outcome}
         self._deads_step_first()
+
+    def _graded(self, grade: Callable[[Task, Sequence[Turn], Sandbox | None], Outcome]) -> Outcome:
+        workspace = self._open_workspace()
+        graded = grade(self.task, self.turns, workspace if workspace.opened else None)
+        return checked_outcome(self.scenario, graded)
 
     def _ran_out(self, agent: str) -> bool:
         """Returns whether the agent's last turn ended its part, and not the agent itself."""

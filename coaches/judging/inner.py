@@ -74,6 +74,11 @@ class LearningInside:
 
     coach: AnyCoach
 
+    @property
+    def inner(self) -> Sequence[object]:
+        """The coach inside."""
+        return (self.coach,)
+
     def learn(self, episodes: Sequence[JudgedEpisode]) -> dict[str, float]:
         """Lets the inner coach learn from its own verdicts."""
         return learning.learn(self.coach, [episode.part(0) for episode in episodes])

@@ -65,7 +65,9 @@ def judge_episode(
 def prefix(turns: Sequence[Turn], length: int) -> Sequence[Turn]:
     """Returns the first ``length`` turns, with what ``turns`` has beside them."""
     first = turns[:length]
-    return History(first, turns.answer, turns.store) if isinstance(turns, History) else first
+    if not isinstance(turns, History):
+        return first
+    return History(first, turns.answer, turns.outcomes, turns.store)
 
 
 def total_cost(verdicts: Sequence[Verdict | None]) -> float:

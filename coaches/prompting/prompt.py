@@ -13,9 +13,10 @@ from conf import ConfigError
 from conf.ranges import Natural
 from envs.episode.provenance import FileChange, last_changes
 from envs.observations import summarize
-from envs.types import Message, Turn
+from envs.types import Message, Outcome, Turn
 
 FOLDER = Path(__file__).with_name("prompts")
+PROGRAM = "[the program, shown below]"
 COMMON = "common"
 """The file that is appended to every prompt: the scale, the rules on data and the form of the reply."""
 
@@ -27,6 +28,9 @@ class Sizes:
     seen: Natural
     """Of the agent's observation, and of its duty."""
     action: Natural
+    """Of the action without its program."""
+    code: Natural
+    """Of its program."""
     output: Natural
     """Of stdout and of stderr, each."""
     files: Natural
@@ -34,6 +38,7 @@ class Sizes:
     earlier: Natural
     """Of the summary of earlier turns."""
     answer: Natural
+    """Of the true answer, or of what the grader says."""
 
 
 @dataclass(frozen=True)
@@ -82,15 +87,25 @@ class Prompts:
         return self._by_role.get(role) or self._by_role["*"]
 
 
-def question(rules: str, history: Sequence[Turn], sizes: Sizes, answer: str | None = None) -> Question:
-    """Returns the question about the last turn of ``history``. ``answer``: the ground truth, if the coach may
-    see it."""
+def question(
+    rules: str,
+    history: Sequence[Turn],
+    sizes: Sizes,
+    answer: str | None = None,
+    outcome: Outcome | None = None,
+) -> Question:
+    """Returns the question about the last turn of ``history``.
+
+    ``answer``, the ground truth, and ``outcome``, that of an episode which ends with this turn, are shown if
+    the coach may see them.
+    """
     turn = history[-1]
     parts = [
         ("role and duty", _duty(turn), sizes.seen),
         ("what the agent read: the task, handovers, its own turns so far", _seen(turn), sizes.seen),
         ("summary of earlier turns", "\n".join(_earlier(history)) or "none", sizes.earlier),
-        ("the action to score", turn.action, sizes.action),
+        ("the action to score", words(turn), sizes.action),
+        *_program(turn, sizes.code),
         *_result(turn, sizes.output),
         (
             "files before and after the action, and who wrote them",
@@ -101,9 +116,18 @@ def question(rules: str, history: Sequence[Turn], sizes: Sizes, answer: str | No
     ]
     if answer is not None:
         parts.append(("the true answer, which no agent has seen", answer, sizes.answer))
+    if outcome is not None:
+        name = "what the grader says of the team's result after the action, which no agent has seen"
+        parts.append((name, _graded(outcome), sizes.answer))
     return Question(
         rules, _facts(turn), tuple((name, delimiters.harmless(text, size)) for name, text, size in parts)
     )
+
+
+def words(turn: Turn) -> str:
+    """Returns the action without its program where that stands in it in one piece, so that a long text cannot
+    crowd out the program, nor the program the text."""
+    return turn.action if turn.code is None else turn.action.replace(turn.code.strip("\n"), PROGRAM, 1)
 
 
 def _find(name: str) -> Path:
@@ -147,6 +171,18 @@ def _seen(turn: Turn) -> str:
 def _earlier(history: Sequence[Turn]) -> Iterator[str]:
     for turn in history[:-1]:
         yield f"turn {turn.index + 1}, {turn.agent}: {summarize([turn])}"
+
+
+def _program(turn: Turn, size: int) -> Iterator[tuple[str, str, int]]:
+    if turn.code is not None:
+        yield "the program of the action", turn.code, size
+
+
+def _graded(outcome: Outcome) -> str:
+    end = "success" if outcome.success else f"failure ({outcome.failure_code})"
+    lines = [f"{end}; score {outcome.score:.4g} of 1"]
+    lines += [f"{name}: {value:.6g}" for name, value in outcome.metrics.items()]
+    return "\n".join(lines + [f"{name}: {evidence}" for name, evidence in outcome.signals.items()])
 
 
 def _result(turn: Turn, size: int) -> Iterator[tuple[str, str, int]]:
@@ -201,4 +237,4 @@ def answer_text(answer: Any) -> str:
         return " or ".join(map(str, answer))
     if isinstance(answer, str | int | float):
         return str(answer)
-    raise ConfigError("coach llm: sees_answer needs an environment whose answers are text")
+    raise ConfigError("coach llm: sees=answer needs answers that are text; for files there is sees=outcome")

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from coaches.evidence import checks
 from coaches.prompting import delimiters
-from coaches.prompting.prompt import Question
+from coaches.prompting.prompt import Question, words
 from envs.types import Outcome, Turn
 
 _TASK_CHARS = 12000
 _ACTION_CHARS = 6000
+_CODE_CHARS = 6000
 _OUTPUT_CHARS = 2000
 
 
@@ -62,7 +63,9 @@ def _ended(turn: Turn) -> str:
 
 def _blocks(turn: Turn) -> Iterator[tuple[str, str]]:
     name = f"turn {turn.index}"
-    yield f"{name}, action", delimiters.harmless(turn.action, _ACTION_CHARS)
+    yield f"{name}, action", delimiters.harmless(words(turn), _ACTION_CHARS)
+    if turn.code is not None:
+        yield f"{name}, program of the action", delimiters.harmless(turn.code, _CODE_CHARS)
     if turn.result is not None:
         output = f"{turn.result.stdout}\n{turn.result.stderr}".strip()
         yield f"{name}, output of its program", delimiters.harmless(output or "(empty)", _OUTPUT_CHARS)

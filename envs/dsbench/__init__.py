@@ -215,14 +215,19 @@ class DSBench:
     def grade(self, task: Task, turns: Sequence[Turn], sandbox: Sandbox | None) -> Outcome:
         """Grades the current ``submission.csv`` (see ``envs.dsbench.grading``); adds the signals of
         ``envs.dsbench.signals``, which do not change the score."""
-        data = None if sandbox is None else _read(sandbox)
-        outcome = grade(task.answer, data, self.fallback)
-        found = signals.find(task.answer, turns, outcome)
+        outcome = self.grade_so_far(task, turns, sandbox)
         if self.reproduce and outcome.success and sandbox is not None:
-            submitted = inspect(task.answer, data).values
+            submitted = inspect(task.answer, _read(sandbox)).values
             assert submitted is not None  # it has been scored
-            found = reproduction.check(task.answer, submitted, turns, sandbox, self.timeout) | found
-        return replace(outcome, signals=found)
+            found = reproduction.check(task.answer, submitted, turns, sandbox, self.timeout)
+            outcome = replace(outcome, signals={**found, **outcome.signals})
+        return outcome
+
+    def grade_so_far(self, task: Task, turns: Sequence[Turn], sandbox: Sandbox | None) -> Outcome:
+        """Grades like ``grade``, without the probe whether the submission follows from the model: it writes a
+        file."""
+        outcome = grade(task.answer, None if sandbox is None else _read(sandbox), self.fallback)
+        return replace(outcome, signals=signals.find(task.answer, turns, outcome))
 
 
 raw_env = partial(make, "dsbench")

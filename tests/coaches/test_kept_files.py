@@ -93,7 +93,7 @@ def test_whether_files_are_read_is_asked_of_every_coach_within() -> None:
 
 def test_a_prefix_keeps_the_store_and_a_copy_for_another_process_does_not() -> None:
     turns = play(Reader())
-    history = History(turns, "answer", ArtifactStore())
+    history = History(turns, "answer", store=ArtifactStore())
     part = prefix(history, 2)
     assert isinstance(part, History)
     assert (part.answer, part.store) == ("answer", history.store)
@@ -106,7 +106,7 @@ def test_a_file_that_did_not_fit_is_left_out(place: int) -> None:
     turns = play(Reader())
     store = ArtifactStore()
     assert store.put(b"1") == turns[0].files_after[0].sha256
-    found = kept.moments(History(turns, None, store))
+    found = kept.moments(History(turns, None, store=store))
     assert found is not None
     assert [dict(one) for one in found] == [{}, {"a.txt": b"1"}, {}, {}, {}, {}]
     assert kept.moments(turns[:place]) is None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from coaches.base import Unit, Verdict, judges_turns
+from coaches.base import Sees, Unit, Verdict, judges_turns, sees
 from coaches.judging import learning
 from coaches.judging.learning import JudgedEpisode, LearningCoach
 from envs.types import Outcome, Turn
@@ -20,6 +20,7 @@ class CoachTraits:
     """What a coach can do, for processes that have only a handle of it."""
 
     judges: Unit
+    sees: tuple[Sees, ...]
     learns: bool
 
 
@@ -31,7 +32,7 @@ class CoachHost:
 
     def traits(self) -> CoachTraits:
         judges: Unit = "turns" if judges_turns(self._coach) else "episodes"
-        return CoachTraits(judges, learns=isinstance(self._coach, LearningCoach))
+        return CoachTraits(judges, sees(self._coach), learns=isinstance(self._coach, LearningCoach))
 
     def judge(self, history: Sequence[Turn]) -> Verdict:
         return cast(Verdict, self._coach.judge(history))
@@ -52,9 +53,10 @@ class CoachHost:
 class RemoteCoach:
     """The coach of a ``CoachHost`` in another process; a ``coaches.base.FlexibleCoach``."""
 
-    def __init__(self, handle: Handle, judges: Unit) -> None:
+    def __init__(self, handle: Handle, traits: CoachTraits) -> None:
         self._handle = handle
-        self.judges = judges
+        self.judges = traits.judges
+        self.sees = traits.sees
 
     def judge(self, history: Sequence[Turn]) -> Verdict:
         return cast(Verdict, self._handle.call("judge", history))
@@ -78,4 +80,4 @@ class RemoteLearningCoach(RemoteCoach):
 
 def remote_coach(handle: Handle, traits: CoachTraits) -> RemoteCoach:
     """Returns the coach in the process of ``handle``."""
-    return (RemoteLearningCoach if traits.learns else RemoteCoach)(handle, traits.judges)
+    return (RemoteLearningCoach if traits.learns else RemoteCoach)(handle, traits)

@@ -98,24 +98,26 @@ def test_the_true_answer_is_sent_only_if_configured() -> None:
     turns = History(fitted(), ["forty-two", "42.0"])
     with e.serving(e.score(7)) as server:
         e.coach(server).judge(turns)
-        e.coach(server, sees_answer=True).judge(turns)
+        e.coach(server, sees="answer").judge(turns)
     without, with_answer = (json.dumps(request) for request in server.requests)
     assert "forty-two" not in without
     assert "forty-two or 42.0" in with_answer
 
 
 def test_a_missing_or_non_text_answer_is_a_config_error() -> None:
-    coach = e.coach("http://127.0.0.1:9/v1", sees_answer=True)
-    with pytest.raises(ConfigError, match="without their task's answer"):
+    coach = e.coach("http://127.0.0.1:9/v1", sees="answer")
+    with pytest.raises(
+        ConfigError, match="sees is answer for modeler, but these turns come without the answer"
+    ):
         coach.judge(fitted())
-    with pytest.raises(ConfigError, match="answers are text"):
+    with pytest.raises(ConfigError, match="answers that are text"):
         coach.judge(History(fitted(), Path("answer.csv")))
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:pettingzoo")
 def test_the_wrapper_gives_the_answer_to_the_coach_and_to_no_agent() -> None:
     with e.serving(e.score(7)) as server:
-        coach = e.coach(server, sees_answer=True)
+        coach = e.coach(server, sees="answer")
         env = CoachReward(PipelineEnv(FakeScenario(max_turns=1), FakeBackend()), coach)
         env.reset(seed=0, options={"task": "train-3"})
         read = []

@@ -14,12 +14,12 @@ from conf import ConfigError
 from envs.types import Message, Turn
 from tests.coaches.turns import ANALYST, ENGINEER, MODELER, TABLES, Story, ok, ran
 
-SIZES = Sizes(seen=2000, action=1500, output=800, files=800, earlier=500, answer=200)
+SIZES = Sizes(seen=2000, action=1500, code=1500, output=800, files=800, earlier=500, answer=200)
 NONCE = "0123456789abcdef"
 
 
-def question(turns: list[Turn], **changes: str) -> Question:
-    return prompt.question("the rules", turns, SIZES, **changes)
+def question(turns: list[Turn], answer: str | None = None) -> Question:
+    return prompt.question("the rules", turns, SIZES, answer)
 
 
 def block(asked: Question, name: str) -> str:
@@ -95,6 +95,25 @@ def test_the_observation_is_shown_without_its_system_message() -> None:
     )
     seen = block(question([Turn(**{**vars(turn), "observation": read})]), "what the agent read")
     assert seen == "[user]\n## Task: fit\n\n[assistant]\na"
+
+
+def test_a_long_thought_takes_no_room_from_the_program_and_a_long_program_none_from_the_words() -> None:
+    code = "\n".join(f"step({n})" for n in range(150))
+    story = Story().act(
+        ENGINEER, f"<think>{'hm ' * 5000}</think>First I count.\n```python\n{code}\n```\nThen I stop."
+    )
+    asked = question(story.turns)
+    assert block(asked, "the program of the action").strip() == code
+    assert block(asked, "the action to score").endswith(
+        "```python\n[the program, shown below]\n```\nThen I stop."
+    )
+    assert "step(" not in block(asked, "the action to score")
+
+
+def test_an_action_without_a_program_is_one_block() -> None:
+    asked = question(Story().act(ENGINEER, "I am done.").turns)
+    assert block(asked, "the action to score") == "I am done."
+    assert not any(name.startswith("the program") for name, _ in asked.blocks)
 
 
 @pytest.mark.parametrize(
