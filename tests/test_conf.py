@@ -197,8 +197,11 @@ def test_a_mapping_that_sets_some_values_keeps_the_defaults_of_the_others() -> N
         for _, name in files("coach")
     ],
 )
-def test_a_coach_can_be_wrapped_by_every_coach_that_wraps(name: str, tmp_path: Path) -> None:
+def test_a_coach_can_be_wrapped_by_every_coach_that_wraps(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever is nested, the wrapper is built and judges turns or whole episodes, as declared."""
+    monkeypatch.setenv("GEMINI_API_KEY", "none")
     scores = {"scores": [0.0, 10.0], "outcomes": [0.0, 1.0], "source": "x", "turns": 1, "tasks": 1}
     path = tmp_path / "map.json"
     path.write_text(json.dumps({"version": 1, "ece_before": 0.0, "ece_after": 0.0} | scores))
