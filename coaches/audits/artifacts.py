@@ -3,7 +3,7 @@ about."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from coaches.audits import claims, layout
 from coaches.audits.box import Box
@@ -23,34 +23,44 @@ def examine(turns: Sequence[Turn], moments: Sequence[Files], names: Names, box: 
     """
     findings: list[Finding] = []
     known: set[tuple[str, str]] = set()
-    for place in range(len(turns)):
-        wanted = _wanted(names, moments[place], moments[place + 1])
-        if not wanted:
-            continue
-        files = dict(moments[place + 1]) | {name: moments[0][name] for name in _given(names, moments[0])}
-        told = turns[: place + 1] if place + 1 < len(turns) else turns
-        facts = dict(turns[0].facts) | {"claims": _claims(turns, names)}
+    facts = dict(turns[0].facts) | {"claims": _claims(turns, names)}
+    for end, wanted in _runs(names, moments):
+        files = dict(moments[end]) | {name: moments[0][name] for name in _given(names, moments[0])}
         for complaint in box.complaints(files, names, facts, wanted):
             if (complaint.audit, complaint.artifact) not in known:
                 known.add((complaint.audit, complaint.artifact))
-                findings += _finding(complaint, told, moments, names, turns)
+                findings += _finding(complaint, end, moments, turns)
     return findings
 
 
-def _wanted(names: Names, before: Files, after: Files) -> list[str]:
-    """Returns which audits a change of files calls for."""
-    changed = {
-        name for name in after if before.get(name) is not after[name] and before.get(name) != after[name]
+def _runs(names: Names, moments: Sequence[Files]) -> Iterator[tuple[int, list[str]]]:
+    """Yields which moments to audit, and for what: each group of audits once for every version of its files,
+    several together at the last moment at which all of their files are the same."""
+    needs = {
+        "tables": (names.features, names.target, names.test_features),
+        "model": (names.model, names.features, names.target),
+        "submission": (names.submission, names.model, names.test_features),
     }
-    tables = {names.features, names.target, names.test_features}
-    wanted = []
-    if changed & tables and tables <= after.keys():
-        wanted.append("tables")
-    if changed & {names.model, names.features, names.target} and names.model in after:
-        wanted.append("model")
-    if changed & {names.submission, names.model, names.test_features} and names.submission in after:
-        wanted.append("submission")
-    return wanted
+    pending: list[str] = []
+    for place in range(1, len(moments)):
+        changed = _changed(moments[place - 1], moments[place])
+        if any(changed.intersection(needs[group]) for group in pending):
+            yield place - 1, pending
+            pending = []
+        pending += [
+            group
+            for group, files in needs.items()
+            if changed.intersection(files) and moments[place].keys() >= set(files)
+        ]
+    if pending:
+        yield len(moments) - 1, pending
+
+
+def _changed(before: Files, after: Files) -> set[str]:
+    return {
+        name for name in before.keys() | after.keys()
+        if before.get(name) is not after.get(name) and before.get(name) != after.get(name)
+    }  # fmt: skip
 
 
 def _given(names: Names, start: Files) -> list[str]:
@@ -63,14 +73,14 @@ def _claims(turns: Sequence[Turn], names: Names) -> dict[str, tuple[str, ...]]:
 
 
 def _finding(
-    complaint: Complaint, told: Sequence[Turn], moments: Sequence[Files], names: Names, turns: Sequence[Turn]
+    complaint: Complaint, end: int, moments: Sequence[Files], turns: Sequence[Turn]
 ) -> list[Finding]:
     strength: Strength = "doubt" if complaint.strength == "doubt" else "proof"
     text = f"{complaint.artifact} {complaint.text}"
     if complaint.strength == "words":
         said = claims.of(turns, layout.maker(turns, complaint.artifact)).turn
         return [Finding(complaint.audit, said, strength, text)] if said >= 0 else []
-    writer = _writer(complaint.artifact, len(told), moments)
+    writer = _writer(complaint.artifact, end, moments)
     return [] if writer is None else [Finding(complaint.audit, writer, strength, text)]
 
 

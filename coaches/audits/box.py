@@ -7,10 +7,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from coaches.audits.guest.complaint import Complaint
+from coaches.audits.guest.report import LOADING
 from coaches.audits.guest.tables import Names
 from sandbox.base import Backend, LostError, Result, Sandbox, SandboxSpec
 from sandbox.host.libraries import packages as packages_of
@@ -80,7 +82,7 @@ class Box:
             paths=paths, names=asdict(names), facts=dict(facts), wanted=list(wanted), packages=self._packages
         )
         result = self._run(program)
-        return [] if result is None else list(_read(result.stdout, kinds))
+        return [] if result is None else list(islice(_read(result.stdout, names), MAX_LINES))
 
     def value(self, program: str) -> str | None:
         """Returns the last line that a program prints; None if it fails or prints nothing."""
@@ -131,16 +133,25 @@ def _preload() -> str:
     return _LOAD.format(sources=sources)
 
 
-def _read(stdout: str, names: set[str]) -> Iterator[Complaint]:
-    """Yields the complaints in a report: at most ``MAX_LINES``, about files of the team alone."""
-    lines = [line for line in stdout.splitlines() if line.startswith("{")]
-    for line in lines[:MAX_LINES]:
-        try:
-            row = json.loads(line)
-            found = Complaint(*(row[name] for name in Complaint._fields))
-        except (ValueError, KeyError, TypeError, RecursionError):
-            continue
-        texts = all(isinstance(part, str) for part in found)
-        if texts and found.artifact in names and found.strength in ("proof", "doubt", "words"):
-            shown = "".join(letter if letter.isprintable() else "?" for letter in found.text[:MAX_TEXT])
-            yield found._replace(text=shown, audit=found.audit[:20])
+def _read(stdout: str, names: Names) -> Iterator[Complaint]:
+    """Yields the complaints in a report, about files of the team alone; once a model is loaded, none about
+    features, which it cannot be asked about."""
+    files = set(asdict(names).values())
+    for line in stdout.splitlines():
+        if line == f'"{LOADING}"':
+            files -= {names.features, names.test_features}
+        elif line.startswith("{") and (found := _complaint(line)) is not None and found.artifact in files:
+            yield found
+
+
+def _complaint(line: str) -> Complaint | None:
+    try:
+        row = json.loads(line)
+        found = Complaint(*(row[name] for name in Complaint._fields))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    texts = all(isinstance(part, str) for part in found)
+    if not texts or found.strength not in ("proof", "doubt", "words"):
+        return None
+    shown = "".join(letter if letter.isprintable() else "?" for letter in found.text[:MAX_TEXT])
+    return found._replace(text=shown, audit=found.audit[:20])

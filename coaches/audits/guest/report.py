@@ -24,6 +24,8 @@ AUDITS: Mapping[str, tuple[Callable[[Tables], Iterator[Complaint]], ...]] = {
     "submission": (submissions.audit,),
 }
 """What to run, by what changed."""
+LOADING = "loading"
+"""From here on a hostile model may print what it likes."""
 
 
 def report(
@@ -33,22 +35,28 @@ def report(
     wanted: list[str],
     packages: list[str],
 ) -> None:
-    """Prints complaints about the files at ``paths`` (name -> path), then a line ``"done"``.
+    """Prints complaints about the files at ``paths`` (name -> path); before it loads a model, ``LOADING``.
 
     ``names``: the fields of ``Names``. ``wanted``: keys of ``AUDITS``. A file that cannot be read is left
     out: that is for its check to say."""
     tables = _tables(paths, Names(**names), facts)
-    lines: list[dict[str, str]] = []
-    if tables is not None:
-        tables = _pickles(tables, paths, packages)
-        if "model" in wanted or "submission" in wanted:
-            tables = replace(tables, model=_model(paths.get(tables.names.model), packages))
-        for group in wanted:
-            for audit in AUDITS[group]:
-                lines += _tried(audit, tables)
-    for line in lines:
-        print("\n" + json.dumps(line), flush=True)
-    print('\n"done"', flush=True)
+    if tables is None:
+        return
+    tables = _pickles(tables, paths, packages)
+    if "tables" in wanted:
+        _run("tables", tables)
+    if "model" in wanted or "submission" in wanted:
+        print(f'\n"{LOADING}"', flush=True)
+        tables = replace(tables, model=_model(paths.get(tables.names.model), packages))
+        for group in ("model", "submission"):
+            if group in wanted:
+                _run(group, tables)
+
+
+def _run(group: str, tables: Tables) -> None:
+    for audit in AUDITS[group]:
+        for line in _tried(audit, tables):
+            print("\n" + json.dumps(line), flush=True)
 
 
 def _tried(audit: Callable[[Tables], Iterator[Complaint]], tables: Tables) -> list[dict[str, str]]:

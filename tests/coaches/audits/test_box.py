@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 
-from coaches.audits import box
+from coaches.audits import artifacts, box
 from coaches.audits.guest.complaint import Complaint, listed, quote, rows
+from coaches.audits.guest.tables import Names
 
 LINE = Complaint("leakage", "X_train.pkl", "proof", "text")._asdict()
 
 
 def read(*lines: object) -> list[Complaint]:
     stdout = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
-    return list(box._read(stdout, {"X_train.pkl"}))
+    return list(box._read(stdout, Names()))
 
 
 def test_a_complaint_is_read_and_anything_else_is_not() -> None:
@@ -23,11 +24,15 @@ def test_a_complaint_is_read_and_anything_else_is_not() -> None:
     assert read("{", '{"audit": "leakage"}', "{}" * 10_000) == []
 
 
-def test_a_complaint_is_short_and_printable_and_there_are_not_many() -> None:
+def test_a_loaded_model_can_blame_neither_the_engineer_s_features_nor_take_anything_back() -> None:
+    model = LINE | {"artifact": "model.pkl"}
+    assert [one.artifact for one in read(LINE, '"loading"', LINE, model)] == ["X_train.pkl", "model.pkl"]
+
+
+def test_a_complaint_is_short_and_printable() -> None:
     [complaint] = read(LINE | {"text": "a\x1b[31m\u202e" + "b" * 10_000})
     assert len(complaint.text) == box.MAX_TEXT
     assert complaint.text.startswith("a?[31m?b")
-    assert len(read(*[LINE] * 100)) == box.MAX_LINES
 
 
 def test_names_from_files_are_quoted_short_and_printable() -> None:
@@ -35,3 +40,22 @@ def test_names_from_files_are_quoted_short_and_printable() -> None:
     assert quote("a\nb") == "'a?b'"
     assert listed(["a", "b", "c", "d"]) == "'a', 'b', 'c' and 1 more"
     assert rows([4]) == "row 4"
+
+
+def test_audits_run_together_at_the_last_moment_at_which_their_files_are_the_same() -> None:
+    tables = {"X_train.pkl": b"1", "y_train.pkl": b"1", "X_test.pkl": b"1"}
+    model = tables | {"model.pkl": b"1"}
+    done = model | {"submission.csv": b"1"}
+
+    def runs(*moments: dict[str, bytes]) -> list[tuple[int, list[str]]]:
+        return list(artifacts._runs(Names(), moments))
+
+    assert runs({}, {}, tables, tables, model, done, done) == [(6, ["tables", "model", "submission"])]
+    again = done | {"model.pkl": b"2"}
+    assert runs({}, tables, model, done, again) == [
+        (3, ["tables", "model", "submission"]),
+        (4, ["model", "submission"]),
+    ]
+    assert runs({}, {"X_train.pkl": b"1"}, tables) == [(2, ["tables"])]
+    gone = {name: data for name, data in tables.items() if name != "X_test.pkl"}
+    assert runs({}, tables, gone) == [(1, ["tables"])]
