@@ -13,7 +13,7 @@ from coaches.client import wire
 from coaches.client.cache import VerdictCache
 from coaches.client.errors import RequestError
 from coaches.prompting import parse
-from conf.text import loads, replace_unencodable
+from conf.text import finite, loads, replace_unencodable
 from envs.dsbench.spec import TABLES, read_spec
 from envs.mathchat import loader
 from sandbox.host import replies
@@ -102,3 +102,8 @@ def test_task_files_are_cleaned(tmp_path: Path) -> None:
 
 def test_texts_of_a_guest_are_cleaned_in_the_same_way() -> None:
     assert replies.text("a\ud83d") == "a\ufffd"
+
+
+def test_floats_that_json_does_not_have_become_null() -> None:
+    value = {"a": (float("nan"), 1.5), "b": [float("inf"), "x", None, {"c": -float("inf")}]}
+    assert finite(value) == {"a": [None, 1.5], "b": [None, "x", None, {"c": None}]}

@@ -33,7 +33,7 @@ def evaluation_of(run: Path, overrides: Sequence[str] = (), *, config_dir: Path 
     trained = read_config(run)
     if checkpoint.latest(run) is None:
         raise ConfigError(f"{run} has no checkpoint to evaluate")
-    own = {"evaluation": {"run": str(run)}, "run_dir": None}
+    own = {"evaluation": {"run": str(run)}, "run_dir": None, "trace": {"otlp": None}}
     whole = cast(DictConfig, OmegaConf.merge(trained, own))
     return evaluation_only(commands.compose_onto(whole, overrides, config_dir=config_dir))
 

@@ -59,6 +59,7 @@ def run(tmp_path: Path) -> Path:
     """A run folder as an older version might have written it, with an empty checkpoint."""
     config = compose([*TINY, "coach=outcome", "seed=3"])
     del config.evaluation.run
+    config.trace.otlp = "traces.jsonl"
     OmegaConf.save(config, tmp_path / "config.yaml")
     state = tmp_path / "checkpoints" / "step-000002" / "state.json"
     state.parent.mkdir(parents=True)
@@ -70,9 +71,11 @@ def test_a_run_is_evaluated_with_its_own_settings_and_the_given_overrides(run: P
     plain = evaluation_of(run)
     assert (plain.steps, plain.seed, plain.env.name, plain.coach.name) == (0, 3, "mathchat", "outcome")
     assert (plain.evaluation.run, plain.evaluation.every, plain.run_dir) == (str(run), 1, None)
+    assert plain.trace.otlp is None
     asked = evaluation_of(
-        run, ["coach.ran=3", "coach=rules", "evaluation.tasks=null", "rollout.concurrency=2"]
+        run, ["coach.ran=3", "coach=rules", "evaluation.tasks=null", "rollout.concurrency=2", "trace.otlp=x"]
     )
+    assert asked.trace.otlp == "x"
     assert (asked.coach.name, asked.coach.ran, asked.coach.failed_best) == ("rules", 3, 4.0)
     assert (asked.evaluation.tasks, asked.rollout.concurrency) == (None, 2)
     for word in ("evaluation.tusks=3", "coach.ran=3"):
