@@ -12,12 +12,15 @@ import pytest
 import torch
 
 from benchmarks.plan import __main__ as command
+from benchmarks.plan import child
 from benchmarks.plan.cases import CASES, TINY, Case, Measured, Part, to_measured
 from benchmarks.plan.child import build, compare, read_job
 from benchmarks.plan.counted import count
+from benchmarks.update.watch import peak_bytes, reset_peak
 from conf import ConfigError
 from conf.commands import compose
 from learners.config import RunConfig
+from learners.update import allocator
 
 VARIANTS = dict(
     zip(
@@ -79,6 +82,25 @@ def test_a_peak_that_leaves_the_tolerance_ends_with_exit_code_1(
     assert written["machine"]["cores"] > 0
     assert written["cases"][CASES[0].name]["peak ratio"] == pytest.approx(10 / 11.5)
     assert command.main([*words, "--quick", "--overwrite"]) == 0  # the peak of tensors is 9 of 10
+
+
+def test_a_peak_is_that_of_what_comes_after_its_reset() -> None:
+    cpu = torch.device("cpu")
+    block = bytearray(2**28)  # all zeros, and in memory once it is written to
+    block[::4096] = b"1" * len(block[::4096])
+    high = peak_bytes(cpu)
+    del block
+    assert reset_peak(cpu)
+    assert peak_bytes(cpu) < high - 2**27
+
+
+def test_a_system_that_cannot_start_a_new_peak_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "_load_libraries", lambda case: None)
+    monkeypatch.setattr(child, "build", lambda config, case: (None, None))
+    monkeypatch.setattr(child, "reset_peak", lambda device: False)
+    monkeypatch.setattr(allocator, "prepare", lambda: True)
+    with pytest.raises(ConfigError, match="the peak of updates cannot be measured"):
+        child.measure(CASES[0].tiny(TINY))
 
 
 def test_a_result_is_read_as_it_was_written() -> None:
