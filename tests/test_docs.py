@@ -269,6 +269,24 @@ def test_the_papers_page_shows_the_committed_results_of_ours() -> None:
         assert line.endswith(f"| {cells[0]} | {cells[1]} |"), (line, cells)
 
 
+def test_the_report_page_shows_the_committed_results_of_fine_tuning() -> None:
+    page = (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
+    path = ROOT / "benchmarks" / "results" / "finetune.json"
+    results = json.loads(path.read_text(encoding="utf-8"))
+    runs = results["evaluations"]
+    for name in ("success", *(f"delivered/{agent}" for agent in ("data_engineer", "modeler", "analyst"))):
+        [line] = [
+            line for line in page.splitlines() if line.startswith(f"| {name.partition('/')[2] or name} |")
+        ]
+        cells = [f"{run['metrics'][name]:.3f}" for run in (*runs[: len(runs) // 2], *runs[len(runs) // 2 :])]
+        assert line.split(" | ")[1:] == [*cells[:-1], f"{cells[-1]} |"], (line, cells)
+    [difference] = results["differences"]
+    value, low, high = (difference["success"][key] for key in ("value", "low", "high"))
+    assert f"success {value:+.3f} [{low:+.2f}, {high:+.2f}]" in page
+    pairs = difference["pairs"]
+    assert f"gains {pairs['gained']} of {pairs['pairs']} episodes and loses {pairs['lost']}" in page
+
+
 @pytest.mark.parametrize("page", PAGES, ids=ids)
 def test_paths_names_and_settings_in_code_spans_exist(page: Path) -> None:
     assert [span for span in spans(page) if not known(span)] == []
