@@ -24,6 +24,7 @@ from learners.run.run import train
 from learners.runtimes.distributed.base import Placement
 from learners.runtimes.ray import OPEN, Ray
 from tests.coaches import endpoints as e
+from tests.learners import timeless
 from tests.learners.parts.settings import PARTS, settings
 from tests.learners.parts.thing import Thing
 from tests.learners.test_team import KL, TOY, answer, hosted
@@ -63,10 +64,12 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 def test_a_run_in_many_processes_is_the_run_in_one(tmp_path: Path) -> None:
     algorithm = conf.load("algorithm", "reinforcepp", truncated="keep", kl="reward_k1")
     for name, runtime in (("one", LOCAL), ("many", ray())):
-        train(settings(tmp_path / name, {"runtime": runtime, "algorithm": algorithm}))
+        own = {"runtime": runtime, "algorithm": algorithm}
+        train(settings(tmp_path / name, own, record={"tokens": "all"}))
     assert metrics(tmp_path / "one") == metrics(tmp_path / "many")
-    one, many = (tmp_path / name / "episodes.jsonl" for name in ("one", "many"))
-    assert one.read_text() == many.read_text()
+    one, many = tmp_path / "one", tmp_path / "many"
+    assert timeless.episodes(one) == timeless.episodes(many)
+    assert (one / "tokens.jsonl").read_text() == (many / "tokens.jsonl").read_text()
     masked = [row for row in metrics(tmp_path / "many") if row.get("masked/LookupError")]
     assert masked, "the cause of a missing verdict survives the way from the coach's process"
 
