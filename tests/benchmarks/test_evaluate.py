@@ -116,6 +116,10 @@ def test_the_tables_show_blamed_agents_and_costs(tmp_path: Path) -> None:
     assert lines["teller: coach's score"] == "–"
     assert (lines["cost, $"], lines["coach's cost, $"]) == ("5.0000", "8.0000")
     assert "turns without a count" not in lines
+    learned = replace(evaluation, algorithm="grpo", models={"maker": "tiny", "teller": "tiny"})
+    shown = printed(tables.diagnosis([learned, evaluation]))
+    for label, cell in (("algorithm", "grpo"), ("model", "tiny")):
+        assert any(label in line and cell in line and "–" in line for line in shown.splitlines())
 
 
 def test_the_table_of_conduct_counts_replies_programs_and_files(tmp_path: Path) -> None:

@@ -79,6 +79,14 @@ def test_the_title_is_escaped(tmp_path: Path) -> None:
     assert "<title>&lt;b&gt;run" in page([reading.read(folder)])
 
 
+def test_the_title_of_a_run_names_what_trained_it_and_who_played(tmp_path: Path) -> None:
+    write(tmp_path / "episodes.jsonl", {"turns": [{"agent": "a", "action": "b"}]})
+    assert reading.read(tmp_path).title == tmp_path.name
+    team = {"a": {"model": "tiny"}, "b": {"model": "big"}, "c": {"model": "tiny"}}
+    write(tmp_path / "metadata.json", {"algorithm": "grpo", "team": team})
+    assert reading.read(tmp_path).title == f"{tmp_path.name} (grpo, tiny + big)"
+
+
 def test_a_number_that_json_does_not_have_is_null() -> None:
     packed = contents.pack({"a": [float("nan"), float("inf"), 1.5]})
     assert json.loads(gzip.decompress(base64.b64decode(packed))) == {"a": [None, None, 1.5]}
