@@ -82,7 +82,7 @@ def test_a_composed_configuration_is_changed_and_a_part_that_is_named_is_replace
     ("words", "complaint"),
     [
         ([], "You must specify 'coach'"),
-        (["coach=ruels"], "Could not find 'coach/ruels'; Available options in 'coach': balanced, "),
+        (["coach=ruels"], "Could not find 'coach/ruels'; Available options in 'coach': audit, "),
         (["coach"], "Error parsing override 'coach'"),
         (["coach='rules"], "coach='rules"),
         (["coach=null"], "invalid settings coach=null: "),
