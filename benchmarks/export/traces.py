@@ -16,7 +16,7 @@ from conf.counts import plural
 from conf.extras import require
 from conf.tables import make_console
 from learners.report.reading import Run, episodes_of
-from learners.run import tracing
+from learners.run.trackers import tracing
 
 _ROWS = {"agent": None, "balance": False, "most": None, "min_score": None}
 """Options that choose rows, with what they are unless somebody gives them."""

@@ -11,8 +11,8 @@ checkpoints/     what a killed run resumes from
 bias.json        what drives the coach's scores (``coaches.monitor``)
 curves.png       plot of the metrics
 report.html      the run as a page: overview, handoffs, every episode (``learners.report``)
-tensorboard/     the metrics as event files (``learners.run.event_files``)
-wandb.json       id of the W&B run (``learners.run.weights_and_biases``)
+tensorboard/     the metrics as event files (``learners.run.trackers.event_files``)
+wandb.json       id of the W&B run (``learners.run.trackers.weights_and_biases``)
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ from rich.table import Table
 from conf.tables import make_table
 from learners.config import RunConfig
 from learners.run.metrics import wilson
-from learners.run.tracing import Traces, tracing
-from learners.run.tracking import Tracker, tracking
+from learners.run.trackers.tracing import Traces, tracing
+from learners.run.trackers.tracking import Tracker, tracking
 
 log = logging.getLogger(__name__)
 

@@ -18,11 +18,12 @@ from learners.config import RunConfig
 from learners.errors import LostError
 from learners.report import reading
 from learners.report.page import page
-from learners.run import checkpoint, files, tracing
+from learners.run import checkpoint, files
 from learners.run.build import build, check, metadata
 from learners.run.curves import plot
 from learners.run.folder import PAGE, RunFolder, open_folder
 from learners.run.report import before_after, held_out, reporting, set_up_logging
+from learners.run.trackers import tracing
 from learners.run.trainer import Trainer
 from learners.runtimes.base import Parts, closed_on_error
 from learners.runtimes.naming import title

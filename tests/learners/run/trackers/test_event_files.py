@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 from learners.config import RunConfig
-from learners.run.event_files import FOLDER
 from learners.run.report import reporting
 from learners.run.run import train
+from learners.run.trackers.event_files import FOLDER
 from tests.learners.parts.settings import settings
 
 pytestmark = pytest.mark.tensorboard

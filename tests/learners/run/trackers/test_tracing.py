@@ -14,8 +14,9 @@ from rich.console import Console
 from conf import ConfigError
 from learners.errors import TrainingError
 from learners.report import reading
-from learners.run import files, tracing
+from learners.run import files
 from learners.run.report import reporting
+from learners.run.trackers import tracing
 from learners.traces import endpoint
 from learners.traces.endpoint import Endpoint, address
 from learners.traces.lines import line

@@ -23,8 +23,8 @@ from learners.config import RunConfig
 from learners.run.folder import PAGE
 from learners.run.report import reporting
 from learners.run.run import train
-from learners.run.turns import COLUMNS, sample
-from learners.run.weights_and_biases import ID, TABLE, open_wandb_run
+from learners.run.trackers.turns import COLUMNS, sample
+from learners.run.trackers.weights_and_biases import ID, TABLE, open_wandb_run
 from tests.learners.parts.settings import settings
 from tests.test_conf import composed
 

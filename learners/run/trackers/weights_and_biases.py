@@ -13,8 +13,9 @@ from typing import Any, Literal, cast
 from conf import ConfigError
 from learners.config import RunConfig
 from learners.report import reading
-from learners.run import files, rows, turns
+from learners.run import files, rows
 from learners.run.folder import PAGE
+from learners.run.trackers import turns
 from learners.seeds import derive_seed
 
 ID = "wandb.json"

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from learners.config import RunConfig
-from learners.run.event_files import open_event_files
-from learners.run.weights_and_biases import open_wandb_run
+from learners.run.trackers.event_files import open_event_files
+from learners.run.trackers.weights_and_biases import open_wandb_run
 
 
 class Tracker(Protocol):
