@@ -39,12 +39,13 @@ class Sender:
         """``endpoint``: its address; headers come from ``OTEL_EXPORTER_OTLP_HEADERS``."""
         self.address = address(endpoint)
         self._reason = _Reason()
+        self._exporting = False
         self._exporter = OTLPSpanExporter(endpoint=self.address, timeout=TIMEOUT)
 
     @property
     def failing(self) -> bool:
-        """Whether the latest attempt has failed, also while it is repeated."""
-        return self._reason.complete
+        """Whether the endpoint refused the latest attempt, also while it is repeated."""
+        return self._exporting and self._reason.complete
 
     @property
     def reason(self) -> str:
@@ -53,9 +54,11 @@ class Sender:
 
     def send(self, episode: Episode) -> bool:
         """Returns whether the endpoint has taken the spans; tries for at most ``TIMEOUT`` seconds."""
-        self._reason.complete = False
+        self._reason.complete = self._exporting = False
         try:
-            return self._exporter.export(episode()) is SpanExportResult.SUCCESS
+            spans = episode()
+            self._exporting = True
+            return self._exporter.export(spans) is SpanExportResult.SUCCESS
         except Exception as error:  # a run does not end because it is watched
             self._reason.tell(f"{type(error).__name__}: {error}")
             return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -167,12 +168,17 @@ def test_an_episode_that_cannot_be_made_into_spans_is_lost_with_its_reason(tmp_p
     def broken() -> list[Any]:
         raise ValueError("no such turn")
 
+    def slow() -> list[Any]:
+        time.sleep(0.06)
+        return []
+
     with receiving() as receiver:
         sink = Endpoint(receiver.address)
         sink.add(broken)
-        sink.add(list)
+        for _ in range(20):  # what is at fault is not the endpoint: it is waited for
+            sink.add(slow)
         said = ended(sink, tmp_path)
-    assert "1 of 2 episodes" in said
+    assert "20 of 21 episodes" in said
     assert "(ValueError: no such turn)" in said
 
 
