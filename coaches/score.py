@@ -3,13 +3,15 @@
     python -m coaches.score episodes.jsonl coach=rules
     python -m coaches.score runs/x coach=rules coach.ran=3 --out scored.jsonl
     python -m coaches.score old.jsonl coach=hindsight env=dsbench
+    python -m coaches.score traces.jsonl coach=rules format=otlp
 
-The episodes come from a run, by its folder or its file, or from any other system (``coaches.episodes``
-describes the format); ``env=`` supplies the roles of one of our environments to lines that have none. Every
-line is written out unchanged except that each turn gets the coach's ``verdict``, or null if there is none. A
-table then shows, for each agent, how many turns were judged, their mean score with its 95 % interval over
-episodes, and in how many episodes it was blamed. ``--skip-bad`` leaves out lines that cannot be read or
-judged, and counts them.
+The episodes come from a run, by its folder or its file, or from any other system: in our own format
+(``coaches.episodes`` describes it) or one of ``coaches.traces``, which ``format=`` names where the content
+does not tell; ``env=`` supplies the roles of one of our environments to episodes that have none. Every
+episode is written as a line of our format, unchanged except that each turn gets the coach's ``verdict``, or
+null if there is none. A table then shows, for each agent, how many turns were judged, their mean score with
+its 95 % interval over episodes, and in how many episodes it was blamed. ``--skip-bad`` leaves out what cannot
+be read or judged, and counts it.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from math import nan, sqrt
@@ -34,11 +36,14 @@ from coaches.base import AnyCoach, BudgetError, Verdict, judges_turns
 from coaches.episodes import RecordedEpisode
 from coaches.judging.inner import build_coach, check_ready
 from coaches.judging.verdicts import judge_episode
+from coaches.traces import formats
 from conf import ConfigError
 from conf.arguments import Parser, add_out, integer, require_new
 from conf.counts import plural
 from conf.tables import interval, make_console, make_table
+from envs.types import Role
 
+_FORMAT = "format="
 _NO_OUTCOME = "episode {} has no outcome, and this coach judges whole episodes"
 
 
@@ -120,27 +125,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from conf import commands
 
     parser = Parser("python -m coaches.score", __doc__)
-    parser.add_argument("episodes", type=Path, help="a run folder, or a file of episodes")
-    commands.add_overrides(parser, "coach=<name> coach.<key>=<value> env=<name>")
+    parser.add_argument("episodes", type=Path, help="a run folder, or a file or folder of episodes")
+    commands.add_overrides(parser, "coach=<name> coach.<key>=<value> env=<name> format=<name>")
     add_out(parser, help="default: <episodes>.scored.jsonl beside it")
     parser.add_argument("--threads", type=integer(1), default=8, help="episodes scored at once")
     parser.add_argument("--skip-bad", action="store_true", help="leave out invalid lines, and count them")
     options = parser.parse_intermixed_args(arguments)
     with commands.one_line_errors(BudgetError, OSError):
+        named = [word for word in options.overrides if word.startswith(_FORMAT)]
+        words = [word for word in options.overrides if word not in named]
         parts = {"coach": commands.REQUIRED, "env": None}
-        _run(options, commands.compose_parts(options.overrides, parts, config_dir=options.config_dir))
+        config = commands.compose_parts(words, parts, config_dir=options.config_dir)
+        name = named[-1].removeprefix(_FORMAT) if named else None
+        _run(options, config, formats.chosen(options.episodes, name))
 
 
-def _run(options: argparse.Namespace, config: Any) -> None:
+def _run(options: argparse.Namespace, config: Any, format: str) -> None:
     roles = conf.build("envs", config.env).roles if "env" in config else None
     coach = build_coach(config.coach)
-    path = episodes.file_of(options.episodes)
-    pairs, skipped = episodes.read_all([path], roles=roles, skip_bad=options.skip_bad)
-    if options.skip_bad:
-        skipped += [_NO_OUTCOME.format(one.id) for _, one in pairs if not _judgeable(coach, one)]
-        pairs = [(row, one) for row, one in pairs if _judgeable(coach, one)]
-    if not pairs:
-        raise ConfigError(f"{path} has no episodes{episodes.first_of(skipped)}")
+    path = episodes.file_of(options.episodes) if format == formats.OWN else options.episodes
+    pairs, skipped = _read(path, format, coach, roles, options.skip_bad)
     out = options.out or path.with_suffix(".scored.jsonl")
     if out.exists() and out.samefile(path):
         raise ConfigError("--out is the file that is read")
@@ -156,24 +160,42 @@ def _run(options: argparse.Namespace, config: Any) -> None:
             scored.append(one)
             file.write(json.dumps(_with_verdicts(row, one), ensure_ascii=False) + "\n")
     console = make_console()
+    for line in formats.told(format, [row for row, _ in pairs]):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     console.print(
         tabulate(
             scored,
             f"{config.coach.name} on {plural(len(scored), 'episode')} of {options.episodes.resolve().name}",
         )
     )
-    masked = Counter(cause for one in scored for cause in one.causes)
-    if masked:
-        messages = {cause: text for one in reversed(scored) for cause, text in one.messages.items()}
-        for cause, count in masked.items():
-            example = f"; the first: {messages[cause]}" if messages[cause] else ""
-            console.print(
-                f"without a verdict: {count} {cause}{example}", highlight=False, markup=False, soft_wrap=True
-            )
-    if skipped:
-        line = f"skipped: {plural(len(skipped), 'line')}{episodes.first_of(skipped)}"
+    what = "line" if format == formats.OWN else "record"
+    for line in (*_unjudged(scored), *_left_out(skipped, what), f"written: {out}"):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
-    console.print(f"written: {out}", soft_wrap=True, highlight=False)
+
+
+def _read(
+    path: Path, format: str, coach: AnyCoach, roles: Sequence[Role] | None, skip_bad: bool
+) -> tuple[list[formats.Pair], list[str]]:
+    """Returns the episodes that the coach can judge, and why others were left out."""
+    pairs, skipped = formats.read_all(path, format, roles=roles, skip_bad=skip_bad)
+    if skip_bad:
+        skipped += [_NO_OUTCOME.format(one.id) for _, one in pairs if not _judgeable(coach, one)]
+        pairs = [(row, one) for row, one in pairs if _judgeable(coach, one)]
+    if not pairs:
+        raise ConfigError(f"{path} has no episodes{episodes.first_of(skipped)}")
+    return pairs, skipped
+
+
+def _unjudged(scored: Sequence[Scored]) -> Iterator[str]:
+    messages = {cause: text for one in reversed(scored) for cause, text in one.messages.items()}
+    for cause, count in Counter(cause for one in scored for cause in one.causes).items():
+        example = f"; the first: {messages[cause]}" if messages[cause] else ""
+        yield f"without a verdict: {count} {cause}{example}"
+
+
+def _left_out(skipped: Sequence[str], what: str) -> Iterator[str]:
+    if skipped:
+        yield f"skipped: {plural(len(skipped), what)}{episodes.first_of(skipped)}"
 
 
 def _judgeable(coach: AnyCoach, episode: RecordedEpisode) -> bool:

@@ -150,6 +150,7 @@ def test_the_arguments_and_settings_of_any_other_command_are_valid(
         commands.compose([word for word in overrides if not word.startswith("run=")], config_dir=folder)
     else:
         parts: dict[str, str | None] = dict.fromkeys(GROUPS)
+        overrides = [word for word in overrides if not word.startswith("format=")]
         for group, node in commands.compose_parts(overrides, parts, config_dir=folder).items():
             fits(str(group), node)
 

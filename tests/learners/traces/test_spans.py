@@ -205,67 +205,6 @@ def test_a_line_is_read_back_by_opentelemetrys_own_parser() -> None:
     assert owner(text) == ORIGIN.id
 
 
-def said(span: ReadableSpan, key: str) -> list[dict[str, str]]:
-    rows = json.loads(attributes(span)[key])
-    return [{"role": one["role"], "content": one["parts"][0]["content"]} for one in rows]
-
-
-def evaluations(span: ReadableSpan) -> dict[str, dict[str, Any]]:
-    """The verdict of a turn by its place "", and its parts by theirs."""
-    found: dict[str, dict[str, Any]] = {}
-    for event in span.events:
-        given: dict[str, Any] = dict(event.attributes or {})
-        found[given.get("coachgym.verdict.part", "")] = {
-            "score": given["gen_ai.evaluation.score.value"],
-            "rationale": given["gen_ai.evaluation.explanation"],
-            "source": given["gen_ai.evaluation.name"],
-            "blame": given.get("coachgym.verdict.blame"),
-            "cost": given.get("coachgym.verdict.cost", 0.0),
-            "blocked": given["gen_ai.evaluation.score.label"] == "blocked",
-        }
-    return found
-
-
-def read_back(whole: list[ReadableSpan]) -> dict[str, Any]:
-    """The row of an episode that its spans say, in the form of ``coaches.episodes``."""
-    root, turns = attributes(whole[0]), list[dict[str, Any]]()
-    for span in whole[1:]:
-        given = attributes(span)
-        if given["gen_ai.operation.name"] == "invoke_agent":
-            listed = ("files_before", "files", "checks")
-            turn = {key: json.loads(given.get(f"coachgym.{key}", "[]")) for key in listed}
-            verdicts = evaluations(span)
-            verdict = verdicts.pop("", None)
-            if verdict and verdicts:
-                places = range(1 + max(map(int, verdicts)))
-                verdict["parts"] = [verdicts.get(str(place)) for place in places]
-            turns.append(turn | {"agent": given["gen_ai.agent.name"], "verdict": verdict, "code": None})
-            turns[-1]["last"] = given["coachgym.last"]
-        elif given["gen_ai.operation.name"] == "chat":
-            turns[-1]["observation"] = said(span, "gen_ai.input.messages")
-            [turns[-1]["action"]] = [one["content"] for one in said(span, "gen_ai.output.messages")]
-        else:
-            turns[-1]["code"] = json.loads(given["gen_ai.tool.call.arguments"])["code"]
-            spent = {key: given[f"coachgym.{key}"] for key in ("wall_s", "cpu_s")}
-            turns[-1]["result"] = json.loads(given["gen_ai.tool.call.result"]) | spent
-    own = {key: root[f"coachgym.{key}"] for key in ("task", "kind", "phase", "step", "seed")}
-    made = {key: json.loads(root[f"coachgym.{key}"]) for key in ("roles", "facts", "outcome")}
-    return own | made | {"id": root["coachgym.episode"], "turns": turns}
-
-
-def test_an_episode_can_be_read_back_from_its_spans() -> None:
-    written = row()
-    written["turns"][0]["result"] |= {"state_lost": True, "losses": 2, "truncated": True}
-    written["turns"][1]["checks"][0]["facts"] = {"rows": 7, "columns": ["a"]}
-    one, again = episodes.episode(written), episodes.episode(read_back(made(written)))
-    assert again.turns == one.turns
-    assert again.verdicts == one.verdicts
-    assert again.outcome == one.outcome
-    assert (again.id, again.task_id, again.kind, again.phase, again.step) == (
-        *(one.id, one.task_id, one.kind, one.phase, one.step),
-    )
-
-
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"resourceSpans":[{}]}', "null", '{"resourceSpans":7}'])
 def test_lines_of_others_have_no_owner(text: str) -> None:
     assert owner(text) is None
