@@ -21,6 +21,7 @@ NEVER: tuple[Any, ...] = ("nan", float("-inf"), "1e400", "", [1], True)
 NEGATIVE_IS_FINE = {"coach.biased.points"}
 """Numbers that may be below 0."""
 
+ENDPOINT_ZEROS = ("temperature", "backoff", "format_retries")
 ZERO_IS_FINE = {
     "hardware.*.gpus",
     *(f"assume.usual.{key}" for key in ("tool_s", "coach_s", "coach_prompt", "coach_completion")),
@@ -45,11 +46,11 @@ ZERO_IS_FINE = {
     "coach.hindsight.implicated",
     "coach.hindsight.credited",
     "coach.ensemble.trim",
-    "coach.llm.prices",
-    "coach.llm.sizes",
-    "coach.llm.endpoint.temperature",
-    "coach.llm.endpoint.backoff",
-    "coach.llm.endpoint.format_retries",
+    *(
+        f"coach.{name}.{key}"
+        for name in ("llm", "paper_mathchat", "paper_dsbench")
+        for key in ("prices", "sizes", *(f"endpoint.{one}" for one in ENDPOINT_ZEROS))
+    ),
     *(
         f"coach.rules.{key}"
         for key in conf.to_dict(conf.load("coach", "rules"))

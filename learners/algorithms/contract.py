@@ -18,27 +18,6 @@ from conf import ConfigError
 from learners.base import Algorithm
 from learners.types import Batch, LossMetrics, Transition
 
-_METHODS = ("advantages", "token_weights", "loss")
-
-
-def check_members(algorithm: Any) -> None:
-    """Raises ``ConfigError`` if ``algorithm`` lacks a member of ``Algorithm``."""
-    where = f"algorithm {type(algorithm).__module__}.{type(algorithm).__qualname__}"
-    for name in _METHODS:
-        if not callable(getattr(algorithm, name, None)):
-            raise ConfigError(f"{where}: lacks the method {name}; an algorithm has {', '.join(_METHODS)}")
-    if not isinstance(getattr(algorithm, "needs_reference", None), bool):
-        raise ConfigError(f"{where}: lacks needs_reference, which is true or false")
-
-
-def check_terms(algorithm: type[Any]) -> None:
-    """Raises ``ConfigError`` if an algorithm's class does not tell what its loss makes of single tokens."""
-    if not callable(getattr(algorithm, "terms", None)):
-        raise ConfigError(
-            f"record.tokens: algorithm {algorithm.__module__}.{algorithm.__qualname__} lacks the method "
-            "terms, which learners.algorithms.base.PolicyGradient has: set record.tokens=none"
-        )
-
 
 def advantages(algorithm: Algorithm, transitions: Sequence[Transition]) -> list[list[float] | None]:
     """Returns ``algorithm.advantages(transitions)``, with None for the rows of agents that do not learn.

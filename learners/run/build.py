@@ -13,7 +13,7 @@ from coaches.judging import inner
 from conf import ConfigError
 from conf.extras import require
 from conf.revision import revision
-from learners.algorithms import contract
+from learners.algorithms import members
 from learners.config import RunConfig
 from learners.runtimes.base import Parts, Runtime
 from learners.runtimes.capabilities import generator_class
@@ -67,7 +67,7 @@ def check(config: RunConfig) -> None:
         for group, node in own.container().items():
             conf.check(PACKAGES[group], node, f"team.{agent}.{group}")
     if config.record.tokens != "none":
-        contract.check_terms(conf.plugin_class("learners", config.algorithm.name))
+        members.check_terms(conf.plugin_class("learners", config.algorithm.name))
     _check_generator(config)
     check_team(config)
 

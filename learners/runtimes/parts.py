@@ -9,7 +9,7 @@ import conf
 from conf import ConfigError
 from envs.base import Scenario
 from envs.sizes import check_scenario
-from learners.algorithms import contract
+from learners.algorithms import members
 from learners.base import Algorithm, Generator, Weights, WeightsKind
 from learners.config import RunConfig
 from learners.generators.team import combined
@@ -75,7 +75,7 @@ def build_algorithm(config: RunConfig) -> Algorithm:
         ConfigError: its settings are invalid, or it lacks a member of ``Algorithm``.
     """
     algorithm: Algorithm = conf.build("learners", config.algorithm)
-    contract.check_members(algorithm)
+    members.check_members(algorithm)
     return algorithm
 
 
@@ -95,10 +95,10 @@ def load_weights(
         allocator.prepare()
     weights: WeightsKind = conf.build("learners.weights", config.weights)
     loaded: dict[str, Weights] = {}
-    for members in alike(policies, lambda one: (one.model, one.learns or weights.shares_base)):
-        assert members[0].model is not None
-        model, names = conf.build("learners.models", members[0].model), [one.name for one in members]
-        kept = reference and any(one.learns for one in members)
+    for group in alike(policies, lambda one: (one.model, one.learns or weights.shares_base)):
+        assert group[0].model is not None
+        model, names = conf.build("learners.models", group[0].model), [one.name for one in group]
+        kept = reference and any(one.learns for one in group)
         loaded |= weights.load(model, names, scenario.name, config.seed, reference=kept)
     return {one.name: loaded[one.name] for one in policies}
 

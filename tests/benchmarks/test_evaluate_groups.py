@@ -201,7 +201,8 @@ def written(folder: Path, *evaluations: dict[str, list[bool]]) -> Path:
     folder.mkdir()
     for name, lines in rows.items():
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    (folder / "config.yaml").write_text("{generator: {}, evaluation: {run: null}, model: {name: small}}")
+    config = "{generator: {}, evaluation: {run: null}, model: {name: small}, algorithm: {name: reinforcepp}}"
+    (folder / "config.yaml").write_text(config)
     return folder
 
 

@@ -141,7 +141,7 @@ def test_a_calibrated_model_is_asked_too(tmp_path: Path) -> None:
 
 
 def test_coaches_without_a_server_are_ready() -> None:
-    for name in conf.names("coach"):
+    for name in {str(conf.load("coach", one).name) for one in conf.names("coach")}:
         if name not in ("llm", "calibrated", "counterfactual"):
             check_ready(build_coach({"name": name}))
     with e.serving(e.status(500)) as server:

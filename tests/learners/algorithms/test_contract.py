@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from conf import ConfigError
-from learners.algorithms import contract
+from learners.algorithms import contract, members
 
 ROWS: Any = [SimpleNamespace(learns=True, completion=SimpleNamespace(token_ids=(1,) * n)) for n in (2, 3)]
 LOGPROBS = torch.zeros(4, requires_grad=True)
@@ -40,7 +40,7 @@ def test_what_is_right_passes_unchanged() -> None:
     assert contract.token_weights(Own(weights), ROWS) is weights
     value = LOGPROBS.sum()
     assert contract.loss(Own((value, {"kl": torch.tensor(1.0)})), LOGPROBS, BATCH)[0] is value
-    contract.check_members(Own())
+    members.check_members(Own())
 
 
 @pytest.mark.parametrize(
@@ -90,4 +90,4 @@ def test_a_loss_of_another_shape_is_one_line(returned: Any, said: str) -> None:
 def test_a_member_that_is_missing_is_named(member: str) -> None:
     lacking = type("Lacking", (Own,), {member: None})()
     with pytest.raises(ConfigError, match=f"Lacking: lacks (the method )?{member}"):
-        contract.check_members(lacking)
+        members.check_members(lacking)

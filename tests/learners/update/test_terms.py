@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import conf
-from learners.algorithms import contract
+from learners.algorithms import members
 from learners.algorithms.base import PolicyGradient
 from learners.runtimes.distributed.ranks import RankGroup, RemoteLearner
 from learners.types import LoadedModel, TokenTerms, Transition
@@ -175,6 +175,6 @@ def test_an_algorithm_that_does_not_tell_is_refused_in_one_line() -> None:
         pass
 
     with pytest.raises(conf.ConfigError, match=r"record\.tokens: algorithm .*Silent lacks the method terms"):
-        contract.check_terms(Silent)
+        members.check_terms(Silent)
     for name in ALGORITHMS:
-        contract.check_terms(type(algorithm(name)))
+        members.check_terms(type(algorithm(name)))
