@@ -112,6 +112,7 @@ COMMANDS = {
     "coaches.score": ["episodes.jsonl"],
     "coaches.calibrate": ["episodes.jsonl", "--out", "map.json"],
     "coaches.monitor": ["episodes.jsonl"],
+    "benchmarks.attribution.__main__": ["who_and_when=episodes.jsonl", "coach=rules"],
     "benchmarks.coaches.__main__": ["coach=rules"],
     "benchmarks.corpus.__main__": ["verify"],
     "benchmarks.evaluate.__main__": ["env=mathchat"],
@@ -145,6 +146,7 @@ def test_a_mistake_on_any_command_line_is_one_line_and_exit_code_2(
 RESULTS = {
     "coaches.score": ["episodes.jsonl", "coach=rules", "--out", "result"],
     "coaches.calibrate": ["episodes.jsonl", "--out", "result"],
+    "benchmarks.attribution.__main__": ["who_and_when=folder", "coach=rules", "--out", "result"],
     "benchmarks.corpus.__main__": ["build", "--folder", "folder"],
     "benchmarks.envs.__main__": ["--out", "result"],
     "benchmarks.evaluate.__main__": ["env=mathchat", "--out", "result"],

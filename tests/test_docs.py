@@ -22,7 +22,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 import conf
-from benchmarks.coaches.__main__ import nodes
+from benchmarks.common.coaches import nodes
 from conf import commands
 from conf.commands import with_default
 from learners.config import RunConfig
@@ -144,8 +144,9 @@ def test_the_arguments_and_settings_of_any_other_command_are_valid(
     given = vars(parsed.value.arguments)
     overrides = [word for word in given.get("overrides", []) if commands.is_override(word)]
     folder = EXAMPLES / given["config_dir"] if given.get("config_dir") else None
-    if module == "benchmarks.coaches":
-        nodes(overrides, config_dir=folder)
+    if module in ("benchmarks.attribution", "benchmarks.coaches"):
+        words = [word for word in overrides if not word.startswith("who_and_when=")]
+        nodes(words, config_dir=folder)
     elif module in ("benchmarks.evaluate", "benchmarks.learning", "benchmarks.mismatch"):
         commands.compose([word for word in overrides if not word.startswith("run=")], config_dir=folder)
     else:
@@ -246,6 +247,21 @@ def test_the_coach_benchmark_page_shows_the_committed_results() -> None:
             value, low, high = (100.0 * row[name][key] for key in ("value", "low", "high"))
             assert f"| {value:.0f} [{low:.0f}, {high:.0f}] |" in line, (name, line)
         assert f"| {row['margin']['value']:.1f}" in line, line
+
+
+def test_the_coach_benchmark_page_shows_the_committed_results_on_who_and_when() -> None:
+    page = (ROOT / "docs" / "coach-benchmark.md").read_text(encoding="utf-8").splitlines()
+    path = ROOT / "benchmarks" / "results" / "attribution-half.json"
+    parts = json.loads(path.read_text(encoding="utf-8"))["parts"]
+    for rows in zip(*parts.values(), strict=True):
+        name = rows[0]["name"].split(" (")[0]
+        cells = [
+            f"{100 * one['value']:.1f} [{100 * one['low']:.0f}, {100 * one['high']:.0f}]"
+            for row in rows
+            for one in (row["agent"], row["step"], row["top"])
+        ]
+        line = f"{name} | {' | '.join(cells)} |"
+        assert any(line in shown.replace("`", "").replace("| coach=", "| ") for shown in page), line
 
 
 def test_the_papers_page_shows_the_committed_results_of_ours() -> None:

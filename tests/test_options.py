@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, list[str]]] = {
     ),
     "coaches.calibrate": ("e.jsonl --out m.json", ["--outt x", "--bins"]),
     "coaches.monitor": ("e.jsonl", ["--jsno"]),
+    "benchmarks.attribution.__main__": ("who_and_when=runs coach=rules", ["--limit 0", "--threads 0"]),
     "benchmarks.coaches.__main__": (
         "coach=rules",
         ["--limit -5", "--limit 0", "--threads 0", "--attacked -1", "--limit 99999999999999999999"],

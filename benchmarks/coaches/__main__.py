@@ -22,9 +22,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import conf
 from benchmarks.coaches import judging, measures, report
 from benchmarks.coaches.report import Report
+from benchmarks.common.coaches import nodes
 from benchmarks.common.command import make_parser, print_path
 from benchmarks.corpus import cases as corpus
 from benchmarks.corpus.cases import Case
@@ -33,52 +33,6 @@ from coaches.judging.inner import build_coach, check_ready
 from conf import ConfigError, commands
 from conf.arguments import add_out, integer, require_new
 from conf.tables import make_console
-
-
-def nodes(words: Sequence[str], *, config_dir: Path | None = None) -> dict[str, Mapping[str, Any]]:
-    """Returns name -> configuration node of every coach, with its settings ``name.key=value``.
-
-    ``coach=a,b`` names coaches by their own names, and ``strict=llm`` calls one ``strict``.
-
-    Raises:
-        ConfigError: no coach is named, a name is taken twice, or an override is invalid or belongs to none.
-    """
-    parsed = commands.parse(words)
-    named = [pair for one in parsed for pair in _named(one.key_or_group, commands.choices(one))]
-    names = [name for name, _ in named]
-    if not names or len(set(names)) < len(names):
-        raise ConfigError(
-            "name each coach once: coach=rules,outcome, or a=llm b=llm for one with two settings"
-        )
-    settings = {name: [f"coach={coach}"] for name, coach in named}
-    for word, override in zip(words, parsed, strict=True):
-        key = override.key_or_group
-        if "." not in key:
-            continue
-        owner = max((name for name in names if key.startswith(f"{name}.")), key=len, default=None)
-        if owner is None:
-            raise ConfigError(f"{word!r} is not a setting of {', '.join(names)}: write <coach>.<key>=<value>")
-        settings[owner].append(word.replace(owner, "coach", 1))
-    parts = {"coach": commands.REQUIRED}
-    composed = {
-        name: commands.compose_parts(own, parts, config_dir=config_dir).coach
-        for name, own in settings.items()
-    }
-    return {name: conf.to_dict(conf.fill_defaults("coach", node)) for name, node in composed.items()}
-
-
-def _named(key: str, coaches: Sequence[str]) -> list[tuple[str, str]]:
-    """Returns (name, coach) of the coaches that ``key=coaches`` names; a setting of a coach names none."""
-    if "." in key:
-        return []
-    for coach in coaches:
-        if not all(part.isidentifier() for part in coach.split(".")):
-            raise ConfigError(f"{key}={coach} names no coach; a setting is written <coach>.<key>=<value>")
-    if key == "coach":
-        return [(coach, coach) for coach in coaches]
-    if len(coaches) > 1:
-        raise ConfigError(f"{key}={','.join(coaches)} gives one name to several coaches")
-    return [(key, coaches[0])]
 
 
 def chosen(cases: Sequence[Case], limit: int | None) -> list[Case]:

@@ -1,0 +1,1 @@
+"""Who failed, and at which step? Coaches on failed runs of other people's agent teams, labelled by hand."""
