@@ -16,6 +16,7 @@ import pytest
 
 from benchmarks.coaches import __main__, judging, measures, report
 from benchmarks.coaches.judging import JudgedCase, Judgement
+from benchmarks.common import coaches as compared
 from benchmarks.corpus import cases as corpus
 from benchmarks.corpus.cases import Case, Label
 from coaches import episodes
@@ -180,18 +181,18 @@ def test_a_retest_uses_no_cache() -> None:
 
 
 def test_settings_follow_the_name_of_their_coach() -> None:
-    nodes = __main__.nodes(["coach=rules,random", "random.seed=3", "rules.ran=2.5"])
+    nodes = compared.nodes(["coach=rules,random", "random.seed=3", "rules.ran=2.5"])
     assert nodes["random"] == {"name": "random", "seed": 3}
     assert nodes["rules"]["ran"] == 2.5
     with pytest.raises(ConfigError, match=r"not a setting of rules"):
-        __main__.nodes(["coach=rules", "random.seed=3"])
+        compared.nodes(["coach=rules", "random.seed=3"])
     with pytest.raises(ConfigError, match="each coach once"):
-        __main__.nodes(["coach=rules,rules"])
+        compared.nodes(["coach=rules,rules"])
 
 
 def test_one_coach_takes_part_with_several_settings() -> None:
     words = ["coach=rules", "one=random", "two=random", "one.seed=1", "two.seed=2", "rules.ran=2.5"]
-    nodes = __main__.nodes(words)
+    nodes = compared.nodes(words)
     assert list(nodes) == ["rules", "one", "two"]
     assert [nodes["one"], nodes["two"]] == [{"name": "random", "seed": seed} for seed in (1, 2)]
     assert nodes["rules"]["ran"] == 2.5
@@ -212,7 +213,7 @@ def test_one_coach_takes_part_with_several_settings() -> None:
 )
 def test_names_of_coaches_that_mean_nothing_are_one_line(words: list[str], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint) as raised:
-        __main__.nodes(words)
+        compared.nodes(words)
     assert "\n" not in str(raised.value)
 
 
