@@ -145,7 +145,7 @@ def _run(options: argparse.Namespace, config: Any, format: str) -> None:
     coach = build_coach(config.coach)
     path = episodes.file_of(options.episodes) if format == formats.OWN else options.episodes
     pairs, skipped = _read(path, format, coach, roles, options.skip_bad)
-    out = options.out or path.with_suffix(".scored.jsonl")
+    out = options.out or _beside(path)
     if out.exists() and out.samefile(path):
         raise ConfigError("--out is the file that is read")
     require_new(options.overwrite, out)
@@ -184,6 +184,14 @@ def _read(
     if not pairs:
         raise ConfigError(f"{path} has no episodes{episodes.first_of(skipped)}")
     return pairs, skipped
+
+
+def _beside(path: Path) -> Path:
+    """Returns where the scores of ``path`` go: ``a.scored.jsonl`` for ``a.jsonl`` and for a folder ``a``."""
+    if path.is_dir():
+        path = path.resolve()  # the folder may be called "."
+        return path.with_name(f"{path.name}.scored.jsonl")
+    return path.with_suffix(".scored.jsonl")
 
 
 def _unjudged(scored: Sequence[Scored]) -> Iterator[str]:

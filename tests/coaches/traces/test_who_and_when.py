@@ -150,6 +150,13 @@ def test_what_has_no_label_is_scored_all_the_same_and_it_is_said(
     assert "read as" not in capsys.readouterr().out, "scores are in our own format"
 
 
+@pytest.mark.parametrize("name", [".", "../w.1", "../w.1/"])
+def test_scores_of_a_folder_lie_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(write(tmp_path / "w.1", a=CHAT))
+    score.main([name, "coach=rules"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["w.1", "w.1.scored.jsonl"]
+
+
 def test_a_format_is_named_where_the_content_does_not_tell(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
