@@ -34,7 +34,7 @@ from benchmarks.common.runs import add_runs, read_runs
 from benchmarks.export import traces
 from benchmarks.export.card import card
 from benchmarks.export.replaying import stages_of
-from benchmarks.export.rows import KINDS, Wanted, export
+from benchmarks.export.rows import KINDS, PHASES, Wanted, export
 from conf import ConfigError, commands
 from conf.arguments import Parser, add_out, integer, number, require_new
 from conf.tables import make_console
@@ -101,7 +101,7 @@ def _wanted(given: argparse.Namespace) -> Wanted:
         min_score=MIN_SCORE if given.min_score is None else given.min_score,
         margin=given.margin,
         succeeded=given.succeeded,
-        phase=given.phase,
+        phase=given.phase or ("all" if given.what == "episodes" else "train"),
         balance=given.balance,
         most=given.most,
         seed=given.seed,
@@ -119,7 +119,12 @@ def _parser() -> Parser:
     add("--min-score", type=number(0), help=f"sft: lowest score of an action (default: {MIN_SCORE:.0f})")
     add("--margin", type=number(0), default=2.0, help="preferences: least difference of scores")
     add("--succeeded", action="store_true", help="from successful episodes alone")
-    add("--phase", choices=("train", "eval"), help="from this phase of a run alone")
+    add(
+        "--phase",
+        choices=PHASES,
+        help="of training, of evaluations, or all (default: all for episodes and otlp; train for the other "
+        "rows, which held-out tasks must not be among)",
+    )
     add("--balance", action="store_true", help="as many rows of every kind of task")
     add("--most", type=integer(1), help="at most so many rows, the best first")
     add("--seed", type=integer(0), default=0, help="of the choice that --balance makes")

@@ -20,6 +20,8 @@ from learners.report.reading import Row, Run, episodes_of
 
 KINDS = ("sft", "preferences", "counterfactuals", "prm", "episodes")
 """What a row can be."""
+PHASES = ("train", "eval", "all")
+"""Of which episodes: all but those of evaluations, theirs alone, or both."""
 Made = list[tuple[dict[str, Any], str]]
 """Rows, each with the kind of its task."""
 
@@ -36,7 +38,8 @@ class Wanted:
     margin: float
     """Least difference of the scores of a pair."""
     succeeded: bool
-    phase: str | None
+    phase: str
+    """One of ``PHASES``."""
     balance: bool
     most: int | None
     seed: int
@@ -89,13 +92,13 @@ def export(
     Raises:
         ConfigError: an episode is invalid, no episode has the agent, or nothing can be replayed.
     """
-    read = [
+    everything = [
         (run, source, row, episode)
         for run in runs
         for source in [sources(run)]
         for row, episode in episodes_of(run, skipped=skipped)
-        if wanted.phase in (None, episode.phase)
     ]
+    read = [one for one in everything if in_phase(wanted.phase, one[3])]
     agent, whose = _agent([episode for *_, episode in read], wanted.agent)
     if wanted.what == "counterfactuals":
         found, ends = replacements(read, agent, stages, tries=wanted.tries, threads=wanted.threads)
@@ -108,8 +111,19 @@ def export(
     by_kind = f" ({', '.join(f'{kind} {count}' for kind, count in counts)})" if counts else ""
     summary = (
         f"{plural(len(made), 'row')} of --what {wanted.what}{by_kind}{whose}, from {origin or 'no episode'}"
+        f"{_left_out(wanted.phase, len(everything) - len(read))}"
     )
     return Exported([row for row, _ in made], summary)
+
+
+def in_phase(wanted: str, episode: RecordedEpisode) -> bool:
+    """Returns whether an episode belongs to ``wanted``; of training is all that no evaluation played."""
+    return wanted == "all" or (episode.phase == "eval") == (wanted == "eval")
+
+
+def _left_out(phase: str, count: int) -> str:
+    where = "evaluations" if phase == "train" else "training"
+    return f"; {plural(count, 'episode')} of {where} left out (--phase)" if count else ""
 
 
 def _recorded(read: Sequence[Read], agent: str | None, wanted: Wanted) -> tuple[Made, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common.command import print_path, write_lines
+from benchmarks.export.rows import in_phase
 from conf import ConfigError
 from conf.arguments import require_new
 from conf.counts import plural
@@ -75,7 +76,7 @@ class _Counted:
             origin = tracing.origin(run)
             for row, episode in episodes_of(run, skipped=self._skipped):
                 succeeded = episode.outcome is not None and episode.outcome.success
-                if self._given.phase in (None, episode.phase) and (succeeded or not self._given.succeeded):
+                if in_phase(self._given.phase or "all", episode) and (succeeded or not self._given.succeeded):
                     self.count += 1
                     yield spans(origin, row, episode)
         if not self.count:

@@ -64,6 +64,35 @@ def export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
     return run
 
 
+HELDOUT = {"phase": "eval", "task": "iris"}
+
+
+@pytest.mark.parametrize("what", ["sft", "prm", "preferences"])
+def test_held_out_episodes_are_no_rows_to_train_on_unless_asked_for(
+    export: Any, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    both = [turn("good", 9.0), turn("poor", 1.0)]
+    episodes = [episode("a", *both) | {"phase": "train"}, episode("b", *both) | HELDOUT]
+
+    def tasks(*words: str) -> set[str]:
+        return {row["provenance"]["task"] for row in export(episodes, f"--what={what}", *words)}
+
+    assert tasks() == {"auto_mpg"}
+    assert "; 1 episode of evaluations left out (--phase)" in capsys.readouterr().out
+    assert tasks("--phase=eval") == {"iris"}
+    assert "auto_mpg" in tasks("--phase=all")
+    assert tasks("--agent=modeler") == {"auto_mpg"}
+    fails = export([episodes[1]], f"--what={what}", "--overwrite", fails=True)
+    assert "there is nothing to export" in fails
+    assert "1 episode of evaluations left out" in fails
+
+
+def test_whole_episodes_are_those_of_both_phases(export: Any) -> None:
+    episodes = [episode("a", turn("x", 5.0)) | {"phase": "train"}, episode("b", turn("x", 5.0)) | HELDOUT]
+    assert [row["id"] for row in export(episodes, "--what=episodes")] == ["a", "b"]
+    assert [row["id"] for row in export(episodes, "--what=episodes", "--phase=train")] == ["a"]
+
+
 def test_the_best_actions_become_prompt_and_completion(export: Any) -> None:
     rows = export(
         [
@@ -140,7 +169,11 @@ def test_the_card_says_what_the_rows_are_and_where_they_come_from(export: Any, t
     card = (tmp_path / "rows.md").read_text(encoding="utf-8")
     assert len(rows) == 4
     assert "4 rows of --what sft (classification 1, regression 3)" in card
-    assert re.findall("^- `(--.*)`$", card, flags=re.MULTILINE) == ["--what sft", "--min-score 8.2"]
+    assert re.findall("^- `(--.*)`$", card, flags=re.MULTILINE) == [
+        "--what sft",
+        "--min-score 8.2",
+        "--phase train",
+    ]
     for line in (
         "| auto_mpg | classification | 1 | 1 | CC0-1.0 (D. Donoho, E. Ramos 1982) |",
         "| auto_mpg | regression | 3 | 1 | CC0-1.0 (D. Donoho, E. Ramos 1982) |",
