@@ -207,6 +207,17 @@ def sees(coach: object) -> tuple[Sees, ...]:
     return tuple(seen for one in family(coach) for seen in getattr(one, "sees", ()))
 
 
+def check_agents(coach: object, agents: Iterable[str]) -> None:
+    """Raises ``ConfigError`` if a coach of the family is to see more of an agent that is not among
+    ``agents``."""
+    known = list(agents)
+    for name in (name for one in sees(coach) for name in one.agents):
+        if name not in known:
+            raise ConfigError(
+                f"coach.sees names {name!r}, which is no agent here; there are {', '.join(known)}"
+            )
+
+
 def reads_files(coach: object) -> bool:
     """Returns whether a coach of the family examines the content of files: it declares ``reads_files``.
 

@@ -11,7 +11,17 @@ from typing import Any, cast
 from pettingzoo import AECEnv  # type: ignore[import-untyped]
 from pettingzoo.utils import BaseWrapper  # type: ignore[import-untyped]
 
-from coaches.base import AnyCoach, Coach, History, Sees, Verdict, judges_turns, reads_files, sees
+from coaches.base import (
+    AnyCoach,
+    Coach,
+    History,
+    Sees,
+    Verdict,
+    check_agents,
+    judges_turns,
+    reads_files,
+    sees,
+)
 from coaches.judging.verdicts import Judged, judge_episode, judge_turn
 from conf import ConfigError
 from envs.pipeline import PipelineEnv
@@ -55,7 +65,7 @@ class CoachReward(BaseWrapper[str, Any, Any]):  # type: ignore[misc]
         """
         super().__init__(env)
         self.coach = coach
-        self._sees = _checked(sees(coach), env)
+        self._sees = _checked(coach, env)
         self._in_hindsight = not judges_turns(coach)
         self._keeps_files = reads_files(coach)
         self.deferred = deferred or self._in_hindsight
@@ -162,15 +172,12 @@ class CoachReward(BaseWrapper[str, Any, Any]):  # type: ignore[misc]
         return cast(Outcome, cast(Any, self.unwrapped).outcome)
 
 
-def _checked(seen: Sequence[Sees], env: AECEnv[str, Any, Any]) -> Sequence[Sees]:
-    """Returns ``seen``; raises ``ConfigError`` if ``env`` lacks an agent, or cannot tell outcomes so far."""
-    agents = list(env.possible_agents)
-    for name in (name for one in seen for name in one.agents):
-        if name not in agents:
-            raise ConfigError(
-                f"coach.sees names {name!r}, which is no agent here; there are {', '.join(agents)}"
-            )
-    asked = any(one.of(agent) == "outcome" for one in seen for agent in agents)
+def _checked(coach: AnyCoach, env: AECEnv[str, Any, Any]) -> Sequence[Sees]:
+    """Returns what the coach sees; raises ``ConfigError`` if ``env`` lacks an agent, or cannot tell outcomes
+    so far."""
+    check_agents(coach, env.possible_agents)
+    seen = sees(coach)
+    asked = any(one.of(agent) == "outcome" for one in seen for agent in env.possible_agents)
     if asked and not hasattr(env.unwrapped, "outcome_so_far"):
         raise ConfigError(
             f"coach.sees is outcome, which {type(env.unwrapped).__name__} tells only at the end"

@@ -32,7 +32,7 @@ from scipy import stats  # type: ignore[import-untyped]
 
 import conf
 from coaches import episodes
-from coaches.base import AnyCoach, BudgetError, Verdict, judges_turns
+from coaches.base import AnyCoach, BudgetError, Verdict, check_agents, judges_turns
 from coaches.episodes import RecordedEpisode
 from coaches.judging.inner import build_coach, check_ready
 from coaches.judging.verdicts import judge_episode
@@ -145,6 +145,7 @@ def _run(options: argparse.Namespace, config: Any, format: str) -> None:
     coach = build_coach(config.coach)
     path = episodes.file_of(options.episodes) if format == formats.OWN else options.episodes
     pairs, skipped = _read(path, format, coach, roles, options.skip_bad)
+    check_agents(coach, dict.fromkeys(turn.agent for _, one in pairs for turn in one.turns))
     out = options.out or _beside(path)
     if out.exists() and out.samefile(path):
         raise ConfigError("--out is the file that is read")

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from benchmarks.corpus.cases import Case
 from coaches.attacks import ATTACKS
-from coaches.base import AnyCoach, Coach, History, Verdict, judges_turns
+from coaches.base import AnyCoach, Coach, History, Verdict, check_agents, judges_turns
 from coaches.judging.inner import build_coach
 from coaches.judging.verdicts import Judged, judge_episode, judge_turn
 from envs.types import Turn
@@ -73,6 +73,7 @@ def judge(
         BudgetError: it has exceeded its budget.
     """
     coach = build_coach(node)
+    check_agents(coach, dict.fromkeys(turn.agent for case in cases for turn in case.episode.turns))
     fresh = uncached(node)
     again = coach if fresh == node else build_coach(fresh)
     sound = [case for case in cases if case.label is None]

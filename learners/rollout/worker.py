@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from coaches.base import AnyCoach
+from coaches.base import AnyCoach, check_agents
 from coaches.reward import CoachReward
 from conf import ConfigError
 from envs.base import Scenario
@@ -41,10 +41,12 @@ class LocalRolloutWorker:
             told_tokens: what each agent is told of the longest reply; None: what ``scenario`` says.
 
         Raises:
-            ConfigError: the files of a task do not fit into the backend's sandboxes.
+            ConfigError: the files of a task do not fit into the backend's sandboxes, or the coach is to see
+                more of an agent that is not there.
         """
         try:
             check_scenario(scenario, backend)
+            check_agents(coach, [role.name for role in scenario.roles])
         except ConfigError:
             backend.close()
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,10 +15,12 @@ from coaches.base import History, Sees, Sight, Verdict, sees
 from coaches.judging.inner import build_coach
 from coaches.judging.verdicts import prefix
 from coaches.reward import CoachReward
+from coaches.score import main
 from conf import ConfigError
 from envs.dsbench import DSBench
 from envs.pipeline import PipelineEnv
 from envs.types import Outcome, Task, Turn
+from learners.rollout.worker import LocalRolloutWorker
 from learners.runtimes.distributed.coach import CoachTraits, RemoteCoach
 from sandbox.base import Sandbox
 from tests.coaches import endpoints as e
@@ -181,3 +184,24 @@ def test_the_outcome_so_far_needs_a_turn_and_ends_as_the_outcome() -> None:
         assert env.outcome_so_far().success == (action != DONE or len(env.turns) > 1)
     assert env.outcome_so_far() is env.outcome
     env.close()
+
+
+def test_an_agent_that_no_recorded_episode_has_is_refused_before_anything_is_judged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "episodes.jsonl"
+    path.write_text('{"turns": [{"agent": "maker", "action": "x"}]}\n')
+    words = ["coach=llm", "coach.sees={marker: answer}", "coach.cache=false", f"coach.cache_dir={tmp_path}"]
+    with pytest.raises(SystemExit) as caught:
+        main([str(path), *words])
+    said = capsys.readouterr().err
+    assert (caught.value.code, said.count("\n")) == (2, 1)
+    assert "coach.sees names 'marker', which is no agent here; there are maker" in said
+    assert [file.name for file in tmp_path.iterdir()] == ["episodes.jsonl"]
+
+
+def test_a_run_refuses_such_an_agent_before_it_plays() -> None:
+    with pytest.raises(
+        ConfigError, match="names 'verifer', which is no agent here; there are maker, changer"
+    ):
+        LocalRolloutWorker(FakeScenario(), FakeBackend(), Watcher({"verifer": "answer"}), {}, deferred=False)
