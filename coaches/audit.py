@@ -34,10 +34,11 @@ class Audit(LearningInside):
 
     Findings (``coaches.audits``) are contradictions: a table whose rows are in another order than those of
     the task, a feature that is the target, a submission that does not follow from the model. The turn behind
-    the first proven one gets at most ``proof`` and is blamed; a further one at most ``further``. What no
-    finding is about is not the fault of its turn: it scores at least ``harmed``, and a failed attempt that
-    was repaired within its stage at least ``attempt``, without blame. If nothing is proven and the episode
-    failed, the first doubt is blamed, or else the turn that explains the failure
+    the first proven one gets at most ``proof`` and is blamed; a further one gets ``further``, as does what
+    the agent to blame did afterwards, at least. Later turns of others that ran into the fault score at least
+    ``harmed`` and blame its agent; what failed for reasons of its own keeps its verdict. A failed attempt
+    that was repaired within its stage gets at least ``attempt``, without blame. If nothing is proven and the
+    episode failed, the first doubt is blamed, or else the turn that explains the failure
     (``coaches.evidence.lineage``), with at most ``guess``.
 
     The files are those that the run kept (``History.store``), or come from running the programs of the record
@@ -55,11 +56,11 @@ class Audit(LearningInside):
         proof: Score
         """Highest score of the turn behind the first proven finding."""
         further: Score
-        """Highest score of a turn with a later one."""
+        """Highest score of a turn with a later one, and lowest of what the agent to blame did afterwards."""
         guess: Score
         """Highest score of a turn that is suspected without proof after a failure."""
         harmed: Score
-        """Lowest score of the other turns once somebody is blamed."""
+        """Lowest score of later turns of other agents that ran into what somebody is blamed for."""
         attempt: Score
         """Lowest score of an attempt that its agent repaired later."""
         env: list[Any]
@@ -133,9 +134,11 @@ class Audit(LearningInside):
                 reason = f"{culprit.audit}: {culprit.text}; {reason}"
             elif any(one.strength == "proof" for one in own):
                 score, blame = min(max(score, config.further), config.further), turn.agent
-            else:
+            elif _harmed(turns, turn, verdict, culprit):
                 score, blame = max(score, config.harmed), agent if blame is not None else None
-        elif blame is not None and _repaired(turns, turn):
+            elif turn.index > culprit.turn and turn.agent == agent:
+                score = max(score, config.further)  # leaving a fault as it is, is no worse than making it
+        if blame == turn.agent and not own and _repaired(turns, turn):
             score, blame = max(score, config.attempt), None
             reason += "; repaired later"
         others = [one for one in own if one is not culprit]
@@ -184,6 +187,15 @@ def _culprit(turns: Sequence[Turn], outcome: Outcome, findings: list[Finding]) -
         return doubt
     guess = lineage.culprit(turns, outcome)
     return None if guess is None else Finding("lineage", guess.turn, "doubt", guess.reason)
+
+
+def _harmed(turns: Sequence[Turn], turn: Turn, verdict: Verdict, culprit: Finding) -> bool:
+    """Returns whether a turn may have failed by what another agent's earlier turn is blamed for: not by a
+    program that is no Python, nor by giving up where the other coach blames its own agent for it."""
+    if turn.index < culprit.turn or turn.agent == turns[culprit.turn].agent:
+        return False
+    acted = not turn.role.can_run_code or checks.valid_program(turn)
+    return acted or (verdict.blame is not None and verdict.blame != turn.agent)
 
 
 def _repaired(turns: Sequence[Turn], turn: Turn) -> bool:

@@ -16,15 +16,17 @@ Files = Mapping[str, bytes]
 
 
 def examine(turns: Sequence[Turn], moments: Sequence[Files], names: Names, box: Box) -> list[Finding]:
-    """Returns what audits find after each turn that changed a file of the team.
+    """Returns what audits find in the files that each stage left.
 
-    ``moments``: the files before the first turn and after each one. The tables of the task are those before
-    the first turn. A complaint is about the turn that last changed the file, and is reported once.
+    What an agent repaired before its stage ended is not complained of. ``moments``: the files before the
+    first turn and after each one. The tables of the task are those before the first turn. A complaint is
+    about the turn that last changed the file, and is reported once.
     """
     findings: list[Finding] = []
     known: set[tuple[str, str]] = set()
     facts = dict(turns[0].facts) | {"claims": _claims(turns, names)}
-    for end, wanted in _runs(names, moments):
+    ends = sorted({turn.index + 1 for turn in turns if turn.last} | {len(turns)})
+    for end, wanted in _runs(names, moments, ends):
         files = dict(moments[end]) | {name: moments[0][name] for name in _given(names, moments[0])}
         for complaint in box.complaints(files, names, facts, wanted):
             if (complaint.audit, complaint.artifact) not in known:
@@ -33,19 +35,19 @@ def examine(turns: Sequence[Turn], moments: Sequence[Files], names: Names, box: 
     return findings
 
 
-def _runs(names: Names, moments: Sequence[Files]) -> Iterator[tuple[int, list[str]]]:
-    """Yields which moments to audit, and for what: each group of audits once for every version of its files,
-    several together at the last moment at which all of their files are the same."""
+def _runs(names: Names, moments: Sequence[Files], ends: Sequence[int]) -> Iterator[tuple[int, list[str]]]:
+    """Yields which of the moments at ``ends`` to audit, and for what: each group of audits once for every
+    version of its files, several together at the last moment at which all of their files are the same."""
     needs = {
         "tables": (names.features, names.target, names.test_features),
         "model": (names.model, names.features, names.target),
         "submission": (names.submission, names.model, names.test_features),
     }
     pending: list[str] = []
-    for place in range(1, len(moments)):
-        changed = _changed(moments[place - 1], moments[place])
+    for before, place in zip((0, *ends), ends, strict=False):
+        changed = _changed(moments[before], moments[place])
         if any(changed.intersection(needs[group]) for group in pending):
-            yield place - 1, pending
+            yield before, pending
             pending = []
         pending += [
             group
@@ -53,7 +55,7 @@ def _runs(names: Names, moments: Sequence[Files]) -> Iterator[tuple[int, list[st
             if changed.intersection(files) and moments[place].keys() >= set(files)
         ]
     if pending:
-        yield len(moments) - 1, pending
+        yield ends[-1], pending
 
 
 def _changed(before: Files, after: Files) -> set[str]:

@@ -48,7 +48,7 @@ def test_audits_run_together_at_the_last_moment_at_which_their_files_are_the_sam
     done = model | {"submission.csv": b"1"}
 
     def runs(*moments: dict[str, bytes]) -> list[tuple[int, list[str]]]:
-        return list(artifacts._runs(Names(), moments))
+        return list(artifacts._runs(Names(), moments, range(1, len(moments))))
 
     assert runs({}, {}, tables, tables, model, done, done) == [(6, ["tables", "model", "submission"])]
     again = done | {"model.pkl": b"2"}
@@ -59,3 +59,9 @@ def test_audits_run_together_at_the_last_moment_at_which_their_files_are_the_sam
     assert runs({}, {"X_train.pkl": b"1"}, tables) == [(2, ["tables"])]
     gone = {name: data for name, data in tables.items() if name != "X_test.pkl"}
     assert runs({}, tables, gone) == [(1, ["tables"])]
+
+
+def test_what_was_repaired_within_a_stage_is_not_audited() -> None:
+    tables = {"X_train.pkl": b"1", "y_train.pkl": b"1", "X_test.pkl": b"1"}
+    moments = [{}, tables | {"X_test.pkl": b"0"}, tables, tables]
+    assert list(artifacts._runs(Names(), moments, [3])) == [(3, ["tables"])]

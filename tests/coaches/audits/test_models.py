@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.ensemble import RandomForestRegressor  # type: ignore[import-untyped]
+from sklearn.linear_model import Ridge  # type: ignore[import-untyped]
 
 from coaches.audits.guest import models, scales, submissions
 from tests.coaches.audits.artifacts import LABEL, PROBA, REGRESSION, complaints, resubmitted, sound
@@ -39,7 +40,26 @@ def test_a_model_fitted_on_other_rows_or_labels_orders_its_own_rows_badly(facts:
     model = type(tables.model)(10, min_samples_leaf=2, random_state=0).fit(shuffled, tables.target)
     [(file, text)] = complaints(models.audit, replace(tables, model=model))
     assert file == "model.pkl"
-    assert "on its own training rows, and a tree of depth 3 has" in text
+    assert "when the same model is fitted on them: it was fitted on other rows or targets" in text
+
+
+def test_a_weak_model_of_the_right_rows_is_no_proof_of_other_rows() -> None:
+    """Ridge cannot follow a target that turns around; a small tree can."""
+    tables = sound(REGRESSION)
+    assert tables.features is not None
+    assert tables.target is not None
+    turning = (tables.features.iloc[:, 0] - tables.features.iloc[:, 0].mean()).abs()
+    model = Ridge().fit(tables.features, turning)
+    [complaint] = models.audit(replace(tables, target=turning, model=model))
+    assert complaint.strength == "doubt"
+    assert "a weak model" in complaint.text
+    assert "other rows" not in complaint.text
+
+
+def test_a_model_of_another_kind_than_the_task_is_no_proof_of_other_rows() -> None:
+    tables = sound(LABEL)
+    model = RandomForestRegressor(10, random_state=0).fit(tables.features, tables.target)
+    assert [one.strength for one in models.audit(replace(tables, model=model))] == ["doubt"]
 
 
 def test_inverted_labels_of_a_model_are_worse_than_any_tree() -> None:
