@@ -155,9 +155,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("run", type=Path, help="folder of a run, or a file of episodes")
     parser.add_argument("--episodes", type=integer(1), default=10_000)
     parser.add_argument("--rounds", type=integer(1), default=5)
-    add_out(parser, default=Path("benchmarks/results/page.json"))
+    add_out(parser, help="also write the numbers there, as JSON")
     given = parser.parse_args(arguments)
-    require_new(given.overwrite, given.out)
+    require_new(given.overwrite, *filter(None, [given.out]))
     measured = measure(reading.read(given.run), given.episodes, given.rounds)
     console = make_console()
     about = f"{measured.episodes} episodes, {measured.page_mb:.1f} MB"
@@ -169,8 +169,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console.print(table)
     for target in measured.targets:
         console.print(target.line(), highlight=False)
-    write_json(given.out, asdict(measured) | {"targets": to_records(measured.targets)})
-    print_path(console, given.out)
+    if given.out is not None:
+        write_json(given.out, asdict(measured) | {"targets": to_records(measured.targets)})
+        print_path(console, given.out)
     if not all(target.met for target in measured.targets):
         sys.exit(1)
 

@@ -67,15 +67,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line. Errors are one line on stderr, and exit code 2."""
     parser = make_parser("recording", __doc__)
     parser.add_argument("run", type=Path, help="folder of a run, or a file of episodes")
-    add_out(parser, default=Path("benchmarks/results/recording.json"))
+    add_out(parser, help="also write the numbers there, as JSON")
     given = parser.parse_args(arguments)
-    require_new(given.overwrite, given.out)
+    require_new(given.overwrite, *filter(None, [given.out]))
     sizes = measure(reading.read(given.run))
     console = make_console()
     for line in sizes.lines:
         console.print(line, highlight=False)
-    write_json(given.out, asdict(sizes))
-    print_path(console, given.out)
+    if given.out is not None:
+        write_json(given.out, asdict(sizes))
+        print_path(console, given.out)
 
 
 if __name__ == "__main__":

@@ -138,6 +138,11 @@ def read_shown(folders: Sequence[Path], named: Sequence[Sequence[str]], *, first
     """
     names = [name for name, *_ in named]
     for name, *members in named:
+        if (Path(name) / "config.yaml").is_file():
+            raise ConfigError(
+                f"the first word after --group names the group, and {name} is a run folder: "
+                "write --group NAME RUN…"
+            )
         if not members:
             raise ConfigError(f"--group {name} names no run folder: write --group NAME RUN…")
         if names.count(name) > 1:

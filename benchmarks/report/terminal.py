@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp
 from statistics import fmean
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -41,12 +42,9 @@ class Wanted:
 
     def admits(self, episode: RecordedEpisode, found: Diagnosis) -> bool:
         """Returns whether a failed episode is wanted."""
-        codes = {one.code for one in broken(episode.turns)}
-        assert episode.outcome is not None
-        codes.add(episode.outcome.failure_code)
         return (
             self.agent in (None, found.culprit.agent)
-            and (self.code is None or self.code in codes)
+            and (self.code is None or self.code in _codes(episode))
             and self.task in (None, episode.task_id)
             and self.step in (None, episode.step)
         )
@@ -63,12 +61,16 @@ def list_failed(run: Run, wanted: Wanted, console: Console, skipped: list[str] |
         ["episode", "task", "culprit", "turn", "what broke first, and what followed"],
         text=["episode", "task", "culprit", "what broke first, and what followed"],
     )
-    total, culprits, seen = 0, Counter[str](), {"agent": set[str](), "task": set[str]()}
+    total, culprits = 0, Counter[str]()
+    seen: dict[str, set[Any]] = {name: set() for name in ("agent", "task", "code", "step")}
     for _, episode in episodes_of(run, skipped=skipped):
         total += 1
         seen["task"].add(episode.task_id)
         seen["agent"] |= {turn.agent for turn in episode.turns}
+        seen["step"].add(episode.step)
         found = diagnose(episode.turns, episode.outcome)
+        if found is not None:
+            seen["code"] |= _codes(episode)
         if found is None or episode.outcome is None or not wanted.admits(episode, found):
             continue
         culprit = found.culprit
@@ -80,8 +82,11 @@ def list_failed(run: Run, wanted: Wanted, console: Console, skipped: list[str] |
         raise ConfigError(f"{run.path} has no episodes")
     for name, values in seen.items():
         if getattr(wanted, name) not in (None, *values):
-            known = ", ".join(sorted(values)[:20])
-            raise ConfigError(f"--{name}: no episode has {getattr(wanted, name)!r}; there are {known}")
+            known = ", ".join(map(str, sorted(one for one in values if one is not None)[:20]))
+            which = "failed episode" if name == "code" else "episode"
+            raise ConfigError(
+                f"--{name}: no {which} has {getattr(wanted, name)!r}; there are {known or 'none'}"
+            )
     _keep_whole(table, console)
     console.print(table)
     by_agent = ", ".join(f"{line(agent)} {count}" for agent, count in culprits.most_common())
@@ -90,6 +95,12 @@ def list_failed(run: Run, wanted: Wanted, console: Console, skipped: list[str] |
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _codes(episode: RecordedEpisode) -> set[str]:
+    """Returns the codes of the outcome and of the artifacts that were left broken."""
+    assert episode.outcome is not None
+    return {episode.outcome.failure_code, *(one.code for one in broken(episode.turns))}
 
 
 def _keep_whole(table: Table, console: Console) -> None:

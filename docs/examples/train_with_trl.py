@@ -1,8 +1,8 @@
 # train_with_trl.py
 """TRL's GRPOTrainer trains one role of a team on the scores of a coach; the others play as named.
 
-``python train_with_trl.py ROLE MODEL``, by default the verifier and the teaching policy, which is made
-once, in about a minute. MODEL may be the path or id of any causal language model with a chat template.
+``python train_with_trl.py ROLE MODEL``, by default the verifier and the small model that comes with this
+package. MODEL may be the path or id of any causal language model with a chat template.
 """
 
 import re

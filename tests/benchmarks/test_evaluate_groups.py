@@ -231,3 +231,11 @@ def test_a_run_is_compared_with_itself_before_training(
     assert "+1.000 [+1.00, +1.00]" in shown
     first, last = json.loads((folder / "evaluation.json").read_text())["evaluations"]
     assert (first["label"], first["step"], last["label"], last["step"]) == ("small before", 0, "small", 1)
+
+
+def test_a_run_folder_is_no_name_of_a_group(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, other = (str(written(tmp_path / name, {"a": [True]})) for name in ("one", "other"))
+    with pytest.raises(SystemExit) as caught:
+        __main__.main(["--group", one, other])
+    assert caught.value.code == 2
+    assert f"names the group, and {one} is a run folder: write --group NAME RUN" in capsys.readouterr().err

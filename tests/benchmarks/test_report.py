@@ -22,7 +22,7 @@ def test_failed_episodes_are_listed_with_culprit_and_chain(capsys: pytest.Captur
 
 
 def test_filters_leave_out_what_they_do_not_admit(capsys: pytest.CaptureFixture[str]) -> None:
-    main([str(CORPUS), "--failed", "--step", "7"])
+    main([str(CORPUS), "--failed", "--agent", "modeler", "--code", "ids"])
     assert "0 of" in capsys.readouterr().out
 
 
@@ -84,6 +84,8 @@ def test_a_file_without_episodes_is_one_line(tmp_path: Path, capsys: pytest.Capt
         (["--episode", "none"], "there is no episode 'none'"),
         (["--agent", "modeler"], "--agent narrows the list of --failed"),
         (["--agent", "nobody", "--failed"], "--agent: no episode has 'nobody'; there are analyst"),
+        (["--code", "wrongcode", "--failed"], "--code: no failed episode has 'wrongcode'; there are "),
+        (["--step", "7", "--failed"], "--step: no episode has 7; there are 0"),
         (["--episode", "x", "--failed"], "not allowed with"),
         (["--out", str(CORPUS), "--overwrite"], "is what is shown"),
         (["--step", "-1", "--failed"], "must be at least 0"),
