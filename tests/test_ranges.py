@@ -46,6 +46,7 @@ ZERO_IS_FINE = {
     "coach.hindsight.implicated",
     "coach.hindsight.credited",
     "coach.ensemble.trim",
+    *(f"coach.origin.{key}" for key in ("first", "action", "talk", "later", "unsupported")),
     *(
         f"coach.{name}.{key}"
         for name in ("llm", "paper_mathchat", "paper_dsbench")
