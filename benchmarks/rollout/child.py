@@ -75,6 +75,12 @@ class Replay:
     def close(self) -> None: ...
 
 
+class Nobody:
+    """A reporter whose reports nobody reads. Older checkouts report no episodes."""
+
+    def episode(self, row: Any) -> None: ...
+
+
 class Player(Trainer):
     """Plays and records the episodes of training steps as a run does, and trains on none of them."""
 
@@ -286,7 +292,7 @@ def main(request_path: Path, result_path: Path) -> None:
     request = json.loads(request_path.read_text(encoding="utf-8"))
     if not Path(str(learners.__file__)).is_relative_to(request["tree"]):
         raise SystemExit(f"learners was imported from {learners.__file__}, not from {request['tree']}")
-    meter, nobody = Meter(len(os.sched_getaffinity(0))), cast(Reporter, None)
+    meter, nobody = Meter(len(os.sched_getaffinity(0))), cast(Reporter, Nobody())
     with tempfile.TemporaryDirectory() as folder:
         config = RunConfig.read(commands.compose([*request["settings"], f"run_dir={folder}/run"]))
         with open_folder(config) as run, closing(build(config)) as built:
