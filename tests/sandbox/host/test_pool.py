@@ -56,6 +56,11 @@ def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
         time.sleep(0.005)
 
 
+def started(pool: Pool) -> bool:
+    """Whether the pool has received all that it ordered, which is later than that they were made."""
+    return not pool._queue and not pool._starting
+
+
 def taken(pool: Pool) -> object:
     return pool.take(PLAIN)
 
@@ -107,7 +112,7 @@ def test_a_warm_sandbox_is_handed_out_while_others_start() -> None:
     start = Starter()
     pool = Pool(start, size=1, starting=1)
     pool.take(PLAIN)
-    wait_for(lambda: len(start.made) == 2)
+    wait_for(lambda: started(pool) and len(start.made) == 2)
     start.gate.clear()
     assert taken(pool) == start.made[1]  # its successor hangs
     start.gate.set()
@@ -133,7 +138,7 @@ def test_a_warm_sandbox_that_died_is_closed_and_not_handed_out() -> None:
     start = Starter()
     pool = Pool(start, size=3, starting=1)
     pool.take(PLAIN)
-    wait_for(lambda: len(start.made) == 4)
+    wait_for(lambda: started(pool) and len(start.made) == 4)
     start.made[1].dead = start.made[3].dead = True
     assert taken(pool) == start.made[2]
     assert [box.closed for box in start.made[:4]] == [False, True, False, True]
