@@ -23,11 +23,7 @@ peaks are those of tensors.
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -35,6 +31,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.common import child
 from benchmarks.common.command import make_parser, print_path, write_json
 from benchmarks.common.machine import machine
 from benchmarks.plan.cases import CASES, TINY, Case, Measured, Part, to_measured
@@ -53,22 +50,13 @@ def run(case: Case, threads: int) -> Measured:
     Raises:
         ConfigError: the process failed; the message is the last line of its stderr.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        request, result = Path(folder) / "request.json", Path(folder) / "result.json"
-        request.write_text(json.dumps(asdict(case)), encoding="utf-8")
-        count = str(threads)
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.plan.child", str(request), str(result)],
-            env=os.environ | {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count, "HF_HUB_OFFLINE": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0 or not result.is_file():
-            lines = [line for line in done.stderr.splitlines() if line.strip()]
-            reason = lines[-1] if lines else f"the process ended with exit code {done.returncode}"
-            raise ConfigError(f"{case.name}: {reason}")
-        return to_measured(json.loads(result.read_text(encoding="utf-8")))
+    count = str(threads)
+    environment = {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count, "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-m", "benchmarks.plan.child"]
+    try:
+        return to_measured(child.ask(command, asdict(case), environment))
+    except child.ChildError as error:
+        raise ConfigError(f"{case.name}: {error}") from None
 
 
 def within(part: Part) -> bool:

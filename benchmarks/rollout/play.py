@@ -22,11 +22,8 @@ quartiles of the ratios of single rounds.
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,6 +31,7 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmarks.common.child import ChildError, ask
 from benchmarks.common.command import make_parser, print_path, write_json
 from benchmarks.common.machine import Machine, machine
 from benchmarks.common.spread import Ratio, Spread, ratio, rotations
@@ -119,22 +117,12 @@ def played(tree: Path, job: Job) -> list[Step]:
     Raises:
         PlayError: the process failed.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        request, result = Path(folder) / "request.json", Path(folder) / "result.json"
-        request.write_text(json.dumps(asdict(job) | {"tree": str(tree)}), encoding="utf-8")
-        done = subprocess.run(
-            [sys.executable, "-P", str(child.__file__), str(request), str(result)],
-            env=os.environ | {"PYTHONPATH": str(tree)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0 or not result.is_file():
-            lines = [line for line in done.stderr.splitlines() if line.strip()]
-            reason = lines[-1] if lines else f"the process ended with exit code {done.returncode}"
-            raise PlayError(f"{tree}: {reason}")
-        steps: list[Step] = json.loads(result.read_text(encoding="utf-8"))
-        return steps
+    command = [sys.executable, "-P", str(child.__file__)]
+    try:
+        steps: list[Step] = ask(command, asdict(job) | {"tree": str(tree)}, {"PYTHONPATH": str(tree)})
+    except ChildError as error:
+        raise PlayError(f"{tree}: {error}") from None
+    return steps
 
 
 def measure(trees: dict[str, Path], job: Job, rounds: int, console: Console) -> dict[str, list[list[Step]]]:

@@ -3,16 +3,12 @@ torch."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
+from benchmarks.common.child import ChildError, ask
 from benchmarks.update.workload import Job
 
 
@@ -84,19 +80,11 @@ def platform(threads: int) -> Platform:
 
 
 def _child(what: str, job: Mapping[str, Any], old: Sequence[Sequence[float]]) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        request, result = Path(folder) / "request.json", Path(folder) / "result.json"
-        request.write_text(json.dumps({"what": what, "job": job, "old": old}), encoding="utf-8")
-        threads = str(job["threads"])
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.update.child", str(request), str(result)],
-            env=os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "HF_HUB_OFFLINE": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0 or not result.is_file():
-            lines = [line for line in done.stderr.splitlines() if line.strip()]
-            raise UpdateError(lines[-1] if lines else f"the process ended with exit code {done.returncode}")
-        fields: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
-        return fields
+    threads = str(job["threads"])
+    environment = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-m", "benchmarks.update.child"]
+    try:
+        fields: dict[str, Any] = ask(command, {"what": what, "job": job, "old": old}, environment)
+    except ChildError as error:
+        raise UpdateError(str(error)) from None
+    return fields
