@@ -3,9 +3,9 @@ and text."""
 
 from __future__ import annotations
 
-import contextlib
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -24,7 +24,7 @@ from envs.episode import branching, sessions
 from envs.episode.terminal import as_terminal
 from envs.episode.workspace import Workspace
 from envs.preloads import preload
-from envs.sizes import check_sizes, sandbox_limits
+from envs.sizes import check_sizes, sandbox_limits, shown_chars
 from envs.spaces import Text
 from envs.types import Message, Outcome, Role, Split, Task, Turn
 from envs.validation import checked_outcome, checked_states, validate
@@ -33,7 +33,6 @@ from sandbox.store import ArtifactStore, StoreError
 
 Observation = dict[str, Any]
 
-_OUTPUT_CHARS = 4000
 _SET_BY_RESET = ("agent_selection", "rewards", "terminations", "truncations", "infos", "_cumulative_rewards")
 _SPLITS: tuple[Split, ...] = ("train", "heldout")
 
@@ -105,7 +104,7 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         self._limits = limits or sandbox_limits(scenario, backend)
         own = None if self._limits == backend.limits else self._limits
         self._spec = SandboxSpec(preload(scenario), own, scenario.libraries)
-        chars = _output_chars(scenario, output_chars)
+        chars = shown_chars(scenario, output_chars)
         self._write = styles.writer(scenario, backend, self._limits, chars)
         self._reader: styles.Reader | None = None
         self.observation_spaces = observation_spaces(scenario, self._limits, chars)
@@ -137,8 +136,7 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         return self._outcome
 
     def outcome_so_far(self) -> Outcome:
-        """Returns the outcome that the episode has, or would have if it ended with the latest turn: not for
-        agents.
+        """Returns the outcome that the episode has, or would have if it ended now: not for agents.
 
         Raises:
             RuntimeError: nothing has been played.
@@ -177,7 +175,7 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         options = branching.checked(options)
         self._task = self._choose(options)
         self.turns = tuple(options.get("turns", ()))
-        first = self._next_agent(self.turns)
+        first = branching.next_agent(self.possible_agents, self.turns)
         if not self.turns:
             check_sizes([self._task], self._limits)
         self._workspace = self._begin(self._task, first, options)
@@ -260,19 +258,6 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
         after the end of the episode."""
         return self._open_workspace()
 
-    def _next_agent(self, turns: Sequence[Turn]) -> str:
-        """Returns the agent that acts after ``turns``, the beginning of an episode."""
-        stage = attempt = 0
-        for position, turn in enumerate(turns):
-            if stage == len(self.possible_agents):
-                raise ValueError('options["turns"] continues after the end of an episode')
-            if (turn.agent, turn.index, turn.attempt) != (self.possible_agents[stage], position, attempt):
-                raise ValueError(f"turn {position} is not turn {attempt} of {self.possible_agents[stage]}")
-            stage, attempt = (stage + 1, 0) if turn.last else (stage, attempt + 1)
-        if stage == len(self.possible_agents):
-            raise ValueError('options["turns"] is already a complete episode')
-        return self.possible_agents[stage]
-
     def _choose(self, options: Mapping[str, Any]) -> Task:
         requested = options.get("task")
         if isinstance(requested, Task):
@@ -329,7 +314,7 @@ class PipelineEnv(AECEnv):  # type: ignore[misc]
 
     def _store(self, workspace: Workspace, listing: Sequence[FileInfo]) -> None:
         if self.store is not None:
-            with contextlib.suppress(StoreError):  # what does not fit is not examined
+            with suppress(StoreError):  # what does not fit comes from running the programs again
                 self.store.collect(workspace, listing)
 
     def _begin(self, task: Task, first: str, options: Mapping[str, Any]) -> Workspace:
@@ -413,10 +398,3 @@ def _render_mode(given: str | None) -> str | None:
     if given not in (None, "ansi"):
         raise ConfigError(f"render_mode must be ansi or None; got {given!r}")
     return given
-
-
-def _output_chars(scenario: Scenario, given: int | None) -> int:
-    chars = getattr(scenario, "output_chars", _OUTPUT_CHARS) if given is None else given
-    if chars < 0:
-        raise ConfigError(f"output_chars must be at least 0; got {chars}")
-    return int(chars)

@@ -1,4 +1,4 @@
-"""Do a task's files fit into the sandboxes? Asked before anything is played."""
+"""Limits of what sandboxes hold and agents see. Do a task's files fit? Asked before anything is played."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from envs.types import Split, Task
 from sandbox.base import Backend, LimitChanges, Limits
 
 _MB = 1 << 20
+_OUTPUT_CHARS = 4000
 _SPLITS: tuple[Split, ...] = ("train", "heldout")
 
 
@@ -61,3 +62,15 @@ def _size(task: Task, source: Path | bytes) -> int:
         return source.stat().st_size
     except OSError as error:
         raise ConfigError(f"task {task.id}: {source}: cannot be read: {error.strerror}") from None
+
+
+def shown_chars(scenario: Scenario, given: int | None) -> int:
+    """Returns how many characters of a program's output agents see: ``given``, or what the scenario says.
+
+    Raises:
+        ConfigError: it is negative.
+    """
+    chars = getattr(scenario, "output_chars", _OUTPUT_CHARS) if given is None else given
+    if chars < 0:
+        raise ConfigError(f"output_chars must be at least 0; got {chars}")
+    return int(chars)

@@ -33,3 +33,21 @@ def checked(options: Mapping[str, Any] | None) -> Mapping[str, Any]:
     if files and not turns:
         raise ValueError('options["files"] needs options["turns"], after which these are the files')
     return options
+
+
+def next_agent(agents: Sequence[str], turns: Sequence[Turn]) -> str:
+    """Returns which of ``agents``, in the order in which they act, acts after ``turns``.
+
+    Raises:
+        ValueError: the turns are not the beginning of an episode, or already a complete one.
+    """
+    stage = attempt = 0
+    for position, turn in enumerate(turns):
+        if stage == len(agents):
+            raise ValueError('options["turns"] continues after the end of an episode')
+        if (turn.agent, turn.index, turn.attempt) != (agents[stage], position, attempt):
+            raise ValueError(f"turn {position} is not turn {attempt} of {agents[stage]}")
+        stage, attempt = (stage + 1, 0) if turn.last else (stage, attempt + 1)
+    if stage == len(agents):
+        raise ValueError('options["turns"] is already a complete episode')
+    return agents[stage]

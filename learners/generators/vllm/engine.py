@@ -78,11 +78,6 @@ class VllmEngine:
         eager = on_cpu if config.enforce_eager is None else config.enforce_eager
         self.precision = model.sampling_dtype
         self._sleeps = not on_cpu
-        memory: dict[str, Any] = (
-            {"kv_cache_memory_bytes": int(config.kv_cache_gb * share * 2**30)}
-            if on_cpu
-            else {"gpu_memory_utilization": config.gpu_memory_utilization * share, "enable_sleep_mode": True}
-        )
         arguments = EngineArgs(
             model=str(folder),
             skip_tokenizer_init=True,  # tokens in, tokens out
@@ -98,7 +93,7 @@ class VllmEngine:
             worker_extension_cls=f"{WorkerExtension.__module__}.{WorkerExtension.__qualname__}",
             use_tqdm_on_load=False,
             disable_log_stats=True,
-            **memory,
+            **_memory(config, share, on_cpu=on_cpu),
             **lora,
             **({"weight_transfer_config": {"backend": "ipc"}} if receives else {}),
         )
@@ -314,3 +309,10 @@ def _lora_request(adapter: LoraAdapter) -> Any:
     from vllm.lora.request import LoRARequest
 
     return LoRARequest(adapter.name, adapter.number, str(adapter.folder))
+
+
+def _memory(config: EngineConfig, share: float, *, on_cpu: bool) -> dict[str, Any]:
+    """Returns the arguments that say how much memory an engine takes, for its ``share`` of all engines'."""
+    if on_cpu:
+        return {"kv_cache_memory_bytes": int(config.kv_cache_gb * share * 2**30)}
+    return {"gpu_memory_utilization": config.gpu_memory_utilization * share, "enable_sleep_mode": True}
