@@ -36,8 +36,8 @@ Other keys are ignored, and so is null where a key has a default. The content of
 or a list of parts, of which those with text count; calls of tools become part of its text
 (``coaches.recording.messages``). Messages of tools are what the agent read from its user, and the results of
 the calls that they answer (``coaches.recording.results``). A file is UTF-8,
-with or without a byte order mark, or UTF-16 or UTF-32 with one. Every error message is one line that names
-the file, the line and the key.
+with or without a byte order mark, or UTF-16 or UTF-32 with one; it may be compressed by gzip or xz. Every
+error message is one line that names the file, the line and the key.
 """
 
 from __future__ import annotations

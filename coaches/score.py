@@ -36,6 +36,7 @@ from coaches.base import AnyCoach, BudgetError, Verdict, check_agents, judges_tu
 from coaches.episodes import RecordedEpisode
 from coaches.judging.inner import build_coach, check_ready
 from coaches.judging.verdicts import judge_episode
+from coaches.recording import compressed
 from coaches.traces import formats
 from conf import ConfigError
 from conf.arguments import Parser, add_out, integer, require_new
@@ -192,7 +193,7 @@ def _beside(path: Path) -> Path:
     if path.is_dir():
         path = path.resolve()  # the folder may be called "."
         return path.with_name(f"{path.name}.scored.jsonl")
-    return path.with_suffix(".scored.jsonl")
+    return path.with_name(f"{compressed.stem(path)}.scored.jsonl")
 
 
 def _unjudged(scored: Sequence[Scored]) -> Iterator[str]:

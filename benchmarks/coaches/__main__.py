@@ -69,7 +69,8 @@ def run(
         judgement = judging.judge(node, cases, retest=retest, attacked=attacked, threads=threads)
         rows.append(measures.measure(name, judgement))
     agent, turn = measures.chance(cases)
-    return Report(_facts(cases, part), agent, turn, dict(coaches), report.ranked(rows))
+    kinds = {case.label.kind: case.edition for case in cases if case.label is not None}
+    return Report(_facts(cases, part), agent, turn, dict(coaches), kinds, report.ranked(rows))
 
 
 @commands.one_line_errors()

@@ -61,6 +61,18 @@ class Row:
     """Mean time of a verdict; where episodes are judged as a whole, the episode's time over its turns."""
     by_kind: Mapping[str, Estimate]
     """``found_agent`` for each kind of fault."""
+    by_edition: Mapping[int, Finding]
+    """The same for each edition of the corpus: coaches may have been developed on faults of the first."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a coach found among the episodes of one edition, as ``Row`` defines it."""
+
+    found_agent: Estimate
+    found_turn: Estimate
+    margin: Estimate
+    false_blame: Estimate
 
 
 def measure(name: str, judgement: Judgement) -> Row:
@@ -70,13 +82,14 @@ def measure(name: str, judgement: Judgement) -> Row:
     sound = [one for one in first if one.case.label is None]
     turns = sum(len(one.verdicts) for one in first)
     costs = [v.cost for one in first for v in one.verdicts if v is not None]
+    found = _finding(faulty, sound)
     return Row(
         coach=name,
-        found_agent=estimates.share([(_task(one), found_agent(one)) for one in faulty]),
-        found_turn=estimates.share([(_task(one), found_turn(one)) for one in faulty]),
-        margin=estimates.mean(list(_margins(faulty))),
+        found_agent=found.found_agent,
+        found_turn=found.found_turn,
+        margin=found.margin,
         auc=estimates.statistic(_labelled(first), estimates.auc),
-        false_blame=estimates.share([(_task(one), float(_accuses(one))) for one in sound]),
+        false_blame=found.false_blame,
         calibration=estimates.statistic(_labelled(first), estimates.calibration_error),
         retest=_retest(first, judgement.again),
         kind_bias=_kind_bias(sound),
@@ -94,6 +107,21 @@ def measure(name: str, judgement: Judgement) -> Row:
         cost=100 * fmean(costs) if costs else 0.0,
         seconds=sum(one.seconds for one in first) / turns if turns else 0.0,
         by_kind=_by_kind(faulty),
+        by_edition={
+            edition: _finding(
+                *([one for one in part if one.case.edition == edition] for part in (faulty, sound))
+            )
+            for edition in sorted({one.case.edition for one in first})
+        },
+    )
+
+
+def _finding(faulty: Sequence[JudgedCase], sound: Sequence[JudgedCase]) -> Finding:
+    return Finding(
+        found_agent=estimates.share([(_task(one), found_agent(one)) for one in faulty]),
+        found_turn=estimates.share([(_task(one), found_turn(one)) for one in faulty]),
+        margin=estimates.mean(list(_margins(faulty))),
+        false_blame=estimates.share([(_task(one), float(_accuses(one))) for one in sound]),
     )
 
 

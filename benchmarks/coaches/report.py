@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.table import Table
 
-from benchmarks.coaches.measures import Row
+from benchmarks.coaches.measures import Finding, Row
 from benchmarks.common.command import write_json
 from benchmarks.common.estimates import Estimate
 from conf.tables import make_table
@@ -31,6 +31,8 @@ class Report:
     chance_turn: float
     coaches: Mapping[str, Any]
     """Name -> complete settings."""
+    kinds: Mapping[str, int]
+    """Every kind of fault and the edition of the corpus that it came with."""
     rows: Sequence[Row]
     """Best first."""
 
@@ -79,6 +81,9 @@ TRUST = (
 )  # fmt: skip
 """Columns of the second table."""
 
+EDITION = tuple(column for column in FINDING if column.key in Finding.__dataclass_fields__)
+"""Columns of the table that shows every edition of the corpus apart."""
+
 
 def ranked(rows: Sequence[Row]) -> list[Row]:
     """Returns the rows, best first: by culprits found, then by AUC."""
@@ -86,9 +91,10 @@ def ranked(rows: Sequence[Row]) -> list[Row]:
 
 
 def tables(report: Report) -> Iterator[Table]:
-    """Returns the leaderboard in two tables, each narrow enough for a terminal."""
+    """Returns the leaderboard in tables, each narrow enough for a terminal."""
     chance = f"chance: culprit {_percent(report.chance_agent)}, turn {_percent(report.chance_turn)}"
     yield _table(f"Finding the fault ({chance})", report.rows, FINDING)
+    yield _editions(report)
     yield _table("Bias, resistance, cost", report.rows, TRUST, prices=True)
 
 
@@ -107,7 +113,7 @@ def write(report: Report, folder: Path) -> tuple[Path, Path]:
 
 def html(report: Report) -> str:
     """Returns the page. Names and texts from outside are escaped."""
-    kinds = sorted({kind for row in report.rows for kind in row.by_kind})
+    kinds = sorted(report.kinds, key=lambda kind: (report.kinds[kind], kind))
     facts = ", ".join(f"{key} {value}" for key, value in report.corpus.items())
     return Template(_PAGE.read_text(encoding="utf-8")).substitute(
         facts=escape(facts),
@@ -116,8 +122,13 @@ def html(report: Report) -> str:
         finding="\n".join(_line(row, FINDING) for row in report.rows),
         trust_head=_cells("th", ["coach", *(column.title for column in TRUST), *_PRICES]),
         trust="\n".join(_line(row, TRUST, _price(row)) for row in report.rows),
-        kind_head=_cells("th", ["fault", *(row.coach for row in report.rows)]),
-        kinds="\n".join(_kind_line(kind, report.rows) for kind in kinds),
+        edition_head=_cells("th", ["coach", "edition", "faulty + sound", *(one.title for one in EDITION)]),
+        editions="\n".join(
+            f"<tr><th scope=row>{escape(row.coach)}</th>{_cells('td', _edition_cells(edition, found))}</tr>"
+            for row, edition, found in _by_edition(report.rows)
+        ),
+        kind_head=_cells("th", ["fault", "edition", *(row.coach for row in report.rows)]),
+        kinds="\n".join(_kind_line(kind, report.kinds[kind], report.rows) for kind in kinds),
         legend="\n".join(
             f"<dt>{escape(column.title)}</dt><dd>{escape(column.about)}</dd>" for column in (*FINDING, *TRUST)
         ),
@@ -131,6 +142,25 @@ def _table(title: str, rows: Sequence[Row], columns: Sequence[Column], prices: b
         cells = [_cell(getattr(row, column.key), column) for column in columns]
         table.add_row(row.coach, *cells, *(_price(row) if prices else []))
     return table
+
+
+def _editions(report: Report) -> Table:
+    title = "By edition of the corpus: coaches may have been developed on the faults of the first"
+    table = make_table(title, ["coach", "edition", "n", *(column.title for column in EDITION)])
+    for row, edition, found in _by_edition(report.rows):
+        table.add_row(row.coach, *_edition_cells(edition, found))
+    return table
+
+
+def _by_edition(rows: Sequence[Row]) -> Iterator[tuple[Row, int, Finding]]:
+    yield from ((row, edition, found) for row in rows for edition, found in row.by_edition.items())
+
+
+def _edition_cells(edition: int, found: Finding) -> list[str]:
+    """Returns the edition, its numbers of faulty and sound episodes, and what was found."""
+    numbers = f"{found.found_agent.n} + {found.false_blame.n}"
+    cells = [_cell(getattr(found, column.key), column) for column in EDITION]
+    return [f"{edition}", numbers, *cells]
 
 
 def _cell(estimate: Estimate, column: Column) -> str:
@@ -154,11 +184,11 @@ def _line(row: Row, columns: Sequence[Column], more: Sequence[str] = ()) -> str:
     return f"<tr>{''.join(cells)}{_cells('td', more)}</tr>"
 
 
-def _kind_line(kind: str, rows: Sequence[Row]) -> str:
-    cells = [f"<th scope=row>{escape(kind)}</th>"]
+def _kind_line(kind: str, edition: int, rows: Sequence[Row]) -> str:
+    cells = [f"<th scope=row>{escape(kind)}</th><td>{edition}</td>"]
     for row in rows:
         share = row.by_kind.get(kind)
-        text = "–" if share is None else f"{_percent(share.value)} of {share.n}"
+        text = "–" if share is None else f"{_cell(share, FINDING[0])} of {share.n}"
         cells.append(f"<td{'' if share is None else _shade(share.value, 1.0, 'found_agent')}>{text}</td>")
     return f"<tr>{''.join(cells)}</tr>"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import sysconfig
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 
 import conf
 from benchmarks.corpus import faults_dsbench, faults_mathchat
-from benchmarks.corpus.cases import SPLITS
+from benchmarks.corpus.cases import SPLITS, path_of
 from benchmarks.corpus.faults import Fault
 from benchmarks.corpus.play import Played, perform, row, worse
 from envs.pipeline import PipelineEnv
@@ -25,6 +26,8 @@ MARGIN = 0.05
 """A faulty episode that succeeds scores at least this much (on a scale of 1) below every sound one of its
 task."""
 FAULTS: Mapping[str, Sequence[Fault]] = {"dsbench": faults_dsbench.FAULTS, "mathchat": faults_mathchat.FAULTS}
+_PRESET = 7
+"""Of xz: its window of 16 MiB is longer than the text of a part, in which prompts and programs repeat."""
 _FAULTY = {"dsbench": (2, 1), "mathchat": (2,)}
 """For each sound episode of a task, the number of faulty episodes that depart from it."""
 _PER_FAMILY = 2
@@ -44,7 +47,7 @@ class Tally:
 
 
 def build(backend: Backend, folder: Path, say: Callable[[str], None]) -> None:
-    """Writes ``<split>.jsonl`` into ``folder``; the same bytes each time on the same machine.
+    """Writes ``<split>.jsonl.xz`` into ``folder``; the same bytes each time on the same machine.
 
     Raises:
         RuntimeError: a sound episode failed.
@@ -57,7 +60,7 @@ def build(backend: Backend, folder: Path, say: Callable[[str], None]) -> None:
     for split, path in zip(SPLITS, paths(folder), strict=True):
         rows = [line for env in FAULTS for line in done[env, split].rows]
         lines = [_portable(json.dumps(line, ensure_ascii=False)) for line in rows]
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        path.write_bytes(lzma.compress(("\n".join(lines) + "\n").encode(), preset=_PRESET))
         faulty = sum(line["fault"] is not None for line in rows)
         say(f"{split}: {len(rows) - faulty} sound and {faulty} faulty episodes")
     for (env, split), tally in done.items():
@@ -68,7 +71,7 @@ def build(backend: Backend, folder: Path, say: Callable[[str], None]) -> None:
 
 def paths(folder: Path) -> list[Path]:
     """Returns the files that ``build`` writes, one for each of ``SPLITS``."""
-    return [folder / f"{split}.jsonl" for split in SPLITS]
+    return [path_of(split, folder) for split in SPLITS]
 
 
 def _portable(line: str) -> str:
@@ -91,7 +94,7 @@ def _part(backend: Backend, name: str, split: str) -> Tally:
                 raise RuntimeError(f"the sound episode {played.rollout.episode.id} failed")
         tried: set[int] = set()
         for played, wanted in zip(sound, _FAULTY[name], strict=True):
-            tally.rows.append(row(played, split, None, None))
+            tally.rows.append(row(played, split, 1, None, None))
             faulty = _faulty(env, split, played, sound, tally, tried)
             tally.rows += islice(faulty, wanted)
     return tally
@@ -134,7 +137,7 @@ def _faulty(
         agents[fault.agent] += 1
         tally.used.update((fault.kind, fault.agent, f"{position}"))
         label = {"kind": fault.kind, "agent": fault.agent, "turn": turn}
-        yield row(played, split, label, twin.rollout.episode.id)
+        yield row(played, split, fault.edition, label, twin.rollout.episode.id)
 
 
 def _rarity(fault: Fault, position: int, agents: Counter[str], tally: Tally) -> tuple[int, ...]:

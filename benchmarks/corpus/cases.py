@@ -1,9 +1,11 @@
 """Reads the corpus: recorded episodes, each with the label of its planted fault.
 
-``episodes/public.jsonl`` is for developing coaches, ``episodes/heldout.jsonl`` for reporting results; no task
-is in both. Lines have the format of ``coaches.episodes`` and these additional keys: ``env``, ``seed``,
-``split``, ``style``, ``fault`` (``{"kind", "agent", "turn"}``, null in a sound episode), ``twin`` (the id of
-the sound episode that a faulty one departs from in that turn) and ``answer`` (the task's, if it is a text).
+``episodes/public.jsonl.xz`` is for developing coaches, ``episodes/heldout.jsonl.xz`` for reporting
+results; no task is in both. Lines have the format of ``coaches.episodes`` and these additional keys: ``env``,
+``seed``, ``split``, ``style``, ``edition`` (of the corpus in which the kind of fault, or of a sound episode
+the way of working, came first), ``fault`` (``{"kind", "agent", "turn"}``, null in a sound episode), ``twin``
+(the id of the sound episode that a faulty one departs from in that turn) and ``answer`` (the task's, if it is
+a text).
 """
 
 from __future__ import annotations
@@ -46,6 +48,9 @@ class Case:
     twin: str | None
     """Id of the sound episode of the same task, style and seed; None for a sound one."""
     answer: str | None
+    edition: int = 1
+    """The edition of the corpus in which the kind of fault, or of a sound episode the way of working, came
+    first: coaches may have been developed on kinds of the first, of which alone the public part is made."""
 
 
 @cache
@@ -53,7 +58,12 @@ def read(split: str) -> tuple[Case, ...]:
     """Returns the bundled cases of a split, read once. Raises ``ConfigError`` for an unknown split."""
     if split not in SPLITS:
         raise ConfigError(f"the corpus has {' and '.join(SPLITS)}, not {split!r}")
-    return read_file(FOLDER / f"{split}.jsonl")
+    return read_file(path_of(split))
+
+
+def path_of(split: str, folder: Path = FOLDER) -> Path:
+    """Returns the file of a split."""
+    return folder / f"{split}.jsonl.xz"
 
 
 def read_file(path: Path) -> tuple[Case, ...]:
@@ -69,9 +79,8 @@ def _case(path: Path, row: dict[str, Any], episode: RecordedEpisode) -> Case:
     try:
         fault = row["fault"]
         label = None if fault is None else Label(str(fault["kind"]), str(fault["agent"]), int(fault["turn"]))
-        case = Case(
-            episode, row["env"], row["seed"], row["split"], row["style"], label, row["twin"], row["answer"]
-        )
+        about = {key: row[key] for key in ("env", "seed", "split", "style", "twin", "answer")}
+        case = Case(episode, label=label, edition=int(row.get("edition", 1)), **about)
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{path}: episode {episode.id} is not a case: {error!r}") from None
     if episode.outcome is None:

@@ -22,6 +22,8 @@ class Fault:
     change: Change
     step: Literal["program", "note"] = "program"
     """Where the fault is planted: in the agent's last program or in its closing note."""
+    edition: int = 1
+    """The edition of the corpus in which the kind came first (``cases.Case.edition``)."""
 
 
 def swap(*pairs: tuple[str, str], regression: bool | None = None) -> Change:

@@ -75,7 +75,9 @@ def perform(env: PipelineEnv, task: Task, seed: int, replacements: Mapping[int, 
     return Played(rollout, env.scenario.name, task, seed)
 
 
-def row(played: Played, split: str, fault: Mapping[str, Any] | None, twin: str | None) -> dict[str, Any]:
+def row(
+    played: Played, split: str, edition: int, fault: Mapping[str, Any] | None, twin: str | None
+) -> dict[str, Any]:
     """Returns one line of the corpus: a run's row without times and without anything that the rest
     implies."""
     whole = records.episode_row(split, 0, _timeless(played.rollout))
@@ -95,6 +97,7 @@ def row(played: Played, split: str, fault: Mapping[str, Any] | None, twin: str |
         "env": played.env,
         "split": split,
         "style": Manner.of(played.seed).style,
+        "edition": edition,
         "fault": fault,
         "twin": twin,
         "answer": played.task.answer if isinstance(played.task.answer, str) else None,

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.corpus.build import FAULTS, MARGIN, environment
-from benchmarks.corpus.cases import SPLITS, Case, read_file
+from benchmarks.corpus.cases import SPLITS, Case, path_of, read_file
 from benchmarks.corpus.play import perform
 from benchmarks.corpus.team import Team
 from envs.pipeline import PipelineEnv
@@ -28,7 +28,7 @@ def verify(backend: Backend, folder: Path, say: Callable[[str], None], *, some: 
         ConfigError: the corpus cannot be read.
         SandboxError: a sandbox was lost.
     """
-    cases = [case for split in SPLITS for case in read_file(folder / f"{split}.jsonl")]
+    cases = [case for split in SPLITS for case in read_file(path_of(split, folder))]
     complaints = list(inconsistencies(cases))
     step = 1 if not some else max(1, math.ceil(len(cases) / some))
     chosen = cases[::step]

@@ -21,6 +21,7 @@ from pathlib import Path
 from benchmarks.common.command import make_parser, print_path, write_text
 from benchmarks.common.runs import add_runs, read_runs
 from benchmarks.report import terminal
+from coaches.recording import compressed
 from conf import ConfigError, commands
 from conf.arguments import add_out, integer, require_new
 from conf.tables import make_console
@@ -74,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _place(runs: Sequence[reading.Run], last: Path, out: Path | None, overwrite: bool) -> Path:
     """Returns where the page goes. Only that of a run folder, which the run wrote, is replaced unasked."""
-    path = out or (last / "report.html" if last.is_dir() else last.with_suffix(".html"))
+    path = out or (last / "report.html" if last.is_dir() else last.with_name(f"{compressed.stem(last)}.html"))
     if any(path.resolve() == run.path.resolve() for run in runs):
         raise ConfigError(f"{path} is what is shown: name another place with --out")
     if out is not None or not last.is_dir():

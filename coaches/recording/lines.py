@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from coaches.recording import compressed
 from coaches.recording.fields import BadRowError
 from conf import ConfigError, text
 
@@ -22,24 +24,24 @@ _BLANK = b" \t\r\n"
 def numbered(path: Path) -> Iterator[tuple[int, bytes | str]]:
     """Yields the number, from 1, and the content of every line that is not blank.
 
-    A line of UTF-8 comes as bytes, so that one that is not UTF-8 can be skipped.
+    A line of UTF-8 comes as bytes, so that one that is not UTF-8 can be skipped. The file may be compressed.
 
     Raises:
         ConfigError: the file cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with compressed.open_binary(path) as file:
             start = file.read(4)
         encoding = next((name for mark, name in _MARKS if start.startswith(mark)), None)
-        if encoding is None:
-            with path.open("rb") as lines:
+        with compressed.open_binary(path) as lines:
+            if encoding is None:
                 yield from (
                     (n, line) for n, line in enumerate(lines, 1) if line.strip(_BLANK + codecs.BOM_UTF8)
                 )
-        else:
-            with path.open(encoding=encoding) as texts:
+            else:
+                texts = io.TextIOWrapper(lines, encoding)
                 yield from ((n, line) for n, line in enumerate(texts, 1) if line.strip())
-    except (OSError, UnicodeError) as error:
+    except (*compressed.ERRORS, UnicodeError) as error:
         raise ConfigError(f"{path}: {error}") from None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from coaches.recording import lines
+from coaches.recording import compressed, lines
 from coaches.recording.fields import BadRowError
 from conf import ConfigError, text
 
@@ -28,9 +28,9 @@ def of(path: Path) -> list[Path]:
 def start(path: Path) -> str:
     """Returns what a file begins with; "" if it cannot be read, which who reads it then reports."""
     try:
-        with path.open("rb") as file:
+        with compressed.open_binary(path) as file:
             return file.read(_START).decode("utf-8-sig", "replace")
-    except OSError:
+    except compressed.ERRORS:
         return ""
 
 
@@ -42,8 +42,9 @@ def whole(path: Path) -> dict[str, Any]:
         ConfigError: it cannot be read.
     """
     try:
-        content = path.read_bytes()
-    except OSError as error:
+        with compressed.open_binary(path) as file:
+            content = file.read()
+    except compressed.ERRORS as error:
         raise ConfigError(f"{path}: {error}") from None
     return lines.parsed(content)
 
@@ -66,8 +67,9 @@ def documents(path: Path) -> Iterator[tuple[str, dict[str, Any] | BadRowError]]:
 
 def _over_lines(path: Path) -> dict[str, Any] | None:
     try:
-        value = text.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
+        with compressed.open_binary(path) as file:
+            value = text.loads(file.read().decode("utf-8-sig"))
+    except (*compressed.ERRORS, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 

@@ -12,6 +12,7 @@ import yaml
 
 from coaches import episodes
 from coaches.episodes import RecordedEpisode
+from coaches.recording import compressed
 from conf import ConfigError
 from envs.types import Role
 
@@ -55,7 +56,7 @@ def read(path: Path, *, roles: Sequence[Role] | None = None) -> Run:
         return folder(path, roles=roles)
     if not path.is_file():
         raise ConfigError(f"{path}: there is no such run or file")
-    return Run(path.stem, path, {}, {}, [], [], {}, roles)
+    return Run(compressed.stem(path), path, {}, {}, [], [], {}, roles)
 
 
 def folder(path: Path, *, roles: Sequence[Role] | None = None) -> Run:

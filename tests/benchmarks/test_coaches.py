@@ -286,9 +286,34 @@ def test_a_user_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 def test_names_from_outside_are_escaped() -> None:
     measured = row(judged(case("ab", 0), [1, 9]))
     shown = report.html(
-        report.Report({"part": "<b>"}, 0.5, 0.5, {}, [replace(measured, coach="<script>alert(1)</script>")])
+        report.Report(
+            {"part": "<b>"}, 0.5, 0.5, {}, {"<i>": 1}, [replace(measured, coach="<script>alert(1)</script>")]
+        )
     )
-    assert "<script>" not in shown and "<b>" not in shown  # noqa: PT018
+    assert not any(tag in shown for tag in ("<script>", "<b>", "<i>"))
+
+
+def test_every_edition_of_the_corpus_is_shown_apart() -> None:
+    old = [judged(case("ab", 0), [1, 9]), judged(case("ab"), [9, 9])]
+    late = [
+        judged(case("ab", 1), [1, 9]),
+        judged(case("ab"), [9, 1]),
+        judged(case("ab"), [9, 9]),
+    ]
+    measured = row(*old, *(replace(one, case=replace(one.case, edition=2)) for one in late))
+    first, second = measured.by_edition[1], measured.by_edition[2]
+    assert (first.found_agent.value, first.found_turn.value, first.false_blame.value) == (1, 1, 0)
+    assert (second.found_agent.value, second.found_turn.value, second.false_blame.value) == (0, 0, 0.5)
+    assert (first.margin.value, second.margin.value) == (8, -8)
+    assert (second.found_agent.n, second.false_blame.n) == (1, 2)
+    assert (measured.found_agent.value, measured.found_agent.n) == (0.5, 2)
+    made = report.Report({"part": "made"}, 0.5, 0.5, {}, {"another": 2, "some fault": 1}, [measured])
+    [_, table, _] = report.tables(made)
+    cells = [[str(cell) for cell in column.cells] for column in table.columns]
+    assert cells[1:3] == [["1", "2"], ["1 + 1", "1 + 2"]]
+    shown = report.html(made)
+    assert shown.index("some fault</th><td>1</td>") < shown.index("another</th><td>2</td>")
+    assert closed(shown)
 
 
 @pytest.mark.browser
@@ -298,7 +323,7 @@ def test_a_browser_shows_every_row_within_its_width(tmp_path: Path) -> None:
         pytest.skip("there is no chromium")
     measured = replace(row(judged(case("ab", 0), [1, 9]), judged(case("ab"), [9, 9])), coach="the <coach>")
     page = tmp_path / "page.html"
-    shown = report.html(report.Report({"part": "made"}, 0.5, 0.5, {}, [measured]))
+    shown = report.html(report.Report({"part": "made"}, 0.5, 0.5, {}, {"some fault": 1}, [measured]))
     wide = "<script>document.title = document.documentElement.scrollWidth <= window.innerWidth</script>"
     page.write_text(shown.replace("</body>", f"{wide}</body>"), encoding="utf-8")
     command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1280,900"]
@@ -310,7 +335,7 @@ def test_a_browser_shows_every_row_within_its_width(tmp_path: Path) -> None:
         check=True,
     )
     assert "<title>true</title>" in done.stdout
-    assert done.stdout.count("the &lt;coach&gt;") == 3
+    assert done.stdout.count("the &lt;coach&gt;") == 4
     assert "some fault" in done.stdout
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import conf
 from benchmarks.corpus import build, replay
 from benchmarks.corpus.__main__ import main
-from benchmarks.corpus.cases import FOLDER, SPLITS, Case, read, read_file
+from benchmarks.corpus.cases import SPLITS, Case, path_of, read, read_file
 from benchmarks.corpus.play import perform, row
 from benchmarks.corpus.styles import STYLES
 from benchmarks.corpus.team import Team
@@ -26,6 +27,11 @@ CASES = {split: read(split) for split in SPLITS}
 EVERY = [case for split in SPLITS for case in CASES[split]]
 FAULTY = [case for case in EVERY if case.label is not None]
 AGENTS = {"data_engineer", "modeler", "analyst", "problem_solver", "code_executor", "verifier"}
+
+
+def lines(split: str) -> list[str]:
+    with lzma.open(path_of(split), "rt", encoding="utf-8") as file:
+        return file.read().splitlines()
 
 
 def case_of(kind: str, agent: str) -> Case:
@@ -67,8 +73,7 @@ def test_the_corpus_is_large_and_spread_over_kinds_agents_tasks_and_styles() -> 
     assert len({case.episode.task_id for case in EVERY if case.env == "dsbench"}) == 20
     families = Counter(case.episode.task_id.rpartition("-")[0] for case in FAULTY if case.env == "mathchat")
     assert len(families) >= 8
-    sizes = [(FOLDER / f"{split}.jsonl").stat().st_size for split in SPLITS]
-    assert sum(sizes) <= 4 << 20
+    assert sum(path_of(split).stat().st_size for split in SPLITS) <= 1 << 20
 
 
 def test_most_faults_in_tables_pass_the_checks_of_files() -> None:
@@ -95,7 +100,7 @@ def test_some_episodes_contain_a_harmless_error_that_is_not_a_fault() -> None:
 
 def test_the_corpus_contains_no_times() -> None:
     for split in SPLITS:
-        for line in (FOLDER / f"{split}.jsonl").read_text(encoding="utf-8").splitlines():
+        for line in lines(split):
             assert "wall_s" not in line
             assert "verdict" not in json.loads(line)["turns"][0]
 
@@ -138,7 +143,7 @@ def test_the_team_reacts_to_its_input() -> None:
 def test_a_line_that_is_not_a_case_is_refused(
     change: dict[str, object], complaint: str, tmp_path: Path
 ) -> None:
-    row = json.loads((FOLDER / "public.jsonl").read_text(encoding="utf-8").splitlines()[0]) | change
+    row = json.loads(lines("public")[0]) | change
     path = tmp_path / "cases.jsonl"
     path.write_text(json.dumps({key: value for key, value in row.items() if value is not ...}), "utf-8")
     with pytest.raises(ConfigError, match=complaint):
@@ -155,17 +160,15 @@ def test_recorded_episodes_replay_in_a_real_sandbox(capsys: pytest.CaptureFixtur
 
 def test_a_replay_that_differs_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for split in SPLITS:
-        lines = (FOLDER / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()
-        row = json.loads(next(line for line in lines if '"env": "mathchat"' in line))
+        row = json.loads(next(line for line in lines(split) if '"env": "mathchat"' in line))
         row["outcome"]["failure_code"] = "wrong"
-        (tmp_path / f"{split}.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+        path_of(split, tmp_path).write_text(json.dumps(row) + "\n", encoding="utf-8")
     assert main(["verify", "--folder", str(tmp_path), "sandbox=local"]) == 1
     assert "it ended with ok, but wrong is recorded" in capsys.readouterr().out
 
 
 def test_the_committed_corpus_is_what_a_build_writes() -> None:
-    lines = (FOLDER / "public.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = {made["id"]: made for made in map(json.loads, lines)}
+    rows = {made["id"]: made for made in map(json.loads, lines("public"))}
     backend = conf.build("sandbox", conf.load("sandbox", "local"))
     try:
         env = build.environment("mathchat", backend)
@@ -179,8 +182,8 @@ def test_the_committed_corpus_is_what_a_build_writes() -> None:
         played = perform(env, task, sound["seed"], dict([planted]), faulty["id"])
     finally:
         backend.close()
-    assert json.loads(json.dumps(row(twin, "public", None, None))) == sound
-    assert json.loads(json.dumps(row(played, "public", faulty["fault"], sound["id"]))) == faulty
+    assert json.loads(json.dumps(row(twin, "public", 1, None, None))) == sound
+    assert json.loads(json.dumps(row(played, "public", 1, faulty["fault"], sound["id"]))) == faulty
 
 
 @pytest.mark.parametrize(("metric", "kind"), [("hit_at_3", "multiclass"), ("jaccard", "text")])

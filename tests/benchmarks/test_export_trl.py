@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from benchmarks.corpus.cases import path_of
 from benchmarks.export.__main__ import main
 from coaches import score
 
 pytestmark = pytest.mark.examples
 
-CORPUS = Path(__file__).parents[2] / "benchmarks" / "corpus" / "episodes" / "heldout.jsonl"
+CORPUS = path_of("public")
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import page
+from benchmarks.corpus.cases import path_of
 from learners.report import reading
 
-CORPUS = Path(page.__file__).parent / "corpus" / "episodes" / "heldout.jsonl"
+CORPUS = path_of("public")
 
 
 @pytest.mark.browser

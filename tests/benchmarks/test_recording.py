@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
+import lzma
 from pathlib import Path
 
 import pytest
 
 from benchmarks import recording
+from benchmarks.corpus.cases import path_of
 from coaches.recording.repeats import SHARED
-
-CORPUS = Path(recording.__file__).parent / "corpus" / "episodes" / "heldout.jsonl"
 
 
 def test_bytes_are_those_of_the_files_and_of_the_episodes_written_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lines = CORPUS.read_bytes().splitlines(keepends=True)[:3]
+    with lzma.open(path_of("public")) as file:
+        lines = file.read().splitlines(keepends=True)[:3]
     (tmp_path / "episodes.jsonl").write_bytes(b"".join(lines))
     (tmp_path / SHARED).write_text('{"key": "k", "value": 1}\n', encoding="utf-8")
     out = tmp_path / "out.json"

@@ -8,21 +8,21 @@ from typing import Any
 
 import pytest
 
-from benchmarks import corpus
+from benchmarks.corpus.cases import path_of
 from benchmarks.export.__main__ import main
 from learners.report import reading
 from learners.report.handoffs import diagnose
 
-HELDOUT = Path(corpus.__file__).parent / "episodes" / "heldout.jsonl"
-SOUND = "dsbench-city_temperature-0"
-FAILED = "dsbench-city_temperature-0-other_name-13"
-ALONE = "dsbench-vote_1996-7-other_name-23"
+PUBLIC = path_of("public")
+SOUND = "dsbench-airport_altitude-0"
+FAILED = "dsbench-airport_altitude-0-other_name-13"
+ALONE = "dsbench-film_verdict-6-other_name-1"
 WORDS = ("env=dsbench", "sandbox=local", "--what=counterfactuals", "--tries=1", "--threads=1")
 
 
 def recorded(folder: Path, *names: str) -> Path:
     """Writes the corpus's episodes of these ids to a file."""
-    rows = {row["id"]: row for row, _ in reading.episodes_of(reading.read(HELDOUT))}
+    rows = {row["id"]: row for row, _ in reading.episodes_of(reading.read(PUBLIC))}
     path = folder / "episodes.jsonl"
     path.write_text("".join(json.dumps(rows[name]) + "\n" for name in names), encoding="utf-8")
     return path

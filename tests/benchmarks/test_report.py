@@ -7,18 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.corpus.cases import path_of
 from benchmarks.report.__main__ import main
+from coaches import episodes
 
-CORPUS = Path(__file__).parents[2] / "benchmarks" / "corpus" / "episodes" / "heldout.jsonl"
-MISSING = "dsbench-city_temperature-0-never_saved-0"
+CORPUS = path_of("public")
+MISSING = "dsbench-airport_altitude-0-never_saved-0"
 
 
 def test_failed_episodes_are_listed_with_culprit_and_chain(capsys: pytest.CaptureFixture[str]) -> None:
-    main([str(CORPUS), "--failed", "--agent=data_engineer", "--code=missing", "--task=city_temperature"])
+    main([str(CORPUS), "--failed", "--agent=data_engineer", "--code=missing", "--task=airport_altitude"])
     shown = capsys.readouterr().out
     assert MISSING in shown
     assert "X_test.pkl missing" in shown
-    assert "1 of 100 episodes; by culprit: data_engineer 1" in shown
+    assert "1 of 120 episodes; by culprit: data_engineer 1" in shown
 
 
 def test_filters_leave_out_what_they_do_not_admit(capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,8 +128,7 @@ def test_a_bad_line_is_left_out_and_named_if_asked(
 def test_an_environment_lends_its_roles_to_lines_that_have_none(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = [json.loads(line) for line in CORPUS.read_text(encoding="utf-8").splitlines()]
-    [row] = [row for row in rows if row["id"] == MISSING]
+    [row] = [row for row, _ in episodes.read(CORPUS) if row["id"] == MISSING]
     del row["roles"]
     (tmp_path / "old.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
     with pytest.raises(SystemExit):

@@ -270,7 +270,7 @@ def test_planted_culprits_lose_most_in_episodes_of_the_corpus() -> None:
     cases = corpus.read("public")
     coach = _empty(
         replace="reference",
-        reference=str(corpus.FOLDER / "public.jsonl"),
+        reference=str(corpus.path_of("public")),
         team={"name": "benchmarks.corpus.team"},
         env=[{"name": name, "style": "compact"} for name in ("dsbench", "mathchat")],
     )

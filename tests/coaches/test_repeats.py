@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import random
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from benchmarks.corpus.cases import FOLDER
+from benchmarks.corpus.cases import path_of
 from coaches import episodes
 from coaches.episodes import RecordedEpisode
 from coaches.recording import repeats
@@ -123,7 +124,8 @@ def rollout_of(row: Mapping[str, Any], one: RecordedEpisode) -> Rollout:
 
 
 def test_the_corpus_is_read_as_it_is_and_unchanged_after_writing(tmp_path: Path) -> None:
-    lines = (FOLDER / "public.jsonl").read_text(encoding="utf-8").splitlines()[::40]
+    with lzma.open(path_of("public"), "rt", encoding="utf-8") as file:
+        lines = file.read().splitlines()[::40]
     (tmp_path / "old.jsonl").write_text("\n".join(lines), encoding="utf-8")
     old = list(episodes.read(tmp_path / "old.jsonl"))
     assert [row for row, _ in old] == [json.loads(line) for line in lines]

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from scipy.stats import sem, t  # type: ignore[import-untyped]
 
+from benchmarks.corpus.cases import path_of
+from coaches import episodes
 from coaches.attacks.texts import ATTACKS
 from learners.report import reading
 from learners.report.page import page
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-CORPUS = Path(__file__).parents[3] / "benchmarks" / "corpus" / "episodes" / "heldout.jsonl"
-MISSING = "dsbench-city_temperature-0-never_saved-0"
+CORPUS = path_of("public")
+MISSING = "dsbench-airport_altitude-0-never_saved-0"
 HOSTILE = (
     "</script><script>document.title = 'broken'</script>",
     "<img src=x onerror=\"document.title = 'broken'\">",
@@ -45,7 +47,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def rows() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in CORPUS.read_text(encoding="utf-8").splitlines()]
+    return [row for row, _ in episodes.read(CORPUS)]
 
 
 @pytest.fixture(scope="module")

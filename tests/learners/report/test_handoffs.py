@@ -7,22 +7,23 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.corpus.cases import path_of
 from coaches import episodes
 from coaches.episodes import RecordedEpisode
 from learners.report.handoffs import Broken, Handoff, broken, diagnose, handoffs
 
-CORPUS = Path(__file__).parents[3] / "benchmarks" / "corpus" / "episodes"
+CORPUS = path_of("public")
 
 
 @pytest.fixture(scope="module")
 def recorded() -> dict[str, RecordedEpisode]:
-    return {one.id: one for _, one in episodes.read(CORPUS / "heldout.jsonl")}
+    return {one.id: one for _, one in episodes.read(CORPUS)}
 
 
 def test_a_file_that_was_never_saved_is_the_first_link_of_the_chain(
     recorded: dict[str, RecordedEpisode],
 ) -> None:
-    episode = recorded["dsbench-city_temperature-0-never_saved-0"]
+    episode = recorded["dsbench-airport_altitude-0-never_saved-0"]
     found = diagnose(episode.turns, episode.outcome)
     assert found is not None
     assert found.culprit.agent == "data_engineer"
@@ -34,7 +35,7 @@ def test_a_file_that_was_never_saved_is_the_first_link_of_the_chain(
 def test_a_handoff_names_the_writer_the_first_reader_and_the_version(
     recorded: dict[str, RecordedEpisode],
 ) -> None:
-    episode = recorded["dsbench-city_temperature-0-never_saved-0"]
+    episode = recorded["dsbench-airport_altitude-0-never_saved-0"]
     by_name = {one.artifact: one for one in handoffs(episode.turns)}
     reader = next(turn for turn in episode.turns if turn.agent == "modeler")
     sha = next(file.sha256 for file in reader.files_before if file.path == "X_train.pkl")

@@ -15,12 +15,14 @@ from typing import Any
 
 import pytest
 
+from benchmarks.corpus.cases import path_of
+from coaches import episodes
 from conf import ConfigError
 from learners.report import contents, reading
 from learners.report.page import page
 
 ROOT = Path(__file__).parents[3]
-CORPUS = ROOT / "benchmarks" / "corpus" / "episodes"
+CORPUS = path_of("public")
 HOSTILE = (
     "</script><script>document.title='broken'</script><img src=x onerror=alert(1)> $title ${1} \\u2028\u2028"
 )
@@ -40,18 +42,18 @@ def write(path: Path, *rows: Mapping[str, Any]) -> Path:
 
 @pytest.fixture(scope="module")
 def corpus() -> str:
-    return page([reading.read(CORPUS / "heldout.jsonl")])
+    return page([reading.read(CORPUS)])
 
 
 def test_the_index_has_a_row_and_the_blocks_the_details_of_every_episode(corpus: str) -> None:
     index = block(corpus, "index")
     [run] = index["runs"]
-    lines = (CORPUS / "heldout.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line)["id"] for line in lines] == run["index"]["id"]
-    assert {len(column) for column in run["index"].values()} == {len(lines)}
-    last = block(corpus, f"block-0-{(len(lines) - 1) // index['per_block']}")
-    assert len(last) == (len(lines) - 1) % index["per_block"] + 1
-    assert last[-1]["turns"][0]["action"] == json.loads(lines[-1])["turns"][0]["action"]
+    rows = [row for row, _ in episodes.read(CORPUS)]
+    assert [row["id"] for row in rows] == run["index"]["id"]
+    assert {len(column) for column in run["index"].values()} == {len(rows)}
+    last = block(corpus, f"block-0-{(len(rows) - 1) // index['per_block']}")
+    assert len(last) == (len(rows) - 1) % index["per_block"] + 1
+    assert last[-1]["turns"][0]["action"] == rows[-1]["turns"][0]["action"]
 
 
 def test_recorded_text_appears_nowhere_outside_the_compressed_data(tmp_path: Path) -> None:
@@ -93,7 +95,7 @@ def test_a_number_that_json_does_not_have_is_null() -> None:
 
 
 def test_equal_runs_give_equal_pages(corpus: str) -> None:
-    assert page([reading.read(CORPUS / "heldout.jsonl")]) == corpus
+    assert page([reading.read(CORPUS)]) == corpus
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 import pickle
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-import benchmarks.corpus
-from benchmarks.corpus.cases import read_file
+from benchmarks.corpus.cases import read
 from learners.reinforcepp import ReinforcePP
 from learners.runtimes.distributed.ranks import RankGroup, RemoteLearner
 from learners.types import Completion, Transition
@@ -73,7 +71,7 @@ def test_without_rows_to_train_on_no_share_has_a_step() -> None:
 
 def recorded(episodes: int = 8) -> list[Transition]:
     """Returns a step of recorded episodes; a token is about four characters, as in common vocabularies."""
-    cases = read_file(Path(benchmarks.corpus.__file__).parent / "episodes" / "public.jsonl")[:episodes]
+    cases = read("public")[:episodes]
     dice = np.random.default_rng(0)
 
     def ids(text: str) -> tuple[int, ...]:
