@@ -107,16 +107,17 @@ class Audit(LearningInside):
         if names is None:
             with self._box() as box:
                 found = chain.examine(turns, outcome, box.value)
-                return [*found, *_hidden(turns, [{}] * len(turns), box)], ""
+                return [*found, *_hidden(turns, [{}] * len(turns), box)], box.note()
         found = unsaved.examine(turns, ends)
         try:
             moments = kept.moments(turns) or self._programs.moments(turns)
         except ReplayError as error:
             return found, f"; files were not audited: {error}"
         with self._box() as box:
+            box.missed |= dict.fromkeys(kept.left_out(turns, moments))
             found += artifacts.examine(turns, moments, names, box)
             found += _hidden(turns, moments, box)
-            return found, "; the sandbox of the audits was lost" if box.lost else ""
+            return found, box.note()
 
     def _revised(
         self, turns: Sequence[Turn], turn: Turn, verdict: Verdict, findings: list[Finding],
@@ -171,8 +172,8 @@ def _hidden(turns: Sequence[Turn], moments: Sequence[Files], box: Box) -> list[F
     for turn in turns:
         program = None if turn.code is None else swallowed.exposed(turn.code)
         if program is not None:
-            box.bring(moments[turn.index])
-            if error := swallowed.hidden(box.value(program)):
+            there = box.bring(moments[turn.index])
+            if there and (error := swallowed.hidden(box.value(program))):
                 strength: Strength = "proof" if swallowed.of_program(error) else "doubt"
                 found.append(Finding("hidden error", turn.index, strength, f"its program hid {error}"))
     return found

@@ -3,24 +3,22 @@ does when it predicts; what it reports is read without trust, and can only ever 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from coaches.audits.guest.complaint import Complaint
-from coaches.audits.guest.report import LOADING
+from coaches.audits import heard
+from coaches.audits.guest.complaint import Complaint, quote
 from coaches.audits.guest.tables import Names
 from sandbox.base import Backend, LostError, Result, Sandbox, SandboxSpec
 from sandbox.host.libraries import packages as packages_of
 
-MAX_TEXT, MAX_LINES = 400, 20
+_MOST_MISSED = 3
 _FOLDER = Path(__file__).parent / "guest"
 _MODULES = (
-    "complaint", "relations", "tables", "alignment", "consistency", "leakage", "models", "scales",
+    "complaint", "relations", "tables", "plain", "alignment", "consistency", "leakage", "models", "scales",
     "submissions", "report",
 )  # fmt: skip
 """In dependency order: each after the modules that it imports."""
@@ -49,7 +47,8 @@ sys.modules["{_PACKAGE}.report"].report({{paths!r}}, {{names!r}}, {{facts!r}}, {
 class Box:
     """A sandbox for the files of one episode. Use it as a context manager.
 
-    If it is lost, which a hostile model may bring about, nothing more is found: ``lost`` says so.
+    What could not be examined is kept in ``missed``, each thing once: files that cannot be read or are too
+    large, audits that failed or did not end, and the sandbox itself, which a hostile model may bring down.
     """
 
     def __init__(self, backend: Backend, timeout: float) -> None:
@@ -58,7 +57,8 @@ class Box:
         self._packages = sorted(packages_of(()))
         self._box: Sandbox = backend.open(SandboxSpec(("numpy", "pandas", "joblib", "sklearn", _preload())))
         self._written: dict[bytes, str] = {}
-        self.lost = False
+        self._lost = False
+        self.missed: dict[str, None] = {}
 
     def __enter__(self) -> Box:
         return self
@@ -69,58 +69,76 @@ class Box:
     def complaints(
         self, files: Mapping[str, bytes], names: Names, facts: Mapping[str, Any], wanted: Sequence[str]
     ) -> list[Complaint]:
-        """Returns what the audits ``wanted`` (``guest.report.AUDITS``) say of ``files`` (path -> content).
-
-        A file that is too large for the sandbox is left out, and so are complaints of audits that did not
-        end in time.
-        """
+        """Returns what the audits ``wanted`` (``guest.report.AUDITS``) say of ``files`` (path -> content)."""
         kinds = set(asdict(names).values())
-        if self.lost:
-            return []
-        paths = {name: path for name, data in files.items() if name in kinds if (path := self._write(data))}
+        paths = {
+            name: path for name, data in files.items() if name in kinds and (path := self._write(name, data))
+        }
         program = _RUN.format(
             paths=paths, names=asdict(names), facts=dict(facts), wanted=list(wanted), packages=self._packages
         )
-        result = self._run(program)
-        return [] if result is None else list(islice(_read(result.stdout, names), MAX_LINES))
+        if (result := self._run(program)) is None:
+            return []
+        complaints, missed = heard.read(result, names)
+        self.missed |= dict.fromkeys(missed)
+        return complaints
 
     def value(self, program: str) -> str | None:
-        """Returns the last line that a program prints; None if it fails or prints nothing."""
-        result = self._run(program)
-        if result is None or result.status != "ok":
+        """Returns the last line that a program prints, "" if none; None if the program fails.
+
+        Also "" for one that did not end, as which it is missed: that says nothing of it.
+        """
+        if (result := self._run(program)) is None:
+            return ""
+        if result.status == "error":
             return None
+        if result.status != "ok":
+            self.missed[f"a program: {result.status}"] = None
+            return ""
         lines = [line.strip() for line in result.stdout.splitlines() if line.strip()]
-        return lines[-1] if lines else None
+        return lines[-1] if lines else ""
 
-    def bring(self, files: Mapping[str, bytes]) -> None:
-        """Writes files under their own names, for a program that is run again."""
-        for path, data in files.items():
-            self._put(path, data)
+    def bring(self, files: Mapping[str, bytes]) -> bool:
+        """Writes files under their own names, for a program that is run again; returns whether all are
+        there."""
+        return all(self._put(path, path, data) for path, data in files.items())
 
-    def _write(self, data: bytes) -> str:
+    def note(self) -> str:
+        """Returns what was missed, for a rationale; "" if nothing was."""
+        if not self.missed:
+            return ""
+        first = [*self.missed][:_MOST_MISSED]
+        more = f"; and {len(self.missed) - len(first)} more" if len(self.missed) > len(first) else ""
+        return f"; {len(self.missed)} not audited: {'; '.join(first)}{more}"
+
+    def _write(self, name: str, data: bytes) -> str:
         if data not in self._written:
             path = f"file{len(self._written)}"
-            self._written[data] = path if self._put(path, data) else ""
+            self._written[data] = path if self._put(name, path, data) else ""
         return self._written[data]
 
-    def _put(self, path: str, data: bytes) -> bool:
+    def _put(self, name: str, path: str, data: bytes) -> bool:
         """Returns whether a file was written: none that is too large, and none once the sandbox is lost."""
         try:
-            if not self.lost:
+            if not self._lost:
                 self._box.write(path, data)
                 return True
         except LostError:
-            self.lost = True
+            self._lose()
         except ValueError:
-            pass
+            self.missed[f"{quote(name)}: {len(data)} bytes, too large for the sandbox"] = None
         return False
 
     def _run(self, program: str) -> Result | None:
         try:
-            return None if self.lost else self._box.run(program, timeout=self._timeout)
+            return None if self._lost else self._box.run(program, timeout=self._timeout)
         except LostError:
-            self.lost = True
+            self._lose()
             return None
+
+    def _lose(self) -> None:
+        self._lost = True
+        self.missed["the sandbox of the audits was lost"] = None
 
 
 @cache
@@ -131,27 +149,3 @@ def _preload() -> str:
     ]
     sources += [(f"{_PACKAGE}.{name}", (_FOLDER / f"{name}.py").read_text("utf-8")) for name in _MODULES]
     return _LOAD.format(sources=sources)
-
-
-def _read(stdout: str, names: Names) -> Iterator[Complaint]:
-    """Yields the complaints in a report, about files of the team alone; once a model is loaded, none about
-    features, which it cannot be asked about."""
-    files = set(asdict(names).values())
-    for line in stdout.splitlines():
-        if line == f'"{LOADING}"':
-            files -= {names.features, names.test_features}
-        elif line.startswith("{") and (found := _complaint(line)) is not None and found.artifact in files:
-            yield found
-
-
-def _complaint(line: str) -> Complaint | None:
-    try:
-        row = json.loads(line)
-        found = Complaint(*(row[name] for name in Complaint._fields))
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-    texts = all(isinstance(part, str) for part in found)
-    if not texts or found.strength not in ("proof", "doubt", "words"):
-        return None
-    shown = "".join(letter if letter.isprintable() else "?" for letter in found.text[:MAX_TEXT])
-    return found._replace(text=shown, audit=found.audit[:20])

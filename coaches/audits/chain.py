@@ -16,7 +16,8 @@ from envs.mathchat.answers import boxed
 from envs.types import Outcome, Turn
 
 Evaluate = Callable[[str], str | None]
-"""Runs a program in a sandbox and returns the last line that it prints."""
+"""Runs a program in a sandbox and returns the last line that it prints; None if it fails, "" if that cannot
+be told."""
 
 
 def examine(turns: Sequence[Turn], outcome: Outcome | None, evaluate: Evaluate) -> list[Finding]:
@@ -74,7 +75,7 @@ def _program(plan: Turn | None, turn: Turn, evaluate: Evaluate) -> list[Finding]
     if wanted is None:
         text = f"the plan's expression gives no value: {expression[:100]}"
         return [Finding("plan", plan.index, "proof", text)]
-    if value is None or checks.agrees(value, wanted):
+    if value is None or not wanted or checks.agrees(value, wanted):
         return []
     text = f"printed {value[:40]}, and the plan's expression gives {wanted[:40]}: {expression[:100]}"
     return [Finding("program", turn.index, "proof", text)]

@@ -27,3 +27,15 @@ def moments(turns: Sequence[Turn]) -> list[Files] | None:
 
     listings = [turns[0].files_before, *(turn.files_after for turn in turns)]
     return [{file.path: content(file) for file in files if file.sha256 in store} for files in listings]
+
+
+def left_out(turns: Sequence[Turn], moments: Sequence[Files]) -> list[str]:
+    """Returns a line for each product that a turn left and that is not among the files of its moment: it was
+    too large, or the program that made it left none when it ran again."""
+    products = {spec.name for turn in turns for spec in turn.role.produces}
+    lost: dict[str, None] = {}
+    for turn, files in zip(turns, moments[1:], strict=True):
+        for file in turn.files_after:
+            if file.path in products and file.path not in files:
+                lost[f"{file.path}: its content was not kept"] = None
+    return list(lost)

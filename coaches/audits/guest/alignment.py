@@ -39,6 +39,8 @@ def audit(tables: Tables) -> Iterator[Complaint]:
                 f"{quote(first)} has the values of {source} in another order than its rows: {len(places)} of "
                 f"{len(raw)} rows differ ({rows(places)}; {len(columns)} columns)",
             )  # fmt: skip
+    for frame in (tables.features, tables.test_features):
+        tables.check_columns(frame)
 
 
 def compare(raw: pandas.Series, target: pandas.Series) -> tuple[str, Any]:
@@ -90,9 +92,9 @@ def _moved(
 ) -> dict[Any, tuple[Any, ...]]:
     """Returns feature -> (raw column, slope, intercept) of features with the raw values in other rows."""
     found: dict[Any, tuple[Any, ...]] = {}
-    if frame is None or len(frame) != len(raw) or not frame.columns.is_unique:
+    if frame is None or len(frame) != len(raw):
         return found
-    for feature in frame.columns:
+    for feature in tables.some_columns(frame):
         for name in tables.raw_of(feature):
             before, after = relations.floats(raw[name]), relations.floats(frame[feature])
             if before is None or after is None:

@@ -23,6 +23,10 @@ _LEAST_SHARE = 0.5
 _MARGIN = 0.05
 
 
+class PredictionError(Exception):
+    """A model does not predict a table: it raises, or gives something else than one value a row."""
+
+
 def audit(tables: Tables) -> Iterator[Complaint]:
     """Looks at model.pkl, X_train.pkl and y_train.pkl."""
     model, frame, target = tables.model, tables.features, tables.target
@@ -36,9 +40,11 @@ def audit(tables: Tables) -> Iterator[Complaint]:
         )  # fmt: skip
         return
     some = slice(None, _MOST_ROWS)
-    predicted = predict(model, frame.iloc[some])
-    if predicted is None:
-        yield Complaint(AUDIT, tables.names.model, "proof", f"cannot predict {tables.names.features}")
+    try:
+        predicted = predict(model, frame.iloc[some])
+    except PredictionError as error:
+        text = f"cannot predict {tables.names.features}: {error}"
+        yield Complaint(AUDIT, tables.names.model, "proof", text)
         return
     own = quality(predicted, target.iloc[some], regression=tables.is_regression)
     other = baseline(frame.iloc[some], target.iloc[some], regression=tables.is_regression)
@@ -63,24 +69,32 @@ def audit(tables: Tables) -> Iterator[Complaint]:
 
 def refitted(model: Any, frame: pandas.DataFrame, target: pandas.Series, *, regression: bool) -> float | None:
     """Returns how well a model with the same settings predicts the rows that it is fitted on; None if it
-    cannot be fitted."""
+    cannot be fitted: then nothing is proven, and the doubt remains."""
     from sklearn.base import clone  # type: ignore[import-untyped]
 
     try:
         predicted = predict(clone(model).fit(frame, target), frame)
     except Exception:  # whatever a model of an agent raises
         return None
-    return None if predicted is None else quality(predicted, target, regression=regression)
+    return quality(predicted, target, regression=regression)
 
 
-def predict(model: Any, frame: pandas.DataFrame) -> Any:
-    """Returns what the model predicts, one value a row; None if it cannot."""
+def predict(model: Any, frame: pandas.DataFrame, method: str = "predict") -> Any:
+    """Returns what a method of the model gives: one value a row, or for ``predict_proba`` the second of two.
+
+    Raises:
+        PredictionError: it gives none, and why.
+    """
     try:
-        values = numpy.asarray(model.predict(frame))
-    except Exception:  # whatever a model of an agent raises
-        return None
-    values = values.reshape(len(values), -1)
-    return values[:, 0] if len(values) == len(frame) and values.shape[1] == 1 else None
+        values = numpy.asarray(getattr(model, method)(frame))
+        values = values.reshape(len(values), -1)
+    except Exception as error:  # whatever a model of an agent raises
+        text = " ".join(str(error).split())
+        raise PredictionError(f"{method}: {type(error).__name__}: {text[:120]}") from None
+    width = 2 if method == "predict_proba" else 1
+    if values.shape != (len(frame), width):
+        raise PredictionError(f"{method}: {values.shape[1]} values for each of {len(values)} rows")
+    return values[:, -1]
 
 
 def fitted_rows(model: Any) -> int:

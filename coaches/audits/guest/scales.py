@@ -58,6 +58,22 @@ def audit(tables: Tables, given: pandas.Series, predicted: Any) -> Iterator[Comp
     yield from _culprit(tables, inside, target, text, is_raw=relations.same(values, outputs))
 
 
+def unannounced(tables: Tables) -> tuple[float, float] | None:
+    """Returns the range of a handed-over target on another scale than that of the task, if its maker does not
+    say so; None otherwise. Needs no model."""
+    target = relations.floats(tables.train[tables.target_name]) if tables.target_name else None
+    handed = None if tables.target is None else relations.floats(tables.target)
+    if not tables.is_regression or target is None or handed is None or len(handed) != len(target):
+        return None
+    if numpy.isnan(handed).any() or numpy.isnan(target).any():
+        return None
+    handed, target = handed[:_MOST_ROWS], target[:_MOST_ROWS]
+    said = tables.facts.get("claims", {}).get(tables.names.target, ())
+    if relations.same(handed, target) or _announced(scale_of(handed, target), said):
+        return None
+    return float(handed.min()), float(handed.max())
+
+
 def extrapolated(points: Any, known: Any, images: Any) -> Any:
     """Interpolates, and continues with the slope of the whole beyond what is known."""
     inner = numpy.interp(points, known, images)
@@ -88,16 +104,14 @@ def _error(values: Any, wanted: Any) -> float:
 
 def _culprit(tables: Tables, inside: Any, target: Any, text: str, *, is_raw: bool) -> Iterator[Complaint]:
     names, claims = tables.names, tables.facts.get("claims", {})
+    if (bounds := unannounced(tables)) is not None:
+        yield Complaint(
+            AUDIT, names.target, "proof",
+            f"is on another scale than the target ({number(bounds[0])} to {number(bounds[1])}), "
+            f"which its maker does not say; {names.submission}: {text}",
+        )  # fmt: skip
+        return
     handed = None if tables.target is None else relations.floats(tables.target)
-    if handed is not None and not relations.same(handed[:_MOST_ROWS], target):
-        made = scale_of(handed[:_MOST_ROWS], target)
-        if not _announced(made, claims.get(names.target, ())):
-            yield Complaint(
-                AUDIT, names.target, "proof",
-                f"is on another scale than the target ({number(handed.min())} to {number(handed.max())}), "
-                f"which its maker does not say; {names.submission}: {text}",
-            )  # fmt: skip
-            return
     actual = scale_of(inside, target if handed is None else handed[:_MOST_ROWS])
     said = claims.get(names.model, ())
     if said and actual and not _announced(actual, said):

@@ -17,7 +17,11 @@ _LEAST_SHARE = 0.98
 
 
 def audit(tables: Tables) -> Iterator[Complaint]:
-    """Compares submission.csv with what model.pkl predicts for X_test.pkl."""
+    """Compares submission.csv with what model.pkl predicts for X_test.pkl.
+
+    Raises:
+        PredictionError: the model does not predict it, so that nothing can be compared.
+    """
     file = tables.names.submission
     given = submitted(tables)
     if given is None:
@@ -27,9 +31,8 @@ def audit(tables: Tables) -> Iterator[Complaint]:
         return
     if tables.model is None or tables.test_features is None or len(tables.test_features) != len(given):
         return
-    predicted = _predicted(tables)
-    if predicted is None:
-        return
+    method = "predict_proba" if tables.prediction == "proba" else "predict"
+    predicted = models.predict(tables.model, tables.test_features, method)
     if tables.prediction == "label" or tables.prediction == "ranking":
         text = labels_follow(given, predicted, names=tables.names)
     else:
@@ -64,19 +67,6 @@ def _plain(tables: Tables, given: pandas.Series) -> str | None:
         if column.nunique() > 1 and (column.astype(str).to_numpy() == given.astype(str).to_numpy()).all():
             return f"the values of {tables.names.sample} in all {len(given)} rows"
     return None
-
-
-def _predicted(tables: Tables) -> Any:
-    """Returns the model's predictions, of the kind that is asked for."""
-    frame = tables.test_features
-    assert frame is not None
-    if tables.prediction == "proba":
-        try:
-            values = numpy.asarray(tables.model.predict_proba(frame))
-        except Exception:  # a model without probabilities, or of other columns
-            return None
-        return values[:, 1] if values.ndim == 2 and values.shape[1] == 2 else None
-    return models.predict(tables.model, frame)
 
 
 def numbers_follow(given: pandas.Series, predicted: Any, *, names: Any) -> str:

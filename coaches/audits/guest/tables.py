@@ -9,6 +9,12 @@ from typing import Any
 import numpy
 import pandas
 
+MOST_COLUMNS = 2000
+
+
+class LeftOutError(Exception):
+    """An audit that takes its time for each column has not looked at all of them."""
+
 
 @dataclass(frozen=True)
 class Names:
@@ -54,6 +60,16 @@ class Tables:
     @property
     def prediction(self) -> str:
         return str(self.facts.get("prediction", ""))
+
+    def some_columns(self, frame: pandas.DataFrame) -> list[Any]:
+        """Returns at most ``MOST_COLUMNS`` of a table's columns, those with the name of a raw one first."""
+        raw = set(map(str, self.test.columns))
+        return sorted(frame.columns, key=lambda name: str(name) not in raw)[:MOST_COLUMNS]
+
+    def check_columns(self, frame: pandas.DataFrame | None) -> None:
+        """Raises ``LeftOutError`` if ``some_columns`` are not all of them."""
+        if frame is not None and frame.shape[1] > MOST_COLUMNS:
+            raise LeftOutError(f"{frame.shape[1] - MOST_COLUMNS} of {frame.shape[1]} columns not examined")
 
     def raw_of(self, feature: Any) -> list[str]:
         """Returns the raw columns that a feature may come from, by its name: ``sex`` for ``sex_male``."""

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import json
 
-from coaches.audits import artifacts, box
+import pytest
+
+from coaches.audits import artifacts, heard
 from coaches.audits.guest.complaint import Complaint, listed, quote, rows
 from coaches.audits.guest.tables import Names
+from sandbox.base import Status
+from tests.coaches.turns import ran
 
+END = '{"step": "end"}'
 LINE = Complaint("leakage", "X_train.pkl", "proof", "text")._asdict()
 
 
-def read(*lines: object) -> list[Complaint]:
+def whole(*lines: object, status: Status = "ok") -> tuple[list[Complaint], list[str]]:
     stdout = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
-    return list(box._read(stdout, Names()))
+    return heard.read(ran(status, stdout), Names())
+
+
+def read(*lines: object) -> list[Complaint]:
+    return whole(*lines, END)[0]
 
 
 def test_a_complaint_is_read_and_anything_else_is_not() -> None:
@@ -29,9 +38,32 @@ def test_a_loaded_model_can_blame_neither_the_engineer_s_features_nor_take_anyth
     assert [one.artifact for one in read(LINE, '"loading"', LINE, model)] == ["X_train.pkl", "model.pkl"]
 
 
+def test_a_loaded_model_can_blame_a_target_only_if_that_was_suspect_before() -> None:
+    target = LINE | {"artifact": "y_train.pkl"}
+    assert read('"loading"', target) == []
+    assert [one.artifact for one in read('"unannounced"', '"loading"', target)] == ["y_train.pkl"]
+    assert read('"loading"', '"unannounced"', '"loading"', target) == [], "the model could say so itself"
+    assert read(LINE | {"artifact": "train.csv"}) == [], "the task's own tables are nobody's fault"
+
+
+def test_an_audit_that_fails_or_does_not_end_is_missed_by_name() -> None:
+    failed = {"failed": "leakage", "error": "ValueError: \x1bno"}
+    assert whole({"step": "leakage"}, failed, LINE, END)[1] == ["leakage: ValueError: ?no"]
+    assert whole({"step": "leakage"}, status="timeout") == ([], ["leakage: took too long"])
+    assert whole(status="killed") == ([], ["the first step: was killed"])
+    assert whole({"failed": 3}, {"step": []}, [], END) == ([], [])
+
+
+@pytest.mark.parametrize(("status", "strength"), [("ok", "proof"), ("error", "proof"), ("timeout", "doubt")])
+def test_a_model_that_ends_the_audits_is_complained_of(status: Status, strength: str) -> None:
+    [complaint], [missed] = whole('"loading"', {"step": "model"}, status=status)
+    assert (complaint.artifact, complaint.strength) == ("model.pkl", strength)
+    assert missed.startswith("model: ")
+
+
 def test_a_complaint_is_short_and_printable() -> None:
     [complaint] = read(LINE | {"text": "a\x1b[31m\u202e" + "b" * 10_000})
-    assert len(complaint.text) == box.MAX_TEXT
+    assert len(complaint.text) == heard.MAX_TEXT
     assert complaint.text.startswith("a?[31m?b")
 
 
