@@ -79,7 +79,7 @@ class Box:
         )
         if (result := self._run(program)) is None:
             return []
-        complaints, missed = heard.read(result, names)
+        complaints, missed = heard.read(result, names, self._timeout)
         self.missed |= dict.fromkeys(missed)
         return complaints
 

@@ -19,8 +19,12 @@ _MAX_ERROR = 120
 _ENDED = {"timeout": "took too long", "killed": "was killed", "output_limit": "printed too much"}
 
 
-def read(result: Result, names: Names) -> tuple[list[Complaint], list[str]]:
-    """Returns the complaints, and a line for each step that failed or did not end."""
+def read(result: Result, names: Names, timeout: float) -> tuple[list[Complaint], list[str]]:
+    """Returns the complaints, and a line for each step that failed or did not end.
+
+    A model that ends the process, or uses half of ``timeout`` up in CPU time, is complained of: none that is
+    sound does; one that takes longer for another reason is in doubt.
+    """
     files = {names.features, names.target, names.test_features, names.submission}
     step, rescaled, loaded = "the first step", False, False
     complaints: list[Complaint] = []
@@ -39,8 +43,9 @@ def read(result: Result, names: Names) -> tuple[list[Complaint], list[str]]:
     if step != END:
         how = _ENDED.get(result.status, "ended its process")
         missed.append(f"{step}: {how}")
-        if loaded and names.model:
-            strength = "doubt" if result.status in _ENDED else "proof"  # only a hostile one ends a process
+        if loaded and names.model and not any(one.artifact == names.model for one in complaints):
+            waited = result.status == "timeout" and result.cpu_s < timeout / 2
+            strength = "doubt" if waited else "proof"
             complaints.append(Complaint("model", names.model, strength, f"whoever predicts with it {how}"))
     return complaints[:MAX_LINES], missed[:MAX_LINES]
 

@@ -32,7 +32,12 @@ def audit(tables: Tables) -> Iterator[Complaint]:
     model, frame, target = tables.model, tables.features, tables.target
     if model is None or frame is None or target is None or len(frame) != len(target):
         return
-    fitted = fitted_rows(model)
+    try:
+        fitted = fitted_rows(model)
+    except Exception as error:  # whatever a model of an agent holds
+        fitted = 0
+        text = f"has a state that no fit leaves: {type(error).__name__}: {str(error)[:100]}"
+        yield Complaint(AUDIT, tables.names.model, "doubt", text)
     if 0 < fitted < _LEAST_SHARE * len(frame):
         yield Complaint(
             AUDIT, tables.names.model, "proof",
@@ -98,19 +103,30 @@ def predict(model: Any, frame: pandas.DataFrame, method: str = "predict") -> Any
 
 
 def fitted_rows(model: Any) -> int:
-    """Returns on how many rows a model was fitted, by its own state; 0 if that does not tell."""
-    found = [0]
-    for part in (model, *(step for _, step in getattr(model, "steps", ()))):
-        if getattr(part, "class_weight", None) is not None:
-            continue
-        for name in ("n_samples_fit_", "shape_fit_"):
-            found.append(int(numpy.ravel(getattr(part, name, 0))[0]))
-        trees = [part] if hasattr(part, "tree_") else numpy.ravel(getattr(part, "estimators_", ()))
-        first = next(iter(trees), None)
-        sampled = getattr(part, "max_samples", None) is not None or getattr(part, "subsample", 1.0) != 1.0
-        if first is not None and hasattr(first, "tree_") and not sampled:
-            found.append(round(float(first.tree_.weighted_n_node_samples[0])))
-    return max(found)
+    """Returns on how many rows a model was fitted, by its own state; 0 if that does not tell.
+
+    A tree counts its rows itself; other models only say how many there were."""
+    steps = getattr(model, "steps", ())
+    parts = [model, *(step[-1] for step in steps if isinstance(step, tuple) and step)]
+    return max(_rows_of_trees(part) or _rows_claimed(part) for part in parts)
+
+
+def _rows_of_trees(part: Any) -> int:
+    trees = [part] if hasattr(part, "tree_") else numpy.ravel(getattr(part, "estimators_", ()))
+    first = next(iter(trees), None)
+    sampled = getattr(part, "max_samples", None) is not None or getattr(part, "subsample", 1.0) != 1.0
+    if not hasattr(first, "tree_") or sampled:
+        return 0
+    counted = int(first.tree_.n_node_samples[0])  # whatever the weights; of a bootstrap, each row once
+    drawn = first.tree_.weighted_n_node_samples[0] if getattr(part, "bootstrap", False) else 0.0
+    return max(counted, round(float(drawn)))
+
+
+def _rows_claimed(part: Any) -> int:
+    claims = [numpy.ravel(getattr(part, name, 0)) for name in ("n_samples_fit_", "shape_fit_")]
+    return max(
+        [0, *(int(one[0]) for one in claims if len(one) and numpy.issubdtype(one.dtype, numpy.number))]
+    )
 
 
 def quality(predicted: Any, target: pandas.Series, *, regression: bool) -> float | None:

@@ -16,9 +16,9 @@ END = '{"step": "end"}'
 LINE = Complaint("leakage", "X_train.pkl", "proof", "text")._asdict()
 
 
-def whole(*lines: object, status: Status = "ok") -> tuple[list[Complaint], list[str]]:
+def whole(*lines: object, status: Status = "ok", timeout: float = 20.0) -> tuple[list[Complaint], list[str]]:
     stdout = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
-    return heard.read(ran(status, stdout), Names())
+    return heard.read(ran(status, stdout), Names(), timeout)
 
 
 def read(*lines: object) -> list[Complaint]:
@@ -59,6 +59,11 @@ def test_a_model_that_ends_the_audits_is_complained_of(status: Status, strength:
     [complaint], [missed] = whole('"loading"', {"step": "model"}, status=status)
     assert (complaint.artifact, complaint.strength) == ("model.pkl", strength)
     assert missed.startswith("model: ")
+    [complaint], _ = whole('"loading"', {"step": "model"}, status=status, timeout=0.2)
+    assert complaint.strength == "proof", "it took half of the time itself"
+    own = LINE | {"artifact": "model.pkl", "text": "on half of the rows"}
+    [complaint], _ = whole('"loading"', own, status=status)
+    assert complaint.text == "on half of the rows", "what it was complained of before is enough"
 
 
 def test_a_complaint_is_short_and_printable() -> None:

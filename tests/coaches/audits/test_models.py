@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.ensemble import RandomForestRegressor  # type: ignore[import-untyped]
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor  # type: ignore[import-untyped]
 from sklearn.linear_model import Ridge  # type: ignore[import-untyped]
 
 from coaches.audits.guest import models, scales, submissions
@@ -172,3 +172,25 @@ def test_how_many_rows_a_model_has_seen() -> None:
     assert models.fitted_rows(tables.model) == 200
     assert models.fitted_rows(RandomForestRegressor()) == 0
     assert models.fitted_rows(pd.Series([1])) == 0
+
+
+def test_what_a_model_claims_does_not_hide_how_many_rows_it_has_seen() -> None:
+    tables = sound(LABEL)
+    assert tables.features is not None
+    assert tables.target is not None
+    half = RandomForestClassifier(10, random_state=0).fit(tables.features[:80], tables.target[:80])
+    for claims in ({"n_samples_fit_": 10**9, "shape_fit_": ()}, {"class_weight": "balanced"}):
+        half.__dict__.update(claims)
+        texts = [text for _, text in complaints(models.audit, replace(tables, model=half))]
+        assert [text for text in texts if text.startswith("fitted on ")], texts
+    half.__dict__.update(estimators_=[half], tree_="none")
+    [doubt, *_] = models.audit(replace(tables, model=half))
+    assert (doubt.strength, doubt.text[:31]) == ("doubt", "has a state that no fit leaves:")
+
+
+def test_class_weights_do_not_make_a_model_suspect() -> None:
+    tables = sound(LABEL)
+    for weights in ("balanced", {0: 1.0, 1: 30.0}):
+        model = RandomForestClassifier(10, class_weight=weights, random_state=0)
+        weighted = model.fit(tables.features, tables.target)
+        assert models.fitted_rows(weighted) > 180

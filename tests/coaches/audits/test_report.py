@@ -50,7 +50,7 @@ def audited(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...,
                 (tmp_path / f"{name}.{'csv' if name == 'submission' else 'pkl'}").write_bytes(value)
         paths = {path.name: str(path) for path in tmp_path.iterdir()}
         report.report(paths, asdict(NAMES), dict(facts), [*report.AUDITS], PACKAGES)
-        return heard.read(ran(stdout=capsys.readouterr().out), NAMES)
+        return heard.read(ran(stdout=capsys.readouterr().out), NAMES, 20.0)
 
     return run
 
@@ -66,7 +66,7 @@ def test_an_audit_that_fails_is_missed_and_the_others_run(
         yield Complaint(alignment.AUDIT, "X_train.pkl", "proof", f"{len(tables.train)} rows")
         raise KeyError("strange")
 
-    monkeypatch.setitem(report.AUDITS["tables"], alignment.AUDIT, fails)  # type: ignore[index]
+    monkeypatch.setitem(report.AUDITS["tables"], alignment.AUDIT, fails)
     leaky = sound().features.assign(level=sound().target)  # type: ignore[union-attr]
     complaints, missed = audited(X_train=leaky)
     assert [one.audit for one in complaints] == ["alignment", "leakage", "model"]
