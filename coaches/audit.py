@@ -3,30 +3,19 @@ proof."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
-from coaches.audits import artifacts, chain, layout, swallowed, unsaved
-from coaches.audits.box import Box
-from coaches.audits.findings import Finding, Strength, first
-from coaches.base import CoachError, Unit, Verdict
+from coaches.audits.examiner import Examiner
+from coaches.audits.findings import Finding, first
+from coaches.audits.settings import Auditing
+from coaches.base import Unit, Verdict
 from coaches.evidence import checks, lineage
-from coaches.judging.inner import LearningInside, build, build_coach, check_ready
+from coaches.judging.inner import LearningInside, build_coach, check_ready
 from coaches.judging.verdicts import judge_episode, total_cost
-from coaches.replay import kept
-from coaches.replay.branches import ReplayError
-from coaches.replay.programs import Files, Programs
-from coaches.replay.stages import Stages
 from conf.ranges import Positive, Score
 from envs.types import Outcome, Turn
-from sandbox.base import Backend, SandboxError
-
-
-class AuditSandboxError(CoachError):
-    """The sandbox of the audits could not be opened."""
 
 
 class Audit(LearningInside):
@@ -74,7 +63,7 @@ class Audit(LearningInside):
         """Raises ``ConfigError`` if the inner coach cannot be built."""
         self.config = config
         self.coach = build_coach(config.coach)
-        self._lock = threading.Lock()
+        self.examiner = Examiner(Auditing(config.env, config.sandbox, config.timeout))
 
     def check_ready(self) -> None:
         """Lets the inner coach check what it needs; raises as ``DependentPart.check_ready``."""
@@ -82,9 +71,7 @@ class Audit(LearningInside):
 
     def close(self) -> None:
         """Ends the sandboxes of audits and programs, if any were opened."""
-        for part in ("_programs", "_backend"):
-            if part in vars(self):
-                vars(self).pop(part).close()
+        self.examiner.close()
 
     def judge_episode(self, turns: Sequence[Turn], outcome: Outcome) -> list[Verdict | None]:
         """Returns one verdict per turn; None where the inner coach has none.
@@ -100,24 +87,9 @@ class Audit(LearningInside):
             for turn, verdict in zip(turns, inner, strict=True)
         ]
 
-    def findings(self, turns: Sequence[Turn], outcome: Outcome | None) -> tuple[list[Finding], str]:
-        """Returns what the audits find, and why files were not audited ("" if they were)."""
-        ends = [turn.index for turn in turns if turn.last]
-        names = layout.names(turns)
-        if names is None:
-            with self._box() as box:
-                found = chain.examine(turns, outcome, box.value)
-                return [*found, *_hidden(turns, [{}] * len(turns), box)], box.note()
-        found = unsaved.examine(turns, ends)
-        try:
-            moments = kept.moments(turns) or self._programs.moments(turns)
-        except ReplayError as error:
-            return found, f"; files were not audited: {error}"
-        with self._box() as box:
-            box.missed |= dict.fromkeys(kept.left_out(turns, moments))
-            found += artifacts.examine(turns, moments, names, box)
-            found += _hidden(turns, moments, box)
-            return found, box.note()
+    def findings(self, turns: Sequence[Turn], outcome: Outcome) -> tuple[list[Finding], str]:
+        """Returns what the audits find, and what was not audited. Raises as ``judge_episode``."""
+        return self.examiner.findings(turns, outcome)
 
     def _revised(
         self, turns: Sequence[Turn], turn: Turn, verdict: Verdict, findings: list[Finding],
@@ -148,35 +120,6 @@ class Audit(LearningInside):
             score, reason + note, blame, total_cost([verdict]), "audit", verdict.usage,
             verdict.blocked and not own, (verdict,),
         )  # fmt: skip
-
-    def _box(self) -> Box:
-        with self._lock:
-            backend = self._backend
-        try:
-            return Box(backend, self.config.timeout)
-        except SandboxError as error:
-            raise AuditSandboxError(str(error)) from error
-
-    @cached_property
-    def _backend(self) -> Backend:
-        return cast(Backend, build(self.config.sandbox, "sandbox"))
-
-    @cached_property
-    def _programs(self) -> Programs:
-        return Programs(Stages(self.config.env, self.config.sandbox))
-
-
-def _hidden(turns: Sequence[Turn], moments: Sequence[Files], box: Box) -> list[Finding]:
-    """Runs the programs again that handle errors, and returns those that hid one."""
-    found = []
-    for turn in turns:
-        program = None if turn.code is None else swallowed.exposed(turn.code)
-        if program is not None:
-            there = box.bring(moments[turn.index])
-            if there and (error := swallowed.hidden(box.value(program))):
-                strength: Strength = "proof" if swallowed.of_program(error) else "doubt"
-                found.append(Finding("hidden error", turn.index, strength, f"its program hid {error}"))
-    return found
 
 
 def _culprit(turns: Sequence[Turn], outcome: Outcome, findings: list[Finding]) -> Finding | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
+from coaches.audits.settings import Auditing
 from coaches.base import History, Sees, Sight, Verdict
 from coaches.client.budget import Ledger, Prices
 from coaches.client.cache import VerdictCache, digest
@@ -17,6 +18,9 @@ from coaches.prompting.prompt import Sizes
 from conf import ConfigError, cache_dir
 from conf.ranges import Positive
 from envs.types import Outcome, Turn
+
+if TYPE_CHECKING:
+    from coaches.audits.examiner import Examiner
 
 T = TypeVar("T")
 REPLY_SETTINGS = ("base_url", "model", "temperature", "max_tokens", "extra", "structured")
@@ -41,6 +45,11 @@ class LLM:
         """What the model is shown besides the turns: ``none``, ``answer`` (the task's true answer, where that
         is text) or ``outcome`` (what the grader says of the team's result after the turn); or a mapping from
         agents to these, with ``none`` for the others."""
+        sees_audits: bool
+        """Whether the model is also shown what audits of files and programs found so far
+        (``coaches.audits``)."""
+        auditing: Auditing
+        """Where those run; without them, nothing is started."""
         sizes: Sizes
         endpoint: EndpointConfig
         prices: Prices
@@ -57,6 +66,8 @@ class LLM:
         self.ledger = Ledger(config.prices, config.max_cost)
         self.endpoint = Endpoint(config.endpoint, self.ledger)
         self.sees = (_sees(config.sees),)
+        self.reads_files = config.sees_audits
+        self._examiner = _examiner(config.auditing) if config.sees_audits else None
         self._prompts = prompt.Prompts(config.prompt)
         folder = Path(config.cache_dir).expanduser() if config.cache_dir else cache_dir() / "verdicts"
         self._cache = VerdictCache(folder if config.cache else None)
@@ -64,6 +75,11 @@ class LLM:
     def check_ready(self) -> None:
         """Asks the server for one short reply. Raises ``ConfigError`` if there is none, and says why."""
         self.endpoint.probe()
+
+    def close(self) -> None:
+        """Ends the sandboxes of audits, if any were opened."""
+        if self._examiner is not None:
+            self._examiner.close()
 
     def judge(self, history: Sequence[Turn]) -> Verdict:
         """Returns the model's verdict on the last turn of ``history``.
@@ -74,7 +90,8 @@ class LLM:
             ConfigError: the turns come without what ``sees`` says, or with an answer that is not text.
         """
         rules = self._prompts.rules(history[-1].role.name)
-        question = prompt.question(rules, history, self.config.sizes, *self._seen(history))
+        audits = None if self._examiner is None else self._examiner.findings(history, None)
+        question = prompt.question(rules, history, self.config.sizes, *self._seen(history), audits)
         agents = list(dict.fromkeys(turn.agent for turn in history))
         return self._cache.once(self._key(question, agents), lambda: self._ask(question, agents))
 
@@ -127,6 +144,12 @@ class LLM:
         raise ConfigError(
             f"coach llm: sees is {sight} for {turn.agent}, but these turns come without the {sight}"
         )
+
+
+def _examiner(config: Auditing) -> Examiner:
+    from coaches.audits.examiner import Examiner  # which imports pandas
+
+    return Examiner(config)
 
 
 def _sees(setting: Any) -> Sees:

@@ -62,9 +62,12 @@ def attacks(
 ) -> Iterator[tuple[str, float, float | None]]:
     """Yields for each attack that applies its name, and the score of the faulty turn without and with it;
     None: the coach gave no verdict under the attack."""
-    plain = play(stages, case)
+    assert case.label is not None
+    faulty = case.episode.turns[case.label.turn]
+    fitting = [attack for attack in chosen if attack.append(faulty) is not None]
+    plain = play(stages, case) if fitting else None
     before = None if plain is None else judged(coach, case, plain)
-    for attack in chosen if before is not None else ():
+    for attack in fitting if before is not None else ():
         played = play(stages, case, attack)
         if played is not None and before is not None:
             after = judged(coach, case, played)

@@ -8,11 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
+from benchmarks.coaches import files
 from benchmarks.corpus.cases import Case
 from coaches.attacks import ATTACKS
-from coaches.base import AnyCoach, Coach, History, Verdict, check_agents, judges_turns
+from coaches.base import AnyCoach, Coach, History, Verdict, check_agents, judges_turns, reads_files
 from coaches.judging.inner import build_coach
 from coaches.judging.verdicts import Judged, judge_episode, judge_turn
+from coaches.replay.stages import Stages
 from envs.types import Turn
 
 _IDLE = (
@@ -82,8 +84,10 @@ def judge(
         first = tuple(pool.map(lambda case: _judged(coach, case), cases))
         second = tuple(pool.map(lambda case: _judged(again, case), cases)) if retest else ()
         padded = tuple(pool.map(lambda case: _padded(coach, case), sound))
-        attacks = tuple(pool.map(lambda case: _attacked(coach, case), sample_kinds(faulty, attacked)))
-    return Judgement(first, second, padded, tuple(attack for case in attacks for attack in case))
+        victims = sample_kinds(faulty, attacked)
+        by_text = [one for case in pool.map(lambda case: _attacked(coach, case), victims) for one in case]
+        by_file = _attacked_by_files(coach, victims, pool) if reads_files(coach) else []
+    return Judgement(first, second, padded, (*by_text, *by_file))
 
 
 def uncached(node: Any) -> Any:
@@ -149,6 +153,20 @@ def _attacked(coach: AnyCoach, case: Case) -> list[Attacked]:
             score = None if verdict is None else verdict.score
             results.append(Attacked(case, attack.name, plain.score, score))
     return results
+
+
+def _attacked_by_files(coach: AnyCoach, cases: Sequence[Case], pool: ThreadPoolExecutor) -> list[Attacked]:
+    """Tries the attacks by files, for which the episodes are played again (``benchmarks.coaches.files``)."""
+    envs = dict.fromkeys(case.env for case in cases)
+    stages = Stages([{"name": env} for env in envs], {"name": "auto"})
+
+    def attacked(case: Case) -> list[Attacked]:
+        return [Attacked(case, *scores) for scores in files.attacks(coach, stages, case)]
+
+    try:
+        return [one for found in pool.map(attacked, cases) for one in found]
+    finally:
+        stages.close()
 
 
 def sample_kinds(cases: Sequence[Case], number: int) -> list[Case]:

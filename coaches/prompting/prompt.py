@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from coaches.audits.findings import Finding
 from coaches.evidence import checks
 from coaches.prompting import delimiters
 from conf import ConfigError
@@ -39,6 +40,8 @@ class Sizes:
     """Of the summary of earlier turns."""
     answer: Natural
     """Of the true answer, or of what the grader says."""
+    audits: Natural
+    """Of what audits found."""
 
 
 @dataclass(frozen=True)
@@ -93,11 +96,12 @@ def question(
     sizes: Sizes,
     answer: str | None = None,
     outcome: Outcome | None = None,
+    audits: tuple[Sequence[Finding], str] | None = None,
 ) -> Question:
     """Returns the question about the last turn of ``history``.
 
     ``answer``, the ground truth, and ``outcome``, that of an episode which ends with this turn, are shown if
-    the coach may see them.
+    the coach may see them; so are ``audits``, what they found and what was not audited.
     """
     turn = history[-1]
     parts = [
@@ -119,6 +123,11 @@ def question(
     if outcome is not None:
         name = "what the grader says of the team's result after the action, which no agent has seen"
         parts.append((name, _graded(outcome), sizes.answer))
+    if audits is not None:
+        name = (
+            "what audits of files and programs found so far: evidence by the system, which quotes the files"
+        )
+        parts.append((name, "\n".join(_audited(history, *audits)) or "nothing", sizes.audits))
     return Question(
         rules, _facts(turn), tuple((name, delimiters.harmless(text, size)) for name, text, size in parts)
     )
@@ -228,6 +237,16 @@ def _checks(turn: Turn) -> Iterator[str]:
     for check in turn.checks:
         code = codes.get(check.name, check.code)
         yield f"{check.name}: {code}" + (f" ({check.detail})" if check.detail else "")
+
+
+def _audited(history: Sequence[Turn], findings: Sequence[Finding], missed: str) -> Iterator[str]:
+    """Yields one line for each finding, those of the turn to score first: a long text ends in the middle."""
+    last = history[-1].index
+    for one in sorted(findings, key=lambda one: (one.turn != last, one.turn)):
+        strength = "proven" if one.strength == "proof" else "in doubt"
+        yield f"turn {one.turn + 1}, {history[one.turn].agent}, {one.audit}, {strength}: {one.text}"
+    if missed:
+        yield missed.removeprefix("; ")
 
 
 def answer_text(answer: Any) -> str:

@@ -83,7 +83,7 @@ def test_an_episode_whose_files_cannot_be_had_is_judged_without_them(coach: Audi
 def test_files_that_a_run_kept_give_the_findings_of_the_replay(coach: Audit) -> None:
     case = CASES["dsbench-titanic_survival-7-target_leaked-5"]
     assert case.episode.outcome is not None
-    scenario, task, backend = coach._programs._stages.find(case.episode.turns)
+    scenario, task, backend = coach.examiner.programs._stages.find(case.episode.turns)
     env = CoachReward(PipelineEnv(scenario, backend), coach)
     env.reset(seed=case.seed, options={"task": task})
     for turn in case.episode.turns:
@@ -96,10 +96,10 @@ def test_files_that_a_run_kept_give_the_findings_of_the_replay(coach: Audit) -> 
 
 def test_programs_are_run_once_for_the_same_beginning(coach: Audit) -> None:
     turns: tuple[Turn, ...] = CASES["dsbench-auto_mpg-1"].episode.turns
-    first, again = (coach._programs.moments(turns) for _ in range(2))
+    first, again = (coach.examiner.programs.moments(turns) for _ in range(2))
     assert len(first) == len(turns) + 1
     assert all(one is other for one, other in zip(first, again, strict=True))
-    assert coach._programs.moments(turns[:3])[-1] is first[3]
+    assert coach.examiner.programs.moments(turns[:3])[-1] is first[3]
     assert {"X_train.pkl", "train.csv"} <= first[2].keys() - first[1].keys() | {"train.csv"}
 
 

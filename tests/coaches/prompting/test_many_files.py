@@ -18,7 +18,7 @@ from sandbox.base import FileInfo
 from tests.coaches.turns import ANALYST, ENGINEER, MODELER, TABLES, Story, ok
 
 LOST = Outcome(False, 0.0, {"fair": 0.5}, "missing")
-SIZES = Sizes(seen=2000, action=1500, code=1500, output=800, files=4000, earlier=500, answer=200)
+SIZES = Sizes(seen=2000, action=1500, code=1500, output=800, files=4000, earlier=500, answer=200, audits=500)
 RULES = conf.build("coaches", conf.load("coach", "rules"))
 HINDSIGHT = conf.build("coaches", conf.load("coach", "hindsight"))
 
