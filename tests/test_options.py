@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, list[str]]] = {
         "coach=rules",
         ["--limit -5", "--limit 0", "--threads 0", "--attacked -1", "--limit 99999999999999999999"],
     ),
+    "benchmarks.coaches.cpu": ("coach=rules", ["--every 0", "--rounds 0"]),
     "benchmarks.corpus.__main__": ("verify", ["--some 0", "--some -3"]),
     "benchmarks.sandbox.__main__": ("--quick", ["--rounds 0", "--rounds -1", "--methods nothing"]),
     "benchmarks.rollout.__main__": (

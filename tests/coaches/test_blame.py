@@ -21,7 +21,7 @@ from sandbox.base import FileInfo
 from tests.coaches.turns import ANALYST, ENGINEER, MODELER, TABLES, Story, ok, ran
 
 LOST = Outcome(False, 0.0, {"fair": 0.5}, "missing")
-SIZES = Sizes(seen=2000, action=1500, code=1500, output=800, files=800, earlier=500, answer=200)
+SIZES = Sizes(seen=2000, action=1500, code=1500, output=800, files=800, earlier=500, answer=200, audits=400)
 FITTED = {"fitted": True, "is_classifier": True, "is_regressor": False, "has_proba": True, "n_features_in": 4}
 UNUSABLE: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "unfitted": ("ok", {**FITTED, "fitted": False}),

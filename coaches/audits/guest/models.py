@@ -113,7 +113,7 @@ def fitted_rows(model: Any) -> int:
 
 def _rows_of_trees(part: Any) -> int:
     trees = [part] if hasattr(part, "tree_") else numpy.ravel(getattr(part, "estimators_", ()))
-    first = next(iter(trees), None)
+    first: Any = next(iter(trees), None)
     sampled = getattr(part, "max_samples", None) is not None or getattr(part, "subsample", 1.0) != 1.0
     if not hasattr(first, "tree_") or sampled:
         return 0

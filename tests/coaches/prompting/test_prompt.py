@@ -14,7 +14,7 @@ from conf import ConfigError
 from envs.types import Message, Turn
 from tests.coaches.turns import ANALYST, ENGINEER, MODELER, TABLES, Story, ok, ran
 
-SIZES = Sizes(seen=2000, action=1500, code=1500, output=800, files=800, earlier=500, answer=200)
+SIZES = Sizes(seen=2000, action=1500, code=1500, output=800, files=800, earlier=500, answer=200, audits=400)
 NONCE = "0123456789abcdef"
 
 
