@@ -23,7 +23,7 @@ COLUMNS = {
     "chat_template_kwargs": "the arguments of the chat template that made the prompt",
     "score": "the mean score of the action, from 0 to 10; for `counterfactuals`, that of the outcome",
     "n": "how often this action was taken after this prompt",
-    "provenance": "run, episode, turn, weights, coach, task and licence",
+    "provenance": "run, episode, turn (its index, from 0), weights, coach, task and licence",
     "rejected_provenance": "those of the rejected action",
 }
 """Column -> what is in it. Rows of whole episodes have those of ``episodes.jsonl`` too."""
@@ -50,7 +50,7 @@ def card(
     }
     tasks = Counter((one["task"], one["kind"], one["licence"]) for one in sources)
     won = Counter((one["task"], one["kind"], one["licence"]) for one in sources if one.get("success"))
-    runs = Counter((one["run"], one.get("agent"), one["model"], one["coach"]) for one in sources)
+    runs = Counter((one["run"], one.get("agent"), one["model"], _coach(one)) for one in sources)
     return "\n".join(
         [
             f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---",
@@ -69,6 +69,13 @@ def card(
             "",
         ]
     )
+
+
+def _coach(source: Mapping[str, Any]) -> str | None:
+    """Returns the run's coach; None for an action that nobody has judged."""
+    judged = source.get("judge", "") is not None  # whole episodes have no judge of their own
+    coach: str | None = source["coach"] if judged else None
+    return coach
 
 
 def _by_name(counts: Counter[Any]) -> list[tuple[Any, int]]:

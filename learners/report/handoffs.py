@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from coaches.evidence import checks, lineage
@@ -52,7 +52,7 @@ class Diagnosis:
     artifact: str
     """The first artifact that the culprit broke; "" where the team hands over none."""
     chain: str
-    """From the first broken artifact to the outcome: ``X_test.pkl columns → analyst error → missing``."""
+    """From a broken artifact to the outcome, through every agent that ended badly after it: ``X_test.pkl columns → analyst error → missing``."""
 
 
 def broken(turns: Sequence[Turn]) -> list[Broken]:
@@ -95,17 +95,20 @@ def diagnose(turns: Sequence[Turn], outcome: Outcome | None) -> Diagnosis | None
     ends = _ends(turns)
     guilty = [one for one in broken(turns) if one.agent == culprit.agent]
     states = {one.artifact: one.code for one in guilty}
-    steps = [_states(states) if states else f"{culprit.agent} {_end(ends, culprit.agent)}"]
     later = [end for end in ends if end.index > culprit.turn and end.agent != culprit.agent]
-    steps += [f"{end.agent} {how}" for end in later if (how := _how_it_ended(end)) != "ok"]
+    harmed = [(end, how) for end in later if (how := _how_it_ended(end)) != "ok"]
+    read = {spec.name for end, _ in harmed[:1] for spec in end.role.requires}
+    steps = [_states(states, read) if states else f"{culprit.agent} {_end(ends, culprit.agent)}"]
+    steps += [f"{end.agent} {how}" for end, how in harmed]
     steps.append(outcome.failure_code)
     return Diagnosis(culprit, guilty[0].artifact if guilty else "", " → ".join(steps))
 
 
-def _states(states: Mapping[str, str]) -> str:
-    """Names the first artifact and how many others share its fate."""
-    (first, code), others = next(iter(states.items())), len(states) - 1
-    return f"{first} {code}" + (f" (and {others} more)" if others else "")
+def _states(states: Mapping[str, str], read: Set[str]) -> str:
+    """Names one artifact, if there is one of those that the next agent of the chain has ``read``, and how many
+    others share its fate."""
+    name, others = next((name for name in states if name in read), next(iter(states))), len(states) - 1
+    return f"{name} {states[name]}" + (f" (and {others} more)" if others else "")
 
 
 def _how_it_ended(end: Turn) -> str:

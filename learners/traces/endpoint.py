@@ -4,6 +4,7 @@ for."""
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +24,8 @@ TIMEOUT = 10.0
 """Seconds for one episode, with all attempts."""
 DRAIN = 10.0
 """Seconds for which the end of a run waits for what has not been sent yet, while the endpoint takes it."""
+_ANNOUNCED = re.compile(r",? retrying in .*")
+"""What the exporter says of its next attempt, which is over when a complaint is read."""
 _LOGGER = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
 
 
@@ -129,7 +132,8 @@ class _Reason(logging.Handler):
         self._logger.propagate = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.tell(" ".join(record.getMessage().split()))
+        complaint = " ".join(record.getMessage().split())
+        self.tell(_ANNOUNCED.sub("", complaint))
 
     def tell(self, text: str) -> None:
         """Keeps ``text`` unless there has been another complaint about this episode."""

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from benchmarks.export.__main__ import main
+from benchmarks.export.card import card
 
 PROMPT = "solve it"
 MODEL = "model: {name: tiny}\n"
@@ -182,6 +183,16 @@ def test_the_card_says_what_the_rows_are_and_where_they_come_from(export: Any, t
         assert line in card, card
     assert yaml.safe_load(card.split("---")[1])["configs"] == [
         {"config_name": "sft", "data_files": "rows.jsonl"}
+    ]
+
+
+def test_the_card_names_no_coach_for_actions_that_nobody_has_judged() -> None:
+    source = {"task": "a", "kind": "k", "licence": None, "run": "r", "model": "m", "coach": "rules"}
+    rows = [{"provenance": source | {"judge": judge, "coachgym": "1"}} for judge in (None, "rules")]
+    text = card("rows.jsonl", "counterfactuals", "2 rows", [], rows)
+    assert [line for line in text.splitlines() if line.startswith("| r |")] == [
+        "| r | – | m | rules | 1 |",
+        "| r | – | m | – | 1 |",
     ]
 
 

@@ -62,6 +62,28 @@ def test_every_failed_episode_has_a_chain_that_ends_in_its_outcome(
             assert found.chain.endswith(f" → {one.outcome.failure_code}")
 
 
+def test_the_chain_names_a_broken_artifact_that_the_next_agent_reads(tmp_path: Path) -> None:
+    first, second = ({"name": name, "kind": "csv"} for name in ("first.csv", "second.csv"))
+    answer = {"name": "answer.csv", "kind": "csv"}
+    roles = [
+        {"name": "maker", "produces": [first, second]},
+        {"name": "user", "requires": [second], "produces": [answer]},
+    ]
+    missing = [{"name": name, "code": "missing"} for name in ("first.csv", "second.csv")]
+    turns = [
+        {"agent": "maker", "action": "x", "checks": missing},
+        {"agent": "user", "action": "x", "checks": [missing[1], {"name": "answer.csv", "code": "missing"}]},
+    ]
+    path = tmp_path / "episodes.jsonl"
+    outcome = {"success": False, "score": 0.0, "failure_code": "missing"}
+    path.write_text(json.dumps({"roles": roles, "turns": turns, "outcome": outcome}) + "\n", encoding="utf-8")
+    [(_, one)] = episodes.read(path)
+    found = diagnose(one.turns, one.outcome)
+    assert found is not None
+    assert found.artifact == "first.csv"
+    assert found.chain == "second.csv missing (and 1 more) → user without answer.csv → missing"
+
+
 def test_an_episode_without_an_outcome_is_not_diagnosed(recorded: dict[str, RecordedEpisode]) -> None:
     assert diagnose(next(iter(recorded.values())).turns, None) is None
 
