@@ -2,6 +2,7 @@
 
 const PAGE = 50;
 const RESULTS = { failed: (row) => row.success === false, succeeded: (row) => row.success === true, "no outcome": (row) => row.success === null };
+const TOKENS = { "in this page": "page", "in the run's folder": "file" };
 let latestSearch = 0;
 
 // Which rows the filters in the address admit.
@@ -9,7 +10,7 @@ function chosen(query) {
   const tests = {
     run: (row) => String(row.run) === query.run, phase: (row) => row.phase === query.phase, kind: (row) => row.kind === query.kind,
     step: (row) => String(row.step) === query.step, task: (row) => row.task === query.task, code: (row) => row.code === query.code,
-    result: (row) => RESULTS[query.result]?.(row), culprit: (row) => row.culprit === query.culprit, agent: (row) => row.agents.includes(query.agent),
+    result: (row) => RESULTS[query.result]?.(row), tokens: (row) => row.tokens === TOKENS[query.tokens], culprit: (row) => row.culprit === query.culprit, agent: (row) => row.agents.includes(query.agent),
     chain: (row) => row.chain === query.chain, signal: (row) => row.signals.includes(query.signal),
     broken: (row) => row.broken.some(([agent, artifact]) => `${agent} ${artifact}` === query.broken),
     least: (row) => row.score !== null && row.score >= Number(query.least), most: (row) => row.score !== null && row.score <= Number(query.most),
@@ -26,6 +27,7 @@ const FIELDS = {
   culprit: (query) => choice("culprit", "culprit", known(values("culprit")), query.culprit), agent: (query) => choice("agent", "agent", report.agents, query.agent),
   broken: (query) => choice("broken", "broken", unique(report.rows.flatMap((row) => row.broken.map(([agent, artifact]) => `${agent} ${artifact}`))).sort(), query.broken),
   signal: (query) => choice("signal", "signal", unique(report.rows.flatMap((row) => row.signals)).sort(), query.signal),
+  tokens: (query) => (report.rows.some((row) => row.tokens) ? choice("tokens", "tokens", Object.keys(TOKENS), query.tokens) : null),
   least: (query) => bound("coach's score from", "least", query.least), most: (query) => bound("to", "most", query.most),
 };
 
@@ -59,7 +61,7 @@ const COLUMNS = [
 
 function episodesView(query) {
   const find = element("label", {}, "text in any turn", element("input", { name: "text", type: "search", value: query.text ?? "" }));
-  const names = ["run", "phase", "kind", "step", "task", "result", "code", "culprit", "agent", "broken", "signal", "least", "most"];
+  const names = ["run", "phase", "kind", "step", "task", "result", "code", "culprit", "agent", "broken", "signal", "tokens", "least", "most"];
   const view = element("div", {}, element("h2", {}, "Episodes"), filters(query, names, "episodes", find));
   if (query.chain) view.append(element("p", {}, "Only: ", element("b", {}, query.chain)));
   const list = element("div", {});

@@ -48,6 +48,18 @@ def open_tokens(tab: Page, address: str, episode: int) -> None:
     tab.locator(".tokenview > *").first.wait_for()
 
 
+def test_episodes_are_chosen_by_where_their_tokens_are(tab: Page, address: str) -> None:
+    show(tab, f"{address}#/episodes", "Episodes")
+    shown = tab.locator("main tbody tr")
+    assert shown.count() == 4
+    tab.get_by_label("tokens").select_option("in this page")
+    tab.wait_for_function("document.querySelectorAll('main tbody tr').length < 4")
+    assert [row.locator("a").first.inner_text() for row in shown.all()] == ["train-0-0", "train-0-2"]
+    tab.get_by_label("tokens").select_option("in the run's folder")
+    tab.wait_for_function("document.querySelectorAll('main tbody tr').length === 1")
+    assert shown.locator("a").first.inner_text() == "train-0-1"
+
+
 def test_an_action_is_shown_token_by_token(tab: Page, address: str) -> None:
     open_tokens(tab, address, 0)
     text = tab.locator(".tokenview pre.tokens")
