@@ -26,15 +26,15 @@ _os._exit(0)
 def exposed(code: str) -> str | None:
     """Returns the program with handlers that print what they hid and end it; None if it has no handler that
     hides anything."""
-    tree = parsed(code)
-    if tree is None:
+    tree, tell = parsed(code), parsed(_TELL)
+    if tree is None or tell is None:
         return None
     changed = False
     for node in ast.walk(tree):
         if isinstance(node, ast.Try) and not _only_imports(node):
             for handler in node.handlers:
                 if not any(isinstance(one, ast.Raise) for one in ast.walk(handler)):
-                    handler.body = ast.parse(_TELL).body
+                    handler.body = tell.body
                     changed = True
     return ast.unparse(ast.fix_missing_locations(tree)) if changed else None
 

@@ -52,7 +52,8 @@ class Diagnosis:
     artifact: str
     """The first artifact that the culprit broke; "" where the team hands over none."""
     chain: str
-    """From a broken artifact to the outcome, through every agent that ended badly after it: ``X_test.pkl columns → analyst error → missing``."""
+    """From a broken artifact to the outcome, through every agent that ended badly after it:
+    ``X_test.pkl columns → analyst error → missing``."""
 
 
 def broken(turns: Sequence[Turn]) -> list[Broken]:
@@ -105,8 +106,8 @@ def diagnose(turns: Sequence[Turn], outcome: Outcome | None) -> Diagnosis | None
 
 
 def _states(states: Mapping[str, str], read: Set[str]) -> str:
-    """Names one artifact, if there is one of those that the next agent of the chain has ``read``, and how many
-    others share its fate."""
+    """Names one artifact, if there is one of those that the next agent of the chain has ``read``, and how
+    many others share its fate."""
     name, others = next((name for name in states if name in read), next(iter(states))), len(states) - 1
     return f"{name} {states[name]}" + (f" (and {others} more)" if others else "")
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from time import sleep
 
 import pytest
@@ -265,3 +266,11 @@ def test_programs_are_parsed_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> N
         patched.setattr(ast, "parse", watched)
         assert list(threads.map(python_text.is_python, ["x = 1"] * 16)) == [True] * 16
     assert set(most) == {1}
+
+
+def test_no_other_module_of_the_host_parses_programs() -> None:
+    root = Path(python_text.__file__).parents[2]
+    packages = ("envs", "coaches", "learners", "benchmarks", "conf", "sandbox")
+    files = [path.relative_to(root) for package in packages for path in (root / package).rglob("*.py")]
+    found = {f"{path}" for path in files if "ast.parse(" in (root / path).read_text(encoding="utf-8")}
+    assert found == {"envs/actions/python_text.py", "sandbox/guest/reads.py"}  # a guest has one thread

@@ -152,7 +152,9 @@ def test_what_an_endpoint_does_not_take_is_counted_in_one_line(tmp_path: Path) -
 
 def test_a_lost_episode_is_not_said_to_be_tried_again() -> None:
     sender = endpoint.Sender("http://127.0.0.1:1")
-    complaint = "Transient error Service Unavailable encountered while exporting span batch, retrying in %.2fs."
+    complaint = (
+        "Transient error Service Unavailable encountered while exporting span batch, retrying in %.2fs."
+    )
     logging.getLogger(endpoint._LOGGER).warning(complaint, 0.9)
     sender.close()
     assert sender.reason == "Transient error Service Unavailable encountered while exporting span batch"
