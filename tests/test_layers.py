@@ -50,6 +50,7 @@ ONLY_IN = {
     "wandb": ("learners/run/trackers/weights_and_biases.py",),
     "tensorboard": ("learners/run/trackers/event_files.py",),
     "opentelemetry": ("learners/traces/",),
+    "inspect_ai": ("coaches/traces/inspect_logs.py",),
     "hydra": ("conf/commands.py",),
     "docker": ("sandbox/host/daemon.py", "sandbox/image.py"),
     "tenacity": ("coaches/client/",),

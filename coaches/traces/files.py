@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,16 @@ from conf import ConfigError, text
 
 _START = 65_536
 """Bytes of a file by which its format is recognised."""
+JSON = ("*.json", "*.jsonl")
 _DIGITS = re.compile(r"(\d+)")
 
 
-def of(path: Path) -> list[Path]:
-    """Returns ``path``, or all files of JSON in it if it is a folder, at any depth, ``2.json`` before
+def of(path: Path, patterns: Sequence[str] = JSON) -> list[Path]:
+    """Returns ``path``, or all files in it that match if it is a folder, at any depth, ``2.json`` before
     ``10.json``."""
     if not path.is_dir():
         return [path]
-    found = (one for pattern in ("*.json", "*.jsonl") for one in path.rglob(pattern))
+    found = (one for pattern in patterns for one in path.rglob(pattern))
     return sorted((one for one in found if one.is_file()), key=_natural)
 
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from coaches import episodes
 from coaches.episodes import RecordedEpisode
 from coaches.recording.fields import BadRowError
-from coaches.traces import files, otlp, who_and_when
+from coaches.traces import files, inspect_logs, otlp, who_and_when
 from conf import ConfigError
 from conf.counts import plural
 from envs.types import Role
@@ -48,7 +48,7 @@ class Format(Protocol):
         ...
 
 
-FORMATS: Mapping[str, Format] = {"otlp": otlp, "who_and_when": who_and_when}
+FORMATS: Mapping[str, Format] = {"inspect": inspect_logs, "otlp": otlp, "who_and_when": who_and_when}
 
 
 def chosen(path: Path, name: str | None) -> str:
@@ -100,6 +100,6 @@ def told(format: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _recognised(path: Path) -> str:
     if path.is_dir() and (path / episodes.FILE).is_file():
         return OWN
-    first = next(iter(files.of(path)), None)
+    first = next(iter(files.of(path, (*files.JSON, *inspect_logs.NAMES))), None)
     start = "" if first is None else files.start(first)
     return next((name for name, one in FORMATS.items() if one.recognises(start)), OWN)

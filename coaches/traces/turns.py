@@ -9,6 +9,7 @@ from coaches.recording.fields import BadRowError
 from coaches.traces.evaluations import verdict
 from coaches.traces.parts import as_text, content, decoded, messages
 from coaches.traces.spans import Span
+from coaches.traces.tools import joined, returned
 from coaches.traces.tree import Tree
 from sandbox.base import Status
 
@@ -169,14 +170,8 @@ def _result(tools: Sequence[Span]) -> Row:
     arguments = _json_or_none(tools[0].attributes.get("gen_ai.tool.call.arguments"))
     if len(tools) == 1 and isinstance(arguments, dict) and isinstance(arguments.get("code"), str):
         row["code"] = arguments["code"]
-    results = [one for tool in tools if (one := _returned(tool)) is not None]
-    if len(results) == 1:
-        return row | {"result": results[0]}
-    if not results:
-        return row
-    failed = any(one["status"] != "ok" for one in results)
-    said = "\n".join(one.get("stdout", "") + one.get("stderr", "") for one in results)
-    return row | {"result": {"status": "error" if failed else "ok", "stderr" if failed else "stdout": said}}
+    result = joined([one for tool in tools if (one := _returned(tool)) is not None])
+    return row if result is None else row | {"result": result}
 
 
 def _returned(tool: Span) -> Row | None:
@@ -191,7 +186,7 @@ def _returned(tool: Span) -> Row | None:
     if value is None and not failed:
         return None
     said = as_text(value) if value is not None else tool.message or str(given.get("error.type", ""))
-    return {"status": "error" if failed else "ok", "stderr" if failed else "stdout": said}
+    return returned(said, failed=failed)
 
 
 def _json_or_none(value: Any) -> Any:
