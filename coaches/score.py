@@ -3,15 +3,16 @@
     python -m coaches.score episodes.jsonl coach=rules
     python -m coaches.score runs/x coach=rules coach.ran=3 --out scored.jsonl
     python -m coaches.score old.jsonl coach=hindsight env=dsbench
-    python -m coaches.score traces.jsonl coach=rules format=otlp
+    python -m coaches.score traces.jsonl coach=rules --otlp scored-traces.jsonl
 
 The episodes come from a run, by its folder or its file, or from any other system: in our own format
 (``coaches.episodes`` describes it) or one of ``coaches.traces``, which ``format=`` names where the content
 does not tell; ``env=`` supplies the roles of one of our environments to episodes that have none. Every
 episode is written as a line of our format, unchanged except that each turn gets the coach's ``verdict``, or
 null if there is none. A table then shows, for each agent, how many turns were judged, their mean score with
-its 95 % interval over episodes, and in how many episodes it was blamed. ``--skip-bad`` leaves out what cannot
-be read or judged, and counts it.
+its 95 % interval over episodes, and in how many episodes it was blamed. ``--otlp`` writes a trace of
+OpenTelemetry again, with the verdicts as evaluation events of the spans that are turns. ``--skip-bad`` leaves
+out what cannot be read or judged, and counts it.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ from coaches.episodes import RecordedEpisode
 from coaches.judging.inner import build_coach, check_ready
 from coaches.judging.verdicts import judge_episode
 from coaches.recording import compressed
-from coaches.traces import formats
+from coaches.traces import files, formats
+from coaches.traces import scored as traces
 from conf import ConfigError
 from conf.arguments import Parser, add_out, integer, require_new
 from conf.counts import plural
@@ -129,6 +131,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("episodes", type=Path, help="a run folder, or a file or folder of episodes")
     commands.add_overrides(parser, "coach=<name> coach.<key>=<value> env=<name> format=<name>")
     add_out(parser, help="default: <episodes>.scored.jsonl beside it")
+    parser.add_argument(
+        "--otlp", type=Path, metavar="FILE", help="write an OpenTelemetry trace with verdicts"
+    )
     parser.add_argument("--threads", type=integer(1), default=8, help="episodes scored at once")
     parser.add_argument("--skip-bad", action="store_true", help="leave out invalid lines, and count them")
     options = parser.parse_intermixed_args(arguments)
@@ -151,6 +156,8 @@ def _run(options: argparse.Namespace, config: Any, format: str) -> None:
     if out.exists() and out.samefile(path):
         raise ConfigError("--out is the file that is read")
     require_new(options.overwrite, out)
+    if options.otlp is not None:
+        _check_otlp(options, format)
     check_ready(coach)
     scored = []
     with (
@@ -161,6 +168,9 @@ def _run(options: argparse.Namespace, config: Any, format: str) -> None:
         for (row, _), one in zip(pairs, results, strict=True):
             scored.append(one)
             file.write(json.dumps(_with_verdicts(row, one), ensure_ascii=False) + "\n")
+    if options.otlp is not None:
+        judged = zip([row for row, _ in pairs], [one.verdicts for one in scored], strict=True)
+        traces.write(path, options.otlp, judged)
     console = make_console()
     for line in formats.told(format, [row for row, _ in pairs]):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
@@ -171,8 +181,17 @@ def _run(options: argparse.Namespace, config: Any, format: str) -> None:
         )
     )
     what = "line" if format == formats.OWN else "record"
-    for line in (*_unjudged(scored), *_left_out(skipped, what), f"written: {out}"):
+    written = [f"written: {one}" for one in (out, options.otlp) if one is not None]
+    for line in (*_unjudged(scored), *_left_out(skipped, what), *written):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _check_otlp(options: argparse.Namespace, format: str) -> None:
+    if format != "otlp":
+        raise ConfigError(f"--otlp is for traces of OpenTelemetry; this one is read as format={format}")
+    if any(options.otlp.exists() and options.otlp.samefile(one) for one in files.of(options.episodes)):
+        raise ConfigError(f"--otlp is the file that is read: {options.otlp}")
+    require_new(options.overwrite, options.otlp, option="--otlp")
 
 
 def _read(

@@ -40,6 +40,7 @@ ZERO_IS_FINE = {
     "coach.biased.points",
     *(f"coach.audit.{key}" for key in ("proof", "further", "guess", "harmed", "attempt")),
     "coach.counterfactual.seed",
+    "coach.learned.blame",
     "coach.counterfactual.tolerance",
     "coach.hindsight.guilty",
     "coach.hindsight.harmed",

@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.export.provenance import Source, cut_off, sources, template_arguments
 from benchmarks.export.replacements import Read, replacements
+from coaches import prm
 from coaches.episodes import RecordedEpisode
 from coaches.replay.stages import Stages
 from conf import ConfigError
@@ -216,15 +217,7 @@ def _pairs(actions: Sequence[Judged], wanted: Wanted) -> Made:
 
 def _steps(actions: Sequence[Judged], wanted: Wanted) -> Made:
     """Returns every action as one step with its score."""
-    return [
-        _row(
-            one,
-            prompt="\n\n".join(message.content for message in one.prompt),
-            completions=[one.turn.action],
-            labels=[one.score >= 5.0],
-        )
-        for one in actions
-    ]
+    return [_row(one, **prm.columns(one.turn, good=one.score >= 5.0)) for one in actions]
 
 
 def _rank(one: Judged) -> tuple[bool, float]:

@@ -55,7 +55,7 @@ def turns(sample: Any) -> tuple[list[Row], list[str]]:
 def _around(span: str | None, spans: Mapping[str, Any]) -> Iterator[Any]:
     """Yields the spans that an event is in, the innermost first. They may even go round in a circle."""
     seen: set[str] = set()
-    while span in spans and span not in seen:
+    while span is not None and span in spans and span not in seen:
         seen.add(span)
         yield spans[span]
         span = spans[span].parent_id

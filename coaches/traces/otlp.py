@@ -95,6 +95,7 @@ def _row(tree: Tree, root: Span | None, inside: Sequence[Span]) -> dict[str, Any
         row["started"] = started
     else:
         missing.append("times")
+    row["trace"] = inside[0].trace
     return row | {"turns": made, "missing": list(dict.fromkeys(missing + lacking))}
 
 

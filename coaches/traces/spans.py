@@ -41,18 +41,24 @@ class Span:
 
 def spans(data: Row) -> Iterator[Span]:
     """Yields the spans of a ``TracesData`` object. Raises ``BadRowError``, which names the place."""
+    for place, row in rows(data):
+        try:
+            yield span(row)
+        except BadRowError as error:
+            raise BadRowError(f"{place}: {error}") from None
+
+
+def rows(data: Row) -> Iterator[tuple[str, Row]]:
+    """Yields the spans of a ``TracesData`` object as they are, with their places. Raises ``BadRowError``."""
     if _key(data, "resourceSpans") not in data:
         raise BadRowError("resourceSpans is missing: it is not OTLP JSON")
     for where, resource in _objects(data, "resourceSpans", ""):
         for within, scope in _objects(resource, "scopeSpans", where):
-            for place, span in _objects(scope, "spans", within):
-                try:
-                    yield _span(span)
-                except BadRowError as error:
-                    raise BadRowError(f"{place}: {error}") from None
+            yield from _objects(scope, "spans", within)
 
 
-def _span(row: Row) -> Span:
+def span(row: Row) -> Span:
+    """Returns one span. Raises ``BadRowError``."""
     status = _get(row, "status", dict, {})
     began, ended = (_integer(row, key) for key in ("startTimeUnixNano", "endTimeUnixNano"))
     return Span(

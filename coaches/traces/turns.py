@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 from coaches.recording.fields import BadRowError
-from coaches.traces.evaluations import verdict
+from coaches.traces.evaluations import PART, verdict
 from coaches.traces.parts import as_text, content, decoded, messages
 from coaches.traces.spans import Span
 from coaches.traces.tools import joined, returned
@@ -20,6 +20,8 @@ _DETAILS = "gen_ai.client.inference.operation.details"
 """The event that holds a call's messages where its span does not."""
 _TURN = {"last": "coachgym.last", "weight_version": "coachgym.weight_version", "code": "coachgym.code"}
 _TURN_JSON = {key: f"coachgym.{key}" for key in ("files_before", "files", "checks")}
+JUDGED = "judged_span"
+"""Key of a turn's id of the span that has its verdict; ``span`` is that of the call of its model."""
 _MOMENTS = "moments"
 """Key of a turn's times as nanoseconds since 1970, until it is known when the episode started."""
 _TIMES = ("began", "acted", "ended")
@@ -143,7 +145,7 @@ def _messages_of(span: Span) -> dict[str, Any]:
 def _moments(tree: Tree, span: Span, tools: Sequence[Span]) -> tuple[int, int, int]:
     """Returns when a turn began, had acted, and ended. The span of a turn of ours is that of its agent."""
     agent = tree.nearest(span, _is_agent)
-    if agent is not None and "coachgym.turn" in agent.attributes:
+    if agent is not None and _is_ours(agent):
         return agent.began, span.ended, agent.ended
     return span.began, span.ended, max(one.ended for one in (span, *tools))
 
@@ -154,14 +156,25 @@ def _agent(tree: Tree, span: Span) -> Row:
     around = [one for one in (span, agent) if one is not None]
     names = [one.attributes.get(f"gen_ai.agent.{key}") for key in ("name", "id") for one in around]
     row: Row = {"agent": next((str(name) for name in names if name), UNNAMED)}
+    holder = agent if agent is not None and _is_ours(agent) else span
+    row |= {JUDGED: holder.id, "verdict": _verdict(holder)}
     if agent is None:
         return row
     given = agent.attributes
     row |= {key: given[name] for key, name in _TURN.items() if name in given}
     row |= {key: decoded(given[name], name) for key, name in _TURN_JSON.items() if name in given}
-    if "coachgym.turn" in given:
-        row["verdict"] = verdict(agent.events)
     return row
+
+
+def _is_ours(agent: Span) -> bool:
+    """Returns whether the span of an agent is a turn, as in our own traces."""
+    return "coachgym.turn" in agent.attributes
+
+
+def _verdict(holder: Span) -> Row | None:
+    """Returns the verdict on a turn. Evaluations of other systems have scales of their own and are none."""
+    ours = _is_ours(holder)
+    return verdict([event for event in holder.events if ours or PART in event.attributes])
 
 
 def _result(tools: Sequence[Span]) -> Row:

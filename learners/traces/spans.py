@@ -23,15 +23,12 @@ from opentelemetry.trace.status import Status, StatusCode
 
 from coaches.base import Verdict
 from coaches.episodes import RecordedEpisode
+from coaches.traces import evaluations, texts
 from envs.types import Message, Outcome, Turn
 from learners.report.reading import Row
-from learners.traces import texts
 from learners.traces.moments import Moments, schedule
 from learners.traces.origin import Origin, span_id
 
-EVALUATION = "gen_ai.evaluation.result"
-PASS = 5.0
-"""A verdict's label is ``pass`` from this score on, and ``fail`` below it; ``blocked`` says that it is."""
 TOOL = "python"
 SCHEMA = Schemas.V1_44_0.value
 Attributes = dict[str, Any]
@@ -106,7 +103,8 @@ class _Episode:
             "coachgym.weight_version": row.get("weight_version"),
             "coachgym.code": turn.code if turn.result is None else None,
         }
-        events = [self._event(moments.ended, one) for one in ([] if verdict is None else _verdict(verdict))]
+        told = [] if verdict is None else evaluations.attributes(verdict)
+        events = [self._event(moments.ended, one) for one in told]
         name = f"invoke_agent {turn.agent}"
         return self._span(name, f"{turn.index}", attributes, moments.began, moments.ended, events=events)
 
@@ -160,7 +158,7 @@ class _Episode:
         return {"gen_ai.provider.name": "coachgym", "gen_ai.agent.name": texts.plain(turn.agent)} | known
 
     def _event(self, moment: int, attributes: Mapping[str, Any]) -> Event:
-        return Event(EVALUATION, _valid(attributes), moment)
+        return Event(evaluations.EVALUATION, _valid(attributes), moment)
 
     def _span(
         self,
@@ -205,23 +203,6 @@ def _outcome(outcome: Outcome) -> Attributes:
         "gen_ai.evaluation.score.label": "pass" if outcome.success else "fail",
         "gen_ai.evaluation.explanation": texts.plain(outcome.failure_code),
     }
-
-
-def _verdict(verdict: Verdict, place: str = "") -> Iterator[Attributes]:
-    """Yields the evaluation of a turn, and then those that its parts gave; ``place`` tells them apart."""
-    label = "blocked" if verdict.blocked else "pass" if verdict.score >= PASS else "fail"
-    yield {
-        "gen_ai.evaluation.name": texts.plain(verdict.source) or "coach",
-        "gen_ai.evaluation.score.value": float(verdict.score),
-        "gen_ai.evaluation.score.label": label,
-        "gen_ai.evaluation.explanation": texts.plain(verdict.rationale),
-        "coachgym.verdict.blame": None if verdict.blame is None else texts.plain(verdict.blame),
-        "coachgym.verdict.cost": verdict.cost or None,
-        "coachgym.verdict.part": place or None,
-    }
-    for number, part in enumerate(verdict.parts):
-        if part is not None:
-            yield from _verdict(part, f"{place}.{number}".lstrip("."))
 
 
 def _valid(attributes: Mapping[str, Any]) -> Attributes:

@@ -13,7 +13,7 @@ from inspect_ai.scorer import includes, model_graded_qa
 from inspect_ai.tool import Tool, ToolError, tool
 
 
-@tool
+@tool  # type: ignore[untyped-decorator]
 def add() -> Tool:
     async def execute(a: int, b: int) -> str:
         """Adds two numbers.
@@ -29,7 +29,7 @@ def add() -> Tool:
     return execute
 
 
-@agent
+@agent  # type: ignore[untyped-decorator]
 def team() -> Agent:
     async def execute(state: AgentState) -> AgentState:
         adder = react(name="adder", description="adds", tools=[add()], submit=False)

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 from google.protobuf import json_format  # type: ignore[import-untyped]
-from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import Status, StatusCode
+from opentelemetry.trace import Status, StatusCode, Tracer
 
 from coaches import episodes, score
 from coaches.episodes import RecordedEpisode
 from coaches.traces import formats
 from learners.traces.lines import line
+from tests.learners.traces.receiver import receiving
 from tests.learners.traces.test_spans import made, row
 
 
@@ -65,11 +65,21 @@ def test_a_trace_may_be_split_over_lines_in_any_order_and_what_is_left_out_is_sa
 
 
 def exported(tmp_path: Path) -> Path:
-    """What an instrumented program of somebody else leaves, by the SDK and its own encoder."""
-    memory = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(memory))
-    tracer = provider.get_tracer("theirs")
+    """What a collector writes of somebody else's instrumented program: the SDK's own exporter sends it."""
+    with receiving() as receiver:
+        provider = TracerProvider()
+        exporter = OTLPSpanExporter(f"{receiver.address}/v1/traces")
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        played(provider.get_tracer("theirs"))
+        provider.shutdown()
+    path = tmp_path / "theirs.jsonl"
+    lines = [json.dumps(json_format.MessageToDict(request)) for request in receiver.requests]
+    path.write_text("\n".join(lines))
+    return path
+
+
+def played(tracer: Tracer) -> None:
+    """Two agents, the first of which has a tool."""
 
     def said(role: str, *parts: dict[str, Any]) -> str:
         return json.dumps([{"role": role, "parts": list(parts)}])
@@ -93,10 +103,6 @@ def exported(tmp_path: Path) -> Path:
                 pass
         with tracer.start_as_current_span("chat m", attributes=ask | wrote):
             pass
-    data = json_format.MessageToDict(encode_spans(memory.get_finished_spans()))
-    path = tmp_path / "theirs.json"
-    path.write_text(json.dumps(data, indent=1))
-    return path
 
 
 def test_spans_of_the_sdk_are_turns_and_what_they_lack_is_said(
@@ -125,6 +131,19 @@ def test_spans_of_the_sdk_are_turns_and_what_they_lack_is_said(
     assert told.startswith("read as format=otlp\nmissing in 1 of 1 episode: outcome\n")
     [written] = (tmp_path / "theirs.scored.jsonl").read_text().splitlines()
     assert [turn["verdict"]["source"] for turn in json.loads(written)["turns"]] == ["rules"] * 3
+
+
+def test_verdicts_on_spans_of_ours_and_of_the_sdk_go_back_into_the_trace(tmp_path: Path) -> None:
+    ours = tmp_path / "ours.jsonl"
+    ours.write_text(line(made()))
+    for path in (ours, exported(tmp_path)):
+        out = path.with_suffix(".judged.jsonl")
+        score.main([str(path), "coach=rules", "--otlp", str(out)])
+        [row] = map(json.loads, path.with_suffix(".scored.jsonl").read_text().splitlines())
+        [(_, again)] = reread(out)
+        scores = [None if one is None else (one.source, one.score, one.blame) for one in again.verdicts]
+        wanted = [turn["verdict"] for turn in row["turns"]]
+        assert scores == [(one["source"], one["score"], one["blame"]) for one in wanted]
 
 
 def test_an_episode_played_again_counts_once(tmp_path: Path) -> None:

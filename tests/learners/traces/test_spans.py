@@ -17,9 +17,9 @@ from opentelemetry.trace import SpanKind
 from coaches import episodes
 from coaches.base import Verdict
 from coaches.recording.times import Times, TurnTimes
+from coaches.traces import texts
 from envs.types import Episode, Message, Outcome
 from learners.run import records
-from learners.traces import texts
 from learners.traces.lines import line, owner
 from learners.traces.origin import Origin
 from learners.traces.spans import spans
@@ -136,7 +136,7 @@ def test_verdicts_are_evaluations_of_their_turns_and_the_outcome_of_the_episode(
     assert (mixed["gen_ai.evaluation.name"], mixed["gen_ai.evaluation.score.value"]) == ("mix", 7.0)
     assert mixed["gen_ai.evaluation.score.label"] == "pass"
     assert mixed["gen_ai.evaluation.explanation"] == "fine"
-    assert "coachgym.verdict.part" not in mixed
+    assert mixed["coachgym.verdict.part"] == ""
     assert (part["gen_ai.evaluation.name"], part["coachgym.verdict.part"]) == ("rules", "1")
     assert whole[7].events == ()
 
