@@ -146,7 +146,7 @@ def baseline(frame: pandas.DataFrame, target: pandas.Series, *, regression: bool
     """Returns what a tree of depth 3 reaches in cross-validation; None where none can be fitted."""
     from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor  # type: ignore[import-untyped]
 
-    columns = [relations.floats(frame.iloc[:, place]) for place in range(frame.shape[1])]
+    columns = [relations.floats(column) for _, column in frame.items()]
     table = numpy.column_stack(
         [numpy.nan_to_num(one) for one in columns if one is not None] or [numpy.zeros(len(frame))]
     )

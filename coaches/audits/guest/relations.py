@@ -16,7 +16,10 @@ Floats = Any
 
 def floats(values: Any) -> Floats | None:
     """Returns a column as floats; None for texts, dates and other values."""
-    series = pandas.Series(values).reset_index(drop=True)
+    series = values if isinstance(values, pandas.Series) else pandas.Series(values)
+    if isinstance(series.dtype, numpy.dtype) and series.dtype.kind in "iufb":
+        plain = series.to_numpy().astype(float)
+        return plain if series.dtype.kind != "f" else numpy.where(numpy.isfinite(plain), plain, numpy.nan)
     if not (pandas.api.types.is_numeric_dtype(series.dtype) or pandas.api.types.is_bool_dtype(series.dtype)):
         return None
     result = series.to_numpy(dtype=float, na_value=numpy.nan)
@@ -79,26 +82,39 @@ def relate(raw: Any, feature: Floats) -> Relation | None:
     A column in which (almost) every value is different is a lookup of any other, which says nothing: then
     only affine and monotone relations count.
     """
-    raw = pandas.Series(raw).reset_index(drop=True)
-    both = raw.notna().to_numpy() & ~numpy.isnan(feature)
-    raw, feature = raw[both], feature[both]
-    if len(raw) < 10 or raw.nunique() < 2:
-        return None
+    raw = raw if isinstance(raw, pandas.Series) else pandas.Series(raw)
     numbers = floats(raw)
-    if numbers is not None and (line := affine(numbers, feature)) is not None:
-        return Relation("affine", None, numpy.array(line))
-    frame = pandas.DataFrame({"raw": numbers if numbers is not None else raw.to_numpy(), "feature": feature})
-    groups = frame.groupby("raw", sort=True)["feature"].agg(["min", "max", "mean"])
-    if (groups["max"] - groups["min"]).max() > slack(feature) or len(groups) < 2:
+    both = (raw.notna().to_numpy() if numbers is None else ~numpy.isnan(numbers)) & ~numpy.isnan(feature)
+    feature = feature[both]
+    if len(feature) < 10:
         return None
-    images = groups["mean"].to_numpy(float)
-    if numpy.ptp(images) == 0.0:
+    if numbers is not None:
+        numbers = numbers[both]
+        if (line := affine(numbers, feature)) is not None:
+            return Relation("affine", None, numpy.array(line))
+        known, codes = numpy.unique(numbers, return_inverse=True)
+    else:
+        codes, known = pandas.factorize(raw.to_numpy()[both])
+    if len(known) < 2:
+        return None
+    low, high, images = grouped(codes, feature)
+    if (high - low).max() > slack(feature) or numpy.ptp(images) == 0.0:
         return None
     if numbers is not None:
         steps = numpy.diff(images)
-        if len(groups) >= 5 and ((steps >= 0).all() or (steps <= 0).all()):
-            return Relation("monotone", groups.index.to_numpy(float), images)
-    return Relation("lookup", groups.index, images) if len(groups) <= len(raw) / 2 else None
+        if len(known) >= 5 and ((steps >= 0).all() or (steps <= 0).all()):
+            return Relation("monotone", known, images)
+    return Relation("lookup", known, images) if len(known) <= len(feature) / 2 else None
+
+
+def grouped(codes: Any, values: Floats) -> tuple[Floats, Floats, Floats]:
+    """Returns the least, the largest and the mean value for each of the codes 0, 1, 2, …, all of which
+    occur."""
+    ordered = values[numpy.argsort(codes, kind="stable")]
+    counts = numpy.bincount(codes)
+    starts = numpy.concatenate([[0], numpy.cumsum(counts)[:-1]])
+    low, high = numpy.minimum.reduceat(ordered, starts), numpy.maximum.reduceat(ordered, starts)
+    return low, high, numpy.add.reduceat(ordered, starts) / counts
 
 
 def permuted(raw: Floats, feature: Floats) -> tuple[float, float] | None:

@@ -136,3 +136,12 @@ def test_plain_columns_are_floats_or_texts_with_names_of_their_own() -> None:
     assert [kind.kind for kind in made.dtypes] == ["O", "O", "f", "f", "O"]
     assert made["x (2) (2)"].isna().tolist() == [False, True]
     assert json.dumps(made["x"].tolist()) == '["1", "True"]'
+
+
+def test_a_table_of_numbers_is_plain_column_by_column() -> None:
+    table = pd.DataFrame({"a": [1, 2], "b": [True, False], "c": [np.inf, 0.5]}, index=[7, 7])
+    made = plain.frame(table.set_axis(["x", "x", 0], axis=1))
+    assert list(made.columns) == ["x", "x (2)", "0"]
+    for place in range(3):
+        assert made.iloc[:, place].equals(plain.series(table.iloc[:, place]))
+    assert plain.frame(pd.DataFrame(index=range(4))).shape == (4, 0)

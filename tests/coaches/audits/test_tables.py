@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from coaches.audits.guest import alignment, consistency, leakage
+from coaches.audits.guest import alignment, consistency, leakage, relations
 from coaches.audits.guest.tables import Tables
 from tests.coaches.audits.artifacts import LABEL, PROBA, REGRESSION, complaints, sound
 
@@ -82,6 +82,19 @@ def test_other_units_and_a_refitted_scaler_make_another_function() -> None:
         assert text.startswith(
             "'size' is another function of 'size' than in X_train.pkl: 90 of 90 rows differ; row 0"
         )
+
+
+def test_groups_are_those_of_a_table_that_is_grouped() -> None:
+    random = np.random.default_rng(0)
+    for size in (1, 7, 300):
+        codes = pd.factorize(random.integers(0, 9, size))[0]
+        values = random.normal(size=size)
+        slow = (
+            pd.DataFrame({"code": codes, "value": values})
+            .groupby("code")["value"]
+            .agg(["min", "max", "mean"])
+        )
+        assert np.allclose(np.column_stack(relations.grouped(codes, values)), slow.to_numpy())
 
 
 def test_a_monotone_feature_must_stay_between_its_neighbours() -> None:
