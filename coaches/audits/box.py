@@ -18,8 +18,8 @@ from sandbox.host.libraries import packages as packages_of
 _MOST_MISSED = 3
 _FOLDER = Path(__file__).parent / "guest"
 _MODULES = (
-    "complaint", "relations", "tables", "plain", "alignment", "consistency", "leakage", "models", "scales",
-    "submissions", "report",
+    "complaint", "relations", "tables", "plain", "replaced", "alignment", "consistency", "leakage", "empty",
+    "models", "scales", "submissions", "report",
 )  # fmt: skip
 """In dependency order: each after the modules that it imports."""
 _PACKAGE = "coaches.audits.guest"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import cast
 
-from coaches.audits import artifacts, chain, layout, swallowed, unsaved
+from coaches.audits import artifacts, chain, layout, programs, swallowed, unsaved
 from coaches.audits.box import Box
 from coaches.audits.findings import Finding, Strength
 from coaches.audits.settings import Auditing
@@ -54,9 +54,9 @@ class Examiner:
         names = layout.names(turns)
         if names is None:
             with self._box() as box:
-                found = chain.examine(turns, outcome, box.value)
+                found = [*chain.examine(turns, outcome, box.value), *programs.of_chain(turns, box.value)]
                 return [*found, *_hidden(turns, [{}] * len(turns), box)], box.note()
-        found = unsaved.examine(turns, ends)
+        found = [*unsaved.examine(turns, ends), *programs.examine(turns)]
         try:
             moments = kept.moments(turns) or self.programs.moments(turns)
         except ReplayError as error:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy
 import pandas
 
-from coaches.audits.guest import relations
+from coaches.audits.guest import relations, replaced
 from coaches.audits.guest.complaint import Complaint, quote, rows
 from coaches.audits.guest.tables import Tables
 
@@ -18,7 +18,7 @@ AUDIT = "alignment"
 def audit(tables: Tables) -> Iterator[Complaint]:
     """Compares X_train.pkl, X_test.pkl and y_train.pkl with the rows of train.csv and test.csv."""
     name = tables.target_name
-    moved = _moved(tables.features, tables.train, tables)
+    moved, kind = _moved(tables.features, tables.train, tables), "same"
     target = None if tables.target is None or not name else tables.target
     if target is not None and len(target) == len(tables.train):
         kind, detail = compare(tables.train[name], target)
@@ -39,14 +39,23 @@ def audit(tables: Tables) -> Iterator[Complaint]:
                 f"{quote(first)} has the values of {source} in another order than its rows: {len(places)} of "
                 f"{len(raw)} rows differ ({rows(places)}; {len(columns)} columns)",
             )  # fmt: skip
+        elif frame is not None and (found := replaced.rows(frame, raw, tables)) is not None:
+            together = (
+                file == tables.names.features and target is not None and kind not in ("same", "function")
+            )
+            yield Complaint(
+                AUDIT, file, "doubt" if together else "proof",
+                f"{quote(found[0])} has in {len(found[1])} of {len(raw)} rows ({rows(found[1])}) the values "
+                f"of other rows of {source}: rows were dropped, and others are there twice",
+            )  # fmt: skip
     for frame in (tables.features, tables.test_features):
         tables.check_columns(frame)
 
 
 def compare(raw: pandas.Series, target: pandas.Series) -> tuple[str, Any]:
     """Returns how a vector relates to the target column: ``same``; ``function``, if each label has one
-    image and no two share it, or if numbers keep their order; ``merged``, if some labels share one;
-    ``order``; or ``other``. Then the rows that differ, or the labels that are left."""
+    image and no two share it, or if numbers keep their order, clipped ones included; ``merged``, if some
+    labels share one; ``order``; or ``other``. Then the rows that differ, or the labels that are left."""
     before, after = relations.floats(raw), relations.floats(target)
     if before is not None and after is not None and relations.same(before, after):
         return "same", None
@@ -54,6 +63,8 @@ def compare(raw: pandas.Series, target: pandas.Series) -> tuple[str, Any]:
         return "same", None
     if before is not None and after is not None and raw.nunique() > max(20, len(raw) // 4):
         if abs(relations.rank_correlation(before, after)) > 1.0 - 1e-6:
+            return "function", None
+        if _keeps_order(before, after):
             return "function", None
         line = relations.permuted(before, after)
         return ("other", None) if line is None else ("order", _places(raw, target, line))
@@ -65,6 +76,17 @@ def compare(raw: pandas.Series, target: pandas.Series) -> tuple[str, Any]:
     if len(counts[0]) == len(counts[1]) and (counts[0] == counts[1]).all():
         return "order", numpy.flatnonzero(raw.astype(str).to_numpy() != target.astype(str).to_numpy())
     return "other", None
+
+
+def _keeps_order(before: Any, after: Any) -> bool:
+    """Returns whether numbers are a rising or a falling function that tells most of them apart."""
+    if numpy.isnan(before).any() or numpy.isnan(after).any():
+        return False
+    known, codes = numpy.unique(before, return_inverse=True)
+    low, high, images = relations.grouped(codes, after)
+    space, steps = relations.slack(after), numpy.diff(images)
+    keeps = bool((steps >= -space).all() or (steps <= space).all()) and bool((high - low).max() <= space)
+    return keeps and len(numpy.unique(images)) >= len(known) / 2
 
 
 def _about_target(tables: Tables, kind: str, detail: Any) -> str:

@@ -44,6 +44,8 @@ def audit(tables: Tables) -> Iterator[Complaint]:
             f"fitted on {fitted} of the {len(frame)} rows of {tables.names.features}",
         )  # fmt: skip
         return
+    if text := _other_kind(model, target, tables):
+        yield Complaint(AUDIT, tables.names.model, "doubt", text)
     some = slice(None, _MOST_ROWS)
     try:
         predicted = predict(model, frame.iloc[some])
@@ -70,6 +72,18 @@ def audit(tables: Tables) -> Iterator[Complaint]:
             f"{measure} {number(own)} on its own training rows, less than the {number(other)} of a tree of "
             "depth 3 in cross-validation: a weak model",
         )  # fmt: skip
+
+
+def _other_kind(model: Any, target: pandas.Series, tables: Tables) -> str:
+    """Returns that an estimator is of the other kind than the task; "" if it is not, or that may be meant."""
+    from sklearn.base import is_classifier, is_regressor
+
+    values = target.nunique()
+    if tables.is_regression and is_classifier(model) and values > 20:
+        return f"is a classifier of {values} classes, and the target is a number"
+    if not tables.is_regression and is_regressor(model) and values > 2:
+        return f"is a regressor, and the target is one of {values} classes"
+    return ""
 
 
 def refitted(model: Any, frame: pandas.DataFrame, target: pandas.Series, *, regression: bool) -> float | None:

@@ -15,13 +15,14 @@ from typing import Any
 
 import pandas
 
-from coaches.audits.guest import alignment, consistency, leakage, models, plain, scales, submissions
+from coaches.audits.guest import alignment, consistency, empty, leakage, models, plain, scales, submissions
 from coaches.audits.guest.complaint import Complaint
 from coaches.audits.guest.tables import Names, Tables, as_frame, as_series
 
 AUDITS: Mapping[str, Mapping[str, Callable[[Tables], Iterator[Complaint]]]] = {
     "tables": {
         alignment.AUDIT: alignment.audit, consistency.AUDIT: consistency.audit, leakage.AUDIT: leakage.audit,
+        empty.AUDIT: empty.audit,
     },
     "model": {models.AUDIT: models.audit},
     "submission": {submissions.AUDIT: submissions.audit},

@@ -27,7 +27,10 @@ def audit(tables: Tables) -> Iterator[Complaint]:
     if given is None:
         return
     if (text := _plain(tables, given)) is not None:
-        yield Complaint(AUDIT, file, "proof", text)
+        if _is_the_models(tables, given):
+            yield Complaint(AUDIT, tables.names.model, "doubt", f"predicts {text}")
+        else:
+            yield Complaint(AUDIT, file, "proof", text)
         return
     if tables.model is None or tables.test_features is None or len(tables.test_features) != len(given):
         return
@@ -67,6 +70,18 @@ def _plain(tables: Tables, given: pandas.Series) -> str | None:
         if column.nunique() > 1 and (column.astype(str).to_numpy() == given.astype(str).to_numpy()).all():
             return f"the values of {tables.names.sample} in all {len(given)} rows"
     return None
+
+
+def _is_the_models(tables: Tables, given: pandas.Series) -> bool:
+    """Returns whether one value was submitted for all rows, and is what the model predicts for them."""
+    frame = tables.test_features
+    if given.nunique() > 1 or tables.model is None or frame is None or len(frame) != len(given):
+        return False
+    try:
+        predicted = pandas.Series(models.predict(tables.model, frame))
+    except models.PredictionError:  # then the value is not the model's
+        return False
+    return predicted.nunique() == 1 and canonical(predicted)[0] == canonical(given)[0]
 
 
 def numbers_follow(given: pandas.Series, predicted: Any, *, names: Any) -> str:

@@ -194,3 +194,33 @@ def test_class_weights_do_not_make_a_model_suspect() -> None:
         model = RandomForestClassifier(10, class_weight=weights, random_state=0)
         weighted = model.fit(tables.features, tables.target)
         assert models.fitted_rows(weighted) > 180
+
+
+def test_an_estimator_of_the_other_kind_is_in_doubt() -> None:
+    tables = sound()
+    assert tables.features is not None
+    assert tables.target is not None
+    classes = RandomForestClassifier(5, random_state=0).fit(
+        tables.features, tables.target.round().astype(int)
+    )
+    found = [one for one in models.audit(replace(tables, model=classes)) if one.strength == "doubt"]
+    assert [one.text.startswith("is a classifier of ") for one in found] == [True]
+    labels = sound(LABEL)
+    assert labels.target is not None
+    numbers = RandomForestRegressor(5, random_state=0).fit(tables.features, labels.target)
+    texts = [text for _, text in complaints(models.audit, replace(labels, model=numbers))]
+    assert not [text for text in texts if text.startswith("is a ")], (
+        "of two classes, it may give probabilities"
+    )
+
+
+def test_one_label_for_all_rows_is_the_models_where_the_model_gives_it() -> None:
+    tables = sound(LABEL)
+    assert tables.features is not None
+    ones = pd.Series(np.r_[np.ones(199, int), 0])
+    model = RandomForestClassifier(5, min_samples_leaf=20, random_state=0).fit(tables.features, ones)
+    constant = resubmitted(replace(tables, model=model), 1)
+    [complaint] = submissions.audit(constant)
+    assert (complaint.artifact, complaint.strength) == ("model.pkl", "doubt")
+    [complaint] = submissions.audit(resubmitted(constant, 0))
+    assert (complaint.artifact, complaint.strength) == ("submission.csv", "proof")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from coaches.audits.guest import alignment, consistency, leakage, relations
+from coaches.audits.guest import alignment, consistency, empty, leakage, relations
 from coaches.audits.guest.tables import Tables
 from tests.coaches.audits.artifacts import LABEL, PROBA, REGRESSION, complaints, sound
 
@@ -170,3 +171,60 @@ def test_a_raw_column_that_gives_the_target_away_in_both_tables_is_the_tasks() -
     )
     assert complaints(leakage.audit, given) == []
     assert len(complaints(leakage.audit, replace(given, test=tables.test))) == 1
+
+
+def test_rows_that_were_dropped_and_others_put_in_their_place() -> None:
+    tables = sound()
+    assert tables.features is not None
+    assert tables.test_features is not None
+    kept = np.r_[:120, :80]
+    twice = tables.features.iloc[kept].reset_index(drop=True)
+    [(file, text)] = complaints(alignment.audit, replace(tables, features=twice))
+    assert file == "X_train.pkl"
+    assert text.startswith("'size' has in 80 of 200 rows (rows 120, 121, 122) the values of other rows")
+    test = tables.test_features.iloc[np.r_[:60, :30]].reset_index(drop=True)
+    assert [file for file, _ in complaints(alignment.audit, replace(tables, test_features=test))] == [
+        "X_test.pkl"
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda size: size.clip(*size.quantile([0.05, 0.95])),
+        lambda size: size.where(size < 120.0, size.median()),
+        lambda size: size.rank(),
+        lambda size: pd.cut(size, 12, labels=False).astype(float),
+        lambda size: np.log1p(size - size.min()),
+        lambda size: size.rolling(3, min_periods=1).mean(),
+        lambda size: size.round(-1),
+    ],
+)
+def test_a_column_that_was_prepared_has_its_own_rows(change: Any) -> None:
+    tables = sound()
+    assert tables.features is not None
+    features = tables.features.assign(size=change(tables.features["size"]))
+    assert complaints(alignment.audit, replace(tables, features=features)) == []
+
+
+def test_a_clipped_target_is_a_function_of_the_target_and_a_halved_one_is_not() -> None:
+    tables = sound()
+    assert tables.target is not None
+    clipped = tables.target.clip(*tables.target.quantile([0.02, 0.98]))
+    assert complaints(alignment.audit, replace(tables, target=clipped)) == []
+    assert complaints(alignment.audit, replace(tables, target=-np.log(clipped.rank()))) == []
+    halves = (tables.target > tables.target.median()).astype(float)
+    assert len(complaints(alignment.audit, replace(tables, target=halves))) == 1
+
+
+def test_features_that_hold_nothing() -> None:
+    tables = sound()
+    assert tables.features is not None
+    assert complaints(empty.audit, tables) == []
+    few = tables.features.assign(a=1.0)
+    assert complaints(empty.audit, replace(tables, features=few)) == []
+    half = tables.features.assign(a=1.0, b=np.nan, c=0.0, d=2.0)
+    [doubt] = empty.audit(replace(tables, features=half))
+    assert (doubt.strength, doubt.text[:14]) == ("doubt", "4 of 8 columns")
+    [proof] = empty.audit(replace(tables, features=tables.features * np.nan))
+    assert (proof.artifact, proof.strength) == ("X_train.pkl", "proof")
