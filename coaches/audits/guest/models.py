@@ -76,7 +76,7 @@ def audit(tables: Tables) -> Iterator[Complaint]:
 
 def _other_kind(model: Any, target: pandas.Series, tables: Tables) -> str:
     """Returns that an estimator is of the other kind than the task; "" if it is not, or that may be meant."""
-    from sklearn.base import is_classifier, is_regressor
+    from sklearn.base import is_classifier, is_regressor  # type: ignore[import-untyped]
 
     values = target.nunique()
     if tables.is_regression and is_classifier(model) and values > 20:
@@ -89,7 +89,7 @@ def _other_kind(model: Any, target: pandas.Series, tables: Tables) -> str:
 def refitted(model: Any, frame: pandas.DataFrame, target: pandas.Series, *, regression: bool) -> float | None:
     """Returns how well a model with the same settings predicts the rows that it is fitted on; None if it
     cannot be fitted: then nothing is proven, and the doubt remains."""
-    from sklearn.base import clone  # type: ignore[import-untyped]
+    from sklearn.base import clone
 
     try:
         predicted = predict(clone(model).fit(frame, target), frame)
