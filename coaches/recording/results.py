@@ -15,6 +15,12 @@ _FAILED = re.compile(r"Traceback \(most recent call last\):|(?:\w+\.)*\w*(?:Erro
 """How a line begins with which Python reports an error."""
 
 
+def reports_failure(text: str) -> bool:
+    """Returns whether the first or the last line of an output reports an error as Python does."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return any(_FAILED.match(line) for line in (*lines[:1], *lines[-1:]))
+
+
 class _Output(NamedTuple):
     call: str | None
     """The id of the call."""
@@ -112,7 +118,5 @@ def _answer(row: Mapping[str, Any], message: Mapping[str, Any]) -> _Output:
         text = messages.said(message)
     except BadRowError as error:
         raise BadRowError(f"observation: {error}") from None
-    lines = [line for line in text.splitlines() if line.strip()]
-    reported = any(_FAILED.match(line) for line in (*lines[:1], *lines[-1:]))
-    failed = row.get("status") == "error" or row.get("is_error") is True or reported
+    failed = row.get("status") == "error" or row.get("is_error") is True or reports_failure(text)
     return _Output(None if call is None else str(call), text, failed)

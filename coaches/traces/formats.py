@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from coaches import episodes
 from coaches.episodes import RecordedEpisode
 from coaches.recording.fields import BadRowError
-from coaches.traces import files, inspect_logs, otlp, who_and_when
+from coaches.traces import atif, files, inspect_logs, otlp, who_and_when
 from conf import ConfigError
 from conf.counts import plural
 from envs.types import Role
@@ -48,7 +48,12 @@ class Format(Protocol):
         ...
 
 
-FORMATS: Mapping[str, Format] = {"inspect": inspect_logs, "otlp": otlp, "who_and_when": who_and_when}
+FORMATS: Mapping[str, Format] = {
+    "atif": atif,
+    "inspect": inspect_logs,
+    "otlp": otlp,
+    "who_and_when": who_and_when,
+}
 
 
 def chosen(path: Path, name: str | None) -> str:

@@ -162,7 +162,7 @@ def test_a_format_is_named_where_the_content_does_not_tell(
 ) -> None:
     path = write(tmp_path / "w", a=CHAT)
     for word, complaint in {
-        "format=otpl": "format must be one of coachgym, inspect, otlp, who_and_when, not 'otpl'",
+        "format=otpl": "format must be one of coachgym, atif, inspect, otlp, who_and_when, not 'otpl'",
         "format=otlp": "resourceSpans is missing",
         "format=coachgym": "is not the folder of a run",
     }.items():
