@@ -14,10 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import conf
-from benchmarks.corpus import faults_dsbench, faults_mathchat
+from benchmarks.corpus import (
+    faults_dsbench,
+    faults_dsbench_later,
+    faults_mathchat,
+    faults_mathchat_later,
+)
 from benchmarks.corpus.cases import SPLITS, path_of
 from benchmarks.corpus.faults import Fault
+from benchmarks.corpus.habits import HABITS
 from benchmarks.corpus.play import Played, perform, row, worse
+from benchmarks.corpus.styles import STYLES, WAYS, Manner
 from envs.pipeline import PipelineEnv
 from envs.types import Split, Task
 from sandbox.base import Backend
@@ -25,13 +32,49 @@ from sandbox.base import Backend
 MARGIN = 0.05
 """A faulty episode that succeeds scores at least this much (on a scale of 1) below every sound one of its
 task."""
-FAULTS: Mapping[str, Sequence[Fault]] = {"dsbench": faults_dsbench.FAULTS, "mathchat": faults_mathchat.FAULTS}
+FAULTS: Mapping[str, Sequence[Fault]] = {
+    "dsbench": (*faults_dsbench.FAULTS, *faults_dsbench_later.FAULTS),
+    "mathchat": (*faults_mathchat.FAULTS, *faults_mathchat_later.FAULTS),
+}
 _PRESET = 7
 """Of xz: its window of 16 MiB is longer than the text of a part, in which prompts and programs repeat."""
-_FAULTY = {"dsbench": (2, 1), "mathchat": (2,)}
-"""For each sound episode of a task, the number of faulty episodes that depart from it."""
-_PER_FAMILY = 2
-"""Mathematics problems of each family in each split."""
+_STYLES = len(STYLES) * WAYS
+"""Number of seeds that play in a usual way; a habit is added to later ones (``Manner.habit``)."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is played of each task of one environment in one part."""
+
+    faulty: tuple[int, ...]
+    """For each sound episode, the number of faulty ones that depart from it."""
+    unusual: int = 0
+    """How many of the sound episodes, the last ones, are played in unusual ways."""
+    problems: int = 2
+    """Mathematics problems of each family."""
+    edition: int = 1
+    """The last edition whose faults are planted."""
+    at_least: int = 0
+    """Kinds of fault with fewer episodes than this come before all others."""
+    tries: int = 1
+    """With how many sound episodes of a task one fault is tried."""
+
+    def seeds(self, position: int) -> Iterator[int]:
+        """Yields the seeds of the sound episodes of the task at ``position``."""
+        usual = len(self.faulty) - self.unusual
+        for n in range(len(self.faulty)):
+            habit = 0 if n < usual else 1 + (position + n - usual) % HABITS
+            yield _STYLES * habit + (position + 5 * n) % _STYLES
+
+
+PLANS: Mapping[str, Mapping[str, Plan]] = {
+    "public": {"dsbench": Plan((2, 1)), "mathchat": Plan((2,))},
+    "heldout": {
+        "dsbench": Plan((4, 4, 4, 4, 4, 3, 3, 3, 2, 2, 2), unusual=3, edition=2, at_least=5, tries=11),
+        "mathchat": Plan((2, 2, 0), unusual=1, problems=4, edition=2, at_least=5, tries=2),
+    },
+}
+"""The public part has kinds of the first edition only, so that nobody develops a coach on later ones."""
 _ENV_SPLITS: Mapping[str, Split] = {"public": "train", "heldout": "heldout"}
 
 
@@ -54,8 +97,8 @@ def build(backend: Backend, folder: Path, say: Callable[[str], None]) -> None:
         SandboxError: a sandbox was lost.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = [(env, split) for split in SPLITS for env in FAULTS]
-    with ThreadPoolExecutor(2) as pool:  # one thread per environment; they share nothing
+    jobs = [(env, split) for split in reversed(SPLITS) for env in FAULTS]  # the longest first
+    with ThreadPoolExecutor(2) as pool:
         done = dict(zip(jobs, pool.map(lambda job: _part(backend, *job), jobs), strict=True))
     for split, path in zip(SPLITS, paths(folder), strict=True):
         rows = [line for env in FAULTS for line in done[env, split].rows]
@@ -85,28 +128,28 @@ def environment(env: str, backend: Backend) -> PipelineEnv:
 
 
 def _part(backend: Backend, name: str, split: str) -> Tally:
-    env, tally = environment(name, backend), Tally()
-    for position, task in enumerate(_tasks(env, split)):
-        seeds = [(position + 5 * n) % 8 for n in range(len(_FAULTY[name]))]
-        sound = [perform(env, task, seed, {}, f"{name}-{task.id}-{seed}") for seed in seeds]
+    env, tally, plan = environment(name, backend), Tally(), PLANS[split][name]
+    for position, task in enumerate(_tasks(env, split, plan.problems)):
+        sound = [perform(env, task, seed, {}, f"{name}-{task.id}-{seed}") for seed in plan.seeds(position)]
         for played in sound:
             if not played.success:
                 raise RuntimeError(f"the sound episode {played.rollout.episode.id} failed")
-        tried: set[int] = set()
-        for played, wanted in zip(sound, _FAULTY[name], strict=True):
-            tally.rows.append(row(played, split, 1, None, None))
+        tried: Counter[int] = Counter()
+        for played, wanted in zip(sound, plan.faulty, strict=True):
+            edition = 2 if Manner.of(played.seed).habit else 1
+            tally.rows.append(row(played, split, edition, None, None))
             faulty = _faulty(env, split, played, sound, tally, tried)
             tally.rows += islice(faulty, wanted)
     return tally
 
 
-def _tasks(env: PipelineEnv, split: str) -> Iterator[Task]:
+def _tasks(env: PipelineEnv, split: str, problems: int) -> Iterator[Task]:
     """Returns all tables, or the first few problems of each family."""
     taken: Counter[str] = Counter()
     for task in env.scenario.tasks(_ENV_SPLITS[split]):
         family = task.id.rpartition("-")[0] if env.scenario.name == "mathchat" else task.id
         taken[family] += 1
-        if taken[family] <= _PER_FAMILY:
+        if taken[family] <= problems:
             yield task
 
 
@@ -116,16 +159,18 @@ def _faulty(
     twin: Played,
     sound: Sequence[Played],
     tally: Tally,
-    tried: set[int],
+    tried: Counter[int],
 ) -> Iterator[dict[str, Any]]:
     """Returns episodes with one fault each; kinds and agents that were rare so far come first."""
-    faults = FAULTS[twin.env]
+    plan = PLANS[split][twin.env]
+    faults = [fault for fault in FAULTS[twin.env] if fault.edition <= plan.edition]
     agents: Counter[str] = Counter()
-    while len(tried) < len(faults):
-        rest = [position for position in range(len(faults)) if position not in tried]
-        position = min(rest, key=lambda at: _rarity(faults[at], at, agents, tally))
-        tried.add(position)
+    rest = {position for position in range(len(faults)) if tried[position] < plan.tries}
+    while rest:
+        position = min(rest, key=lambda at: _rarity(faults[at], at, agents, tally, plan.at_least))
+        rest.remove(position)
         fault = faults[position]
+        tried[position] += 1
         if (planted := plant(fault, twin)) is None:
             continue
         turn, action = planted
@@ -133,6 +178,7 @@ def _faulty(
         played = perform(env, twin.task, twin.seed, {turn: action}, name)
         if not worse(sound, played, MARGIN):
             tally.harmless.append(f"{twin.task.id}: {fault.kind} by {fault.agent}")
+            tried[position] = plan.tries
             continue
         agents[fault.agent] += 1
         tally.used.update((fault.kind, fault.agent, f"{position}"))
@@ -140,9 +186,14 @@ def _faulty(
         yield row(played, split, fault.edition, label, twin.rollout.episode.id)
 
 
-def _rarity(fault: Fault, position: int, agents: Counter[str], tally: Tally) -> tuple[int, ...]:
+def _rarity(
+    fault: Fault, position: int, agents: Counter[str], tally: Tally, at_least: int
+) -> tuple[int, ...]:
     used = tally.used
-    return agents[fault.agent], used[fault.kind], used[f"{position}"], used[fault.agent], position
+    enough = min(used[fault.kind], at_least)
+    if fault.narrow and enough < at_least:
+        enough = -1
+    return enough, agents[fault.agent], used[fault.kind], used[f"{position}"], used[fault.agent], position
 
 
 def plant(fault: Fault, twin: Played) -> tuple[int, str] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchmarks.corpus import habits
 from benchmarks.corpus.reading import (
     TableTask,
     first_action,
@@ -83,7 +84,7 @@ def modeler(messages: Sequence[Message], manner: Manner) -> str:
 def analyst(messages: Sequence[Message], manner: Manner) -> str:
     """Writes predictions, read as the modeler says."""
     note = marked(section(messages, "modeler"), "handover") or ""
-    return _stage("analyst", messages, manner, _predict(table_task(messages), note))
+    return _stage("analyst", messages, manner, _predict(table_task(messages), manner, note))
 
 
 def _stage(agent: str, messages: Sequence[Message], manner: Manner, code: str) -> str:
@@ -144,6 +145,7 @@ def _features(task: TableTask, manner: Manner) -> str:
         ]
     if task.names("text"):
         lines += _encoding(task, manner)
+    lines += [line.replace("{target}", task.target) for line in habits.ENGINEER[manner.habit]]
     lines += [
         'X.to_pickle("X_train.pkl")',
         'y.to_pickle("y_train.pkl")',
@@ -192,7 +194,8 @@ def _fit(task: TableTask, manner: Manner, note: str) -> str:
         premise = LABELS
     lines += [
         f"model = {name}(n_estimators=60, min_samples_leaf=2, random_state=0)",
-        "model.fit(X, y)",
+        *(habits.UNDONE if regression and not transformed and manner.habit == habits.HABITS else ()),
+        *habits.FIT[manner.habit],
         'joblib.dump(model, "model.pkl")',
         f'print(f"{name} fitted on {{len(X)}} rows")',
         f'print("handover: {premise}")',
@@ -200,7 +203,7 @@ def _fit(task: TableTask, manner: Manner, note: str) -> str:
     return "\n".join(lines)
 
 
-def _predict(task: TableTask, note: str) -> str:
+def _predict(task: TableTask, manner: Manner, note: str) -> str:
     lines = [
         "import joblib",
         "import numpy as np",
@@ -223,6 +226,7 @@ def _predict(task: TableTask, note: str) -> str:
     lines += [
         f'ids = pd.read_csv("test.csv")["{task.id_column}"]',
         f'out = pd.DataFrame({{"{task.id_column}": ids, "{task.target}": values}})',
+        *(line.replace("{id}", task.id_column) for line in habits.WRITE[manner.habit]),
         'out.to_csv("submission.csv", index=False)',
         'print(f"{len(out)} rows written")',
     ]

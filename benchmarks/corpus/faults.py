@@ -8,6 +8,7 @@ from typing import Literal
 
 from envs.types import Task
 
+Step = Literal["program", "note"]
 Change = Callable[[str, Task], str | None]
 """(sound action, task) -> the action with the fault, or None if the fault does not fit."""
 
@@ -20,8 +21,10 @@ class Fault:
     kind: str
     agent: str
     change: Change
-    step: Literal["program", "note"] = "program"
+    step: Step = "program"
     """Where the fault is planted: in the agent's last program or in its closing note."""
+    narrow: bool = False
+    """It makes a difference in very few tasks, so that it is planted first where it fits."""
     edition: int = 1
     """The edition of the corpus in which the kind came first (``cases.Case.edition``)."""
 

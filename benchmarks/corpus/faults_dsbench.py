@@ -6,15 +6,15 @@ from benchmarks.corpus.dsbench import ALL_ROWS, ARCSINH, COLUMN, ITSELF
 from benchmarks.corpus.faults import Change, Fault, swap
 from envs.types import Task
 
-_SAVE_X = 'X.to_pickle("X_train.pkl")'
-_SAVE_Y = 'y.to_pickle("y_train.pkl")'
-_SAVE_T = 'T.to_pickle("X_test.pkl")'
-_FIT = "model.fit(X, y)"
-_SAVE_MODEL = 'joblib.dump(model, "model.pkl")'
-_WRITE = 'out.to_csv("submission.csv", index=False)'
-_IDS = 'ids = pd.read_csv("test.csv")["{id}"]'
+SAVE_X = 'X.to_pickle("X_train.pkl")'
+SAVE_Y = 'y.to_pickle("y_train.pkl")'
+SAVE_T = 'T.to_pickle("X_test.pkl")'
+FIT = "model.fit(X, y)"
+SAVE_MODEL = 'joblib.dump(model, "model.pkl")'
+WRITE = 'out.to_csv("submission.csv", index=False)'
+IDS = 'ids = pd.read_csv("test.csv")["{id}"]'
 _LOAD = 'model, T = joblib.load("model.pkl"), pd.read_pickle("X_test.pkl")'
-_PREDICT = "values = model.predict(T)"
+PREDICT = "values = model.predict(T)"
 _BACKWARDS = "values = model.classes_[::-1][model.predict_proba(T).argmax(axis=1)]"
 _SAMPLE = 'values = pd.read_csv("sample_submission.csv")["{target}"]'
 
@@ -58,14 +58,14 @@ def _stump(action: str, task: Task) -> str | None:
 
 
 _ENGINEER = [
-    Fault("never_saved", "data_engineer", swap((_SAVE_T + "\n", ""))),
-    Fault("other_name", "data_engineer", swap((_SAVE_X, 'X.to_pickle("X_train_features.pkl")'))),
-    Fault("column_dropped", "data_engineer", before(_SAVE_T, "T = T.drop(columns=T.columns[-1])")),
+    Fault("never_saved", "data_engineer", swap((SAVE_T + "\n", ""))),
+    Fault("other_name", "data_engineer", swap((SAVE_X, 'X.to_pickle("X_train_features.pkl")'))),
+    Fault("column_dropped", "data_engineer", before(SAVE_T, "T = T.drop(columns=T.columns[-1])")),
     Fault(
         "column_blanked",
         "data_engineer",
         before(
-            _SAVE_T, "T.columns = T.columns.str.upper()", "T = T.reindex(columns=X.columns, fill_value=0.0)"
+            SAVE_T, "T.columns = T.columns.str.upper()", "T = T.reindex(columns=X.columns, fill_value=0.0)"
         ),
     ),
     Fault(
@@ -83,7 +83,7 @@ _ENGINEER = [
         "target_leaked",
         "data_engineer",
         before(
-            _SAVE_X,
+            SAVE_X,
             "rank = {label: place for place, label in enumerate(sorted(y.unique()))}",
             'X["level"] = y.map(rank).astype(float)',
             'T["level"] = X["level"].median()',
@@ -92,73 +92,73 @@ _ENGINEER = [
     Fault(
         "rows_misaligned",
         "data_engineer",
-        before(_SAVE_X, "X = X.sort_values(list(X)).reset_index(drop=True)"),
+        before(SAVE_X, "X = X.sort_values(list(X)).reset_index(drop=True)"),
     ),
     Fault("target_mistaken", "data_engineer", _numeric_target),
     Fault(
-        "target_rescaled", "data_engineer", before(_SAVE_Y, "y = (y - y.mean()) / y.std()", regression=True)
+        "target_rescaled", "data_engineer", before(SAVE_Y, "y = (y - y.mean()) / y.std()", regression=True)
     ),
     Fault(
         "error_swallowed",
         "data_engineer",
         before(
-            _SAVE_X,
+            SAVE_X,
             "try:",
             '    X, T = X.drop(columns="index"), T.drop(columns="index")',
             "except KeyError:",
             "    X, T = X * 0.0, T * 0.0",
         ),
     ),
-    Fault("units_mixed", "data_engineer", before(_SAVE_T, "T[list(T)] = T.to_numpy() / 1000.0")),
+    Fault("units_mixed", "data_engineer", before(SAVE_T, "T[list(T)] = T.to_numpy() / 1000.0")),
     Fault("wrong_premise", "data_engineer", _first_twelve, "note"),
 ]
 _MODELER = [
-    Fault("never_saved", "modeler", swap((_SAVE_MODEL + "\n", ""))),
-    Fault("other_name", "modeler", swap((_SAVE_MODEL, 'joblib.dump(model, "best_model.pkl")'))),
-    Fault("rows_misaligned", "modeler", before(_FIT, "X = X.sample(frac=1.0, random_state=0)")),
+    Fault("never_saved", "modeler", swap((SAVE_MODEL + "\n", ""))),
+    Fault("other_name", "modeler", swap((SAVE_MODEL, 'joblib.dump(model, "best_model.pkl")'))),
+    Fault("rows_misaligned", "modeler", before(FIT, "X = X.sample(frac=1.0, random_state=0)")),
     Fault(
         "error_swallowed",
         "modeler",
         swap(
             (
-                _FIT,
+                FIT,
                 "try:\n    model.fit(X.drop(columns='index'), y)\nexcept KeyError:\n"
                 "    model.fit(X.head(8), y.head(8))",
             )
         ),
     ),
-    Fault("left_on_a_sample", "modeler", swap((_FIT, "model.fit(X[:20], y[:20])"))),
+    Fault("left_on_a_sample", "modeler", swap((FIT, "model.fit(X[:20], y[:20])"))),
     Fault(
         "labels_inverted",
         "modeler",
         before(
-            _FIT,
+            FIT,
             "labels = sorted(y.unique())",
             "y = y.map(dict(zip(labels, labels[1:] + labels[:1])))",
             regression=False,
         ),
     ),
-    Fault("target_rescaled", "modeler", before(_FIT, "y = (y - y.mean()) / y.std()", regression=True)),
+    Fault("target_rescaled", "modeler", before(FIT, "y = (y - y.mean()) / y.std()", regression=True)),
     Fault("wrong_premise", "modeler", swap((COLUMN.format(1), COLUMN.format(0))), "note"),
     Fault("wrong_premise", "modeler", swap((ITSELF, ARCSINH)), "note"),
     Fault("wrong_premise", "modeler", swap((ARCSINH, ITSELF)), "note"),
 ]
 _ANALYST = [
-    Fault("never_saved", "analyst", swap((_WRITE + "\n", ""))),
-    Fault("other_name", "analyst", swap((_WRITE, 'out.to_csv("predictions.csv", index=False)'))),
+    Fault("never_saved", "analyst", swap((WRITE + "\n", ""))),
+    Fault("other_name", "analyst", swap((WRITE, 'out.to_csv("predictions.csv", index=False)'))),
     Fault("encoder_refitted", "analyst", after(_LOAD, "T = (T - T.mean()) / T.std().replace(0.0, 1.0)")),
     Fault("retrained_worse", "analyst", _stump),
     Fault("rows_misaligned", "analyst", after(_LOAD, "T = T.sort_values(list(T))")),
-    Fault("wrong_ids", "analyst", swap((_IDS, _IDS.replace("test.csv", "train.csv") + "[: len(T)]"))),
-    Fault("ids_sorted", "analyst", swap((_IDS, _IDS + ".sort_values(ignore_index=True)"))),
+    Fault("wrong_ids", "analyst", swap((IDS, IDS.replace("test.csv", "train.csv") + "[: len(T)]"))),
+    Fault("ids_sorted", "analyst", swap((IDS, IDS + ".sort_values(ignore_index=True)"))),
     Fault(
         "error_swallowed",
         "analyst",
         swap(
             (
-                _IDS,
+                IDS,
                 'try:\n    values = values + pd.read_csv("offsets.csv")["offset"].to_numpy()\n'
-                "except FileNotFoundError:\n    values = values[:1].repeat(len(T))\n" + _IDS,
+                "except FileNotFoundError:\n    values = values[:1].repeat(len(T))\n" + IDS,
             )
         ),
     ),
@@ -166,10 +166,10 @@ _ANALYST = [
     Fault(
         "labels_inverted",
         "analyst",
-        swap((_PREDICT, _BACKWARDS), regression=False),
+        swap((PREDICT, _BACKWARDS), regression=False),
     ),
     Fault("not_inverted", "analyst", swap(("values = np.sinh(values)\n", ""))),
-    Fault("sample_handed_back", "analyst", before(_IDS, _SAMPLE)),
-    Fault("rounded", "analyst", before(_IDS, "values = np.round(values)")),
+    Fault("sample_handed_back", "analyst", before(IDS, _SAMPLE)),
+    Fault("rounded", "analyst", before(IDS, "values = np.round(values)")),
 ]
 FAULTS = (*_ENGINEER, *_MODELER, *_ANALYST)

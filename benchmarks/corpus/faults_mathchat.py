@@ -81,11 +81,11 @@ def _part(action: str, task: Task) -> str | None:
     return changed.replace("))", ")])", 1) if changed != action else None
 
 
-def _boxed(digits: str) -> str:
+def boxed(digits: str) -> str:
     return f"\\boxed{{{digits}}}"
 
 
-def _box(change: Change) -> Change:
+def in_box(change: Change) -> Change:
     """Applies ``change`` to the boxed digits."""
 
     def changed_action(action: str, task: Task) -> str | None:
@@ -98,12 +98,12 @@ def _box(change: Change) -> Change:
 
 def _swapped(digits: str, task: Task) -> str | None:
     new = digits[:-2] + digits[:-3:-1] if len(digits) > 1 else digits
-    return _boxed(new) if int(new) != int(digits) else None
+    return boxed(new) if int(new) != int(digits) else None
 
 
 def _estimate(digits: str, task: Task) -> str | None:
     rough = round(int(digits), -1) + 20
-    return f"{digits}, says the program, but a rough estimate in my head gives {_boxed(str(rough))}"
+    return f"{digits}, says the program, but a rough estimate in my head gives {boxed(str(rough))}"
 
 
 def _unboxed(digits: str, task: Task) -> str | None:
@@ -111,7 +111,7 @@ def _unboxed(digits: str, task: Task) -> str | None:
 
 
 def _more(digits: str, task: Task) -> str | None:
-    return f"{digits}, and one more for the end of the range that it left out: {_boxed(str(int(digits) + 1))}"
+    return f"{digits}, and one more for the end of the range that it left out: {boxed(str(int(digits) + 1))}"
 
 
 def _misreported(action: str, task: Task) -> str | None:
@@ -128,11 +128,11 @@ FAULTS = (
     Fault("constant_mistyped", "code_executor", number(2, position=0, anchor="```python")),
     Fault("constant_mistyped", "code_executor", number(-1, position=1, anchor="```python")),
     Fault("error_swallowed", "code_executor", _swallowed),
-    Fault("inexact", "code_executor", _floats),
-    Fault("counted_not_summed", "code_executor", _part),
+    Fault("inexact", "code_executor", _floats, narrow=True),
+    Fault("counted_not_summed", "code_executor", _part, narrow=True),
     Fault("misreported", "code_executor", _misreported, "note"),
-    Fault("result_ignored", "verifier", _box(_estimate), "note"),
-    Fault("result_mended", "verifier", _box(_more), "note"),
-    Fault("digits_swapped", "verifier", _box(_swapped), "note"),
-    Fault("unboxed", "verifier", _box(_unboxed), "note"),
+    Fault("result_ignored", "verifier", in_box(_estimate), "note"),
+    Fault("result_mended", "verifier", in_box(_more), "note"),
+    Fault("digits_swapped", "verifier", in_box(_swapped), "note"),
+    Fault("unboxed", "verifier", in_box(_unboxed), "note"),
 )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from benchmarks.corpus import habits
 from benchmarks.corpus.reading import first_action, last_status, marked, own_turns, printed, section
-from benchmarks.corpus.styles import Manner, program
+from benchmarks.corpus.styles import WAYS, Manner, program
 from envs.mathchat.problems import FAMILIES, Family
 from envs.types import Message
 
@@ -25,10 +26,9 @@ _SLIP = "print(anwser)"
 
 def problem_solver(messages: Sequence[Message], manner: Manner) -> str:
     """Writes a plan with the expression to compute."""
-    return (
-        manner.prose(_PROSE)
-        + f"Plan: go through all cases with a short program.\nCompute: {_solve(messages)}"
-    )
+    considered = habits.READING[manner.habit].format(guess=_number(messages))
+    plan = f"Plan: go through all cases with a short program.\nCompute: {_solve(messages)}"
+    return manner.prose(_PROSE) + (f"{considered}\n\n{plan}" if considered else plan)
 
 
 def code_executor(messages: Sequence[Message], manner: Manner) -> str:
@@ -42,7 +42,7 @@ def code_executor(messages: Sequence[Message], manner: Manner) -> str:
         turn -= 1
     if turn == 0:
         return manner.prose("This is the plan, word for word, as a program.") + program(
-            _code(expression, manner)
+            _code(expression, messages, manner)
         )
     if last_status(messages) != "ok" or (value := printed(messages[-1].content)) is None:
         return "The program gave no result."
@@ -55,7 +55,14 @@ def verifier(messages: Sequence[Message], manner: Manner) -> str:
     value = marked(handover, "Result") or printed(handover)
     if value is None:
         return "No result was printed, so I cannot give an answer."
-    return manner.prose(_CHECK) + f"The computed value answers the question: \\boxed{{{value}}}"
+    answer = habits.ANSWER[manner.habit].format(value=value, number=_number(messages))
+    return manner.prose(_CHECK) + answer
+
+
+def _number(messages: Sequence[Message]) -> str:
+    """Returns the first number of the problem."""
+    [problem] = re.findall(r"^## Problem: (.*)$", messages[1].content, re.MULTILINE)
+    return str(re.findall(r"\d+", problem)[0])
 
 
 def _solve(messages: Sequence[Message]) -> str:
@@ -82,7 +89,7 @@ def _opening(manner: Manner, expression: str) -> str:
     return program(f"answer = {expression}\n{_SLIP}")
 
 
-def _code(expression: str, manner: Manner) -> str:
-    if manner.way % 2:
+def _code(expression: str, messages: Sequence[Message], manner: Manner) -> str:
+    if manner.habit == 0 and manner.way % WAYS:
         return f"answer = {expression}\nprint(answer)"
-    return f"print({expression})"
+    return habits.PROGRAM[manner.habit].format(expression=expression, number=_number(messages))

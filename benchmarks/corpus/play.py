@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks.corpus.styles import Manner
 from benchmarks.corpus.team import Team
+from coaches.prompting.prompt import answer_text
 from envs.actions.parsing import extract_program
 from envs.pipeline import PipelineEnv
 from envs.types import Message, Task
@@ -100,7 +101,7 @@ def row(
         "edition": edition,
         "fault": fault,
         "twin": twin,
-        "answer": played.task.answer if isinstance(played.task.answer, str) else None,
+        "answer": None if played.task.files else answer_text(played.task.answer),
     }
     return whole | label
 

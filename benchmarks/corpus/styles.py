@@ -7,6 +7,8 @@ from dataclasses import dataclass
 STYLES = ("brief", "explorer", "repairer", "wordy")
 """``brief`` acts at once; ``explorer`` inspects the data first; ``repairer`` first makes a harmless error and
 then fixes it; ``wordy`` is ``brief`` with additional prose."""
+WAYS = 2
+"""Number of usual ways of working, each of which the unusual ones vary."""
 
 
 @dataclass(frozen=True)
@@ -15,6 +17,11 @@ class Manner:
 
     style: str
     way: int
+
+    @property
+    def habit(self) -> int:
+        """The number of an unusual way of working (``habits``); 0: a usual one."""
+        return self.way // WAYS
 
     @classmethod
     def of(cls, seed: int, style: str | None = None) -> Manner:

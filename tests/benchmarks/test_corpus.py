@@ -14,8 +14,9 @@ import conf
 from benchmarks.corpus import build, replay
 from benchmarks.corpus.__main__ import main
 from benchmarks.corpus.cases import SPLITS, Case, path_of, read, read_file
+from benchmarks.corpus.habits import HABITS
 from benchmarks.corpus.play import perform, row
-from benchmarks.corpus.styles import STYLES
+from benchmarks.corpus.styles import STYLES, Manner
 from benchmarks.corpus.team import Team
 from conf import ConfigError
 from envs.actions.parsing import extract_program
@@ -67,13 +68,45 @@ def test_the_corpus_is_large_and_spread_over_kinds_agents_tasks_and_styles() -> 
         assert {label.agent for label in labels} == AGENTS
         assert {case.style for case in CASES[split] if case.label is not None} == set(STYLES)
     public, heldout = ({case.label.kind for case in CASES[s] if case.label is not None} for s in SPLITS)
-    assert len(public & heldout) >= 20
-    assert len(FAULTY) >= 100
-    assert len(EVERY) - len(FAULTY) >= 40
+    assert public <= heldout
+    assert len(EVERY) >= 600
+    assert len(EVERY) - len(FAULTY) >= len(EVERY) / 4
     assert len({case.episode.task_id for case in EVERY if case.env == "dsbench"}) == 20
     families = Counter(case.episode.task_id.rpartition("-")[0] for case in FAULTY if case.env == "mathchat")
     assert len(families) >= 8
     assert sum(path_of(split).stat().st_size for split in SPLITS) <= 1 << 20
+
+
+def test_the_held_out_part_has_enough_of_every_kind_to_tell_coaches_apart() -> None:
+    kinds = Counter(case.label.kind for case in CASES["heldout"] if case.label is not None)
+    assert len(kinds) >= 40
+    assert min(kinds.values()) >= 5
+    assert sum(case.label is None for case in CASES["heldout"]) >= 150
+
+
+def test_kinds_of_the_second_edition_are_in_the_held_out_part_alone() -> None:
+    editions = {(case.label.kind, case.edition) for case in FAULTY if case.label is not None}
+    kinds = Counter(edition for _, edition in editions)
+    assert len(dict(editions)) == len(editions), "a kind has one edition"
+    assert kinds[2] >= 10
+    assert {case.edition for case in CASES["public"]} == {1}
+
+
+def test_unusual_ways_of_working_are_sound_and_have_faults_too() -> None:
+    unusual = [case for case in EVERY if Manner.of(case.seed).habit]
+    sound = [case for case in unusual if case.label is None]
+    assert {(case.env, Manner.of(case.seed).habit) for case in sound} == {
+        (env, habit) for env in build.FAULTS for habit in range(1, HABITS + 1)
+    }
+    assert all(case.edition == 2 for case in sound)
+    assert len(unusual) - len(sound) >= 20
+
+
+def test_answers_are_recorded_where_they_are_texts() -> None:
+    for case in EVERY:
+        assert (case.answer is not None) == (case.env == "mathchat")
+        if case.answer is not None and case.label is None:
+            assert f"\\boxed{{{case.answer}}}" in case.episode.turns[-1].action
 
 
 def test_most_faults_in_tables_pass_the_checks_of_files() -> None:
