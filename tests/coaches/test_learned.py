@@ -206,9 +206,12 @@ def test_the_command_makes_the_model_that_ships_and_rows_for_a_reward_model(tmp_
     out, steps = tmp_path / "model.json", tmp_path / "steps.jsonl"
     fit.main([str(path_of("public")), "--out", str(out), "--prm", str(steps)])
     again, shipped = FaultModel.read(out), FaultModel.read(SHIPPED)
-    assert again.data == shipped.data
-    assert again.coefficients == pytest.approx(shipped.coefficients, abs=1e-3)
-    assert (again.slope, again.offset) == pytest.approx((shipped.slope, shipped.offset), abs=1e-3)
+    counts = ("episodes", "tasks", "turns", "faulty")
+    assert [again.data[key] for key in counts] == [shipped.data[key] for key in counts]
+    for findings in ([], [Finding("x", 1, "proof", "")], [Finding("x", 2, "proof", "")]):
+        table = features.table(evidence(*findings))
+        difference = again.probabilities(table) - shipped.probabilities(table)
+        assert np.abs(difference).max() < 0.02, "fit again what ships: the audits or the corpus have changed"
     rows = [json.loads(line) for line in steps.read_text().splitlines()]
     assert sum(row["labels"] == [False] for row in rows) <= again.data["faulty"]
     assert {tuple(row) for row in rows} == {("prompt", "completions", "labels", "provenance")}
