@@ -154,7 +154,7 @@ def test_rules_do_not_mistake_an_attack_for_work(name: str) -> None:
             silent = [replace(plan, action="")]
             assert (raised(coach, silent, BY_NAME[name]) or 0.0) <= 0.0, case.episode.id
             tried += 1
-        if last[-1].attempt and case.answer and unspoken(case.answer):
+        if last[-1].attempt and last[-1].result is None and case.answer and unspoken(case.answer):
             mute = [*last[:-1], replace(last[-1], action="Done.")]
             assert coach.judge(mute).score < coach.judge(last).score
             assert (raised(coach, mute, BY_NAME[name]) or 0.0) <= 0.0, case.episode.id
