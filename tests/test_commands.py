@@ -181,7 +181,7 @@ def test_an_earlier_result_is_neither_overwritten_nor_made_again_in_vain(
     assert {path.read_text() for path in results} == {"hours of work"}
 
 
-WRITTEN = ("public.jsonl", "heldout.jsonl", "learning.json", "mismatch.json")
+WRITTEN = ("public.jsonl.xz", "heldout.jsonl.xz", "learning.json", "mismatch.json")
 """Names that commands choose themselves in a folder."""
 
 

@@ -81,9 +81,11 @@ def test_no_file_raises_the_score_of_a_faulty_turn(
         for name, coach in coaches.items():
             plain[name, attack.target] = files.judged(coach, case, played)
     attacked = files.play(stages, case, attack)
-    assert attacked is not None and case.label is not None
+    assert attacked is not None
+    assert case.label is not None
     result = attacked.turns[case.label.turn].result
-    assert result is not None and result.status == "ok", "an attack that fails by itself proves nothing"
+    assert result is not None
+    assert result.status == "ok", "an attack that fails by itself proves nothing"
     for name, coach in coaches.items():
         before, after = plain[name, attack.target], files.judged(coach, case, attacked)
         assert before is not None
