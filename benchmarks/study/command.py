@@ -112,7 +112,13 @@ def report(
         "overrides": list(study.overrides),
         "arms": {arm: list(words) for arm, words in grid.ARMS.items()},
         "runs": [
-            {"arm": one.run.arm, "seed": one.run.seed, "curve": list(one.rows), "tasks": one.tasks}
+            {
+                "arm": one.run.arm,
+                "seed": one.run.seed,
+                "commit": one.metadata.get("coachgym", {}).get("commit"),
+                "curve": list(one.rows),
+                "tasks": one.tasks,
+            }
             for one in finished
         ],
         "failed": [run.label for run in failed],

@@ -166,7 +166,7 @@ def write_run(run: Run, success: Sequence[float]) -> None:
     config = runs.compose(run.settings).container() | {"seed": run.seed}
     run.folder.mkdir(parents=True)
     (run.folder / "config.yaml").write_text(yaml.safe_dump(config))
-    (run.folder / "metadata.json").write_text(json.dumps({"libraries": {"numpy": "2"}, "python": "3.11"}))
+    (run.folder / "metadata.json").write_text(json.dumps(METADATA))
     rows = recorded(run.arm, run.seed, success, success).rows
     lines = {
         "metrics": rows,
@@ -178,6 +178,7 @@ def write_run(run: Run, success: Sequence[float]) -> None:
 
 
 SHORT = ("steps=10",)
+METADATA = {"libraries": {"numpy": "2"}, "python": "3.11", "coachgym": {"commit": "abc"}}
 WORDS = ["--study", "small", "--seeds", "0", "--", *SHORT]
 
 
@@ -213,6 +214,7 @@ def test_finished_runs_are_only_read_and_failed_ones_do_not_stop_the_others(
     assert "3 of 5 runs finished" in said.out
     report = json.loads((folder / "study.json").read_text())
     assert report["failed"] == ["biased, seed 0", "biased-balanced, seed 0"]
+    assert {one["commit"] for one in report["runs"]} == {"abc"}
     assert report["runs"][0]["tasks"]["success"] == {"cars": 0.5, "homes": 1.0}
     assert [one["question"]["letter"] for one in report["answers"]] == ["a", "b", "h"]
     assert (folder / "study.png").read_bytes().startswith(b"\x89PNG")
