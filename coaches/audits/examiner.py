@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import cast
 
-from coaches.audits import artifacts, chain, layout, programs, swallowed, unsaved
+from coaches.audits import artifacts, chain, layout, programs, swallowed, trees, unsaved
 from coaches.audits.box import Box
 from coaches.audits.findings import Finding, Strength
 from coaches.audits.settings import Auditing
@@ -51,18 +51,19 @@ class Examiner:
             AuditSandboxError: the sandbox of the audits could not be opened.
         """
         ends = [turn.index for turn in turns if turn.last]
-        names = layout.names(turns)
+        names, deep = layout.names(turns), trees.unread(turns)
         if names is None:
             with self._box() as box:
+                box.missed |= deep
                 found = [*chain.examine(turns, outcome, box.value), *programs.of_chain(turns, box.value)]
                 return [*found, *_hidden(turns, [{}] * len(turns), box)], box.note()
         found = [*unsaved.examine(turns, ends), *programs.examine(turns)]
         try:
             moments = kept.moments(turns) or self.programs.moments(turns)
         except ReplayError as error:
-            return found, f"; files were not audited: {error}"
+            return found, "; ".join(["", f"files were not audited: {error}", *deep])
         with self._box() as box:
-            box.missed |= dict.fromkeys(kept.left_out(turns, moments))
+            box.missed |= deep | dict.fromkeys(kept.left_out(turns, moments))
             found += artifacts.examine(turns, moments, names, box)
             found += _hidden(turns, moments, box)
             return found, box.note()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 
-from envs.actions.python_text import parsed
+from coaches.audits.trees import shallow
 
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?![\w])")
 _NAMES = frozenset(
@@ -27,7 +27,7 @@ def numbers(text: str) -> set[str]:
 def bounds(expression: str) -> set[str]:
     """Returns the numbers of an expression that bound a range or are compared with less or more."""
     found: set[str] = set()
-    for node in ast.walk(parsed(expression) or ast.Module([], [])):
+    for node in ast.walk(shallow(expression) or ast.Module([], [])):
         is_range = isinstance(node, ast.Call) and ast.unparse(node.func) == "range"
         if is_range or (isinstance(node, ast.Compare) and any(isinstance(one, _ORDERS) for one in node.ops)):
             found |= numbers(ast.unparse(node))
@@ -48,7 +48,7 @@ def of_plan(text: str) -> str | None:
 
 
 def _computes(text: str) -> bool:
-    tree = parsed(text)
+    tree = shallow(text)
     if tree is None or len(tree.body) != 1 or not isinstance(tree.body[0], ast.Expr):
         return False
     nodes = list(ast.walk(tree.body[0].value))

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from coaches.audits import expressions
 from coaches.audits.findings import Finding
+from coaches.audits.trees import shallow
 from coaches.evidence import checks
 from envs.actions.parsing import strip_thinking
-from envs.actions.python_text import parsed
 from envs.dsbench.row_use import fitted_on_test
 from envs.types import Turn
 
@@ -125,7 +125,7 @@ def _changes(turn: Turn, evaluate: Callable[[str], str | None]) -> Iterator[str]
 
 def _tree(turn: Turn) -> ast.Module | None:
     ran = turn.code is not None and turn.result is not None and turn.result.status == "ok"
-    return parsed(turn.code) if ran and turn.code is not None else None
+    return shallow(turn.code) if ran and turn.code is not None else None
 
 
 def _is_number(node: ast.expr) -> bool:

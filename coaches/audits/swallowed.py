@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 
-from envs.actions.python_text import parsed
+from coaches.audits.trees import shallow
 
 MARK = "coachgym hidden error:"
 _OF_PROGRAMS = frozenset(
@@ -26,7 +26,7 @@ _os._exit(0)
 def exposed(code: str) -> str | None:
     """Returns the program with handlers that print what they hid and end it; None if it has no handler that
     hides anything."""
-    tree, tell = parsed(code), parsed(_TELL)
+    tree, tell = shallow(code), shallow(_TELL)
     if tree is None or tell is None:
         return None
     changed = False

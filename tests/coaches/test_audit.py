@@ -78,6 +78,10 @@ def test_an_episode_whose_files_cannot_be_had_is_judged_without_them(coach: Audi
     verdict = coach.judge_episode(turns, case.episode.outcome)[0]
     assert verdict is not None
     assert "files were not audited: no environment has a task 'elsewhere'" in verdict.rationale
+    deep = replace(turns[0], code=f"x = {'-' * 200}1")
+    verdict = coach.judge_episode((deep, *turns[1:]), case.episode.outcome)[0]
+    assert verdict is not None
+    assert verdict.rationale.endswith("; the program of turn 1: more than 150 levels deep")
 
 
 def test_files_that_a_run_kept_give_the_findings_of_the_replay(coach: Audit) -> None:

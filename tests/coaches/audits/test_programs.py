@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from coaches.audits import programs
+from coaches.audits import expressions, programs, swallowed, trees
 from envs.types import Message, Turn
 from sandbox.artifacts import ArtifactSpec
 from tests.coaches.turns import ANALYST, ENGINEER, EXECUTOR, MODELER, SOLVER, Story, ran
@@ -101,6 +101,25 @@ def test_a_program_computes_with_the_numbers_of_the_problem() -> None:
     ]
     assert texts(chain("print(sum(n for n in range(91) if n % 7 == 0))", "546\n")) == []
     assert texts(chain("print(546)", "546\n"))[0] == "prints 546, which it does not compute"
+
+
+@pytest.mark.parametrize("levels", [160, 500, 900])
+def test_what_is_nested_too_deeply_to_be_read_ends_no_audit_and_is_named(levels: int) -> None:
+    deep = f"model = x{'.a' * levels}.fit(1)"
+    story = Story(n_test=30).act(SUBMITTER, f"```python\n{deep}\n```")
+    assert programs.examine(story.turns) == []
+    assert [*trees.unread(story.turns)] == ["the program of turn 1: more than 150 levels deep"]
+    assert programs.of_chain(chain(f"print({'-' * levels}7)", "7\n"), lambda _: "") == []
+    assert swallowed.exposed(f"try:\n    x = {'-' * levels}1\nexcept Exception:\n    pass") is None
+    assert expressions.bounds(f"range({'-' * levels}7)") == set()
+    assert expressions.of_plan(f"Compute: {'-' * levels}7 + 1") is None
+
+
+def test_programs_of_usual_depth_are_all_read() -> None:
+    total = " + ".join(f"table['{n}']" for n in range(100))
+    story = Story(n_test=30).act(SUBMITTER, f"```python\nX = {total}\nR().fit(X, y)\n```")
+    assert len(programs.examine(story.turns)) == 1
+    assert trees.unread(story.turns) == {}
 
 
 def test_a_program_that_draws_random_numbers_is_run_again() -> None:
