@@ -208,6 +208,7 @@ def test_the_model_that_ships_was_fitted_on_the_public_part_as_it_is() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_command_makes_the_model_that_ships_and_rows_for_a_reward_model(tmp_path: Path) -> None:
     out, steps = tmp_path / "model.json", tmp_path / "steps.jsonl"
     fit.main([str(path_of("public")), "--out", str(out), "--prm", str(steps)])
