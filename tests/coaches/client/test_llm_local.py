@@ -22,7 +22,8 @@ from tests.servers import ModelServer, model_server
 pytestmark = [pytest.mark.llm, pytest.mark.timeout(1500)]
 
 SIZES = {
-    "seen": 800, "action": 500, "code": 500, "output": 300, "files": 300, "earlier": 200, "answer": 50, "audits": 100,
+    "seen": 800, "action": 500, "code": 500, "output": 300, "files": 300, "earlier": 200, "answer": 50,
+    "audits": 100,
 }  # fmt: skip
 """Short prompts for a model of 135 million parameters on one thread."""
 
