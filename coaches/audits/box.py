@@ -19,7 +19,7 @@ _MOST_MISSED = 3
 _FOLDER = Path(__file__).parent / "guest"
 _MODULES = (
     "complaint", "relations", "tables", "plain", "replaced", "alignment", "consistency", "leakage", "empty",
-    "models", "scales", "submissions", "report",
+    "models", "scales", "submissions", "report", "exact",
 )  # fmt: skip
 """In dependency order: each after the modules that it imports."""
 _PACKAGE = "coaches.audits.guest"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator, Sequence
 
-from coaches.audits import expressions
+from coaches.audits import expressions, recomputed
 from coaches.audits.findings import Finding
 from coaches.audits.trees import shallow
 from coaches.evidence import checks
@@ -21,7 +21,6 @@ _FITS = frozenset(("fit", "fit_transform", "partial_fit"))
 _COMPUTES = (
     ast.BinOp, ast.BoolOp, ast.Compare, ast.For, ast.While, ast.comprehension, ast.Lambda, ast.FunctionDef,
 )  # fmt: skip
-_SEED = "import random as _random\n_random.seed(20260101)\n"
 
 
 def examine(turns: Sequence[Turn]) -> list[Finding]:
@@ -88,7 +87,12 @@ def of_chain(turns: Sequence[Turn], evaluate: Callable[[str], str | None]) -> li
     if tree is None:
         return []
     turn = programs[-1]
-    texts = [*_typed(tree), *_other_constants(turns, turn), *_changes(turn, evaluate)]
+    texts = [
+        *_typed(tree),
+        *_other_constants(turns, turn),
+        *_changes(turn, evaluate),
+        *_inexact(turn, evaluate),
+    ]
     return [Finding("program", turn.index, "doubt", text) for text in texts]
 
 
@@ -115,12 +119,19 @@ def _other_constants(turns: Sequence[Turn], turn: Turn) -> Iterator[str]:
 
 def _changes(turn: Turn, evaluate: Callable[[str], str | None]) -> Iterator[str]:
     """A program that draws random numbers is run again, with others."""
-    value = checks.printed(turn)
-    if turn.code is None or value is None or "random" not in turn.code:
-        return
-    again = evaluate(_SEED + turn.code)
-    if again and not checks.agrees(value, again):
+    value, program = checks.printed(turn), recomputed.reseeded(turn.code or "")
+    again = None if value is None or program is None else evaluate(program)
+    if value is not None and again and not checks.agrees(value, again):
         yield f"printed {value[:40]}, and {again[:40]} with other random numbers"
+
+
+def _inexact(turn: Turn, evaluate: Callable[[str], str | None]) -> Iterator[str]:
+    """A program that prints a whole number and computes with floats is run again, with fractions."""
+    value = recomputed.whole(checks.printed(turn) or "")
+    program = None if value is None else recomputed.exactly(turn.code or "")
+    again = None if program is None else recomputed.whole(evaluate(program) or "")
+    if again is not None and again != value:
+        yield f"printed {str(value)[:40]}, and computed with fractions it is {str(again)[:40]}"
 
 
 def _tree(turn: Turn) -> ast.Module | None:

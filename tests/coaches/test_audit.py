@@ -48,6 +48,7 @@ def judged(coach: Audit, case: Case) -> list[Verdict]:
             "submission: submission.csv the values that model.pkl predicts",
         ),
         ("mathchat-problems/divisible_count-0-2-error_swallowed-6", "program: printed 0, and the plan's"),
+        ("mathchat-problems/modular_power-1-6-inexact-7", "computed with fractions it is 12"),
     ],
 )
 def test_the_faulty_turn_scores_lowest_and_the_rationale_has_the_proof(
