@@ -4,6 +4,7 @@
     python -m benchmarks.learning --seeds 0 1 -- coach=outcome steps=80
     python -m benchmarks.learning --study small        # three claims of the paper, in about an hour
     python -m benchmarks.learning --study              # all of them; goes on from --study small
+    python -m benchmarks.learning --study i            # only the questions of these letters
     python -m benchmarks.learning --study --read       # trains nothing: tabulates the runs that are finished
 
 Everything after ``--`` goes to the learner. Each run is a separate process; the table is read from the run
@@ -102,15 +103,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--study",
         nargs="?",
         const="full",
-        choices=["full", "small"],
-        help="train the runs of the study instead; its results are replaced",
+        metavar="small|LETTERS",
+        help="train the runs of the study instead, all or some; its results are replaced",
     )
     parser.add_argument(
         "--read", action="store_true", help="with --study: train nothing, tabulate what is there"
     )
     parser.add_argument("overrides", nargs="*", help="settings for the learner, after --")
     options = parser.parse_args(arguments)
-    if options.study:
+    if options.study is not None:
         _study(options)
     else:
         _learning(options)

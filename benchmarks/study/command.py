@@ -26,8 +26,8 @@ from conf.tables import make_console
 class Study:
     """What the command line asks for."""
 
-    size: str
-    """``small`` or ``full``."""
+    asked: str
+    """``small``, ``full`` or the letters of questions."""
     seeds: tuple[int, ...]
     folder: Path
     """Of the run folders and the results."""
@@ -46,7 +46,7 @@ def main(study: Study) -> None:
             trained then. Or no run is finished.
     """
     console = make_console()
-    planned = runs.plan(study.size, study.seeds, study.folder, study.overrides)
+    planned = runs.plan(study.asked, study.seeds, study.folder, study.overrides)
     failed = [] if study.read_only else train(planned, console)
     finished = [runs.read(run) for run in planned if runs.is_finished(run)]
     if not finished:
@@ -83,9 +83,9 @@ def write(
     """Prints the tables, and writes them with everything that they are made of; earlier results are
     replaced, because all of it comes from the run folders."""
     results: Results = {
-        arm: [one for one in finished if one.run.arm == arm] for arm in grid.arms(grid.questions(study.size))
+        arm: [one for one in finished if one.run.arm == arm] for arm in grid.arms(grid.questions(study.asked))
     }
-    asked = grid.questions(study.size)
+    asked = grid.questions(study.asked)
     answers = [answer(question, results) for question in asked]
     for one in answers:
         console.print(f"\n({one.question.letter}) {one.question.text}", style="bold", highlight=False)
@@ -107,7 +107,7 @@ def report(
         "machine": asdict(machine()),
         "commit": revision().short,
         "libraries": finished[0].metadata["libraries"] | {"python": finished[0].metadata["python"]},
-        "size": study.size,
+        "asked": study.asked,
         "seeds": list(study.seeds),
         "overrides": list(study.overrides),
         "arms": {arm: list(words) for arm, words in grid.ARMS.items()},

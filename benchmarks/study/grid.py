@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from conf import ConfigError
+
 REFERENCE = "reference"
 """The default run."""
 
@@ -24,6 +26,7 @@ ARMS: dict[str, tuple[str, ...]] = {
     "shared": ("policies=shared",),
     "weak-alone": ("learn=[data_engineer]",),
     "previous": ("env.context=previous",),
+    "audit": ("coach=audit",),
 }
 """Arm -> the settings in which it differs from the default run, in the order in which arms are trained."""
 
@@ -80,15 +83,28 @@ QUESTIONS: tuple[Question, ...] = (
         pairs=(("weak-alone", REFERENCE), ("weak-alone", "lr-zero")),
     ),
     Question("h", "Does anything change without learning?", pairs=(("lr-zero", REFERENCE),)),
+    Question(
+        "i", "Does a coach that looks into the files train a better team?", pairs=(("audit", REFERENCE),)
+    ),
 )
 
-SMALL = "abh"
-"""Letters of the questions of ``--study small``. Its runs are runs of the whole study, too."""
+SIZES = {"small": "abh", "full": "".join(one.letter for one in QUESTIONS)}
+"""Size of a study -> the letters of its questions."""
 
 
-def questions(size: str) -> list[Question]:
-    """Returns the questions of a study of the size ``small`` or ``full``."""
-    return [one for one in QUESTIONS if size == "full" or one.letter in SMALL]
+def questions(asked: str) -> list[Question]:
+    """Returns the questions of a study: of a size (``small``, ``full``) or of letters (``ai``).
+
+    Raises:
+        ConfigError: a letter is of no question.
+    """
+    letters = SIZES.get(asked, asked)
+    if not letters or set(letters) - set(SIZES["full"]):
+        raise ConfigError(
+            f"--study {asked}: expected {', '.join(SIZES)} or letters of questions, {QUESTIONS[0].letter} to "
+            f"{QUESTIONS[-1].letter}"
+        )
+    return [one for one in QUESTIONS if one.letter in letters]
 
 
 def arms(asked: Sequence[Question]) -> list[str]:

@@ -79,15 +79,15 @@ class Result:
         return int(self.rows[-1]["episodes"])
 
 
-def plan(size: str, seeds: Sequence[int], folder: Path, overrides: Sequence[str]) -> list[Run]:
+def plan(asked: str, seeds: Sequence[int], folder: Path, overrides: Sequence[str]) -> list[Run]:
     """Returns the runs of a study in the order in which they are trained; ``overrides`` apply to all.
 
     Raises:
-        ConfigError: a setting is wrong, or the folder of a run was made with other settings.
+        ConfigError: a letter or a setting is wrong, or the folder of a run was made with other settings.
     """
     return [
         _planned(arm, seed, folder / f"{arm}-seed{seed}", (*overrides, *grid.ARMS[arm]))
-        for arm in grid.arms(grid.questions(size))
+        for arm in grid.arms(grid.questions(asked))
         for seed in dict.fromkeys(seeds)
     ]
 

@@ -151,8 +151,13 @@ def test_the_small_study_is_a_part_of_the_whole_one(tmp_path: Path) -> None:
     small, full = grid.arms(grid.questions("small")), grid.arms(grid.questions("full"))
     assert small == ["reference", "outcome", "biased", "biased-balanced", "lr-zero"]
     assert full == list(grid.ARMS)
-    assert len(full) * 3 == 45
-    assert {one.letter for one in grid.QUESTIONS} == set("abcdefgh")
+    assert len(full) * 3 == 48
+    assert {one.letter for one in grid.QUESTIONS} == set("abcdefghi")
+
+
+def test_questions_can_be_asked_by_their_letters() -> None:
+    assert grid.arms(grid.questions("i")) == ["reference", "audit"]
+    assert grid.questions("ha") == [one for one in grid.QUESTIONS if one.letter in "ah"]
 
 
 def played(task: str, success: bool) -> dict[str, Any]:
@@ -270,6 +275,8 @@ def test_more_steps_go_on_with_finished_runs(folder: Path) -> None:
         (["--read", *WORDS], "has no finished run of this study"),
         (["--study", "--", "evaluation.every=0"], "evaluation.every=0: a study compares"),
         (["--study", "--", "algorithm=walrus"], "walrus"),
+        (["--study", "ax"], "--study ax: expected small, full or letters of questions, a to i"),
+        (["--study", ""], "--study : expected small, full or letters"),
     ],
 )
 def test_mistakes_are_one_line(words: list[str], message: str, tmp_path: Path, capsys: Any) -> None:
