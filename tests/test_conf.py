@@ -215,15 +215,14 @@ def test_a_coach_can_be_wrapped_by_every_coach_that_wraps(
         {"name": "ensemble", "coaches": [node, {"name": "balanced", "coach": node}]},
     ]
     for inner in wrappers:
+        expected = judges_turns(conf.build("coaches", conf.fill_defaults("coach", inner)))
         outers: list[dict[str, object]] = [
             {"name": "balanced", "coach": inner},
             {"name": "ensemble", "coaches": [inner, inner]},
         ]
         for outer in outers:
             built = conf.build("coaches", conf.fill_defaults("coach", outer))
-            assert judges_turns(built) == judges_turns(
-                conf.build("coaches", conf.fill_defaults("coach", inner))
-            )
+            assert judges_turns(built) == expected
 
 
 def test_the_command_line_chooses_the_nested_coach() -> None:
