@@ -136,7 +136,7 @@ def _batch(
     return [completions[row] for row in range(len(requests))]
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def decode(
     loaded: LoadedModel,
     prompts: Sequence[list[int]],

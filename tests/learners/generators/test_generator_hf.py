@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from conf import ConfigError, build, load
 from envs.types import Message
@@ -18,9 +20,19 @@ from learners.generators.hf import Hf, sample
 from learners.rollout import lockstep
 from learners.runtimes.local import Local
 from learners.types import Completion, GenerationRequest, LoadedModel
-from learners.update.logprobs import completion_logprobs
+from learners.update.logprobs import batch_logprobs, completion_logprobs
+from learners.update.packing import Row, pack
 from learners.weights.full import FullWeights
 from tests.learners.doubles import loaded_model, messages
+
+LONG_ROPE = {
+    "rope_type": "longrope",
+    "rope_theta": 100.0,
+    "short_factor": [1.0] * 4,
+    "long_factor": [2.0] * 4,
+    "original_max_position_embeddings": 64,
+}
+"""Frequencies of rows of up to 64 tokens, and others of longer ones; a head has 8 numbers."""
 
 
 def generator(loaded: LoadedModel, max_batch: int = 64) -> Hf:
@@ -170,6 +182,25 @@ def test_a_thought_that_the_template_opens_is_opened_in_the_text() -> None:
     opened = generator(loaded).generate("solver", messages("a"), seed=3, order=0)
     assert opened.text.startswith("<think>\n")
     assert not plain.text.startswith("<think>")
+
+
+def test_what_a_model_keeps_of_sampling_can_be_learned_with() -> None:
+    """Here its frequencies, which change when a row gets long; autograd takes no tensors of inference."""
+
+    def gradients(*, samples: bool) -> dict[str, torch.Tensor | None]:
+        loaded = loaded_model()
+        config: Any = loaded.model.config
+        config.rope_parameters = LONG_ROPE
+        loaded.model.base_model.rotary_emb = LlamaRotaryEmbedding(config)
+        if samples:
+            generator(loaded).generate("solver", messages("x" * 100), seed=1, order=0)
+            assert loaded.model.base_model.rotary_emb.inv_freq.is_inference()
+        batch_logprobs(loaded.model, batch, loaded.config)[0].sum().backward()  # type: ignore[no-untyped-call]
+        return {name: value.grad for name, value in loaded.model.named_parameters()}
+
+    row = generator(loaded_model()).generate("solver", messages("y" * 100), seed=1, order=0)
+    (batch,) = pack([Row.of(row, [1.0] * len(row.token_ids), 1.0)], 1000)
+    torch.testing.assert_close(gradients(samples=True), gradients(samples=False), rtol=0, atol=0)
 
 
 def test_completions_carry_the_weight_version() -> None:
