@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from conf.errors import ConfigError as ConfigError
+from conf.errors import unknown, unplaced
 from conf.extras import EXTRAS, MissingExtraError
 from conf.siblings import require_siblings as require_siblings
 from conf.typed import to_dict as to_dict
@@ -31,7 +32,17 @@ from conf.typed import typed as typed
 ROOT = Path(__file__).parent
 BASE = "base"
 """Name of the YAML with what the parts of a group share; they inherit it by ``defaults: [base]``."""
-
+METHODS = {
+    "envs": ("grade",),
+    "sandbox": ("open",),
+    "learners": ("advantages",),
+    "learners.generators": ("generate",),
+    "learners.models": ("architecture",),
+    "learners.runtimes": ("assemble",),
+    "learners.weights": ("load",),
+}
+"""Package -> the method by which its parts are told from other ones. Not all parts of ``coaches`` are
+coaches: ``coaches.judging.inner`` knows which must be."""
 
 _YAML = (".yaml", ".yml")
 
@@ -66,16 +77,13 @@ def load(group: str, name: str, /, **overrides: Any) -> DictConfig:
     elif isinstance(name, str) and "." in name and all(map(str.isidentifier, name.split("."))):
         return _of_module(name, overrides)
     else:
-        raise ConfigError(f"there is no {group} called {name!r}; there are: {', '.join(names(group))}")
+        raise ConfigError(unknown(f"{group} called {name!r}", names(group), name=str(name)))
     OmegaConf.set_struct(node, True)
     for key, value in overrides.items():
         try:
             OmegaConf.update(node, key, value)
         except OmegaConfBaseException as error:
-            where = str(error.full_key or key)
-            parent = OmegaConf.select(node, where.rpartition(".")[0]) if "." in where else node
-            known_keys = ", ".join(map(str, parent)) if isinstance(parent, DictConfig) else "nothing"
-            raise ConfigError(f"{group}={name} has no setting {where!r}; it has: {known_keys}") from None
+            raise ConfigError(f"{group}={name}: {unplaced(error)}") from None
     return node
 
 
@@ -139,6 +147,12 @@ def plugin_class(package: str, name: str) -> type[Any]:
     return classes[0]
 
 
+def require_method(cls: type[Any], *names: str) -> None:
+    """Raises ``ConfigError`` if a class has none of the methods ``names``, at least one of which it needs."""
+    if names and not any(hasattr(cls, name) for name in names):
+        raise ConfigError(f"{cls.__module__}.{cls.__qualname__} has no method {' or '.join(names)}")
+
+
 def build(package: str, node: Mapping[str, Any] | DictConfig, **parts: Any) -> Any:
     """Builds the part that ``node["name"]`` names: ``Class(Config(**node), **parts)``.
 
@@ -161,6 +175,7 @@ def check(package: str, node: Mapping[str, Any] | DictConfig, path: str = "") ->
         ConfigError: as ``build``.
     """
     cls = plugin_class(package, node["name"])
+    require_method(cls, *METHODS.get(package, ()))
     values = {key: value for key, value in to_dict(node).items() if key != "name"}
     try:
         return typed(cls.Config, values, path)

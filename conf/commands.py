@@ -24,12 +24,13 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from conf import ROOT, ConfigError, nested, stopping
+from conf.errors import reason, unknown, unplaced
 
 REQUIRED = "???"
 """In place of a part's name: the command line must name one."""
@@ -190,7 +191,7 @@ def with_default(arguments: list[str], key: str, value: str) -> list[str]:
 
     It goes beside the other settings, because Hydra accepts settings before or after its options, not both.
     """
-    settings = [i for i, word in enumerate(arguments) if "=" in word and not word.startswith("-")]
+    settings = [i for i, word in enumerate(arguments) if is_override(word) and not word.startswith("-")]
     if any(arguments[i].startswith(f"{key}=") for i in settings):
         return arguments
     place = settings[-1] + 1 if settings else len(arguments)
@@ -260,8 +261,7 @@ def one_line_errors(*expected: type[Exception], before: str = "") -> Iterator[No
     except OSError as error:
         if error.errno not in FULL:
             raise
-        where = f": {error.filename}" if error.filename else ""
-        end(ConfigError(f"{error.strerror}{where}"), before=f"{before}error")
+        end(error, before=f"{before}error")
 
 
 def end(error: BaseException, *, before: str = "error", default: str = "", code: int = 2) -> None:
@@ -380,6 +380,14 @@ def _mistake(error: Exception, words: Sequence[str]) -> str:
 
 def _one_line(error: BaseException) -> str:
     """The message of ``error`` on one line, without Hydra's search path and OmegaConf's internals."""
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        where = re.match(f"(?!In '(?:config|{PRIMARY})')In '.+?': ", str(error))
+        return (where[0] if where else "") + unknown(f"{group} called {name!r}", error.options, name=name)
+    if isinstance(missing := error.__cause__, ConfigKeyError | ConfigAttributeError):
+        return unplaced(missing)
+    if isinstance(error, OSError):
+        return reason(error) + (f": {error.filename}" if error.filename else "")
     text = str(error).split("Config search path:")[0]
     if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
         text = f"{text}\n{error.__cause__}"

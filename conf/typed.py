@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
-from conf.errors import ConfigError
+from conf.errors import ConfigError, unknown_setting
 from conf.ranges import Range
 
 T = TypeVar("T")
@@ -35,8 +35,8 @@ def _read(cls: type[T], values: Mapping[str, Any], path: str) -> T:
     own = fields(cls)  # type: ignore[arg-type]  # T is a dataclass
     known = get_type_hints(cls)
     hints = {field.name: known[field.name] for field in own}
-    if unknown := [key for key in values if key not in hints]:
-        raise ConfigError(f"there is no setting {_join(path, unknown[0])}; there are: {', '.join(hints)}")
+    if extra := [key for key in values if key not in hints]:
+        raise ConfigError(unknown_setting(_join(path, str(extra[0])), dict.fromkeys(hints)))
     required = {field.name for field in own if field.default is MISSING and field.default_factory is MISSING}
     given = {key: value for key, value in values.items() if value != "???"}
     if missing := [key for key in hints if key in required and key not in given]:

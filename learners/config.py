@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import conf
 from conf import ConfigError
+from conf.errors import unknown_setting
 
 PARTS = ("env", "coach", "sandbox", "model", "weights", "generator", "runtime", "algorithm")
 """The groups of ``conf`` that a run is made of, in the order of ``config.yaml``."""
@@ -226,8 +227,8 @@ def _team(node: Any, run: Mapping[str, DictConfig]) -> dict[str, AgentParts]:
         where = f"team.{agent}"
         if not isinstance(own, dict):
             raise ConfigError(f"{where} is a group of settings and cannot be {own!r}")
-        if unknown := [key for key in own if key not in OWN_PARTS]:
-            raise ConfigError(f"there is no setting {where}.{unknown[0]}; there are: {', '.join(OWN_PARTS)}")
+        if extra := [key for key in own if key not in OWN_PARTS]:
+            raise ConfigError(unknown_setting(f"{where}.{extra[0]}", dict.fromkeys(OWN_PARTS)))
         parts = {group: _own_part(where, group, given, run[group]) for group, given in own.items() if given}
         team[agent] = AgentParts(**parts)
     return {agent: own for agent, own in team.items() if own != AgentParts()}

@@ -13,6 +13,7 @@ import pytest
 
 import conf
 from conf import ConfigError, commands
+from learners.config import RunConfig
 
 PARTS = {"coach": commands.REQUIRED, "env": None}
 
@@ -82,17 +83,23 @@ def test_a_composed_configuration_is_changed_and_a_part_that_is_named_is_replace
     ("words", "complaint"),
     [
         ([], "You must specify 'coach'"),
-        (["coach=ruels"], "Could not find 'coach/ruels'; Available options in 'coach': audit, "),
+        (["coach=ruels"], "there is no coach called 'ruels': did you mean rules?"),
+        (["coach=oracle"], "there is no coach called 'oracle'; there are: audit, "),
         (["coach"], "Error parsing override 'coach'"),
         (["coach='rules"], "coach='rules"),
         (["coach=null"], "invalid settings coach=null: "),
         (["coach=[1]"], "invalid settings coach=[1]: "),
         (["~coach"], "no coach is chosen: set coach=<name>"),
         (["coach=rules,llm"], "Ambiguous value for argument 'coach=rules,llm'"),
-        (["coach=rules", "coach.tusks=3"], "Could not override 'coach.tusks'"),
+        (["coach=rules", "coach.tusks=3"], "there is no setting coach.tusks; there are: name, "),
+        (
+            ["coach=rules", "coach.repared=3"],
+            "there is no setting coach.repared: did you mean coach.repaired?",
+        ),
         (["coach=rules", "~coach.tusks"], "Could not delete from config. 'coach.tusks' does not exist"),
-        (["coach=rules", "seed=3"], "Could not override 'seed'"),
-        (["coach=rules", "env=mathcaht"], "Could not find 'env/mathcaht'"),
+        (["coach=rules", "seed=3"], "there is no setting seed; there are: coach"),
+        (["coach=rules", "repaired=3"], "there is no setting repaired: did you mean coach.repaired?"),
+        (["coach=rules", "env=mathcaht"], "there is no env called 'mathcaht': did you mean mathchat?"),
     ],
 )
 def test_a_mistake_is_one_line(words: list[str], complaint: str) -> None:
@@ -101,6 +108,46 @@ def test_a_mistake_is_one_line(words: list[str], complaint: str) -> None:
     assert complaint in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "search path" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("word", "complaint"),
+    [
+        ("record.token=all", "there is no setting record.token: did you mean record.tokens?"),
+        ("+record.token=all", "there is no setting record.token: did you mean record.tokens?"),
+        ("coahc=rules", "there is no setting coahc: did you mean coach?"),
+        ("lr=0.1", "there is no setting lr: did you mean model.optimizer.lr?"),
+        (
+            "episodes=3",
+            "there is no setting episodes: did you mean rollout.episodes or evaluation.episodes?",
+        ),
+        ("rollout.walrus=3", "there is no setting rollout.walrus; there are: tasks, episodes, "),
+        ("model.chat.date=today", "there is no setting model.chat.date; +model.chat.date=… adds one"),
+        (
+            "team.analyst.modle=toy",
+            "there is no setting team.analyst.modle: did you mean team.analyst.model?",
+        ),
+    ],
+)
+def test_a_misspelt_setting_of_a_run_is_one_line_with_the_nearest_one(word: str, complaint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        RunConfig.read(commands.compose([word]))
+    assert str(caught.value).startswith(complaint)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_part_that_a_yaml_names_and_is_not_there_is_named_with_the_yaml(outside: Path) -> None:
+    (outside / "experiment").mkdir()
+    (outside / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\ndefaults:\n- override /coach: ruels\n"
+    )
+    with pytest.raises(ConfigError, match="there is no coach called 'ruels': did you mean rules"):
+        commands.compose(["experiment=mine"], config_dir=outside)
+    (outside / "experiment" / "mine.yaml").write_text("defaults: [{/model@team.analyst.model: toyy}]\n")
+    with pytest.raises(
+        ConfigError, match=r"In 'experiment/mine': there is no model called 'toyy': did you mean toy\?"
+    ):
+        commands.compose(["experiment=mine"], config_dir=outside)
 
 
 def test_a_folder_of_yamls_that_is_not_there_is_named(tmp_path: Path) -> None:

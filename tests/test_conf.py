@@ -163,13 +163,13 @@ def test_an_algorithm_from_outside_inherits_the_shared_settings_too(tmp_path: Pa
 
 
 def test_loading_an_unknown_part_names_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"no coach called 'ruels'; there are: .*outcome, .*rules"):
+    with pytest.raises(ConfigError, match=r"no coach called 'ruels': did you mean rules\?"):
         conf.load("coach", "ruels")
 
 
 def test_an_override_of_an_unknown_setting_names_the_known_ones() -> None:
     assert conf.load("coach", "rules", repaired=7.5).repaired == 7.5
-    with pytest.raises(ConfigError, match="coach=rules has no setting 'repared'; it has: name, delivered"):
+    with pytest.raises(ConfigError, match=r"coach=rules: .*no setting repared: did you mean repaired"):
         conf.load("coach", "rules", repared=7.5)
 
 

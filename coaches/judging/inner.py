@@ -15,6 +15,9 @@ from envs.types import Outcome, Turn
 PACKAGES = {"coach": "coaches", "env": "envs", "sandbox": "sandbox"}
 """Group of a node -> the package of its parts."""
 
+COACHES = ("coach", "coaches")
+"""Keys of nodes that must be coaches; a node under another one may be a team or a chat model."""
+
 
 def build(node: Any, group: str = "coach") -> Any:
     """Returns the part that a node within a coach's settings names.
@@ -24,9 +27,7 @@ def build(node: Any, group: str = "coach") -> Any:
     Raises:
         ConfigError: there is no such part, or its settings are wrong.
     """
-    if not isinstance(node, Mapping) or "name" not in node:
-        raise conf.ConfigError(f"the settings of a {group} must have a name, as {{name: …}}; got {node!r}")
-    return conf.build(PACKAGES[group], conf.fill_defaults(group, node))
+    return conf.build(PACKAGES[group], _completed(node, group))
 
 
 def check(node: Any, path: str = "coach", group: str = "coach") -> None:
@@ -35,6 +36,8 @@ def check(node: Any, path: str = "coach", group: str = "coach") -> None:
     Raises:
         ConfigError: there is no such part, or a setting is wrong; it is named by its place below ``path``.
     """
+    if next(key for key in reversed(path.split(".")) if not key.isdecimal()) in COACHES:
+        _require_coach(node)
     conf.check(PACKAGES[group], node, path)
     for key, value in node.items():
         for place, inner in enumerate(value if isinstance(value, Sequence) else [value]):
@@ -45,9 +48,22 @@ def check(node: Any, path: str = "coach", group: str = "coach") -> None:
 
 def build_coach(node: Any) -> AnyCoach:
     """Returns the coach that a node names. Raises as ``build``, and ``ConfigError`` if it cannot judge."""
-    coach: AnyCoach = build(node)
+    completed = _completed(node, "coach")
+    _require_coach(completed)
+    coach: AnyCoach = conf.build(PACKAGES["coach"], completed)
     judges_turns(coach)
     return coach
+
+
+def _completed(node: Any, group: str) -> Mapping[str, Any]:
+    if not isinstance(node, Mapping) or "name" not in node:
+        raise conf.ConfigError(f"the settings of a {group} must have a name, as {{name: …}}; got {node!r}")
+    return conf.fill_defaults(group, node)
+
+
+def _require_coach(node: Mapping[str, Any]) -> None:
+    """Checks that a part is a coach before its settings, which mean nothing if it is none."""
+    conf.require_method(conf.plugin_class(PACKAGES["coach"], node["name"]), "judge", "judge_episode")
 
 
 @runtime_checkable

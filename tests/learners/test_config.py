@@ -82,7 +82,7 @@ def test_a_missing_setting_is_named(key: str) -> None:
 )
 def test_an_unknown_setting_is_named(group: str) -> None:
     key = f"{group}.tusks".lstrip(".")
-    assert mistake(changed({key: 3})).startswith(f"there is no setting {key}; there are: ")
+    assert mistake(changed({key: 3})).startswith(f"there is no setting {key}")
 
 
 WRONG = {int: ("much", 1.5, True, [1], {"a": 1}), float: ("much", True, [1.0]), bool: (2, "perhaps", [True])}

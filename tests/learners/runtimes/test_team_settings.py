@@ -113,7 +113,7 @@ def test_hosted_agents_with_the_same_settings_share_connections_limits_and_budge
         (["team.analyst.model.max_new_tokens=0"], "model.max_new_tokens must be at least 1, not 0"),
         (["team.analyst.model.max=1"], "there is no setting team.analyst.model.max; there are: dtype"),
         (["team.analyst.coach=rules"], "no setting team.analyst.coach; there are: model, gen"),
-        (["team.analyst.model=none_such"], "Could not find 'model/none_such'"),
+        (["team.analyst.model=none_such"], "there is no model called 'none_such'"),
         (["team.analyst=toy"], "team.analyst is a group of settings and cannot be 'toy'"),
         (["team=toy"], "a group of settings by agent and cannot be 'toy'"),
         (["team.analyst={model: toy}"], "a YAML chooses it in its defaults, by - /model@team"),
