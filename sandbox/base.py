@@ -114,7 +114,9 @@ class Result:
     truncated: bool
     """Part of the middle of stdout or stderr was left out (marked in the text)."""
     wall_s: float
+    """Seconds; 0 in a recording that does not say how long it took."""
     cpu_s: float
+    """As ``wall_s``, of all processes."""
     state_lost: bool = False
     """The variables of this program's session are gone. Either the program ended its process or did not stop
     when interrupted; or they were lost before it started: then it ran in a new session, and stderr says

@@ -176,7 +176,8 @@ def _turn(turn: Turn, verdict: Verdict | None, found: Diagnosis | None) -> Itera
     yield f"\n── {turn.index + 1}. {line(turn.agent)}{mark}", "bold red" if guilty else "bold"
     yield printable(turn.action).strip() or "(empty)", ""
     if turn.result is not None:
-        yield f"ended in {turn.result.status}, {turn.result.wall_s:.2f} s", "dim"
+        took = f"{turn.result.wall_s:.2f} s" if turn.result.wall_s else "time unknown"
+        yield f"ended in {turn.result.status}, {took}", "dim"
         yield from (
             (printable(text).rstrip(), "dim") for text in (turn.result.stdout, turn.result.stderr) if text
         )

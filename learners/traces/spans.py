@@ -146,8 +146,8 @@ class _Episode:
             "gen_ai.agent.name": texts.plain(turn.agent),
             "process.exit.code": result.exit_code,
             "error.type": error or None,
-            "coachgym.wall_s": result.wall_s,
-            "coachgym.cpu_s": result.cpu_s,
+            "coachgym.wall_s": result.wall_s or None,
+            "coachgym.cpu_s": result.cpu_s or None,
         }
         place = f"{turn.index}/{TOOL}"
         return self._span(f"execute_tool {TOOL}", place, attributes, moments.acted, moments.ran, error=error)

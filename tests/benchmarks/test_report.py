@@ -63,6 +63,19 @@ def test_nothing_recorded_acts_on_the_terminal(
     assert "[red]plain[/red]" in shown
 
 
+def test_times_that_nobody_recorded_are_unknown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "episodes.jsonl"
+    turns = [
+        {"agent": "a", "action": "x", "result": result}
+        for result in ({"exit_code": 1}, {"status": "ok", "wall_s": 1.5})
+    ]
+    path.write_text(json.dumps({"id": "e", "task": "t", "turns": turns}) + "\n", encoding="utf-8")
+    main([str(path), "--episode", "e"])
+    shown = capsys.readouterr().out
+    assert "ended in error, time unknown" in shown
+    assert "ended in ok, 1.50 s" in shown
+
+
 def test_a_long_output_is_printed_without_its_middle(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -155,7 +155,7 @@ function setup() {
       ["seed", run.config.seed === undefined ? null : String(run.config.seed)],
       ["sandbox", run.metadata.sandbox && `${run.metadata.sandbox.backend}: ${(run.metadata.sandbox.guarantees ?? []).join(", ")}`],
       ["coachgym", revision(run.metadata.coachgym)],
-      ["resumed", (run.metadata.resumed ?? []).map((part) => `after step ${part.after_step}: ${Object.keys(part).filter((name) => name !== "after_step").map((name) => name === "coachgym" ? revision(part.coachgym) : `other ${name}`).join(", ")}`).join("; ")],
+      ["resumed", (run.metadata.resumed ?? []).map((part) => `after step ${part.after_step}: ${Object.keys(part).filter((name) => name !== "after_step").map((name) => name === "coachgym" ? revision(part.coachgym) : name === "settings" ? changed(part.settings) : `other ${name}`).join(", ")}`).join("; ")],
       ["versions", run.metadata.libraries && Object.entries({ python: run.metadata.python, ...run.metadata.libraries }).map(([name, version]) => `${name} ${version}`).join(", ")],
       ["time", run.timings.length ? spent(run.timings) : null],
     ])),
@@ -166,6 +166,10 @@ function setup() {
 
 function revision(made) {
   return made && [made.version, made.commit && `commit ${made.commit.slice(0, 12)}`, made.dirty && "with uncommitted changes"].filter(Boolean).join(", ");
+}
+
+function changed(settings) {
+  return Object.entries(settings).map(([name, value]) => `${name}=${text(value)}`).join(", ");
 }
 
 function players(run) {

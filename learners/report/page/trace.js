@@ -39,24 +39,45 @@ function nextFailed(row, by) {
 }
 
 function lanes(details, run, place) {
-  const agents = unique(details.turns.map((turn) => turn.agent)), wide = 210, gap = 58;
-  const x = (agent) => 90 + agents.indexOf(agent) * wide, y = (n) => 52 + n * gap;
-  const width = 90 + agents.length * wide, height = y(details.turns.length - 1) + 40;
-  const nodes = details.turns.map((turn, n) => drawn("a", { href: link(`episode/${run}/${place}`, { turn: n }), "aria-label": `turn ${n + 1}, ${turn.agent}: ${outcomeOf(turn)}${isCulprit(details, n) ? ", explains the failure" : ""}` },
-    drawn("circle", { cx: x(turn.agent), cy: y(n), r: isCulprit(details, n) ? 15 : 12, fill: isCulprit(details, n) ? "var(--bad-back)" : "var(--soft)", stroke: isCulprit(details, n) || turn.result && turn.result.status !== "ok" ? "var(--bad)" : "var(--good)" }),
+  const agents = unique(details.turns.map((turn) => turn.agent)), handed = grouped(details.handoffs), wide = 210, line = 13;
+  // What a turn read is named above it, a line for each artifact: a turn that read much is further down.
+  const named = details.turns.map((_, n) => handed.filter(([, group]) => group[0].reader === n).flatMap(([, group]) => group));
+  const x = (agent) => 90 + agents.indexOf(agent) * wide, tops = [];
+  for (const names of named) tops.push(tops.length ? tops.at(-1) + Math.max(58, 46 + line * names.length) : Math.max(52, 46 + line * names.length));
+  const y = (n) => tops[n], width = 90 + agents.length * wide, height = y(details.turns.length - 1) + 40;
+  const nodes = details.turns.map((turn, n) => drawn("a", { href: link(`episode/${run}/${place}`, { turn: n }), "aria-label": `turn ${n + 1}, ${turn.agent}: ${markOf(turn)}${isCulprit(details, n) ? ", explains the failure" : ""}` },
+    drawn("circle", { cx: x(turn.agent), cy: y(n), r: isCulprit(details, n) ? 15 : 12, fill: isCulprit(details, n) ? "var(--bad-back)" : "var(--soft)", stroke: isGood(turn) ? "var(--good)" : "var(--bad)" }),
     drawn("text", { class: "label", x: x(turn.agent), y: y(n) + 4, "text-anchor": "middle" }, String(n + 1)),
-    drawn("text", { x: x(turn.agent) + 20, y: y(n) + 20 }, outcomeOf(turn))));
-  const edges = grouped(details.handoffs).map(([key, group], n) => {
+    drawn("text", { x: x(turn.agent) + 20, y: y(n) + 20 }, markOf(turn))));
+  const edges = handed.map(([key, group], n) => {
     const broken = group.some((one) => one.code !== "ok"), to = group[0].reader;
     const from = group[0].writer ?? null, start = from === null ? [x(details.turns[to].agent) - 70, y(to) - 24] : [x(details.turns[from].agent) + 13, y(from)];
     const end = [x(details.turns[to].agent) - 14, y(to)], bend = (start[0] + end[0]) / 2 + 12 * (n % 3);
-    const label = group.map((one) => (one.code === "ok" ? one.artifact : `${one.artifact} ${one.code}`)).join(", ");
+    const label = group.map(stateOf).join(", ");
     return drawn("g", { "data-edge": label, "data-broken": String(broken) }, drawn("path", { class: broken ? "edge broken" : "edge", d: `M${start} C${bend},${start[1]} ${bend},${end[1]} ${end}` }, drawn("title", {}, label)),
-      drawn("text", { x: end[0] - 6, y: end[1] - 12 - 12 * (n % 2), "text-anchor": "end", style: broken ? "fill:var(--bad)" : null }, label.length > 40 ? `${label.slice(0, 39)}…` : label));
+      group.map((one) => drawn("text", { class: "name", x: end[0] - 6, y: end[1] - 12 - line * named[to].indexOf(one), "text-anchor": "end", style: broken ? "fill:var(--bad)" : null }, short(stateOf(one)))));
   });
   return element("div", { class: "wide lanes", tabindex: "0", role: "group", "aria-label": "Agents as lanes, artifacts as edges" },
     drawn("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": "Turns of each agent and what they handed over; the table below says the same" },
       agents.map((agent) => [drawn("text", { class: "label", x: x(agent), y: 20, "text-anchor": "middle" }, agent), drawn("line", { class: "axis", x1: x(agent), x2: x(agent), y1: 30, y2: height - 10 })]).flat(), edges, nodes));
+}
+
+function stateOf(handoff) {
+  return handoff.code === "ok" ? handoff.artifact : `${handoff.artifact} ${handoff.code}`;
+}
+
+// What fits between two lanes.
+function short(label) {
+  return label.length > 30 ? `${label.slice(0, 29)}…` : label;
+}
+
+// The score decides what the mark of a turn looks like, and without a verdict how its program ended.
+function isGood(turn) {
+  return turn.verdict ? turn.verdict.score >= 5 : !turn.result || turn.result.status === "ok";
+}
+
+function markOf(turn) {
+  return turn.verdict ? `${outcomeOf(turn)}, ${shown(turn.verdict.score, 1)} of 10` : outcomeOf(turn);
 }
 
 // Handoffs with the same writer and reader share an edge.
@@ -121,7 +142,9 @@ function checks(turn) {
 
 function output(result) {
   if (!result) return null;
-  const ended = `${result.status}${result.exit_code ? `, exit code ${result.exit_code}` : ""}, ${shown(result.wall_s)} s, ${shown(result.cpu_s)} s of CPU${result.truncated ? ", output truncated" : ""}`;
+  // 0 is what a recording has that does not say it (sandbox.base.Result).
+  const took = [[result.wall_s, "s"], [result.cpu_s, "s of CPU"]].filter(([seconds]) => seconds).map(([seconds, unit]) => `${shown(seconds)} ${unit}`);
+  const ended = [result.status, result.exit_code && `exit code ${result.exit_code}`, ...(took.length ? took : ["time unknown"]), result.truncated && "output truncated"].filter(Boolean).join(", ");
   return [element("h4", {}, `Output: ${ended}`), result.stdout ? plain(result.stdout, "standard output") : element("p", { class: "quiet" }, "It printed nothing."), result.stderr ? [element("p", { class: "quiet" }, "Standard error"), plain(result.stderr, "standard error")] : null].flat();
 }
 

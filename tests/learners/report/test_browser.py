@@ -127,6 +127,83 @@ def test_a_missing_file_shows_the_blamed_turn_and_the_broken_edge(
     assert tab.url.endswith("?turn=1")
 
 
+OVERLAPS = """() => {
+  const texts = [...document.querySelectorAll('.lanes svg text')];
+  const boxes = texts.map((one) => [one.textContent, one.getBoundingClientRect()]);
+  const apart = (a, b) => a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top;
+  const over = (box, n) => boxes.slice(n + 1).filter(([, other]) => !apart(box, other));
+  return boxes.flatMap(([name, box], n) => over(box, n).map(([other]) => `${name} / ${other}`));
+}"""
+"""Texts of the graph that cover one another."""
+
+
+def test_no_text_of_the_graph_covers_another_one(tab: Page, tmp_path: Path) -> None:
+    roles = {
+        "maker": [],
+        "modeler": ["X_train.pkl", "y_train.pkl", "a_rather_long_name_of_an_artifact.parquet"],
+    }
+    roles["analyst"] = ["X_test.pkl", "model.pkl", "y_train.pkl"]
+    described = [
+        {"name": name, "requires": [{"name": one} for one in requires]} for name, requires in roles.items()
+    ]
+    turns = [
+        {
+            "agent": agent,
+            "action": "x",
+            "checks": [
+                {"name": one, "code": code, "detail": "", "facts": {}}
+                for one, code in zip(roles[agent], ("missing", "unreadable", "ok"), strict=False)
+            ],
+            "verdict": {"score": 0, "rationale": "r"},
+        }
+        for agent in ("maker", "maker", "modeler", "modeler", "analyst")
+    ]
+    path = tmp_path / "episodes.jsonl"
+    row = {"id": "two broken", "task": "t", "roles": described, "turns": turns, "outcome": {"success": False}}
+    path.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    (tmp_path / "page.html").write_text(page([reading.read(path)]), encoding="utf-8")
+    show(tab, f"{(tmp_path / 'page.html').as_uri()}#/episode/0/0", "two broken")
+    edges = [edge.get_attribute("data-edge") for edge in tab.locator(".lanes [data-broken=true]").all()]
+    assert len(edges) >= 2
+    assert tab.evaluate(OVERLAPS) == []
+
+
+def test_no_text_of_the_graph_covers_another_one_in_recorded_episodes(
+    tab: Page, report: str, rows: list[dict[str, Any]]
+) -> None:
+    failed = [place for place, row in enumerate(rows) if not row["outcome"]["success"]]
+    for place in failed[:20]:
+        show(tab, f"{report}#/episode/0/{place}", rows[place]["id"])
+        assert tab.evaluate(OVERLAPS) == [], rows[place]["id"]
+
+
+def test_the_mark_of_a_turn_tells_its_score(tab: Page, report: str, rows: list[dict[str, Any]]) -> None:
+    place = episode(rows, MISSING)
+    for run, said, color in ((0, "4.0 of 10", "var(--bad)"), (1, "9.0 of 10", "var(--good)")):
+        show(tab, f"{report}#/episode/{run}/{place}", MISSING)
+        tab.locator(".lanes a", has_text=said).first.wait_for()
+        marks = tab.locator(".lanes circle")
+        assert {mark.get_attribute("stroke") for mark in marks.all()} == {color}
+
+
+def test_times_that_nobody_recorded_are_unknown(tab: Page, tmp_path: Path) -> None:
+    results = (
+        {"exit_code": 1},
+        {"status": "ok", "wall_s": 1.5},
+        {"status": "ok", "wall_s": 1.5, "cpu_s": 0.25},
+    )
+    turns = [{"agent": "a", "action": "x", "result": result} for result in results]
+    path = tmp_path / "episodes.jsonl"
+    path.write_text(json.dumps({"id": "timeless", "task": "t", "turns": turns}) + "\n", encoding="utf-8")
+    (tmp_path / "page.html").write_text(page([reading.read(path)]), encoding="utf-8")
+    show(tab, f"{(tmp_path / 'page.html').as_uri()}#/episode/0/0", "timeless")
+    assert [said for said in tab.locator(".turn h4").all_inner_texts() if said.startswith("Output")] == [
+        "Output: error, exit code 1, time unknown",
+        "Output: ok, 1.50 s",
+        "Output: ok, 1.50 s, 0.25 s of CPU",
+    ]
+
+
 def test_filters_and_sorting_are_in_the_address(tab: Page, report: str) -> None:
     show(tab, f"{report}#/episodes", "Episodes")
     tab.get_by_label("culprit").select_option("data_engineer")
