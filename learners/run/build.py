@@ -15,6 +15,7 @@ from conf.extras import require
 from conf.revision import revision
 from learners.algorithms import members
 from learners.config import RunConfig
+from learners.run.folder import FREE, free
 from learners.runtimes.base import Parts, Runtime
 from learners.runtimes.capabilities import generator_class
 from learners.runtimes.naming import trained_by
@@ -94,7 +95,8 @@ def _check_generator(config: RunConfig) -> None:
 
 
 def metadata(parts: Parts, config: RunConfig) -> dict[str, Any]:
-    """Returns the contents of ``metadata.json``: what a run runs on, and who plays whom."""
+    """Returns the contents of ``metadata.json``: what a run runs on, who plays whom, and settings that may
+    change when it is resumed."""
     isolation = parts.rollout_worker.isolation()
     return {
         "coachgym": asdict(revision()),
@@ -107,5 +109,6 @@ def metadata(parts: Parts, config: RunConfig) -> dict[str, Any]:
             "libraries": dict(isolation.libraries),
         },
         "team": team_of(config, parts.scenario).describe(),
+        FREE: free(config),
         "tasks": {split: [task.id for task in parts.scenario.tasks(split)] for split in ("train", "heldout")},
     }

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from conf import ConfigError
+from conf.errors import reason
 from learners.policy import Policy
 from learners.run import files
 from learners.run.folder import RunFolder
@@ -105,11 +106,11 @@ def latest(run: Path) -> Checkpoint | None:
         except DamagedError as error:
             damaged[path] = str(error)
             continue
-        for bad, reason in damaged.items():
-            log.warning("checkpoint %s is damaged (%s): using %s", bad, reason, path.name)
+        for bad, why in damaged.items():
+            log.warning("checkpoint %s is damaged (%s): using %s", bad, why, path.name)
         return found
     if damaged:
-        reasons = "; ".join(f"{bad.name} is damaged ({reason})" for bad, reason in damaged.items())
+        reasons = "; ".join(f"{bad.name} is damaged ({reason})" for bad, why in damaged.items())
         raise ConfigError(f"{run}: no checkpoint can be read: {reasons}")
     return None
 
@@ -176,7 +177,7 @@ def _check_archive(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             changed = archive.testzip()
     except (OSError, zipfile.BadZipFile) as error:
-        raise DamagedError(f"{path.name} cannot be read: {error}") from None
+        raise DamagedError(f"{path.name} cannot be read: {reason(error)}") from None
     if changed:
         raise DamagedError(f"{path.name} is not what was written")
 

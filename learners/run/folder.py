@@ -32,6 +32,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from conf import ConfigError
+from conf.errors import reason
 from learners.config import RunConfig
 from learners.run import files, older
 from learners.runtimes import naming
@@ -48,6 +49,10 @@ FREE_KEYS = ("record", "resume", "run_dir", "tensorboard", "trace", "wandb")
 FREE_SETTINGS = ("max_cost", "device")
 """Keys, at any depth, that may change on resume: they decide how long a run goes on, or where it does, but no
 number in it beyond rounding."""
+PLACE = ("resume", "run_dir")
+"""Those of them that only say which folder it is."""
+FREE = "settings"
+"""The part of ``metadata.json`` with the settings that may differ; of a resumed run, those that do."""
 GROWING = "steps"
 """A top-level key that may be larger on resume."""
 
@@ -221,10 +226,13 @@ def _noted(path: Path, metadata: Mapping[str, Any], step: int) -> dict[str, Any]
         first: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         earlier = list(first.get("resumed", []))
         known = {key: value for part in (first, *earlier) for key, value in part.items()}
+        set_to = {key: value for part in (first, *earlier) for key, value in part.get(FREE, {}).items()}
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}; without it, the run can go on") from None
+        raise ConfigError(f"{path} cannot be read: {reason(error)}; without it, the run can go on") from None
     now = json.loads(json.dumps(metadata))
-    changed = {key: value for key, value in now.items() if known.get(key) != value}
+    changed = {key: value for key, value in now.items() if key != FREE and known.get(key) != value}
+    if other := {key: value for key, value in now.get(FREE, {}).items() if set_to.get(key, ...) != value}:
+        changed[FREE] = other
     return first | ({"resumed": [*earlier, {"after_step": step} | changed]} if changed else {})
 
 
@@ -306,6 +314,15 @@ def differences(path: Path, config: RunConfig) -> list[str]:
     if GROWING in different and 0 < then.get(GROWING, 0) < now[GROWING]:
         different.remove(GROWING)
     return [f"{key}={now.get(key, 'absent')} (was {then.get(key, 'absent')})" for key in different]
+
+
+def free(config: RunConfig) -> dict[str, Any]:
+    """Returns the settings, by their dotted names, that may be other ones in a resumed run, or larger."""
+    return {
+        key: value
+        for key, value in _flat(config.container()).items()
+        if key == GROWING or (not settled(key) and key not in PLACE)
+    }
 
 
 def settled(key: str) -> bool:

@@ -16,6 +16,7 @@ from rich.console import Console
 from coaches import episodes
 from conf import ConfigError
 from conf.counts import plural
+from conf.errors import reason
 from conf.extras import require
 from conf.text import loads
 from learners.config import RunConfig
@@ -149,7 +150,7 @@ def check(config: RunConfig) -> None:
     except FileNotFoundError:
         pass
     except (OSError, ValueError) as error:
-        raise ConfigError(f"trace.otlp={place} cannot be read: {error}") from None
+        raise ConfigError(f"trace.otlp={place} cannot be read: {reason(error)}") from None
 
 
 def is_address(place: str) -> bool:

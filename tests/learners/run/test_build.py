@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,5 +39,21 @@ def test_a_run_records_what_made_it_and_what_went_on_with_it(
     later = Revision("99", "a" * 40, True)
     monkeypatch.setattr("learners.run.build.revision", lambda: later)
     train(settings(tmp_path / "run", evaluation={"every": 1}, resume=True))
-    noted = {"resumed": [{"after_step": 1, "coachgym": vars(later)}]}
+    settled = {"wandb.mode": "disabled", "tensorboard": False, "trace.otlp": None, "record.tokens": "none"}
+    assert first["settings"].items() >= {"steps": 1, **settled}.items()
+    noted = {"resumed": [{"after_step": 1, "coachgym": vars(later), "settings": {"steps": 2}}]}
     assert json.loads((run / "metadata.json").read_text(encoding="utf-8")) == first | noted
+
+
+def test_a_run_records_what_was_switched_on_or_off_when_it_was_resumed(tmp_path: Path) -> None:
+    def goes_on(steps: int, **changes: Any) -> Any:
+        run = train(settings(tmp_path / "run", steps=steps, resume=steps > 1, **changes))
+        return json.loads((run / "metadata.json").read_text(encoding="utf-8")).get("resumed")
+
+    switched = {"trace": {"otlp": str(tmp_path / "t.jsonl")}, "record": {"tokens": "all"}}
+    assert goes_on(1) is None
+    on = {"steps": 2, "trace.otlp": str(tmp_path / "t.jsonl"), "record.tokens": "all"}
+    first = {"after_step": 1, "settings": on}
+    assert goes_on(2, **switched) == [first]
+    last = {"after_step": 2, "settings": {"steps": 3, "trace.otlp": None}}
+    assert goes_on(3, record=switched["record"]) == [first, last]

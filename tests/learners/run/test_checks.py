@@ -41,6 +41,25 @@ HINDSIGHT = {"name": "hindsight", "coach": {"name": "balanced", "coach": {"name"
             "coach.coaches.0.scale must",
         ),
         ({"sandbox": {"name": "nosuch"}}, "there is no module 'sandbox.nosuch'"),
+        (
+            {"coach": {"name": "learners.grpo", "ran": 1}},
+            "learners.grpo.Grpo has no method judge or judge_episode",
+        ),
+        (
+            {"coach": {"name": "balanced", "coach": {"name": "learners.grpo"}}},
+            "learners.grpo.Grpo has no method judge or judge_episode",
+        ),
+        (
+            {"coach": {"name": "ensemble", "coaches": [{"name": "learners.grpo"}]}},
+            "learners.grpo.Grpo has no method judge or judge_episode",
+        ),
+        ({"env": {"name": "coaches.outcome"}}, "coaches.outcome.OutcomeCoach has no method grade"),
+        ({"sandbox": {"name": "coaches.outcome"}}, "coaches.outcome.OutcomeCoach has no method open"),
+        ({"algorithm": {"name": "coaches.outcome"}}, "coaches.outcome.OutcomeCoach has no method advantages"),
+        ({"generator": {"name": "coaches.outcome"}}, "coaches.outcome.OutcomeCoach has no method generate"),
+        ({"model": {"name": "coaches.outcome"}}, "coaches.outcome.OutcomeCoach has no method architecture"),
+        ({"runtime": {"name": "coaches.outcome"}}, "coaches.outcome.OutcomeCoach has no method assemble"),
+        ({"weights": {"name": "coaches.outcome"}}, "coaches.outcome.OutcomeCoach has no method load"),
     ],
 )
 def test_a_mistake_in_any_part_is_one_line_before_a_folder_is_made(
