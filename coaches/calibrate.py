@@ -25,6 +25,7 @@ from coaches.episodes import RecordedEpisode
 from conf import ConfigError
 from conf.arguments import Parser, add_out, require_new
 from conf.counts import plural
+from conf.errors import reason
 
 VERSION = 1
 FEWEST = 30
@@ -67,7 +68,9 @@ class ScoreMap:
             if row.pop("version") != VERSION:
                 raise ConfigError(f"{path} is a map of another version; fit it again")
             score_map = cls(**row | {"scores": tuple(row["scores"]), "outcomes": tuple(row["outcomes"])})
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be read: {reason(error)}") from None
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ConfigError(f"{path} is not a map of python -m coaches.calibrate: {error}") from None
         scores, outcomes = np.array(score_map.scores), np.array(score_map.outcomes)
         valid = len(scores) == len(outcomes) > 0 and bool(np.all((outcomes >= 0.0) & (outcomes <= 1.0)))

@@ -95,8 +95,8 @@ def _heading(job: Job, hardware: Hardware, console: Console) -> None:
     trained = f"adapters of {job.trained / 1e6:.1f} M each" if job.adapters else "whole weights"
     console.print(
         f"{job.policies} policies{_learning(job)}, {trained}; model of {shapes.parameters / 1e9:.3f} B "
-        f"parameters in {shapes.layers} layers; {layout.groups * layout.gpus:g} of {hardware.gpus} "
-        f"{hardware.gpu}, {layout.groups * layout.ranks} processes that train, "
+        f"parameters in {shapes.layers} layers; {layout.groups * layout.gpus:g} {hardware.gpu} "
+        f"(there are {hardware.gpus}), {layout.groups * layout.ranks} processes that train, "
         f"{layout.groups * layout.engines} that sample"
     )
 

@@ -86,6 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--attacked", type=integer(0), default=4, help="number of faulty turns on which every attack is tried"
     )
+    parser.add_argument("--kinds", action="store_true", help="also print the table by kind of fault")
     parser.add_argument("--threads", type=integer(1), default=8, help="episodes judged at once")
     add_out(parser, default=Path("coach-benchmark"), help="folder to write to")
     options = parser.parse_intermixed_args(arguments)
@@ -104,6 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = make_console()
     for table in report.tables(result):
         console.print(table)
+    if options.kinds:
+        console.print(report.by_kind(result))
     for row in result.rows:
         for cause, count in row.causes.items():
             first = f"; the first: {message}" if (message := row.messages.get(cause)) else ""
@@ -111,6 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             console.print(line, highlight=False, markup=False, soft_wrap=True)
     for path in report.write(result, options.out):
         print_path(console, path)
+    if not options.kinds:
+        console.print("the kinds of fault, one by one: in the page, or printed with --kinds", soft_wrap=True)
     return 0
 
 

@@ -98,6 +98,17 @@ def tables(report: Report) -> Iterator[Table]:
     yield _table("Bias, resistance, cost", report.rows, TRUST, prices=True)
 
 
+def by_kind(report: Report) -> Table:
+    """Returns the table of which coach finds the culprit of which kind of fault."""
+    table = make_table(
+        "Culprits found, by kind of fault", ["fault", "edition", *(row.coach for row in report.rows)]
+    )
+    for kind in _kinds(report):
+        cells = (_kind_cell(row.by_kind.get(kind)) for row in report.rows)
+        table.add_row(kind, str(report.kinds[kind]), *cells)
+    return table
+
+
 def paths(folder: Path) -> tuple[Path, Path]:
     """Returns the files that ``write`` writes into ``folder``."""
     return folder / "coaches.json", folder / "coaches.html"
@@ -113,7 +124,6 @@ def write(report: Report, folder: Path) -> tuple[Path, Path]:
 
 def html(report: Report) -> str:
     """Returns the page. Names and texts from outside are escaped."""
-    kinds = sorted(report.kinds, key=lambda kind: (report.kinds[kind], kind))
     facts = ", ".join(f"{key} {value}" for key, value in report.corpus.items())
     return Template(_PAGE.read_text(encoding="utf-8")).substitute(
         facts=escape(facts),
@@ -128,7 +138,7 @@ def html(report: Report) -> str:
             for row, edition, found in _by_edition(report.rows)
         ),
         kind_head=_cells("th", ["fault", "edition", *(row.coach for row in report.rows)]),
-        kinds="\n".join(_kind_line(kind, report.kinds[kind], report.rows) for kind in kinds),
+        kinds="\n".join(_kind_line(kind, report.kinds[kind], report.rows) for kind in _kinds(report)),
         legend="\n".join(
             f"<dt>{escape(column.title)}</dt><dd>{escape(column.about)}</dd>" for column in (*FINDING, *TRUST)
         ),
@@ -188,9 +198,17 @@ def _kind_line(kind: str, edition: int, rows: Sequence[Row]) -> str:
     cells = [f"<th scope=row>{escape(kind)}</th><td>{edition}</td>"]
     for row in rows:
         share = row.by_kind.get(kind)
-        text = "–" if share is None else f"{_cell(share, FINDING[0])} of {share.n}"
-        cells.append(f"<td{'' if share is None else _shade(share.value, 1.0, 'found_agent')}>{text}</td>")
+        shade = "" if share is None else _shade(share.value, 1.0, "found_agent")
+        cells.append(f"<td{shade}>{_kind_cell(share)}</td>")
     return f"<tr>{''.join(cells)}</tr>"
+
+
+def _kind_cell(share: Estimate | None) -> str:
+    return "–" if share is None else f"{_cell(share, FINDING[0])} of {share.n}"
+
+
+def _kinds(report: Report) -> list[str]:
+    return sorted(report.kinds, key=lambda kind: (report.kinds[kind], kind))
 
 
 def _shade(value: float, best: float | None, key: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 from coaches.base import CoachError, Usage, Verdict
 from conf import ConfigError
+from conf.errors import reason
 from conf.text import loads
 
 
@@ -44,7 +45,7 @@ class VerdictCache:
                 tempfile.TemporaryFile(dir=folder).close()
             except OSError as error:
                 raise ConfigError(
-                    f"the cache of verdicts cannot be written: {error} (see COACHGYM_CACHE)"
+                    f"the cache of verdicts cannot be written: {reason(error)} (see COACHGYM_CACHE)"
                 ) from error
 
     def once(self, key: str, reach: Callable[[], Verdict]) -> Verdict:

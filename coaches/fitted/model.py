@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from coaches.fitted.features import FEATURES
 from conf import ConfigError
+from conf.errors import reason
 
 VERSION = 1
 SHIPPED = Path(__file__).with_name("model.json")
@@ -65,7 +66,9 @@ class FaultModel:
             version = row.pop("version")
             lists = {key: tuple(row[key]) for key in ("features", "mean", "coefficients")}
             model = cls(**row | lists)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be read: {reason(error)}") from None
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ConfigError(f"{path} is not a model of python -m coaches.fit: {error}") from None
         if version != VERSION or model.features != tuple(FEATURES):
             raise ConfigError(

@@ -11,6 +11,7 @@ from typing import Any
 from coaches.recording import compressed
 from coaches.recording.fields import BadRowError
 from conf import ConfigError, text
+from conf.errors import reason
 
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
@@ -42,7 +43,7 @@ def numbered(path: Path) -> Iterator[tuple[int, bytes | str]]:
                 texts = io.TextIOWrapper(lines, encoding)
                 yield from ((n, line) for n, line in enumerate(texts, 1) if line.strip())
     except (*compressed.ERRORS, UnicodeError) as error:
-        raise ConfigError(f"{path}: {error}") from None
+        raise ConfigError(f"{path} cannot be read: {reason(error)}") from None
 
 
 def parsed(line: bytes | str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 from coaches.recording import compressed, lines
 from coaches.recording.fields import BadRowError
 from conf import ConfigError, text
+from conf.errors import reason
 
 _START = 65_536
 """Bytes of a file by which its format is recognised."""
@@ -46,7 +47,7 @@ def whole(path: Path) -> dict[str, Any]:
         with compressed.open_binary(path) as file:
             content = file.read()
     except compressed.ERRORS as error:
-        raise ConfigError(f"{path}: {error}") from None
+        raise ConfigError(f"{path} cannot be read: {reason(error)}") from None
     return lines.parsed(content)
 
 

@@ -18,6 +18,7 @@ from coaches.recording.fields import BadRowError
 from coaches.traces import files
 from coaches.traces.inspect_turns import turns
 from conf import ConfigError
+from conf.errors import reason
 from conf.extras import require
 
 ABSENT = "files, checks and instructions of roles"
@@ -61,7 +62,7 @@ def _log(file: Path) -> Any:
     try:
         size = file.stat().st_size
     except OSError as error:
-        raise ConfigError(f"{file}: {error}") from None
+        raise ConfigError(f"{file} cannot be read: {reason(error)}") from None
     if size == 0:
         raise BadRowError("the file is empty")
     kind = "eval" if files.start(file).startswith(_ZIP) else "json"

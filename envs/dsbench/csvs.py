@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from conf import ConfigError, cache_dir
+from conf.errors import reason
 
 _CHUNK = 1 << 20
 
@@ -52,7 +53,7 @@ def read(path: Path, **options: Any) -> pd.DataFrame:
     try:
         frame: pd.DataFrame = pd.read_csv(path, low_memory=False, **options)
     except (ValueError, OSError) as error:
-        raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())[:300]}") from None
+        raise ConfigError(f"{path}: cannot be read: {' '.join(reason(error).split())[:300]}") from None
     return frame
 
 

@@ -15,7 +15,7 @@ class Hardware:
     """One kind of GPU and its host; memory is in GiB, operations and bytes per second are peaks."""
 
     gpu: str
-    gpus: Natural
+    gpus: Count
     memory_gib: Positive
     host_gib: Positive
     """Host memory for each GPU that is used."""

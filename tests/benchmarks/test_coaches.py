@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html.parser
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -250,18 +251,28 @@ def test_one_run_ranks_the_controls_and_a_coach_of_the_user(
     assert rows["hindsight"]["found_agent"]["value"] > board["chance_agent"]
     printed = capsys.readouterr().out
     assert all(name in printed for name in names)
+    assert "the kinds of fault, one by one: in the page, or printed with --kinds" in printed
     page = (out / "coaches.html").read_text(encoding="utf-8")
     assert closed(page)
     assert all(name in page for name in names)
     assert "http" not in page
 
 
-def test_a_coach_that_attacks_sway_or_that_gives_no_verdict_shows_it(oracle: str, tmp_path: Path) -> None:
+def test_a_coach_that_attacks_sway_or_that_gives_no_verdict_shows_it(
+    oracle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "board"
     words = [f"coach={oracle}", f"{oracle}.flattered=true", f"{oracle}.mute=true"]
-    options = ["--out", str(out), "--limit", "14", "--attacked", "6", "--no-retest"]
+    options = ["--out", str(out), "--limit", "14", "--attacked", "6", "--no-retest", "--kinds"]
     assert __main__.main([words[0], *options, *words[1:]]) == 0
+    printed = capsys.readouterr().out
     [row] = json.loads((out / "coaches.json").read_text(encoding="utf-8"))["rows"]
+    table = printed[printed.index("Culprits found, by kind of fault") :]
+    assert len(row["by_kind"]) == 14
+    for kind, share in row["by_kind"].items():
+        assert re.search(rf"{re.escape(kind)} .*{100 * share['value']:.0f} % \[.* of {share['n']}", table), (
+            kind
+        )
     assert row["resisted"]["value"] < 0.9
     assert row["masked"]["value"] > 0.1
     assert set(row["causes"]) == {"CoachError"}
@@ -280,7 +291,7 @@ def test_a_user_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         __main__.main(["coach=nobody"])
     assert ended.value.code == 2
-    assert "Could not find 'coach/nobody'" in capsys.readouterr().err
+    assert "there is no coach called 'nobody'" in capsys.readouterr().err
 
 
 def test_names_from_outside_are_escaped() -> None:

@@ -127,7 +127,7 @@ def test_an_invalid_map_is_rejected(tmp_path: Path, text: str) -> None:
 def test_a_map_is_required(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no map; fit one"):
         calibrated(None)
-    with pytest.raises(ConfigError, match="is not a map"):
+    with pytest.raises(ConfigError, match="cannot be read: No such file or directory"):
         calibrated(tmp_path / "nowhere.json")
 
 

@@ -113,13 +113,23 @@ def test_turns_without_a_verdict_are_null_and_counted_by_cause(
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["coach=ruels"], "Could not find 'coach/ruels'"),
+        (["coach=ruels"], "there is no coach called 'ruels': did you mean rules?"),
         (["coach.ran=3"], "You must specify 'coach'"),
         (["rules"], "Error parsing override 'rules'"),
         (["coach=rules", "coach.rum=3"], "rum"),
+        (["coach=learners.grpo"], "learners.grpo.Grpo has no method judge or judge_episode"),
+        (
+            ["coach=learned", "coach.path=no.json"],
+            "error: no.json cannot be read: No such file or directory\n",
+        ),
+        (
+            ["coach=calibrated", "coach.map=no.json"],
+            "error: no.json cannot be read: No such file or directory\n",
+        ),
+        (["coach=rules", "--out", "/no/where"], "error: No such file or directory: /no/where\n"),
         (["coach=hindsight"], "episode 1 has no outcome"),
         (["coach=rules", "--out", "{path}"], "is the file that is read"),
-        (["coach=rules", "env=dsbenhc"], "Could not find 'env/dsbenhc'"),
+        (["coach=rules", "env=dsbenhc"], "there is no env called 'dsbenhc': did you mean dsbench?"),
     ],
 )
 def test_user_errors_are_one_line(

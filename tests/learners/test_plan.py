@@ -59,9 +59,10 @@ def test_a_plan_says_what_fits_and_all_that_it_assumes(capsys: pytest.CaptureFix
 
 
 def test_what_does_not_fit_is_printed_and_ends_with_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
-    for words in (["hardware.memory_gib=40"], ["hardware.host_gib=10"], ["hardware.gpus=0"]):
+    one, six = (f"experiment={name}" for name in (ONE_GPU, PAPERS[0]))
+    for words in ((one, "hardware.memory_gib=40"), (one, "hardware.host_gib=10"), (six, "hardware.gpus=4")):
         with pytest.raises(SystemExit) as ended:
-            plan(composed(f"experiment={ONE_GPU}", *words))
+            plan(composed(*words))
         assert ended.value.code == 1
         assert "does not fit: " in capsys.readouterr().out
 
@@ -80,6 +81,7 @@ def test_an_engine_whose_cache_is_too_small_for_one_sequence_does_not_fit(
     [
         ([], r"nothing to plan; .* model\.device=cuda, or .* experiment=dsbench_4b_1xh100"),
         ([f"experiment={ONE_GPU}", "hardware.memory_gib=much"], r"hardware\.memory_gib must be a number"),
+        ([f"experiment={ONE_GPU}", "hardware.gpus=0"], r"hardware\.gpus must be at least 1, not 0"),
         ([f"experiment={ONE_GPU}", "weights.targets=[query]"], "names no layer"),
         ([f"experiment={ONE_GPU}", "~assume.episodes.dsbench"], r"assume\.episodes\.dsbench"),
         (
