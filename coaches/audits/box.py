@@ -34,8 +34,12 @@ for name, source in {{sources!r}}:
         module.__path__ = []
     else:
         exec(compile(source, name, "exec"), module.__dict__)
-for name in ("joblib", "sklearn.ensemble", "sklearn.isotonic", "sklearn.linear_model", "sklearn.tree"):
+for name in ("joblib", "sklearn.ensemble", "sklearn.isotonic", "sklearn.linear_model"):
     __import__(name)
+from pandas import DataFrame
+from sklearn.tree import DecisionTreeRegressor
+table = DataFrame([[0.0], [1.0]], columns=["a"])
+DecisionTreeRegressor().fit(table, table["a"]).predict(table)  # which imports what sklearn leaves for later
 report = sys.modules["{_PACKAGE}.report"]
 """
 _RUN = f"""

@@ -3,7 +3,7 @@ one that does not."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -12,8 +12,11 @@ import conf
 from benchmarks.coaches import files
 from benchmarks.corpus import cases
 from coaches.attacks import FILES, FileAttack
+from coaches.audits.findings import Finding
 from coaches.base import AnyCoach, Verdict
+from coaches.learned import Learned
 from coaches.replay.stages import Stages
+from envs.types import Outcome, Turn
 from tests.coaches.turns import ENGINEER, Story
 
 CASES = {case.episode.id: case for case in cases.read("public")}
@@ -25,7 +28,8 @@ VICTIMS = {
     "submission.csv": "dsbench-film_gross-0-ids_sorted-28",
 }
 """File -> a faulty episode whose culprit wrote it."""
-COACHES = ("audit", "rules", "hindsight")
+COACHES = ("audit", "learned", "rules", "hindsight")
+Findings = Callable[[Sequence[Turn], Outcome], tuple[list[Finding], str]]
 
 
 def test_an_attack_goes_on_after_the_program_of_its_victim() -> None:
@@ -57,8 +61,25 @@ def coaches() -> Iterator[Mapping[str, AnyCoach]]:
         name: conf.build("coaches", conf.load("coach", name, **(sandbox if name == "audit" else {})))
         for name in COACHES
     }
-    yield made
-    made["audit"].close()
+    audit, learned = made["audit"], made["learned"]
+    assert isinstance(learned, Learned)
+    learned.audit = audit
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audit, "findings", once_an_episode(audit.findings))
+        yield made
+    audit.close()
+
+
+def once_an_episode(findings: Findings) -> Findings:
+    """Returns ``findings``, examining an episode once for all coaches that judge it one after another."""
+    known: list[tuple[Sequence[Turn], tuple[list[Finding], str]]] = []
+
+    def remembered(turns: Sequence[Turn], outcome: Outcome) -> tuple[list[Finding], str]:
+        if not known or known[0][0] is not turns:
+            known[:] = [(turns, findings(turns, outcome))]
+        return known[0][1]
+
+    return remembered
 
 
 @pytest.fixture(scope="module")

@@ -28,9 +28,12 @@ def audit(tables: Tables) -> Iterator[Complaint]:
     if frame is None or not name or len(frame) != len(tables.train) or len(frame) < _FEWEST_ROWS:
         return
     target = tables.train[name]
+    answers = relations.floats(target) if tables.is_regression else pandas.factorize(target)[0]
+    if answers is None:
+        return
     for feature, values in _suspects(frame, target, regression=tables.is_regression):
         known = ~numpy.isnan(values)
-        how = _gives_away(values[known], target[known], regression=tables.is_regression)
+        how = _gives_away(values[known], answers[known], regression=tables.is_regression)
         if how and not _given(tables, feature):
             which = f"all {len(frame)}" if known.all() else f"{int(known.sum())} of {len(frame)}"
             yield Complaint(
@@ -74,25 +77,24 @@ def _separated(part: pandas.DataFrame, codes: Any) -> Any:
     return (changes <= codes.max()) | (distinct <= 2 * (codes.max() + 1))
 
 
-def _gives_away(values: Any, target: pandas.Series, *, regression: bool) -> str:
-    """Returns how a feature determines the target; "" if it does not."""
+def _gives_away(values: Any, answers: Any, *, regression: bool) -> str:
+    """Returns how a feature determines the target, as numbers or as codes of labels; "" if it does not."""
     if regression:
-        numbers = relations.floats(target)
-        if numbers is None or numpy.isnan(numbers).any():
+        if numpy.isnan(answers).any():
             return ""
-        rank = relations.rank_correlation(values, numbers)
-        enough = len(numpy.unique(values)) >= 0.5 * len(numpy.unique(numbers))
+        rank = relations.rank_correlation(values, answers)
+        enough = len(numpy.unique(values)) >= 0.5 * len(numpy.unique(answers))
         return f"rank correlation {number(rank)}" if abs(rank) >= _CORRELATION and enough else ""
-    codes, labels = pandas.factorize(target)
-    order = numpy.argsort(values, kind="stable")
-    changes = int((numpy.diff(codes[order]) != 0).sum())
-    distinct = len(numpy.unique(values))
-    if len(labels) < 2 or len(target) < 10 * len(labels):
+    labels = len(numpy.unique(answers[answers >= 0]))
+    if labels < 2 or len(answers) < 10 * labels:
         return ""
-    if distinct <= 2 * len(labels):
-        pairs = len(numpy.unique(codes.astype(numpy.int64) * (distinct + 1) + pandas.factorize(values)[0]))
+    changes = int((numpy.diff(answers[numpy.argsort(values, kind="stable")]) != 0).sum())
+    known, codes = numpy.unique(values, return_inverse=True)
+    distinct = len(known)
+    if distinct <= 2 * labels:
+        pairs = len(numpy.unique(answers.astype(numpy.int64) * (distinct + 1) + codes))
         return f"each of its {distinct} values has one label" if pairs == distinct else ""
-    return "sorted by it, each label is one run" if changes == len(labels) - 1 else ""
+    return "sorted by it, each label is one run" if changes == labels - 1 else ""
 
 
 def _given(tables: Tables, feature: Any) -> bool:

@@ -51,7 +51,8 @@ class Relation:
             values = self.images[0] * numpy.asarray(floats(raw)) + self.images[1]
             return values, values
         if self.kind == "lookup":
-            found = pandas.Series(self.images, index=self.known).reindex(pandas.Index(raw)).to_numpy(float)
+            images = dict(zip(self.known, self.images, strict=True))
+            found = numpy.array([images.get(value, numpy.nan) for value in pandas.Series(raw).tolist()])
             return found, found
         numbers: Any = numpy.asarray(floats(raw))
         place: Any = numpy.searchsorted(self.known, numbers)
