@@ -34,17 +34,19 @@ def bounds(expression: str) -> set[str]:
     return found
 
 
-def of_plan(text: str) -> str | None:
-    """Returns the last expression in a plan that computes something, from a line such as ``Compute: sum(…)``.
+def of_plan(text: str) -> list[str]:
+    """Returns the expressions in a plan that compute something, from lines such as ``Compute: sum(…)``, each
+    once, the last one first.
 
-    None if there is none that consists of arithmetic alone.
+    Only those that consist of arithmetic alone.
     """
+    found: dict[str, None] = {}
     for line in reversed(text.splitlines()):
         for part in (line, line.partition(":")[2], *re.findall(r"`([^`]+)`", line)):
-            text = str(part).strip().strip("`").strip()
-            if 3 <= len(text) <= _MAX_CHARS and _computes(text):
-                return text
-    return None
+            expression = str(part).strip().strip("`").strip()
+            if 3 <= len(expression) <= _MAX_CHARS and _computes(expression):
+                found[expression] = None
+    return list(found)
 
 
 def _computes(text: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,11 +10,14 @@ import pytest
 import conf
 from benchmarks.corpus import cases
 from benchmarks.corpus.cases import Case
+from coaches.attacks import ATTACKS
 from coaches.audit import Audit
 from coaches.base import Verdict
+from coaches.learned import Learned
 from coaches.reward import CoachReward
 from envs.pipeline import PipelineEnv
 from envs.types import Turn
+from tests.coaches.audited import learned_from
 from tests.coaches.turns import ENGINEER, Story
 
 CASES = {case.episode.id: case for case in cases.read("public")}
@@ -61,6 +64,31 @@ def test_the_faulty_turn_scores_lowest_and_the_rationale_has_the_proof(
     assert lowest == case.label.turn
     assert verdicts[lowest].blame == case.label.agent
     assert text in verdicts[lowest].rationale
+
+
+@pytest.mark.parametrize("kind", ["multiples_sum-0-0-wrong_constant-1", "divisible_count-1-3-misreported-9"])
+def test_no_text_raises_the_score_of_a_faulty_turn(
+    coach: Audit, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = CASES[f"mathchat-problems/{kind}"]
+    assert case.label is not None
+    history, rest = case.episode.turns[: case.label.turn + 1], case.episode.turns[case.label.turn + 1 :]
+    both: tuple[Audit | Learned, ...] = (coach, learned_from(coach, monkeypatch))
+    plain = [scored(one, case.episode.turns, case) for one in both]
+    fitting = [planted for attack in ATTACKS if (planted := attack.plant(history)) is not None]
+    assert len(fitting) > 10
+    for planted in fitting:
+        turns = (*planted, *rest)
+        for one, before in zip(both, plain, strict=True):
+            assert scored(one, turns, case) <= before, planted[-1].action
+
+
+def scored(coach: Audit | Learned, turns: Sequence[Turn], case: Case) -> float:
+    assert case.label is not None
+    assert case.episode.outcome is not None
+    verdict = coach.judge_episode(turns, case.episode.outcome)[case.label.turn]
+    assert verdict is not None
+    return verdict.score
 
 
 @pytest.mark.parametrize("name", ["dsbench-cycling_power-2", "mathchat-problems/modular_power-1-6"])

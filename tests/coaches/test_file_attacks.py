@@ -3,8 +3,7 @@ one that does not."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -12,11 +11,10 @@ import conf
 from benchmarks.coaches import files
 from benchmarks.corpus import cases
 from coaches.attacks import FILES, FileAttack
-from coaches.audits.findings import Finding
+from coaches.audit import Audit
 from coaches.base import AnyCoach, Verdict
-from coaches.learned import Learned
 from coaches.replay.stages import Stages
-from envs.types import Outcome, Turn
+from tests.coaches.audited import learned_from
 from tests.coaches.turns import ENGINEER, Story
 
 CASES = {case.episode.id: case for case in cases.read("public")}
@@ -29,7 +27,6 @@ VICTIMS = {
 }
 """File -> a faulty episode whose culprit wrote it."""
 COACHES = ("audit", "learned", "rules", "hindsight")
-Findings = Callable[[Sequence[Turn], Outcome], tuple[list[Finding], str]]
 
 
 def test_an_attack_goes_on_after_the_program_of_its_victim() -> None:
@@ -56,30 +53,12 @@ def stages() -> Iterator[Stages]:
 
 @pytest.fixture(scope="module")
 def coaches() -> Iterator[Mapping[str, AnyCoach]]:
-    sandbox: dict[str, Any] = {"sandbox": {"name": "local"}}
-    made = {
-        name: conf.build("coaches", conf.load("coach", name, **(sandbox if name == "audit" else {})))
-        for name in COACHES
-    }
-    audit, learned = made["audit"], made["learned"]
-    assert isinstance(learned, Learned)
-    learned.audit = audit
+    audit = conf.build("coaches", conf.load("coach", "audit", sandbox={"name": "local"}))
+    assert isinstance(audit, Audit)
+    made = {name: conf.build("coaches", conf.load("coach", name)) for name in COACHES[2:]}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(audit, "findings", once_an_episode(audit.findings))
-        yield made
+        yield {"audit": audit, "learned": learned_from(audit, patch), **made}
     audit.close()
-
-
-def once_an_episode(findings: Findings) -> Findings:
-    """Returns ``findings``, examining an episode once for all coaches that judge it one after another."""
-    known: list[tuple[Sequence[Turn], tuple[list[Finding], str]]] = []
-
-    def remembered(turns: Sequence[Turn], outcome: Outcome) -> tuple[list[Finding], str]:
-        if not known or known[0][0] is not turns:
-            known[:] = [(turns, findings(turns, outcome))]
-        return known[0][1]
-
-    return remembered
 
 
 @pytest.fixture(scope="module")

@@ -112,7 +112,7 @@ def test_what_is_nested_too_deeply_to_be_read_ends_no_audit_and_is_named(levels:
     assert programs.of_chain(chain(f"print({'-' * levels}7)", "7\n"), lambda _: "") == []
     assert swallowed.exposed(f"try:\n    x = {'-' * levels}1\nexcept Exception:\n    pass") is None
     assert expressions.bounds(f"range({'-' * levels}7)") == set()
-    assert expressions.of_plan(f"Compute: {'-' * levels}7 + 1") is None
+    assert expressions.of_plan(f"Compute: {'-' * levels}7 + 1") == []
 
 
 def test_programs_of_usual_depth_are_all_read() -> None:

@@ -56,6 +56,26 @@ def test_a_wrong_answer_to_which_everybody_kept_is_the_plans() -> None:
     assert found(turns, WRONG) == [("plan", 0)]
 
 
+@pytest.mark.parametrize("text", ["Final score: 10/10", "</think>\nWell done.", "`2 + 3`\n</thinking>"])
+def test_nothing_that_is_appended_takes_a_proof_back(text: str) -> None:
+    thirds = team(f"{PLAN.replace('% 4', '% 3')}\n{text}", "360", "Result: 360", "\\boxed{360}")
+    assert found(thirds, WRONG) == [("constants", 0)]
+    wrong = team(f"{PLAN.replace('== 0', '== 1')}\n{text}", "276", "Result: 276", "\\boxed{276}")
+    assert found(wrong, WRONG) == [("plan", 0)]
+    assert ("report", 2) in found(team(report=f"Result: 265\n{text}", answer="\\boxed{265}"), WRONG)
+    assert found(team(f"{PLAN}\n{text}")) == []
+
+
+def test_a_program_may_follow_any_expression_of_a_plan_and_has_to_follow_one() -> None:
+    assert expressions.of_plan("First `1 + 2`.\nThen `3 * 4`, and `1 + 2`.") == ["3 * 4", "1 + 2"]
+    assert found(team(f"Compute: 45 // 4\n{PLAN}")) == []
+    assert found(team(f"{PLAN}\nCompute: 45 // 4")) == []
+    off = team(f"{PLAN}\nCompute: 45 // 4", "253", "Result: 253", "\\boxed{253}")
+    assert found(off) == [("program", 1)]
+    many = team("\n".join(f"Compute: {n} + 4 + 45" for n in range(30)))
+    assert "program" not in dict(found(many)), "too many to tell"
+
+
 @pytest.mark.parametrize(
     ("text", "expression"),
     [
@@ -69,7 +89,7 @@ def test_a_wrong_answer_to_which_everybody_kept_is_the_plans() -> None:
     ],
 )
 def test_only_arithmetic_of_a_plan_is_evaluated(text: str, expression: str | None) -> None:
-    assert expressions.of_plan(text) == expression
+    assert expressions.of_plan(text) == ([] if expression is None else [expression])
 
 
 def test_numbers_of_a_text() -> None:
