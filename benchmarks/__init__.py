@@ -1,7 +1,10 @@
 """Commands that measure and compare."""
 
+import sys
+
 try:
     import conf
+    from conf.extras import print_missing
 except ModuleNotFoundError as error:
     if error.name == "conf":
         raise
@@ -15,3 +18,4 @@ if not hasattr(conf, "require_siblings"):
         f"{place} is found before coachgym's own conf: rename it, or run elsewhere", name=__name__
     )
 conf.require_siblings(__name__)
+sys.excepthook = print_missing  # most commands import ``learners``, which needs an extra

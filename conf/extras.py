@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib import util
+from types import TracebackType
 
 from conf.errors import ConfigError
 
@@ -33,7 +36,7 @@ EXTRAS = {
 """Importable package -> extra."""
 
 
-class MissingExtraError(ConfigError):
+class MissingExtraError(ConfigError, ImportError):
     """A package that is not installed. The message names the extra that installs it."""
 
     def __init__(self, part: str, package: str) -> None:
@@ -48,6 +51,14 @@ def require(part: str, *packages: str) -> None:
     for package in packages:
         if not _installed(package):
             raise MissingExtraError(part, package)
+
+
+def print_missing(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A ``sys.excepthook`` for commands that need an extra as soon as they are imported: one line."""
+    if isinstance(error, MissingExtraError) and os.environ.get("COACHGYM_TRACEBACK") != "1":
+        print(f"error: {error}", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
 
 
 def _installed(package: str) -> bool:

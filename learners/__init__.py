@@ -9,6 +9,10 @@ if not hasattr(conf, "require_siblings"):
     )
 conf.require_siblings(__name__)
 
-from conf.extras import require  # noqa: E402
+from conf.extras import MissingExtraError, require  # noqa: E402
 
-require("learners", "torch", "transformers", "peft")
+try:
+    require("learners", "torch", "transformers", "peft")
+except MissingExtraError as missing:
+    missing.name = __name__  # ``python -m`` then prints one line
+    raise

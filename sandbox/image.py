@@ -20,10 +20,17 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import docker  # type: ignore[import-untyped]
-from docker.errors import DockerException, ImageNotFound  # type: ignore[import-untyped]
-
 from conf.arguments import Parser
+from conf.extras import MissingExtraError
+
+try:
+    import docker  # type: ignore[import-untyped]
+    from docker.errors import DockerException, ImageNotFound  # type: ignore[import-untyped]
+except ModuleNotFoundError:
+    if __name__ == "__main__":
+        sys.exit(f"error: {MissingExtraError('python -m sandbox.image', 'docker')}")
+    raise
+
 from sandbox.base import SandboxError
 from sandbox.host import daemon
 from sandbox.host.libraries import STANDARD, installed, name_of

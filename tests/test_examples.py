@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from importlib import util
@@ -49,6 +50,19 @@ def example(program: Path) -> ParameterSet:
         return pytest.param(program, id=program.name)
     missing = pytest.mark.skipif(util.find_spec(package) is None, reason=f"{package} is not installed")
     return pytest.param(program, id=program.name, marks=[pytest.mark.examples, missing])
+
+
+@pytest.mark.parametrize(("name", "package"), [*NEEDS.items(), ("train_with_torch.py", "torch")])
+def test_an_example_without_its_extra_is_one_line(
+    name: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr(sys, "argv", [name, "folder"])
+    extra = "train" if package == "torch" else "examples"
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+    wanted = f"{name} needs {package}: pip install 'coachgym[{extra}]'"
+    assert ended.value.code == wanted
 
 
 TRAINING = [example(program) for program in sorted(EXAMPLES.glob("train_*.py"))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import importlib
 import logging
+import subprocess
 import sys
 
 import pytest
@@ -58,3 +59,33 @@ def test_auto_goes_on_to_local_sandboxes_where_the_package_docker_is_missing(
         backend.close()
         reasons = caplog.text
     assert "docker: sandbox.docker needs docker, which is not installed" in reasons
+
+
+HIDDEN = """
+import runpy, sys
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"torch", "docker"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Hidden())
+runpy._run_module_as_main(sys.argv.pop(1))
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "package"),
+    [
+        ("learners.reinforcepp", "torch"),
+        ("learners.export", "torch"),
+        ("benchmarks.report", "torch"),
+        ("benchmarks.learning", "torch"),
+        ("sandbox.image", "docker"),
+    ],
+)
+def test_a_command_without_its_extra_is_one_line(command: str, package: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HIDDEN, command], cwd=ROOT.parent, capture_output=True, text=True, check=False
+    )
+    [line] = done.stderr.splitlines()
+    assert f"needs {package}, which is not installed: pip install 'coachgym[{EXTRAS[package]}]'" in line
+    assert done.returncode == 1

@@ -11,10 +11,13 @@ import runpy
 import sys
 from pathlib import Path
 
-import torch
-from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from trl import SFTConfig, SFTTrainer
+try:
+    import torch
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from trl import SFTConfig, SFTTrainer
+except ModuleNotFoundError as missing:
+    sys.exit(f"finetune_weakest.py needs {missing.name}: pip install 'coachgym[examples]'")
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("folder", type=Path)

@@ -7,11 +7,15 @@ scripted model plays three episodes.
 
 import asyncio
 import json
+import sys
 
-import httpx
-import verifiers as vf
-from datasets import Dataset
-from openai import AsyncOpenAI
+try:
+    import httpx
+    import verifiers as vf
+    from datasets import Dataset
+    from openai import AsyncOpenAI
+except ModuleNotFoundError as missing:
+    sys.exit(f"play_with_verifiers.py needs {missing.name}: pip install 'coachgym[examples]'")
 
 import conf
 import envs

@@ -2,12 +2,17 @@
 """Stable-Baselines3's PPO plays the verifier of MathChat: it reads a vector and chooses a canned action."""
 
 import re
+import sys
 
 import gymnasium
 import numpy as np
 from gymnasium.wrappers import RecordEpisodeStatistics
 from sklearn.feature_extraction.text import HashingVectorizer
-from stable_baselines3 import PPO
+
+try:
+    from stable_baselines3 import PPO
+except ModuleNotFoundError as missing:
+    sys.exit(f"train_with_sb3.py needs {missing.name}: pip install 'coachgym[examples]'")
 
 import envs  # noqa: F401 - registers the ids
 

@@ -5,8 +5,12 @@ Takes a quarter of a minute on one core: 200 episodes, whose programs run in a s
 """
 
 import re
+import sys
 
-import torch
+try:
+    import torch
+except ModuleNotFoundError as missing:
+    sys.exit(f"train_with_torch.py needs {missing.name}: pip install 'coachgym[train]'")
 
 import conf
 import envs

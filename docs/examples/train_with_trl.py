@@ -9,10 +9,13 @@ import re
 import sys
 import tempfile
 
-import torch
-from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from trl import GRPOConfig, GRPOTrainer
+try:
+    import torch
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from trl import GRPOConfig, GRPOTrainer
+except ModuleNotFoundError as missing:
+    sys.exit(f"train_with_trl.py needs {missing.name}: pip install 'coachgym[examples]'")
 
 import conf
 import envs
