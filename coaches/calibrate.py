@@ -58,6 +58,7 @@ class ScoreMap:
 
     def write(self, path: Path) -> None:
         """Writes the map as JSON."""
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"version": VERSION} | asdict(self), indent=2) + "\n", encoding="utf-8")
 
     @classmethod

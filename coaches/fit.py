@@ -139,6 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _write_steps(path: Path, found: Sequence[Known]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as file:
         for one in found:
             for turn, fault in zip(one.episode.turns, one.faults, strict=True):

@@ -160,6 +160,7 @@ def _run(options: argparse.Namespace, config: Any, format: str) -> None:
         _check_otlp(options, format)
     check_ready(coach)
     scored = []
+    out.parent.mkdir(parents=True, exist_ok=True)
     with (
         ThreadPoolExecutor(options.threads, "score") as pool,
         out.open("w", encoding="utf-8") as file,

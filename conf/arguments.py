@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Callable
@@ -36,13 +37,21 @@ def add_overwrite(parser: ArgumentParser) -> None:
 
 
 def require_new(overwrite: bool, *paths: Path, option: str = "--out") -> None:
-    """Raises ``ConfigError`` if one of ``paths`` is there already and ``overwrite`` is false. To be called
-    before the work begins that the result costs. ``option`` names their place."""
+    """Raises ``ConfigError`` if one of ``paths`` is there already and ``overwrite`` is false, or cannot be
+    written. To be called before the work begins that the result costs. ``option`` names their place.
+
+    A folder that is missing is no mistake: whoever writes the result makes it.
+    """
     for path in paths:
         if path.exists() and not overwrite:
             raise ConfigError(
                 f"{path} exists: name another place with {option}, or replace it with --overwrite"
             )
+        above = next(folder for folder in path.absolute().parents if folder.exists())
+        if not above.is_dir():
+            raise ConfigError(f"{path} cannot be written: {above} is not a folder")
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise ConfigError(f"{path} cannot be written: the folder {above} may not be changed")
 
 
 def integer(least: int, most: int = LARGEST) -> Callable[[str], int]:

@@ -228,6 +228,22 @@ def test_an_earlier_result_is_neither_overwritten_nor_made_again_in_vain(
     assert {path.read_text() for path in results} == {"hours of work"}
 
 
+@pytest.mark.parametrize("command", [*RESULTS, "coaches.fit"])
+def test_a_place_that_cannot_be_written_is_named_before_the_work(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "episodes.jsonl").write_text(json.dumps({"turns": [{"agent": "a", "action": "b"}]}) + "\n")
+    (tmp_path / "file").touch()
+    there = {"result": "file/result", "folder": "file/folder"}
+    given = RESULTS.get(command, RESULTS["coaches.calibrate"])
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(command).main([there.get(word, word) for word in given])
+    error = capsys.readouterr().err
+    assert (ended.value.code, error.count("\n")) == (2, 1)
+    assert error.endswith("file is not a folder\n")
+
+
 WRITTEN = ("public.jsonl.xz", "heldout.jsonl.xz", "learning.json", "mismatch.json")
 """Names that commands choose themselves in a folder."""
 

@@ -56,6 +56,7 @@ class FaultModel:
 
     def write(self, path: Path) -> None:
         """Writes the model as JSON."""
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"version": VERSION} | asdict(self), indent=1) + "\n", encoding="utf-8")
 
     @classmethod

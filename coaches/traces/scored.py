@@ -27,6 +27,7 @@ def write(path: Path, out: Path, judged: Iterable[Judged]) -> None:
         for row, given in judged
         for turn, one in zip(row["turns"], given, strict=True)
     }
+    out.parent.mkdir(parents=True, exist_ok=True)
     with out.open("w", encoding="utf-8") as file:
         for source in files.of(path):
             for _, data in files.documents(source):

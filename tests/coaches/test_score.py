@@ -126,7 +126,7 @@ def test_turns_without_a_verdict_are_null_and_counted_by_cause(
             ["coach=calibrated", "coach.map=no.json"],
             "error: no.json cannot be read: No such file or directory\n",
         ),
-        (["coach=rules", "--out", "/no/where"], "error: No such file or directory: /no/where\n"),
+        (["coach=rules", "--out", "{path}/there"], "e.jsonl is not a folder\n"),
         (["coach=hindsight"], "episode 1 has no outcome"),
         (["coach=rules", "--out", "{path}"], "is the file that is read"),
         (["coach=rules", "env=dsbenhc"], "there is no env called 'dsbenhc': did you mean dsbench?"),
