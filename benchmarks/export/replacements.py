@@ -60,6 +60,10 @@ class Replacement:
         return columns, episode.kind
 
 
+REPLACED = "replaced"
+"""The end of an episode for which there is a replacement."""
+
+
 def replacements(
     read: Sequence[Read], agent: str | None, stages: Callable[[Run], Stages], *, tries: int, threads: int
 ) -> tuple[list[Replacement], Mapping[str, int]]:
@@ -71,8 +75,8 @@ def replacements(
         stages: where the episodes of a run are replayed.
 
     Returns:
-        The replacements, in the order of the episodes, and how many episodes had which end: ``replaced``,
-        ``no replacement succeeds``, ``nobody did better``, or why an episode could not be replayed.
+        The replacements, in the order of the episodes, and how many episodes had which end: ``REPLACED``, or
+        why there is no replacement.
     """
     donors = _donors(read)
     failed = [(one, found.culprit.turn) for one in read if (found := diagnose(one[3].turns, one[3].outcome))]
@@ -82,12 +86,14 @@ def replacements(
         one, place = failure
         turn = one[3].turns[place]
         candidates = _ranked(donors.get((one[3].task_id, turn.agent), []), turn)[:tries]
-        return _first_success(one, place, candidates, stages(one[0])) if candidates else "nobody did better"
+        return (
+            _first_success(one, place, candidates, stages(one[0])) if candidates else "that nobody did better"
+        )
 
     with ThreadPoolExecutor(threads, "replay") as pool:
         ends = list(pool.map(try_all, wanted))
     replaced = [end for end in ends if isinstance(end, Replacement)]
-    return replaced, Counter(end if isinstance(end, str) else "replaced" for end in ends)
+    return replaced, Counter(end if isinstance(end, str) else REPLACED for end in ends)
 
 
 def _donors(read: Sequence[Read]) -> dict[tuple[str, str], list[tuple[Read, int]]]:
@@ -131,11 +137,11 @@ def _first_success(
         replayer = stages.replayer(episode.turns, row.get("seed") or 0)
         again = replayer.again(episode.turns)
         if again.outcome.success or abs(again.outcome.score - episode.outcome.score) > TOLERANCE:
-            return "the replay ends differently"
+            return "whose replay ends differently"
         for donor, donated in candidates:
             outcome = replayer.branch(again, place, donor[3].turns[donated].action)
             if outcome.success:
                 return Replacement(one, place, donor, donated, outcome.score)
     except CoachError as error:
-        return str(error)
-    return "no replacement succeeds"
+        return f"not replayed ({error})"
+    return "with no replacement that succeeds"

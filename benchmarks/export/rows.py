@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks.export.provenance import Source, cut_off, sources, template_arguments
-from benchmarks.export.replacements import Read, replacements
+from benchmarks.export.replacements import REPLACED, Read, replacements
 from coaches import prm
 from coaches.episodes import RecordedEpisode
 from coaches.replay.stages import Stages
@@ -104,7 +104,9 @@ def export(
     if wanted.what == "counterfactuals":
         found, ends = replacements(read, agent, stages, tries=wanted.tries, threads=wanted.threads)
         made = [one.row() for one in found]
-        origin = "; ".join(f"{plural(count, 'failed episode')}: {end}" for end, count in sorted(ends.items()))
+        counted = sorted(ends.items(), key=lambda end: (end[0] != REPLACED, -end[1], end[0]))
+        total = plural(sum(ends.values()), "failed episode")
+        origin = f"{total}: {', '.join(f'{count} {end}' for end, count in counted)}" if ends else ""
     else:
         made, origin = _recorded(read, agent, wanted)
     made = (_balanced(made, wanted.seed) if wanted.balance else made)[: wanted.most]

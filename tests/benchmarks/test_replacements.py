@@ -47,7 +47,7 @@ def test_a_pair_is_the_action_that_explains_the_failure_and_one_with_which_the_e
     assert pair["margin"] == pytest.approx(sound["outcome"]["score"] - failed["outcome"]["score"], abs=0.001)
     assert pair["provenance"]["episode"] == SOUND
     assert (pair["rejected_provenance"]["episode"], pair["rejected_provenance"]["turn"]) == (FAILED, place)
-    assert "1 failed episode: nobody did better; 1 failed episode: replaced" in capsys.readouterr().out
+    assert "from 2 failed episodes: 1 replaced, 1 that nobody did better\n" in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -60,7 +60,7 @@ def test_a_replay_that_ends_differently_gives_no_pair(
     path.write_text(f"{json.dumps(sound)}\n{json.dumps(failed)}\n", encoding="utf-8")
     with pytest.raises(SystemExit):
         main([str(path), *WORDS, "--out", str(tmp_path / "pairs.jsonl")])
-    assert "1 failed episode: the replay ends differently" in capsys.readouterr().err
+    assert "from 1 failed episode: 1 whose replay ends differently" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
