@@ -72,7 +72,9 @@ class ScoreMap:
         except OSError as error:
             raise ConfigError(f"{path} cannot be read: {reason(error)}") from None
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ConfigError(f"{path} is not a map of python -m coaches.calibrate: {error}") from None
+            raise ConfigError(
+                f"{path} is not a map of python -m coaches.calibrate: {reason(error)}"
+            ) from None
         scores, outcomes = np.array(score_map.scores), np.array(score_map.outcomes)
         valid = len(scores) == len(outcomes) > 0 and bool(np.all((outcomes >= 0.0) & (outcomes <= 1.0)))
         if not valid or np.any(np.diff(scores) <= 0.0) or np.any(np.diff(outcomes) < 0.0):

@@ -24,7 +24,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
@@ -384,6 +384,8 @@ def _one_line(error: BaseException) -> str:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         where = re.match(f"(?!In '(?:config|{PRIMARY})')In '.+?': ", str(error))
         return (where[0] if where else "") + unknown(f"{group} called {name!r}", error.options, name=name)
+    if isinstance(error, OverrideParseException) and not is_override(error.override):
+        return f"{error.override!r} is not a setting: write <name>=<value>"
     if isinstance(missing := error.__cause__, ConfigKeyError | ConfigAttributeError):
         return unplaced(missing)
     if isinstance(error, OSError):

@@ -62,6 +62,8 @@ def unplaced(error: OmegaConfBaseException) -> str:
 
 def reason(error: BaseException) -> str:
     """Returns the message of ``error``; of one of the operating system without its number and path."""
+    if isinstance(error, KeyError):
+        return f"it has no {error}"
     return (isinstance(error, OSError) and error.strerror) or str(error)
 
 

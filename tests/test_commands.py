@@ -85,7 +85,7 @@ def test_a_composed_configuration_is_changed_and_a_part_that_is_named_is_replace
         ([], "You must specify 'coach'"),
         (["coach=ruels"], "there is no coach called 'ruels': did you mean rules?"),
         (["coach=oracle"], "there is no coach called 'oracle'; there are: audit, "),
-        (["coach"], "Error parsing override 'coach'"),
+        (["coach"], "'coach' is not a setting: write <name>=<value>"),
         (["coach='rules"], "coach='rules"),
         (["coach=null"], "invalid settings coach=null: "),
         (["coach=[1]"], "invalid settings coach=[1]: "),

@@ -70,7 +70,7 @@ class FaultModel:
         except OSError as error:
             raise ConfigError(f"{path} cannot be read: {reason(error)}") from None
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ConfigError(f"{path} is not a model of python -m coaches.fit: {error}") from None
+            raise ConfigError(f"{path} is not a model of python -m coaches.fit: {reason(error)}") from None
         if version != VERSION or model.features != tuple(FEATURES):
             raise ConfigError(
                 f"{path} was fitted with other features ({_difference(model.features)}): fit it again with "

@@ -56,5 +56,5 @@ def parsed(line: bytes | str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise BadRowError(f"not valid JSON: {error}") from None
     if not isinstance(row, dict):
-        raise BadRowError("it is not a JSON object: one episode per line is wanted")
+        raise BadRowError("it is not a JSON object")
     return row

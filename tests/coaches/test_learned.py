@@ -137,6 +137,13 @@ def test_a_file_that_does_not_fit_is_refused_in_one_line(
     assert "\n" not in str(error.value)
 
 
+def test_what_a_model_lacks_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "model.json"
+    path.write_text("{}")
+    with pytest.raises(ConfigError, match=r"not a model of python -m coaches\.fit: it has no 'version'"):
+        FaultModel.read(path)
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", "\x80", '{"version": 1}'])
 def test_what_is_no_model_is_refused(content: str, tmp_path: Path) -> None:
     path = tmp_path / "model.json"

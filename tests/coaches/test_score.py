@@ -115,7 +115,8 @@ def test_turns_without_a_verdict_are_null_and_counted_by_cause(
     [
         (["coach=ruels"], "there is no coach called 'ruels': did you mean rules?"),
         (["coach.ran=3"], "You must specify 'coach'"),
-        (["rules"], "Error parsing override 'rules'"),
+        (["rules"], "error: 'rules' is not a setting: write <name>=<value>\n"),
+        (["/other/traces.jsonl"], "error: '/other/traces.jsonl' is not a setting: write <name>=<value>\n"),
         (["coach=rules", "coach.rum=3"], "rum"),
         (["coach=learners.grpo"], "learners.grpo.Grpo has no method judge or judge_episode"),
         (
