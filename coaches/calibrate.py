@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from coaches import episodes
 from coaches.episodes import RecordedEpisode
 from conf import ConfigError
-from conf.arguments import Parser, add_out, require_new
+from conf.arguments import Parser, add_out, require_apart, require_new
 from conf.counts import plural
 from conf.errors import reason
 
@@ -186,6 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     files = [Path(word) for word in options.overrides if not commands.is_override(word)]
     with commands.one_line_errors(OSError):
         config = commands.compose_parts(settings, {"env": None}, config_dir=options.config_dir)
+        require_apart({"--out": options.out}, map(episodes.file_of, files))
         require_new(options.overwrite, options.out)
         recorded, skipped = _read(files, config, options.skip_bad)
         score_map = fit(*pairs(recorded))

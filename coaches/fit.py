@@ -31,7 +31,7 @@ from coaches.fitted import features, labels
 from coaches.fitted.fitting import Labelled, fit
 from coaches.recording.fields import BadRowError
 from conf import ConfigError
-from conf.arguments import Parser, add_out, integer, require_new
+from conf.arguments import Parser, add_out, integer, require_apart, require_new
 from conf.counts import plural
 
 
@@ -115,6 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--skip-bad", action="store_true", help="leave out invalid lines, and count them")
     options = parser.parse_args(arguments)
     with commands.one_line_errors(OSError):
+        read = [episodes.file_of(path) for path in options.episodes]
+        require_apart({"--out": options.out, "--prm": options.prm}, read)
         require_new(options.overwrite, options.out)
         if options.prm is not None:
             require_new(options.overwrite, options.prm, option="--prm")

@@ -41,7 +41,7 @@ from coaches.recording import compressed
 from coaches.traces import files, formats
 from coaches.traces import scored as traces
 from conf import ConfigError
-from conf.arguments import Parser, add_out, integer, require_new
+from conf.arguments import Parser, add_out, integer, require_apart, require_new
 from conf.counts import plural
 from conf.tables import interval, make_console, make_table
 from envs.types import Role
@@ -153,8 +153,7 @@ def _run(options: argparse.Namespace, config: Any, format: str) -> None:
     pairs, skipped = _read(path, format, coach, roles, options.skip_bad)
     check_agents(coach, dict.fromkeys(turn.agent for _, one in pairs for turn in one.turns))
     out = options.out or _beside(path)
-    if out.exists() and out.samefile(path):
-        raise ConfigError("--out is the file that is read")
+    require_apart({"--out": out, "--otlp": options.otlp}, files.of(path))
     require_new(options.overwrite, out)
     if options.otlp is not None:
         _check_otlp(options, format)
@@ -190,8 +189,6 @@ def _run(options: argparse.Namespace, config: Any, format: str) -> None:
 def _check_otlp(options: argparse.Namespace, format: str) -> None:
     if format != "otlp":
         raise ConfigError(f"--otlp is for traces of OpenTelemetry; this one is read as format={format}")
-    if any(options.otlp.exists() and options.otlp.samefile(one) for one in files.of(options.episodes)):
-        raise ConfigError(f"--otlp is the file that is read: {options.otlp}")
     require_new(options.overwrite, options.otlp, option="--otlp")
 
 

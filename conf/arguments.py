@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from math import inf, isfinite
 from pathlib import Path
 from typing import Any, NoReturn
@@ -52,6 +52,18 @@ def require_new(overwrite: bool, *paths: Path, option: str = "--out") -> None:
             raise ConfigError(f"{path} cannot be written: {above} is not a folder")
         if not os.access(above, os.W_OK | os.X_OK):
             raise ConfigError(f"{path} cannot be written: the folder {above} may not be changed")
+
+
+def require_apart(written: Mapping[str, Path | None], read: Iterable[Path]) -> None:
+    """Raises ``ConfigError`` if one of the files ``written``, by option, is one that is ``read``, or the same
+    as an earlier one."""
+    taken = {path.resolve(): "the file that is read" for path in read}
+    for option, path in written.items():
+        if path is None:
+            continue
+        if what := taken.get(path.resolve()):
+            raise ConfigError(f"{option} is {what}: {path}")
+        taken[path.resolve()] = f"the file of {option}"
 
 
 def integer(least: int, most: int = LARGEST) -> Callable[[str], int]:

@@ -12,7 +12,7 @@ import pytest
 
 import conf
 from benchmarks.corpus.cases import path_of
-from coaches import fit
+from coaches import calibrate, fit
 from coaches.audits.findings import Finding
 from coaches.base import HindsightCoach, Verdict, judges_turns, reads_files
 from coaches.fitted import features, fitting
@@ -206,6 +206,31 @@ def test_faults_come_from_labels_or_from_measured_verdicts(tmp_path: Path) -> No
     path.write_text(json.dumps(lines({})[0]))
     with pytest.raises(ConfigError, match="no episode tells its faults; the first: episode e0 does not"):
         fit.known([path])
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--out", "e.jsonl"], "--out is the file that is read: e.jsonl"),
+        (["--out", "model.json", "--prm", "e.jsonl"], "--prm is the file that is read: e.jsonl"),
+        (["--out", "model.json", "--prm", "./model.json"], "--prm is the file of --out: model.json"),
+    ],
+)
+def test_a_result_takes_the_place_of_no_other_file_of_the_command(
+    words: list[str],
+    complaint: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("e.jsonl").write_text("episodes")
+    commands = [fit.main, *([calibrate.main] if "--prm" not in words else [])]
+    for command in commands:
+        with pytest.raises(SystemExit):
+            command(["e.jsonl", *words, "--overwrite"])
+        assert capsys.readouterr().err == f"error: {complaint}\n"
+    assert Path("e.jsonl").read_text() == "episodes"
 
 
 def test_the_model_that_ships_was_fitted_on_the_public_part_as_it_is() -> None:

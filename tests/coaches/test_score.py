@@ -130,6 +130,7 @@ def test_turns_without_a_verdict_are_null_and_counted_by_cause(
         (["coach=rules", "--out", "{path}/there"], "e.jsonl is not a folder\n"),
         (["coach=hindsight"], "episode 1 has no outcome"),
         (["coach=rules", "--out", "{path}"], "is the file that is read"),
+        (["coach=rules", "--out", "same", "--otlp", "same"], "error: --otlp is the file of --out: same\n"),
         (["coach=rules", "env=dsbenhc"], "there is no env called 'dsbenhc': did you mean dsbench?"),
     ],
 )
