@@ -226,7 +226,10 @@ def _noted(path: Path, metadata: Mapping[str, Any], step: int) -> dict[str, Any]
         first: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         earlier = list(first.get("resumed", []))
         known = {key: value for part in (first, *earlier) for key, value in part.items()}
-        set_to = {key: value for part in (first, *earlier) for key, value in part.get(FREE, {}).items()}
+        begun = {} if FREE in first else _flat(OmegaConf.to_container(read_config(path.parent)))
+        set_to = begun | {
+            key: value for part in (first, *earlier) for key, value in part.get(FREE, {}).items()
+        }
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise ConfigError(f"{path} cannot be read: {reason(error)}; without it, the run can go on") from None
     now = json.loads(json.dumps(metadata))

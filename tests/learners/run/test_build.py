@@ -57,3 +57,13 @@ def test_a_run_records_what_was_switched_on_or_off_when_it_was_resumed(tmp_path:
     assert goes_on(2, **switched) == [first]
     last = {"after_step": 2, "settings": {"steps": 3, "trace.otlp": None}}
     assert goes_on(3, record=switched["record"]) == [first, last]
+
+
+def test_what_a_run_of_an_earlier_version_began_with_is_in_its_settings(tmp_path: Path) -> None:
+    path = train(settings(tmp_path / "run", steps=1)) / "metadata.json"
+    earlier = json.loads(path.read_text(encoding="utf-8"))
+    del earlier["settings"]
+    path.write_text(json.dumps(earlier), encoding="utf-8")
+    train(settings(tmp_path / "run", steps=1, resume=True, record={"tokens": "all"}))
+    noted = [{"after_step": 1, "settings": {"record.tokens": "all"}}]
+    assert json.loads(path.read_text(encoding="utf-8"))["resumed"] == noted
