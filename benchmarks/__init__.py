@@ -4,7 +4,6 @@ import sys
 
 try:
     import conf
-    from conf.extras import print_missing
 except ModuleNotFoundError as error:
     if error.name == "conf":
         raise
@@ -18,4 +17,7 @@ if not hasattr(conf, "require_siblings"):
         f"{place} is found before coachgym's own conf: rename it, or run elsewhere", name=__name__
     )
 conf.require_siblings(__name__)
+
+from conf.extras import print_missing  # noqa: E402
+
 sys.excepthook = print_missing  # most commands import ``learners``, which needs an extra

@@ -70,8 +70,12 @@ def test_help_and_cfg_are_hydras_own() -> None:
 
 
 def test_settings_may_come_before_or_after_options() -> None:
-    for words in (["x", "env=a", "--cfg", "job"], ["x", "--cfg", "job", "env=a"]):
-        place = words.index("env=a") + 1
+    for words in (
+        ["x", "env=a", "--cfg", "job"],
+        ["x", "--cfg", "job", "env=a"],
+        ["x", "~env", "--cfg", "job"],
+    ):
+        place = next(n for n, word in enumerate(words) if "env" in word) + 1
         assert with_default(words, "algorithm", "b") == [*words[:place], "algorithm=b", *words[place:]]
     assert with_default(["x", "--help"], "algorithm", "b") == ["x", "--help", "algorithm=b"]
     assert with_default(["x", "algorithm=c"], "algorithm", "b") == ["x", "algorithm=c"]
