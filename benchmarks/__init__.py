@@ -20,4 +20,5 @@ conf.require_siblings(__name__)
 
 from conf.extras import print_missing  # noqa: E402
 
-sys.excepthook = print_missing  # most commands import ``learners``, which needs an extra
+if sys.argv[:1] == ["-m"]:  # a command starts; most of them import ``learners``, which needs an extra
+    sys.excepthook = print_missing

@@ -68,7 +68,9 @@ class Hidden:
         if name.partition(".")[0] in {"torch", "docker"}:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Hidden())
-runpy._run_module_as_main(sys.argv.pop(1))
+command = sys.argv[1]
+sys.argv = ["-m", *sys.argv[2:]]
+runpy._run_module_as_main(command)
 """
 
 

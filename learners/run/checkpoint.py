@@ -110,7 +110,7 @@ def latest(run: Path) -> Checkpoint | None:
             log.warning("checkpoint %s is damaged (%s): using %s", bad, why, path.name)
         return found
     if damaged:
-        reasons = "; ".join(f"{bad.name} is damaged ({reason})" for bad, why in damaged.items())
+        reasons = "; ".join(f"{bad.name} is damaged ({why})" for bad, why in damaged.items())
         raise ConfigError(f"{run}: no checkpoint can be read: {reasons}")
     return None
 
