@@ -23,7 +23,6 @@ NEGATIVE_IS_FINE = {"coach.biased.points"}
 
 ENDPOINT_ZEROS = ("temperature", "backoff", "format_retries")
 ZERO_IS_FINE = {
-    "hardware.*.gpus",
     *(f"assume.usual.{key}" for key in ("tool_s", "coach_s", "coach_prompt", "coach_completion")),
     *(f"assume.usual.{key}" for key in ("margin", "row_deviation")),
     *(f"assume.usual.{key}" for key in ("process_gib", "context_gib", "engine_gib", "asleep_gib")),

@@ -210,7 +210,7 @@ def test_a_wrong_shared_setting_is_one_clear_line(
         ("own/a b-v0", "own_parts.ledger", {"pairs": 1}, "id must be namespace/name-v0"),
         ("own/a-v0", "own_parts.ledger", {}, "pairs must be set"),
         ("own/a-v0", "own_parts.ledger", {"pairs": "x"}, "pairs must be an integer, not 'x'"),
-        ("own/a-v0", "own_parts.ledger", {"pair": 1}, "there is no setting pair; there are: pairs, context"),
+        ("own/a-v0", "own_parts.ledger", {"pair": 1}, "there is no setting pair: did you mean pairs\\?"),
         ("own/a-v0", "own_parts.ledgr", {}, "there is no module 'own_parts.ledgr'"),
         ("own/a-v0", "own_parts.actors", {}, "must define exactly one public class"),
         ("own/a-v0", "nosuch.yaml", {}, "nosuch.yaml: cannot be read: No such file"),

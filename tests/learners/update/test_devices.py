@@ -41,6 +41,10 @@ class Apart(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         given = dict(kwargs or {})
+        with self:  # without autograd, what consists of other operations arrives whole
+            result = func.decompose(*args, **given)
+        if result is not NotImplemented:
+            return result
         tensors = [one for one in tree_leaves((args, given)) if isinstance(one, torch.Tensor)]
         if func is aten._local_scalar_dense.default and tensors[0].is_meta:
             self.reads += 1
