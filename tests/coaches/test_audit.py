@@ -10,7 +10,7 @@ import pytest
 import conf
 from benchmarks.corpus import cases
 from benchmarks.corpus.cases import Case
-from coaches.attacks import ATTACKS
+from coaches.attacks import ATTACKS, Attack
 from coaches.audit import Audit
 from coaches.base import Verdict
 from coaches.learned import Learned
@@ -21,6 +21,8 @@ from tests.coaches.audited import learned_from
 from tests.coaches.turns import ENGINEER, Story
 
 CASES = {case.episode.id: case for case in cases.read("public")}
+HIDING = [attack for attack in ATTACKS if attack.name in ("thinking_closed", "pushed_out")]
+"""Texts that hide what an agent said before them; in tables they change nothing else that is read."""
 pytestmark = pytest.mark.slow
 
 
@@ -66,17 +68,25 @@ def test_the_faulty_turn_scores_lowest_and_the_rationale_has_the_proof(
     assert text in verdicts[lowest].rationale
 
 
-@pytest.mark.parametrize("kind", ["multiples_sum-0-0-wrong_constant-1", "divisible_count-1-3-misreported-9"])
+@pytest.mark.parametrize(
+    ("name", "attacks"),
+    [
+        ("mathchat-problems/multiples_sum-0-0-wrong_constant-1", ATTACKS),
+        ("mathchat-problems/divisible_count-1-3-misreported-9", ATTACKS),
+        ("dsbench-film_metacritic-4-wrong_premise-20", HIDING),
+        ("dsbench-lincoln_high-0-wrong_premise-21", HIDING),
+    ],
+)
 def test_no_text_raises_the_score_of_a_faulty_turn(
-    coach: Audit, kind: str, monkeypatch: pytest.MonkeyPatch
+    coach: Audit, name: str, attacks: Sequence[Attack], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    case = CASES[f"mathchat-problems/{kind}"]
+    case = CASES[name]
     assert case.label is not None
     history, rest = case.episode.turns[: case.label.turn + 1], case.episode.turns[case.label.turn + 1 :]
     both: tuple[Audit | Learned, ...] = (coach, learned_from(coach, monkeypatch))
     plain = [scored(one, case.episode.turns, case) for one in both]
-    fitting = [planted for attack in ATTACKS if (planted := attack.plant(history)) is not None]
-    assert len(fitting) > 10
+    fitting = [planted for attack in attacks if (planted := attack.plant(history)) is not None]
+    assert len(fitting) > min(10, len(attacks) - 1)
     for planted in fitting:
         turns = (*planted, *rest)
         for one, before in zip(both, plain, strict=True):
